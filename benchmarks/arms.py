@@ -206,13 +206,14 @@ def images(network: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for each in tomllib.loads(Path(__file__).with_name("images.toml").read_text("utf-8"))["sets"]:
         file, labels = (f"{real_data()}/{each[key]}".format(network=network) for key in FILES)
         if Path(file).exists() and LOCAL[network] != each["name"]:
-            classes = pd.Series(load_labels(labels)).astype(str)
+            features, names = load_labels(labels, Features.load(file))
+            classes = pd.Series(names).astype(str)
             if "class" in each:
                 classes = classes.str.extract(each["class"])[0]
             members = classes.groupby(classes)
             is_used = members.transform("size") >= each.get("least", 1)
             is_used &= members.cumcount() < each.get("most", len(classes))
-            X = Features(np.asarray(Features.load(file).matrix)[is_used])
+            X = Features(np.asarray(features.matrix)[is_used])
             rows = np.asarray(X.unit(always=network in UNIT).matrix)
             sets[each["name"]] = (rows, classes[is_used].to_numpy(str))
     return sets

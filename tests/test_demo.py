@@ -6,11 +6,11 @@ import itertools
 import re
 import sys
 
-import numpy as np
 import pytest
 from jaxtyping import config
 from world import run
 
+from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.scores import read_rows, read_scores
 from glocal.suite.demo import write_demo
@@ -35,8 +35,8 @@ def test_the_suite_of_the_demo_reads_the_world_beside_it(tmp_path):
     assert (list(plan.arms), set(plan.tasks)) == (ARMS, set(MEASURES))
     assert len(plan.sources("simulated").heldout) > 500
     for part, labels in itertools.product(("train", "test"), ("kind", "category")):
-        rows = np.load(tmp_path / f"world/{part}.npy")
-        assert len(load_labels(tmp_path / f"world/{part}_{labels}.txt")) == len(rows)
+        rows = Features.load(tmp_path / f"world/{part}.npy")
+        assert load_labels(tmp_path / f"world/{part}_{labels}.txt", rows).features is rows
 
 
 @pytest.fixture(scope="module")

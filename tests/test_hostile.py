@@ -109,6 +109,7 @@ def safetensors_file(path: Path) -> None:
 TRIALS = '[{"stimuli": ["a", "b", "c"], "response": "c", "rt": 9}, {"task": "x"}]'
 ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype("f4")
 TRANSFORM = LinearTransform(ROWS[:4] + np.eye(4, dtype="f4"), ROWS[5], 0.5, 2.0, {"strength": 1.0})
+LABELLED = Features(ROWS[:2], ("a", "b"))
 ANSWERS = np.array([[0, 1, 2], [1, 2, 3], [3, 4, 5]], "i4")
 PEOPLE = {"person": np.arange(3), "seconds": np.ones(3), "names": tuple("abcdef")}
 RDM = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
@@ -132,8 +133,12 @@ READERS = {
     "matrix.npy": (RDM, lambda path: import_answers(path, values="similarity")),
     "trials.json": (TRIALS, import_answers),
     "triplets.txt": ("0 1 2\n1,2,3\n3 4 5\n", Answers.load),
-    "labels.npy": (np.array(["cat", "dog"]), load_labels),
-    "labels.txt": ("1\n2\n3\n", load_labels),
+    "labels.npy": (np.array(["cat", "dog"]), lambda path: load_labels(path, LABELLED)),
+    "labels.txt": ("1\n2\n", lambda path: load_labels(path, LABELLED)),
+    "labels.csv": (
+        "file,kind\na,1\nb,2\n",
+        lambda path: load_labels(f"{path}:kind", LABELLED),
+    ),
     "rdm.npy": (RDM, load_rdms),
     "rdm.txt": ("0 1 2\n1 0 3\n2 3 0\n", load_rdms),
     "order.txt": (

@@ -8,8 +8,8 @@ import pytest
 from world import folder
 
 from glocal.data.features import Features
-from glocal.data.labels import check_labels, load_groups, load_labels
-from glocal.errors import DataError, FileError
+from glocal.data.labels import check_labels, load_labels, load_superclasses
+from glocal.errors import DataError, DataWarning, FileError
 from glocal.suite.sources import Network, Shared, Sources
 
 
@@ -35,7 +35,7 @@ def test_labels_are_integers_or_names_from_either_file(tmp_path, content, expect
     """
     name = "y_txt" if isinstance(content, str) else "y_npy"
     path = folder(tmp_path, **{name: content}) / name.replace("_", ".")
-    labels = load_labels(path, rows(len(expected.split())))
+    labels = load_labels(path, rows(len(expected.split()))).labels
     assert " ".join(map(repr, labels.tolist())) == expected
     assert labels.dtype == np.int64 or labels.dtype.kind == "U"
     labels[0] = labels[1]  # a copy, not a map of the file
@@ -46,8 +46,8 @@ def test_labels_are_a_column_of_a_table(tmp_path):
     table = "id,article type,class\n1,shoe,3\n2,sock,4\n"
     folder(tmp_path, a_csv=table, b_tsv=table.replace(",", "\t"))
     for path in (f"{tmp_path}/a.csv", f"{tmp_path}/b.tsv"):
-        assert load_labels(f"{path}:article type", rows(2)).tolist() == ["shoe", "sock"]
-        assert load_labels(f"{path}:class", rows(2)).tolist() == [3, 4]
+        assert load_labels(f"{path}:article type", rows(2)).labels.tolist() == ["shoe", "sock"]
+        assert load_labels(f"{path}:class", rows(2)).labels.tolist() == [3, 4]
     for path, noun in (
         ("a.csv:kind", r"no column 'kind'.* id, article type, class"),
         ("a.csv", r"a\.csv:COLUMN"),
@@ -56,37 +56,127 @@ def test_labels_are_a_column_of_a_table(tmp_path):
             load_labels(f"{tmp_path}/{path}", rows(2))
 
 
-def test_labels_are_joined_by_name_if_both_files_have_names(tmp_path):
-    """A column with the names of the features gives the order, whatever its title, and may hold
-    more names; without one, or if names repeat, the labels are in the order of the rows.
+@pytest.mark.parametrize("title", ["kind", "damage type"])
+def test_blanks_separate_no_columns_of_labels(tmp_path, title):
+    """A first line without a comma, semicolon or tab is the title of one column, and labels of two
+    words are one label.
     """
-    folder(tmp_path, l_csv="kind,sku\nsock,im/c.jpg\nshoe,im/a.jpg\nhat,im/d.jpg\n")
-    path = f"{tmp_path}/l.csv:kind"
-    assert load_labels(path, rows(2, ("a", "c"))).tolist() == ["shoe", "sock"]
-    for features in (rows(3), rows(3, ("x", "y", "c")), rows(3, ("a", "a.png", "c"))):
-        assert load_labels(path, features).tolist() == ["sock", "shoe", "hat"]
-    with pytest.raises(DataError, match=r"1 of the 3 names .* first is 'cc'"):
-        load_labels(path, rows(3, ("a", "cc", "d")))
-    folder(tmp_path, l_csv="kind,sku\nsock,a\nshoe,a\nhat,b\n")
-    with pytest.raises(DataError, match="'a' twice"):
-        load_labels(path, rows(2, ("a", "b")))
+    text = f'{title}\nnot bad\n"hot dog, big"\nhot pot\n'
+    path = folder(tmp_path, l_csv=text) / "l.csv"
+    labels = load_labels(f"{path}:{title}", rows(3, ("a", "b", "c"))).labels
+    assert labels.tolist() == ["not bad", "hot dog, big", "hot pot"]
+
+
+LINES = "sku,kind\nim/c.jpg,sock\nim/A.jpg,shoe\nim/d.jpg,hat\n"
+JOINED = {
+    "folder, ending and capital letters do not count": (LINES, "a c D.png", "shoe sock hat"),
+    "rows may lack a line": (LINES, "c x a y d z", "sock shoe hat"),
+    "lines may lack a row": (LINES, "d a", "hat shoe"),
+    "an empty label is none": (LINES.replace("sock", ""), "a c d", "shoe hat"),
+    "lines in order are by name too": ("kind,sku\nx,0\ny,1\nz,2\n", "2 1 0", "z y x"),
+    "a number of the class names no rows": (
+        "no,kind,sku\n1,b,4\n0,a,0\n1,b,1\n0,a,2\n1,b,3\n", "0 1 2 3 4", "a b a b b",
+    ),
+    "a name may have two lines with one label": (LINES + "a,shoe\n", "a c d", "shoe sock hat"),
+    "columns of names that agree": ("id,sku,kind\nc,C.png,x\na,A.png,y\n", "a c", "y x"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", JOINED)
+@pytest.mark.filterwarnings("ignore:.*no label")
+def test_labels_are_joined_by_name_if_both_files_have_names(tmp_path, case):
+    """A column that holds the names of the features gives each row its label, whatever the order;
+    features without a label are left out.
+    """
+    text, names, expected = JOINED[case]
+    path = folder(tmp_path, l_csv=text) / "l.csv"
+    names = tuple(names.split())
+    features, labels = load_labels(f"{path}:kind", rows(len(names), names))
+    assert " ".join(labels) == expected
+    assert len(features) == len(features.names) == len(labels)
+
+
+UNCLEAR = {
+    "two columns": ("rank,sku,kind\n0,1,x\n1,2,y\n2,0,z\n", "0 1 2", "'sku' and 'rank'|'rank' and"),
+    "too few names": (LINES + "q,hat\n" * 3, "a b e f", "'a'.*'sku'.*'im/c.jpg'.*labels alone"),
+    "names of another network": (LINES, "p q r", "'p'.*'sku'"),
+    "two labels": (LINES + "im/c.jpg,hat\n", "a c d", "'im/c.jpg' twice"),
+    "two entries": (LINES + "im/c.png,hat\n", "a c d e", "'c' may name 'im/c.jpg' or 'im/c.png'"),
+}
+
+
+@pytest.mark.parametrize("case", UNCLEAR)
+def test_labels_whose_rows_are_not_clear_are_refused(tmp_path, case):
+    """No column with the names, two that differ, and a name with two labels or two entries are
+    refused with an example.
+    """
+    text, names, noun = UNCLEAR[case]
+    path = folder(tmp_path, l_csv=text) / "l.csv"
+    names = tuple(names.split())
+    with pytest.raises(DataError, match=rf"l\.csv.*({noun})"):
+        load_labels(f"{path}:kind", rows(len(names), names))
+
+
+@pytest.mark.parametrize("n_rows, n_lines", [(10, 30), (30, 10)])
+def test_nine_in_ten_names_are_enough(tmp_path, n_rows, n_lines):
+    """A column names the rows if it has nine of ten rows, or nine of its ten lines name a row."""
+    features = rows(n_rows, tuple(f"im{i}" for i in range(n_rows)))
+
+    def labels(n_shared):
+        entries = [*range(n_shared), *range(100, 100 + n_lines - n_shared)]
+        lines = "".join(f"im{i}.png,{i % 2}\n" for i in entries)
+        path = folder(tmp_path, l_csv=f"file,kind\n{lines}") / "l.csv"
+        return load_labels(f"{path}:kind", features).labels
+
+    with pytest.warns(DataWarning, match=f"{n_rows - 9} of {n_rows} rows have no label"):
+        assert len(labels(9)) == 9
+    with pytest.raises(DataError, match=r"share of 0\.80"):
+        labels(8)
+
+
+def test_names_that_the_features_lack_are_said(tmp_path):
+    """A table with names is read by line, with a warning, if the features have none; numbers that
+    count the lines are no names.
+    """
+    path = folder(tmp_path, l_csv=LINES, n_csv="id,kind\n1,x\n2,y\n3,z\n")
+    with pytest.warns(DataWarning, match="names .sku.*has none"):
+        labels = load_labels(f"{path}/l.csv:kind", rows(3)).labels
+    assert labels.tolist() == ["sock", "shoe", "hat"]
+    assert load_labels(f"{path}/n.csv:kind", rows(3)).labels.tolist() == [*"xyz"]
+
+
+UNLABELLED = {
+    "y.csv:kind": "id,kind\n1,shoe\n2,\n3,sock\n",
+    "z.csv:kind": "kind\nshoe\n\nsock\n",
+    "y.txt": "shoe\n\nsock\n",
+    "z.txt": 'shoe\n""\nsock\n',
+}
+
+
+@pytest.mark.parametrize("name", UNLABELLED)
+def test_rows_without_a_label_are_left_out_and_counted(tmp_path, name):
+    """An empty cell or line is no label; its row is left out, and a warning counts it."""
+    folder(tmp_path, **{name.split(":")[0].replace(".", "_"): UNLABELLED[name]})
+    features = Features(np.arange(3.0)[:, None])
+    with pytest.warns(DataWarning, match="1 of 3 rows have no label"):
+        labelled, labels = load_labels(f"{tmp_path}/{name}", features)
+    assert labels.tolist() == ["shoe", "sock"]
+    assert labelled.matrix.tolist() == [[0], [2]]
 
 
 BAD = {
-    "y.csv:kind; row 1 has no label": "id,kind\n1,shoe\n2,\n3,sock\n",
-    "y.txt; row 1 has no label": "shoe\n\nsock\n",
-    "y.txt;  row 1 has no label": 'shoe\n""\nsock\n',
     "y.txt; 2 labels": "1\n2\n\n",
     "y.txt; empty": "",
     "y.txt; without a title.* 'kind'": "kind\na\nb\nc\n",
+    "y.csv:kind; no label in any": "id,kind\n1,\n2,\n3,\n",
     r"y.npy; astype\('U'\)": np.array(["cat", "dog", "cat"], dtype=object),  # numpy pickles it
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_file_of_labels_is_named(tmp_path, case):
-    """A file with missing labels, another number of labels than rows, a title, or pickled strings
-    is refused by name.
+    """A file with another number of labels than rows, a title, no label, or pickled strings is
+    refused by name.
     """
     name, noun = case.split("; ")
     file = name.split(":")[0]
@@ -111,6 +201,33 @@ def test_what_is_no_integer_or_name_a_row_is_refused(values):
         check_labels(np.array(values))
 
 
+TEXTS = {
+    "cp1252": "not text in UTF-8.*'CSV UTF-8'",
+    "utf-16": None,
+    "utf-8-sig": None,
+}
+
+
+@pytest.mark.parametrize("encoding", TEXTS)
+def test_an_encoding_is_read_or_named(tmp_path, encoding):
+    """UTF-16 is read as UTF-8 is, and another encoding is refused by what it is not."""
+    path = tmp_path / "l.csv"
+    path.write_bytes("file;kind\n1;Bär\n2;Kuh\n".encode(encoding))
+    if TEXTS[encoding] is None:
+        assert load_labels(f"{path}:kind", rows(2)).labels.tolist() == ["Bär", "Kuh"]
+    else:
+        with pytest.raises(FileError, match=TEXTS[encoding]):
+            load_labels(f"{path}:kind", rows(2))
+
+
+def test_a_workbook_is_named_as_one(tmp_path):
+    """A spreadsheet is refused as a workbook, with or without the title of a column."""
+    (tmp_path / "l.xlsx").write_bytes(b"PK\3\4")
+    for path in (f"{tmp_path}/l.xlsx", f"{tmp_path}/l.xlsx:kind"):
+        with pytest.raises(FileError, match="workbook"):
+            load_labels(path, rows(2))
+
+
 GROUPS_REFUSED = {"a,b,c\nx,y,z": "3 columns", "a,b\nx,y\nx,z": "into y and into z"}
 
 
@@ -118,7 +235,7 @@ GROUPS_REFUSED = {"a,b,c\nx,y,z": "3 columns", "a,b\nx,y\nx,z": "into y and into
 def test_what_is_no_table_of_superclasses_is_refused(tmp_path, text):
     """A table with other columns, or with two superclasses of a class, is refused."""
     with pytest.raises(DataError, match=GROUPS_REFUSED[text]):
-        load_groups(folder(tmp_path, c_csv=text) / "c.csv")
+        load_superclasses(folder(tmp_path, c_csv=text) / "c.csv")
 
 
 def test_a_suite_knows_the_file_of_a_column(tmp_path):

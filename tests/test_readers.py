@@ -14,7 +14,7 @@ import world
 from world import features_file
 
 from glocal.data.features import Features
-from glocal.data.readers import READERS, read_matrix, read_parquet
+from glocal.data.readers import FEATURE_ENDINGS, read_features, read_parquet
 from glocal.errors import DataError, FileError
 from glocal.transform import LinearTransform, apply_parquet
 
@@ -23,7 +23,7 @@ h5py = pytest.importorskip("h5py", reason="feature files need glocal[io]")
 torch = pytest.importorskip("torch", reason=".pt files need glocal[extract]")
 from pyarrow import parquet  # noqa: E402
 
-KINDS = sorted(READERS)
+KINDS = sorted(FEATURE_ENDINGS)
 TEXTS = (".csv", ".tsv")
 CONTAINERS = [kind for kind in KINDS if kind not in (".npy", ".parquet", *TEXTS)]
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
@@ -33,7 +33,7 @@ IDENTITY = LinearTransform(np.eye(4, dtype=np.float32), None, 0.0, 1.0)
 def sentence(path: Path) -> str:
     """The one-line error of reading `path`, which names the file and gives no unsafe advice."""
     with pytest.raises(FileError) as caught:
-        read_matrix(path)
+        read_features(path)
     message = str(caught.value)
     assert str(path) in message
     assert not re.search("\n|weights_only|allow_pickle=True", message)
@@ -47,7 +47,7 @@ def test_round_trip(tmp_path, kind, dtype):
     float64).
     """
     matrix = (9 * X).astype("float64" if kind in TEXTS else dtype)
-    loaded = np.array(read_matrix(features_file(tmp_path / f"a{kind}", features=matrix)))
+    loaded = np.array(read_features(features_file(tmp_path / f"a{kind}", features=matrix)).matrix)
     assert loaded.dtype == matrix.dtype
     rounding = 1e-15 if kind in TEXTS else 0  # older versions of pandas round the last digit
     np.testing.assert_allclose(loaded, matrix, rtol=rounding, atol=0)
@@ -63,7 +63,7 @@ def test_of_several_arrays_the_one_that_can_be_meant_is_read(tmp_path, kind):
         {"other": X + 1, "features": X, "another": X + 2},
         {"epoch": np.array([[3.0]]), "clip": X, "cube": np.zeros((2, 2, 2))},
     ):
-        assert (read_matrix(features_file(path, **others)) == X).all()
+        assert (read_features(features_file(path, **others)).matrix == X).all()
     assert "left, right" in sentence(features_file(path, left=X, right=X[:, :3]))
 
 
@@ -181,18 +181,34 @@ def test_tensors_of_half_precision(tmp_path, case):
     dtype, expected = case.split()
     tensor = torch.nn.Parameter(torch.from_numpy(X).to(getattr(torch, dtype))).T
     torch.save(tensor, tmp_path / "a.pt")
-    loaded = read_matrix(tmp_path / "a.pt")
+    loaded, _ = read_features(tmp_path / "a.pt")
     assert loaded.dtype == expected
     assert (loaded == tensor.detach().float().numpy()).all()
 
 
 @pytest.mark.parametrize("kind", [pa.list_, pa.large_list, lambda dtype: pa.list_(dtype, 4)])
 def test_vectors_are_found_in_a_table(tmp_path, kind):
-    """In a Parquet file, the column with lists of floats is read, for any list type."""
+    """In a Parquet file, the column with lists of floats is read, for any list type, and the names
+    beside it.
+    """
     vectors = pa.array(list(X), type=kind(pa.float32()))
     table = pa.table({"tokens": [[1, 2]] * 6, "name": list("abcdef"), "clip": vectors})
     parquet.write_table(table, tmp_path / "a.parquet", row_group_size=4)
-    assert (read_matrix(tmp_path / "a.parquet") == X).all()
+    loaded, names = read_features(tmp_path / "a.parquet")
+    assert (loaded == X).all()
+    assert "".join(names) == "abcdef"
+
+
+def test_a_column_of_floats_is_a_dimension(tmp_path):
+    """A Parquet file without vectors has a dimension in each column of floats, and a column of
+    integers that count the rows does not name them.
+    """
+    columns = {f"d{i}": X[:, i] for i in range(4)}
+    for ids, names in (([*range(6)], None), ([9, 3, 4, 5, 6, 7], ("9", *"34567"))):
+        parquet.write_table(pa.table({"id": ids, **columns}), tmp_path / "a.parquet")
+        loaded = read_features(tmp_path / "a.parquet")
+        assert (loaded.matrix == X).all()
+        assert loaded.names == names
 
 
 @pytest.mark.parametrize("row", [[1.0], None, [1.0, None]])
@@ -200,7 +216,7 @@ def test_a_table_with_a_hole_is_refused(tmp_path, row):
     """A vector that is too short or missing, or that lacks a number, is refused with its row."""
     parquet.write_table(pa.table({"features": [[1.0, 2.0], row]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="row 1"):
-        read_matrix(tmp_path / "a.parquet")
+        read_features(tmp_path / "a.parquet")
 
 
 def test_all_readers_of_a_folder_of_shards_take_one_column(tmp_path):
@@ -214,7 +230,7 @@ def test_all_readers_of_a_folder_of_shards_take_one_column(tmp_path):
     expected = np.concatenate([X, X + 1])
     assert (Features.load(shards).matrix == expected).all()
     apply_parquet(IDENTITY, shards, tmp_path / "out")
-    written = read_parquet(tmp_path / "out", "embedding")
+    written, _ = read_parquet(tmp_path / "out", "embedding")
     np.testing.assert_allclose(written, expected, atol=1e-6)
 
 

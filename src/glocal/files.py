@@ -25,6 +25,9 @@ from glocal.errors import DataError, FileError, GLocalError, ParameterError, one
 
 PathLike = str | os.PathLike[str]
 T = TypeVar("T")
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # the first bytes of a text in UTF-16
+_MAX_STREAM_BYTES = 1 << 28  # of a pipe or device, whose size is not known
 _MAX_INFLATED_BYTES = 1 << 28  # larger contents only up to 100 times the size of the file
 
 
@@ -44,6 +47,8 @@ def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> 
     try:
         if path.is_dir():
             raise FileError(f"{what} file {path} is a folder. Name the file inside it.")
+        if ending(path) in WORKBOOKS and path.is_file():
+            raise FileError(f"{what} file {path} is a workbook. Save its sheet as 'CSV UTF-8'.")
         if path.is_file() and not path.stat().st_size:
             raise FileError(f"{what} file {path} is empty. {fix}")
         path.open("rb").close()
@@ -55,6 +60,12 @@ def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> 
     except MemoryError as error:
         raise FileError(
             f"{what} file {path} does not fit in memory. Save it as .npy, which is read in pieces."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise FileError(
+            f"{what} file {path} is not text in UTF-8 (byte {error.start} is "
+            f"{error.object[error.start]:#x}). Save it as 'CSV UTF-8'; Excel's plain 'CSV' is in "
+            "another encoding, such as cp1252."
         ) from error
     except Exception as error:  # damaged bytes can raise any kind of error in a decoder
         if isinstance(error, OSError) and error.filename is not None:
@@ -175,9 +186,27 @@ def make_folder(path: PathLike) -> Path:
 
 
 def read_text(path: PathLike, *, what: str) -> str:
-    """Read the text of a UTF-8 file."""
+    """Read the text of a file in UTF-8, or in UTF-16 as its first bytes say."""
     with reading(path, what, "Save it as UTF-8.") as file:
-        return file.read_text(encoding="utf-8-sig")
+        return decoded(file)
+
+
+def decoded(file: Path) -> str:
+    """The text of a file, or of a pipe or device that ends within 256 MB."""
+    with file.open("rb") as stream:
+        data = stream.read(-1 if file.is_file() else _MAX_STREAM_BYTES + 1)
+    if not file.is_file() and len(data) > _MAX_STREAM_BYTES:
+        raise FileError(
+            f"{file} is no regular file and gives more than 256 MB, perhaps without end. Save its "
+            "content as a file, and name that."
+        )
+    return data.decode("utf-16" if data.startswith(_UTF16_MARKS) else "utf-8-sig")
+
+
+def text_encoding(file: Path) -> str:
+    """The encoding of a text file: UTF-16 if its first bytes say so, else UTF-8."""
+    with file.open("rb") as stream:
+        return "utf-16" if stream.read(2) in _UTF16_MARKS else "utf-8-sig"
 
 
 def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
@@ -193,7 +222,7 @@ def read_object(
     """Read the tables of a ``.toml`` file, or the object of a JSON file."""
     with reading(path, what, fix) as file:
         parse = tomllib.loads if ending(file) == ".toml" else json.loads
-        value = parse(file.read_text(encoding="utf-8-sig"))
+        value = parse(decoded(file))
         if not isinstance(value, dict):
             raise ValueError("it must hold one object")
         return value

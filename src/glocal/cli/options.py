@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 from typer import Option
 
 from glocal.data.features import NAMES_FILE
-from glocal.data.readers import READERS
+from glocal.data.readers import FEATURE_ENDINGS
 from glocal.errors import ParameterError
 from glocal.files import PathLike
 from glocal.options import Options
@@ -141,7 +141,7 @@ def refuse_overwriting_inputs(
 
 def _read_from(path: Path) -> list[Path]:
     """Return an input, the features, names or transform in it, and the names next to it."""
-    names = [f"features{kind}" for kind in READERS]
+    names = [f"features{kind}" for kind in FEATURE_ENDINGS]
     files = [path / name for name in (*names, NAMES_FILE, TRANSFORM_NAME)]
     return [path, *files, path.parent / NAMES_FILE]
 

@@ -11,7 +11,7 @@ from glocal.cli.inputs import Force
 from glocal.cli.options import flat
 from glocal.cli.output import AsJson, print_json, print_lines, print_table, progress_bar
 from glocal.data.features import Features
-from glocal.data.labels import load_groups, load_labels
+from glocal.data.labels import load_labels, load_superclasses
 from glocal.files import writable_target
 from glocal.scores import ORIGINAL, SCORE_ENDINGS, Scores, write_rows
 from glocal.suite.verdict import Verdict
@@ -51,13 +51,13 @@ def verdict(
     """
     if out is not None:
         writable_target(out, what="--out", endings=SCORE_ENDINGS)
-    rows = Features.load(features)
     with progress_bar("trying", unit="tasks") as progress:
+        rows, classes = load_labels(labels, Features.load(features))
         result = find_verdict(
             rows,
-            load_labels(labels, rows),
+            classes,
             transforms={name: LinearTransform.from_pretrained(name) for name in transform or ()},
-            superclasses=None if superclasses is None else load_groups(superclasses),
+            superclasses=None if superclasses is None else load_superclasses(superclasses),
             force=force,
             progress=progress,
         )

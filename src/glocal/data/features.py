@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from glocal.data.names import object_name
-from glocal.data.readers import PARQUET, READERS, read_matrix
-from glocal.data.tables import TABLES, read_named_rows
+from glocal.data.readers import FEATURE_ENDINGS, PARQUET, read_features
+from glocal.data.tables import TABLES
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, array_sha256, ending, read_lines, read_object
-from glocal.similarity import Numbers, Values, row_slices, scaled_to_length_1
+from glocal.similarity import Mask, Numbers, Values, row_slices, scaled_to_length_1
 
 FEATURES_FILE = "features.npy"
 NAMES_FILE = "file_names.txt"
@@ -139,9 +140,9 @@ class Features:
         Parameters
         ----------
         path : path
-            A file that `glocal.data.readers.read_matrix` reads, or a folder. A table (``.csv``) may
-            have a column of names. A folder must hold ``features.npy``, exactly one feature file
-            that is not a table, or the Parquet shards of one table.
+            A file that `glocal.data.readers.read_features` reads, or a folder. A table (``.csv``
+            or ``.parquet``) may have a column of names. A folder must hold ``features.npy``,
+            exactly one feature file that is not a table, or the Parquet shards of one table.
 
         Raises
         ------
@@ -156,11 +157,7 @@ class Features:
         path = Path(path)
         is_folder = os.path.isdir(path)  # unlike Path.is_dir, it is false for a name too long
         file = _only_feature_file(path) if is_folder else path
-        names = None
-        if ending(file) in TABLES:
-            matrix, names = read_named_rows(file)
-        else:
-            matrix = read_matrix(file)
+        matrix, names = read_features(file)
         names_file = (path if is_folder else path.parent) / NAMES_FILE
         if names is None and names_file.is_file():
             names = read_lines(names_file, what="names")
@@ -182,6 +179,11 @@ class Features:
         if self.names is not None or names is None or len(names) != len(self):
             return self
         return replace(self, names=tuple(names))
+
+    def select(self, rows: Mask) -> Features:
+        """Return the features of some rows, with their names."""
+        names = None if self.names is None else tuple(compress(self.names, rows))
+        return replace(self, matrix=self.matrix[rows], names=names)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -351,7 +353,7 @@ def transposed_hint(features: Features, n: int) -> str:
 
 
 def _only_feature_file(folder: Path) -> Path:
-    kinds = READERS.keys() - TABLES  # tables in a folder of features often hold other data
+    kinds = {*FEATURE_ENDINGS} - TABLES  # tables in a folder of features often hold other data
     files = sorted(file for file in folder.iterdir() if ending(file) in kinds)
     named_features = [file for file in files if file.name == FEATURES_FILE]
     arrays = [file for file in files if ending(file) != PARQUET]

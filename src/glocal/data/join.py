@@ -10,7 +10,7 @@ import numpy as np
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features, transposed_hint
-from glocal.data.names import object_keys, unique_index
+from glocal.data.names import entries_named, positions_in
 from glocal.errors import DataError, DataWarning
 from glocal.similarity import Choices, Mask, Numbers, choice, of_pairs, pair_tolerance, unit_rows
 
@@ -53,9 +53,9 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
     answers : Answers
         Answers that index rows of `features`, or entries of `object_ids` if that is given.
     object_ids : sequence of str, or None
-        The names of the objects that the answers index, not the path of a file of names. Folder and
-        extension are ignored. None means the `names` of the answers if both the answers and the
-        features have names.
+        The names of the objects that the answers index, not the path of a file of names;
+        `glocal.data.names` says when two names are the same. None means the `names` of the answers
+        if both the answers and the features have names.
 
     Raises
     ------
@@ -128,11 +128,7 @@ def _shared_names(features: Features, answers: Answers) -> Sequence[str] | None:
 
 
 def feature_rows(features: Features, object_ids: Sequence[str]) -> Numbers:
-    """The feature row of each object id, or -1 if it has none.
-
-    Folders and extensions are ignored. If names repeat without their folders, and all names have a
-    folder, the folders are compared too.
-    """
+    """The feature row of each object id by the rule of `glocal.data.names`, or -1 for none."""
     if not len(object_ids):
         raise DataError(
             "the list of object ids is empty; it must name every object that the answers index, "
@@ -144,14 +140,13 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Numbers:
             f"Put a file_names.txt with one line per row, {len(features)} here, beside it."
             f"{transposed_hint(features, len(object_ids))}"
         )
-    (names, ids), ignored = object_keys(features.names, object_ids)
-    row_of = unique_index(names, f"names of {features.source}", ignored)
-    unique_index(ids, "object ids", ignored)
-    rows = np.array([row_of.get(name, -1) for name in ids], dtype=np.int64)
-    if (rows < 0).all():
+    row_of = positions_in(features.names, f"names of {features.source}")
+    positions_in(object_ids, "object ids")
+    name_of = entries_named(object_ids, features.names)
+    if not name_of:
         raise DataError(
             f"none of the {len(object_ids)} object ids (first {object_ids[0]!r}) is a name of "
-            f"{features.source} (first {features.names[0]!r}). Write both lists alike; capital "
-            "letters count."
+            f"{features.source} (first {features.names[0]!r}). Write both lists alike."
         )
-    return rows
+    rows = [row_of[name_of[name]] if name in name_of else -1 for name in object_ids]
+    return np.array(rows, dtype=np.int64)

@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Shaped
 
 from glocal.data.columns import as_integers
 from glocal.data.features import Features
-from glocal.data.names import matching_lines
-from glocal.data.tables import TABLES, column_of_table, read_table
-from glocal.errors import DataError
-from glocal.files import PathLike, ending, naming, read_lines, read_npy
-from glocal.similarity import Labels, Numbers
+from glocal.data.names import matching_entries
+from glocal.data.tables import TABLES, column_of_table, holds_names, read_table
+from glocal.errors import DataError, DataWarning
+from glocal.files import WORKBOOKS, PathLike, ending, naming, read_lines, read_npy
+from glocal.similarity import Labels
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Superclasses = Mapping[Any, str]
 """The superclass of each class; classes may be texts even if labels are integers."""
+_MIN_SHARE_OF_NAMES = 0.9  # of the rows or of the lines, for a column that names the rows
+_BY_LINE = (
+    "To give the labels in the order of the rows, write a file of the labels alone: one per line, "
+    "or .npy."
+)
 
 
-def load_labels(path: PathLike, features: Features | None = None) -> Labels:
-    """Read one label per row.
+class LabelledRows(NamedTuple):
+    """The features of the rows that have a label, and the label of each."""
+
+    features: Features
+    labels: Labels
+
+
+def load_labels(path: PathLike, features: Features) -> LabelledRows:
+    """Read the labels of rows; rows without a label are left out, and a DataWarning counts them.
+
+    If the features have names and the table another column, labels are joined by name: by the rule
+    of `glocal.data.names`, and by the column that holds the names of nine in ten rows, or whose
+    lines name rows in nine of ten cases. Otherwise label i is that of row i.
 
     Parameters
     ----------
@@ -34,63 +51,142 @@ def load_labels(path: PathLike, features: Features | None = None) -> Labels:
         ``.npy`` with (n,) integers or strings; a text file with one label per line; or a column of
         a table with titles, ``FILE.csv:COLUMN``. Labels in text are read as integers if all of them
         are integers, else as names; 007 and 1_0 are names.
-    features : Features or None
-        The rows. If they have names, and another column of the table holds most of these names,
-        the labels are joined by name. Otherwise label i is that of row i.
-
-    Returns
-    -------
-    (n,) int64 or str array
+    features : Features
+        The rows.
 
     Raises
     ------
     FileError
         If the file is missing, damaged or pickled.
     DataError
-        If there is not one integer or string per row, another number of labels than rows, a name
-        without a label, or no column of that title.
+        If there is no column of that title, no column or more than one holds the names of the rows,
+        a name has two labels, labels in the order of the rows are not as many, or no row has one.
     """
-    n = None if features is None else len(features)
     file, column = split_column(path)
     if ending(file) == ".npy":
         fix = "Save strings with numpy.save(path, labels.astype('U')), or one per line as text."
-        return check_labels(np.array(read_npy(file, what="labels", fix=fix)), n, str(path))
-    if column is not None:
-        with naming(file):
-            table = read_table(file, what="labels")
-            cells = column_of_table(table, column).tolist()
-            if features is not None and features.names is not None:
-                order = _lines_by_name(table.drop(columns=column), features.names)
-                cells = cells if order is None else [cells[line] for line in order]
+        array = np.array(read_npy(file, what="labels", fix=fix))
+        return LabelledRows(features, check_labels(array, len(features), str(path)))
+    if column is None:
+        cells = _lines(file)
     else:
-        lines = read_lines(file, what="labels")
-        cells = ["" if line == '""' else line for line in lines]  # as pandas writes a missing label
-        if ending(file) in TABLES and cells and re.search("[,;\t]", cells[0]):
-            raise DataError(
-                f"{path} is a table ({cells[0][:120]}); labels must be one of its columns. Name "
-                f"the column: {path}:COLUMN."
-            )
-    if "" in cells:
-        raise DataError(f"{path}: row {cells.index('')} has no label. Write one for each row.")
-    labels = np.array(cells, dtype=np.str_)
+        with naming(file):
+            cells = _cells(read_table(file, what="labels", blanks=False), column, features)
+    has_label = np.array([cell != "" for cell in cells], dtype=bool)
+    labels = np.array(cells, dtype=np.str_)[has_label]
+    _check_number(cells, features, path)
+    if not has_label.all():
+        n_missing = len(cells) - len(labels)
+        warnings.warn(
+            f"{path}: {n_missing} of {len(cells)} rows have no label; they are left out.",
+            DataWarning,
+            stacklevel=2,
+        )
+        features = features.select(has_label)
     numbers = as_integers(labels)
-    return check_labels(labels if numbers is None else numbers, n, str(path))
+    return LabelledRows(
+        features, check_labels(labels if numbers is None else numbers, len(labels), str(path))
+    )
 
 
-def _lines_by_name(table: pd.DataFrame, names: Sequence[str]) -> Numbers | None:
-    """The line of a table with each of these names, or None if none of its columns holds them."""
-    for title in table:
-        lines = matching_lines(names, table[title].tolist(), f"names in the column {title!r}")
-        if lines is None:
-            continue
-        if (lines < 0).any():
-            name = names[int(lines.argmin())]
+def _lines(file: Path) -> list[str]:
+    """The labels of a file that holds nothing else; empty for a line without a label."""
+    lines = read_lines(file, what="labels")
+    if ending(file) in TABLES and lines and re.search("[,;\t]", lines[0]):
+        raise DataError(
+            f"{file} is a table ({lines[0][:120]}); labels must be one of its columns. Name the "
+            f"column: {file}:COLUMN."
+        )
+    return ["" if line == '""' else line for line in lines]  # as pandas writes a missing label
+
+
+def _cells(table: pd.DataFrame, column: str, features: Features) -> list[str]:
+    """The label of each row in a column of a table, by name or by line; empty without one."""
+    labels = column_of_table(table, column)
+    others = table.drop(columns=column)
+    if features.names is not None and others.shape[1]:
+        return _joined(labels, others, features)
+    names = next((title for title in others if holds_names(others[title])), None)
+    if names is not None:
+        warnings.warn(
+            f"the labels have names ({names}) but {features.source} has none: label i is taken to "
+            "be that of row i. Put a file_names.txt with one line per row beside the features.",
+            DataWarning,
+            stacklevel=4,
+        )
+    return labels.tolist()
+
+
+class _Column(NamedTuple):
+    """A column of a table as names of rows: the label that it gives each row, or empty.
+
+    `share` is that of the rows that it names or, if larger, of its lines that name a row. `fault`
+    is a sentence about names that do not give one label, or empty.
+    """
+
+    title: str
+    share: float
+    row_labels: list[str]
+    fault: str
+
+
+def _joined(labels: pd.Series, others: pd.DataFrame, features: Features) -> list[str]:
+    """The label of each row by the column that holds the names of the rows."""
+    columns = [_as_names(others[title], labels, features) for title in others]
+    best = max(columns, key=lambda column: (column.share, column.fault))
+    if best.fault:
+        raise DataError(best.fault)
+    if best.share < _MIN_SHARE_OF_NAMES:
+        assert features.names is not None
+        raise DataError(
+            f"no column holds the names of {features.source}, such as {features.names[0]!r}: the "
+            f"column {best.title!r}, such as {others[best.title].iloc[0]!r}, comes closest with a "
+            f"share of {best.share:.2f}, and {_MIN_SHARE_OF_NAMES:g} of the rows or lines must "
+            f"match. Write both alike. {_BY_LINE}"
+        )
+    for column in columns:
+        pairs = zip(best.row_labels, column.row_labels, strict=True)
+        differ = any(label != other for label, other in pairs if label and other)
+        if column.share >= _MIN_SHARE_OF_NAMES and differ:
             raise DataError(
-                f"{np.count_nonzero(lines < 0)} of the {len(names)} names of the features are not "
-                f"in the column {title!r}; the first is {name!r}. Add a line with its label."
+                f"the columns {best.title!r} and {column.title!r} both hold names of rows, and "
+                "give them different labels. Remove one of them from the table."
             )
-        return lines
-    return None
+    return best.row_labels
+
+
+def _as_names(column: pd.Series, labels: pd.Series, features: Features) -> _Column:
+    """Take a column of a table as the names of rows."""
+    assert features.names is not None
+    filled = column[column != ""]
+    entry_of, fault = matching_entries(features.names, filled.tolist())
+    n_rows = sum(name in entry_of for name in features.names)
+    # lines that repeat a name, such as a number of the class, do not name rows of their own
+    n_lines = len({*entry_of.values()})
+    share = max(n_rows / len(features), n_lines / max(1, len(filled)))
+    label_of: dict[str, str] = {}
+    for entry, label in zip(column.tolist(), labels.tolist(), strict=True):
+        is_repeated = label and label_of.setdefault(entry, label) != label
+        if is_repeated and share >= _MIN_SHARE_OF_NAMES and not fault:
+            fault = (
+                f"the column {column.name!r} has {entry!r} twice, with the labels "
+                f"{label_of[entry]!r} and {label!r}. Keep one of the lines."
+            )
+    row_labels = [label_of.get(entry_of.get(name, ""), "") for name in features.names]
+    return _Column(str(column.name), share, row_labels, fault)
+
+
+def _check_number(cells: list[str], features: Features, path: PathLike) -> None:
+    """Raise a DataError if labels in the order of the rows are not as many as these."""
+    if len(cells) != len(features):
+        first = f" The first is {cells[0]!r}." if cells else ""
+        raise DataError(
+            f"{path} has {len(cells)} labels but there are {len(features)} rows. Give one label "
+            f"per row, in their order, without a title, or name the column of a table: "
+            f"FILE.csv:COLUMN.{first}"
+        )
+    if not any(cells):
+        raise DataError(f"{path} has no label in any of its {len(cells)} rows.")
 
 
 def split_column(path: PathLike) -> tuple[Path, str | None]:
@@ -100,7 +196,7 @@ def split_column(path: PathLike) -> tuple[Path, str | None]:
     (PosixPath('labels.csv'), 'kind of article')
     """
     file, colon, column = str(path).rpartition(":")
-    if colon and ending(file) in TABLES:
+    if colon and ending(file) in (*TABLES, *WORKBOOKS):
         return Path(file), column
     return Path(path), None
 
@@ -122,12 +218,12 @@ def check_labels(
     if n is not None and len(labels) != n:
         raise DataError(
             f"{source} has {len(labels)} labels but there are {n} rows. Give one label per row, in "
-            f"their order, without a title. The first label is {str(labels[0])!r}."
+            "their order."
         )
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 
 
-def load_groups(path: PathLike) -> dict[str, str]:
+def load_superclasses(path: PathLike) -> dict[str, str]:
     """Read the superclass of each class from a table of two columns with titles.
 
     Raises
@@ -137,7 +233,7 @@ def load_groups(path: PathLike) -> dict[str, str]:
     DataError
         If the table has other columns, or puts a class into several superclasses.
     """
-    table = read_table(path, what="superclasses")
+    table = read_table(path, what="superclasses", blanks=False)
     if table.shape[1] != 2:
         raise DataError(
             f"{path} has {table.shape[1]} columns, but a table of superclasses has two: the class "

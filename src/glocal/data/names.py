@@ -1,101 +1,112 @@
-"""The names of objects, and which entries of two lists name the same object.
+"""Which entries of two lists name the same object.
 
-Folders and extensions are ignored. If names repeat without their folders, and all entries have a
-folder, the folders are compared too.
+Entries that are written alike do. Of the others, two name the same object if they are alike without
+capital letters, the folder and the ending of an image file, and if this is true of no other entry
+of either list. Entries that both have a folder are compared with their folders first.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-
-import numpy as np
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from glocal.errors import DataError
-from glocal.similarity import Numbers
 
-_IMAGE_EXTENSION = re.compile(
+_IMAGE_ENDING = re.compile(
     r"\.(avif|bmp|gif|hei[cf]|jfif|jp2|jpe?g|pbm|pgm|png|pnm|ppm|svg|tiff?|webp)$", re.IGNORECASE
 )
 
 
 def object_name(name: str) -> str:
-    """The name of an object, without its folder and the extension of an image file.
+    """The name of an object, without its folder and the ending of an image file.
 
     >>> object_name("images/crystal1.jpg"), object_name("dr.who")
     ('crystal1', 'dr.who')
     """
-    return _IMAGE_EXTENSION.sub("", name.replace("\\", "/").rsplit("/", 1)[-1])
+    return _IMAGE_ENDING.sub("", name.replace("\\", "/").rsplit("/", 1)[-1])
 
 
-def matching_lines(names: Sequence[str], listed: Sequence[str], what: str) -> Numbers | None:
-    """The line of a list that has each name, -1 for none; None if it is no list of these names.
+class Matches(NamedTuple):
+    """The entry of a list that names the same object as a text, by text.
 
-    It is one if the names differ and more than half of them are in it. `what` the list holds is
-    said if one of its names repeats.
+    `ambiguous` is a sentence with the first entries of which it is not clear which names which, or
+    empty.
     """
-    (keys, list_keys), ignored = object_keys(names, listed)
-    if len({*keys}) < len(keys) or 2 * len({*keys} & {*list_keys}) <= len(keys):
-        return None
-    line_of = unique_index(list_keys, what, ignored)
-    return np.array([line_of.get(key, -1) for key in keys])
+
+    entry_of: dict[str, str]
+    ambiguous: str
 
 
-def indices_in_list(texts: Iterable[str], listed: Sequence[str]) -> dict[str, int]:
-    """The index in a list of each text that names one of its entries.
+def matching_entries(texts: Iterable[str], entries: Iterable[str]) -> Matches:
+    """Find the entry that names the same object as each text, by the rule of this module.
 
-    A text is compared as it is written, then without its extension, then without its folder too.
-    A DataError is raised if it names several entries.
-
-    >>> indices_in_list(["a/1.png", "2", "3"], ["a/1.jpg", "b/1.jpg", "b/2.jpg"])
-    {'a/1.png': 0, '2': 2}
+    >>> matching_entries(["im/CUP.jpg", "egg", "hat"], ["egg.png", "cup.png"]).entry_of
+    {'im/CUP.jpg': 'cup.png', 'egg': 'egg.png'}
     """
-    index_of: dict[str, int] = {}
-    for key_of in (str, _path, object_name):
-        indices_of: dict[str, list[int]] = {}
-        for index, name in enumerate(listed):
-            indices_of.setdefault(key_of(name), []).append(index)
-        for text in texts:
-            indices = indices_of.get(key_of(text), [])
-            if len(indices) > 1 and text not in index_of:
-                raise DataError(
-                    f"{text!r} may be {listed[indices[0]]} or {listed[indices[1]]} of the object "
-                    "ids. Write it with its folder."
-                )
-            if indices:
-                index_of.setdefault(text, indices[0])
-    return index_of
+    listed = dict.fromkeys(entries)
+    sought = dict.fromkeys(texts)
+    entry_of = {text: text for text in sought if text in listed}
+    ambiguous = ""
+    for key_of in (_path, _bare_name):
+        entries_of = _by_key(listed, key_of)
+        for key, same_texts in _by_key(sought, key_of).items():
+            same_entries = entries_of.get(key, [])
+            if not same_entries or all(text in entry_of for text in same_texts):
+                continue
+            if len(same_texts) == len(same_entries) == 1:
+                entry_of[same_texts[0]] = same_entries[0]
+            elif key_of is _bare_name:
+                ambiguous = ambiguous or _sentence(same_texts, same_entries)
+    return Matches(entry_of, ambiguous)
 
 
-def object_keys(*lists: Sequence[str]) -> tuple[list[list[str]], str]:
-    """The keys that identify the objects of the entries of lists, and what is left out of them.
-
-    They are the names, or the paths if names repeat and all entries are paths.
-    """
-    names = [list(map(object_name, entries)) for entries in lists]
-    if any(len({*keys}) < len(keys) for keys in names):
-        paths = [list(map(_path, entries)) for entries in lists]
-        if all("/" in path for keys in paths for path in keys):
-            return paths, "extension"
-    return names, "folder and extension"
+def entries_named(texts: Iterable[str], entries: Iterable[str]) -> dict[str, str]:
+    """The entry that names the same object as each text; a DataError if that is ambiguous."""
+    entry_of, ambiguous = matching_entries(texts, entries)
+    if ambiguous:
+        raise DataError(ambiguous)
+    return entry_of
 
 
-def _path(name: str) -> str:
-    folder, slash, _ = name.replace("\\", "/").rpartition("/")
-    return f"{folder}{slash}{object_name(name)}"
-
-
-def unique_index(keys: Sequence[str], what: str, ignored: str) -> dict[str, int]:
-    """The position of each key in a list; a DataError if `what` the list holds repeats.
-
-    `ignored` is the part of the entries that the keys leave out.
-    """
-    position_of = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
-    if len(position_of) < len(keys):
-        position = next(i for i, key in enumerate(keys) if position_of[key] != i)
-        key = keys[position]
-        raise DataError(
-            f"the {what} hold {key!r} twice (lines {position_of[key] + 1} and {position + 1}, "
-            f"{ignored} ignored); names must differ."
-        )
+def positions_in(names: Sequence[str], what: str) -> dict[str, int]:
+    """The position of each name in a list; a DataError if `what` the list holds repeats."""
+    position_of: dict[str, int] = {}
+    for position, name in enumerate(names):
+        first = position_of.setdefault(name, position)
+        if first != position:
+            raise DataError(
+                f"the {what} hold {name!r} twice (lines {first + 1} and {position + 1}); names "
+                "must differ."
+            )
     return position_of
+
+
+def _bare_name(entry: str) -> str:
+    """An entry without what does not count; accents are joined to letters, as not all disks do."""
+    return unicodedata.normalize("NFC", object_name(entry)).casefold()
+
+
+def _path(entry: str) -> str:
+    """The folder and the bare name; empty without a folder."""
+    folder, slash, _ = entry.replace("\\", "/").rpartition("/")
+    folder = unicodedata.normalize("NFC", folder).casefold()
+    return f"{folder}/{_bare_name(entry)}" if slash else ""
+
+
+def _by_key(entries: Iterable[str], key_of: Callable[[str], str]) -> dict[str, list[str]]:
+    """The entries of each key that is not empty."""
+    entries_of: dict[str, list[str]] = {}
+    for entry in entries:
+        if key := key_of(entry):
+            entries_of.setdefault(key, []).append(entry)
+    return entries_of
+
+
+def _sentence(texts: Sequence[str], entries: Sequence[str]) -> str:
+    return (
+        f"{' and '.join(map(repr, texts[:2]))} may name {' or '.join(map(repr, entries[:2]))}, "
+        "since capital letters, folders and endings of images do not count. Write both lists "
+        "alike, with their folders."
+    )

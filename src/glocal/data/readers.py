@@ -1,4 +1,7 @@
-"""Read feature files as one (n, p) matrix: ``.npy`` memory-mapped, other kinds into memory."""
+"""Read feature files as one (n, p) matrix: ``.npy`` memory-mapped, other kinds into memory.
+
+Tables, ``.csv`` and ``.parquet``, may hold the names of the rows too.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,24 +17,24 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from glocal.data.tables import TABLES, read_named_rows
+from glocal.data.tables import TABLES, NamedRows, counts_rows, read_named_rows
 from glocal.errors import DataError, FileError, import_optional
 from glocal.files import PathLike, check_inflated, ending, read_npy, read_npz, reading
 
 PARQUET = ".parquet"
 _PREFERRED = ("features", "embedding", "embeddings")  # names of the Parquet column of vectors
+_NAME_TITLES = ("image", "file", "file_name", "filename", "path", "name", "id")
 _BATCH_ROWS = 2048  # rows of a Parquet file that are read at once
 _HIDDEN = re.compile(r".*/[._]")  # a path with a file or folder whose name begins with . or _
 _FIX = "Save the (n, p) matrix with numpy.save."
 
 
-def read_matrix(path: PathLike) -> np.ndarray:
-    """Read a feature matrix by its extension.
+def read_features(path: PathLike) -> NamedRows:
+    """Read a feature matrix by its extension, and the names of its rows if a table holds them.
 
     If a file holds several arrays, the one named ``features`` is read, or else the only 2-d one.
-    Of the columns of a Parquet file, the one named ``features``, ``embedding`` or ``embeddings`` is
-    read, or else the only one that holds lists of numbers. Save matrices larger than memory as
-    ``.npy``, which is memory-mapped.
+    `read_parquet` says which columns of a Parquet file are read. Save matrices larger than memory
+    as ``.npy``, which is memory-mapped.
 
     Parameters
     ----------
@@ -42,7 +45,7 @@ def read_matrix(path: PathLike) -> np.ndarray:
 
     Returns
     -------
-    (n, p) array
+    (n, p) array, and tuple of n str or None
         The matrix in its stored dtype: float16 stays float16. `Features` checks shape and dtype.
 
     Raises
@@ -59,12 +62,14 @@ def read_matrix(path: PathLike) -> np.ndarray:
             f"features {path} does not exist: there is no file or folder of that name. Check the "
             "path."
         )
-    if kind not in READERS and not (Path(path).is_dir() and shards_of(path)):
+    if kind not in FEATURE_ENDINGS and not (Path(path).is_dir() and shards_of(path)):
         raise FileError(
             f"features file {path} ends in {kind or 'nothing'}; it must end in "
-            f"{' or '.join(READERS)}. {_FIX}"
+            f"{' or '.join(FEATURE_ENDINGS)}. {_FIX}"
         )
-    return READERS.get(kind, read_parquet)(path)
+    if kind in _READERS:
+        return NamedRows(_READERS[kind](path), None)
+    return read_named_rows(path) if kind in TABLES else read_parquet(path)
 
 
 def _choose(path: PathLike, arrays: Mapping[str, Any]) -> Any:
@@ -149,15 +154,7 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
         If there is no such column of lists of numbers, or several to choose from, or if the file is
         missing or damaged.
     """
-    types = import_optional("pyarrow.types", "Parquet")
-    with reading(path, "features", _FIX) as file:
-        schema = import_optional("pyarrow.parquet", "Parquet").read_schema(file)
-    lists = {
-        field.name: field.type.value_type for field in schema if hasattr(field.type, "value_field")
-    }
-    numbers = [name for name, value in lists.items() if types.is_floating(value)]
-    if column is not None or not numbers:  # besides lists of floats, integers may be tokens
-        numbers += [name for name, value in lists.items() if types.is_integer(value)]
+    numbers = _columns_of_lists(_schema(path), is_stated=column is not None)
     preferred = _PREFERRED if column is None else (column,)
     candidates = [name for name in preferred if name in numbers][:1]
     if column is None:
@@ -171,8 +168,30 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
     return candidates[0]
 
 
-def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.ndarray, "n p"]]]:
+def _schema(path: PathLike) -> Any:
+    """The titles and types of the columns of a Parquet file."""
+    with reading(path, "features", _FIX) as file:
+        return import_optional("pyarrow.parquet", "Parquet").read_schema(file)
+
+
+def _columns_of_lists(schema: Any, *, is_stated: bool = False) -> list[str]:
+    """The columns that hold lists of floats, or of integers if there is no other."""
+    types = import_optional("pyarrow.types", "Parquet")
+    lists = {
+        field.name: field.type.value_type for field in schema if hasattr(field.type, "value_field")
+    }
+    numbers = [name for name, value in lists.items() if types.is_floating(value)]
+    if is_stated or not numbers:  # besides lists of floats, integers may be tokens
+        numbers += [name for name, value in lists.items() if types.is_integer(value)]
+    return numbers
+
+
+def batches(
+    path: PathLike, columns: str | Sequence[str]
+) -> Iterator[tuple[int, Any, Shaped[np.ndarray, "n p"]]]:
     """Yield (first row, record batch, its vectors) of a file in order, 2,048 rows at a time.
+
+    The vectors are the lists in a column, or the rows of several columns of floats.
 
     Raises
     ------
@@ -181,7 +200,6 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
     FileError
         If the file is missing or damaged, or has no such column.
     """
-    compute = import_optional("pyarrow.compute", "Parquet")
     parquet = import_optional("pyarrow.parquet", "Parquet")
     start = 0
     width = None
@@ -191,39 +209,85 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
         parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as table,
     ):
         for batch in table.iter_batches(batch_size=_BATCH_ROWS):
-            lists = batch.column(column)
-            values = lists.flatten()
-            lengths = np.asarray(compute.list_value_length(lists).fill_null(-1))
-            width = max(0, int(lengths[0])) if width is None else width
-            is_wrong = lengths != width
-            if not is_wrong.any() and values.null_count:
-                is_wrong = np.asarray(values.is_null()).reshape(len(batch), -1).any(axis=1)
-            if is_wrong.any():
-                raise DataError(
-                    f"{path} has a missing value, or a vector whose length is not {width}, in "
-                    f"{column} at row {start + int(is_wrong.argmax())}. Remove or recompute that "
-                    "row."
-                )
-            yield start, batch, np.asarray(values).reshape(len(batch), -1)
+            if isinstance(columns, str):
+                vectors = _vectors(batch.column(columns), width, f"{path}", columns, start)
+                width = vectors.shape[1]
+            else:
+                vectors = np.stack([np.asarray(batch[title]) for title in columns], axis=1)
+            yield start, batch, vectors
             start += len(batch)
 
 
-def read_parquet(path: PathLike, column: str | None = None) -> Shaped[np.ndarray, "n p"]:
-    """Read the vectors of a file, or of a folder of shards in name order, as one (n, p) array.
+def _vectors(
+    lists: Any, width: int | None, path: str, column: str, start: int
+) -> Shaped[np.ndarray, "n p"]:
+    """The lists of a batch as rows of one length, `width` or else that of the first list."""
+    compute = import_optional("pyarrow.compute", "Parquet")
+    values = lists.flatten()
+    lengths = np.asarray(compute.list_value_length(lists).fill_null(-1))
+    if width is None:
+        width = max(0, int(lengths[0]))
+    is_wrong = lengths != width
+    if not is_wrong.any() and values.null_count:
+        is_wrong = np.asarray(values.is_null()).reshape(len(lists), -1).any(axis=1)
+    if is_wrong.any():
+        raise DataError(
+            f"{path} has a missing value, or a vector whose length is not {width}, in {column} at "
+            f"row {start + int(is_wrong.argmax())}. Remove or recompute that row."
+        )
+    return np.asarray(values).reshape(len(lists), -1)
 
-    The column that is chosen for the first file is read from all files.
+
+def read_parquet(path: PathLike, column: str | None = None) -> NamedRows:
+    """Read a file, or a folder of shards in name order, as one (n, p) matrix with names.
+
+    The vectors are the lists in the column that `vector_column` finds in the first file. Without
+    such a column, each column of floats is a dimension. The names are the texts or integers in the
+    first column called image, file, file_name, filename, path, name or id, if there is any; numbers
+    that count the rows are no names.
     """
     shards = shards_of(path)
     if not shards:
-        return np.empty((0, 0), dtype=np.float32)
-    column = vector_column(shards[0], column)
-    parts = [vectors for shard in shards for _, _, vectors in batches(shard, column)]
+        return NamedRows(np.empty((0, 0), dtype=np.float32), None)
+    schema = _schema(shards[0])
+    dimensions = _dimensions(schema) if column is None else []
+    if not dimensions:
+        column = vector_column(shards[0], column)
+    name_column = _name_column(schema)
+    parts: list[np.ndarray] = []
+    names: list[str] = []
+    for shard in shards:
+        for _, batch, vectors in batches(shard, column or dimensions):
+            parts.append(vectors)
+            cells = [] if name_column is None else batch[name_column].to_pylist()
+            names += ["" if cell is None else str(cell) for cell in cells]
     if len({vectors.shape[1] for vectors in parts}) > 1:
         raise DataError(f"the files of {path} have vectors of different lengths in {column}.")
-    return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
+    matrix = np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
+    return NamedRows(matrix, None if counts_rows(names, 0) else tuple(names))
 
 
-READERS: dict[str, Callable[[PathLike], np.ndarray]] = {
+def _dimensions(schema: Any) -> list[str]:
+    """The columns of floats, if there are several and no column of vectors."""
+    types = import_optional("pyarrow.types", "Parquet")
+    floats = [field.name for field in schema if types.is_floating(field.type)]
+    return floats if len(floats) > 1 and not _columns_of_lists(schema) else []
+
+
+def _name_column(schema: Any) -> str | None:
+    """The column that names the rows; None without one."""
+    types = import_optional("pyarrow.types", "Parquet")
+    title_of = {
+        field.name.lower(): field.name
+        for field in schema
+        if types.is_string(field.type)
+        or types.is_large_string(field.type)
+        or types.is_integer(field.type)
+    }
+    return next((title_of[title] for title in _NAME_TITLES if title in title_of), None)
+
+
+_READERS: dict[str, Callable[[PathLike], np.ndarray]] = {
     ".npy": lambda path: read_npy(path, what="features"),
     ".npz": _npz,
     ".pt": _torch,
@@ -231,6 +295,5 @@ READERS: dict[str, Callable[[PathLike], np.ndarray]] = {
     ".safetensors": _safetensors,
     ".h5": _hdf5,
     ".hdf5": _hdf5,
-    PARQUET: read_parquet,
-    **dict.fromkeys(sorted(TABLES), lambda path: read_named_rows(path)[0]),
 }
+FEATURE_ENDINGS = (*_READERS, PARQUET, *sorted(TABLES))

@@ -8,13 +8,22 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
 
-from glocal.errors import DataError
-from glocal.files import PathLike, ending, naming, read_npy, reading
+from glocal.data.names import object_name
+from glocal.errors import DataError, FileError
+from glocal.files import (
+    PathLike,
+    decoded,
+    ending,
+    naming,
+    read_npy,
+    reading,
+    text_encoding,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +35,8 @@ TABLES = frozenset({".csv", ".tsv"})
 _NAME_COLUMNS = frozenset(
     ("", "file", "file_name", "filename", "id", "image", "index", "item", "name", "object", "path")
 )
+_BLANKS = r"\s+"
+_NO_SEPARATOR = "\x1f"  # a character of no text: the table has one column
 _SEPARATORS = str.maketrans(",;", "  ")
 
 
@@ -44,8 +55,8 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
     with reading(path, what, "Save it with numpy.save, or as lines of numbers.") as file:
         delimiter = _separator(_first_line(file))
         with contextlib.suppress(ValueError, OverflowError, UserWarning):
-            return _loadtxt(file, np.int64, delimiter=delimiter, encoding="utf-8-sig")
-        lines = file.read_text(encoding="utf-8-sig").translate(_SEPARATORS).split("\n")
+            return _loadtxt(file, np.int64, delimiter=delimiter, encoding=text_encoding(file))
+        lines = decoded(file).translate(_SEPARATORS).split("\n")
         return _loadtxt(lines, np.float64)
 
 
@@ -68,13 +79,16 @@ def has_titles(path: PathLike) -> bool:
         return _are_titles(_cells(_first_line(file, errors="replace")))
 
 
-def read_table(path: PathLike, *, what: str, names: Sequence[str] | None = None) -> pd.DataFrame:
+def read_table(
+    path: PathLike, *, what: str, names: Sequence[str] | None = None, blanks: bool = True
+) -> pd.DataFrame:
     """Read the cells of a table as text under its column titles, with ``""`` for an empty cell.
 
     A ``.json`` file holds one list of trials, one list per person, or one JSON text per line. In
     text, NA, N/A, NaN, nan, null and None stand for an empty cell unless `names` has
     them, and the separator is the tab, semicolon or comma, whichever is most frequent in the first
-    line, or else blanks. Blanks around a cell are removed.
+    line. If the first line has none of them, `blanks` separate columns or, if not, there is only
+    one. Blanks around a cell are removed.
 
     Raises
     ------
@@ -85,12 +99,14 @@ def read_table(path: PathLike, *, what: str, names: Sequence[str] | None = None)
     with reading(path, what, "Save it as CSV with a first line that names its columns.") as file:
         if ending(file) == ".json":
             return _read_json(file)
+        separator = _separator(_first_line(file))
         table = _read_csv(
             file,
-            _first_line(file),
+            separator or (_BLANKS if blanks else _NO_SEPARATOR),
             dtype=str,
             na_values=[*{*_EMPTY_TEXTS} - {*(names or ())}],
             keep_default_na=False,
+            skip_blank_lines=bool(separator or blanks),
         )
         if table.empty:
             raise ValueError("it has no row below the first line")
@@ -106,7 +122,31 @@ def column_of_table(table: pd.DataFrame, title: str) -> pd.Series:
     return table[title]
 
 
-def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[str, ...] | None]:
+def holds_names(column: pd.Series) -> bool:
+    """Whether a column seems to name rows: its texts differ, and its title or ending says so.
+
+    Numbers that count the rows in order are no names.
+    """
+    texts = column.tolist()
+    if len({*texts}) < len(texts) or any(counts_rows(texts, first) for first in (0, 1)):
+        return False
+    are_images = all(object_name(text) != text.rpartition("/")[2] for text in texts)
+    return are_images or str(column.name).lower() in _NAME_COLUMNS
+
+
+def counts_rows(texts: Sequence[str], first: int) -> bool:
+    """Whether texts are the numbers of their rows, counted from `first`; empty ones are."""
+    return [*texts] == [*map(str, range(first, first + len(texts)))]
+
+
+class NamedRows(NamedTuple):
+    """A matrix (n, p), and the names of its rows if the file holds them."""
+
+    matrix: Shaped[np.ndarray, "..."]
+    names: tuple[str, ...] | None
+
+
+def read_named_rows(path: PathLike) -> NamedRows:
     """Read the numbers of a table, and the names of its rows if a column holds names.
 
     A column holds names if its title says so (``name``, ``id``, ``file``, …), if it has no title
@@ -132,7 +172,7 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
         named = [i for i, title in enumerate(titles) if title.lower() in _NAME_COLUMNS]
         table = _read_csv(
             file,
-            first_line,
+            _separator(first_line) or _BLANKS,
             header=0 if are_titles else None,
             converters=dict.fromkeys(named if are_titles else (), str),
             low_memory=False,
@@ -142,7 +182,7 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
         if not features.shape[1]:
             raise ValueError("none of its columns holds numbers")
     with naming(path):
-        return features.to_numpy(), _row_names(table.drop(columns=features.columns))
+        return NamedRows(features.to_numpy(), _row_names(table.drop(columns=features.columns)))
 
 
 def _row_names(texts: pd.DataFrame) -> tuple[str, ...] | None:
@@ -158,8 +198,7 @@ def _row_names(texts: pd.DataFrame) -> tuple[str, ...] | None:
     names = texts.iloc[:, 0].fillna("").astype(str).str.strip()
     if (names == "").any():
         raise DataError(f"row {int((names == '').argmax())} has no name in {names.name!r}.")
-    are_row_numbers = names.tolist() == [str(row) for row in range(len(names))]
-    return None if are_row_numbers else tuple(names)
+    return None if counts_rows(names.tolist(), 0) else tuple(names)
 
 
 def _are_column_numbers(titles: list[str]) -> bool:
@@ -169,7 +208,12 @@ def _are_column_numbers(titles: list[str]) -> bool:
 
 
 def _first_line(file: Path, errors: str = "strict") -> str:
-    with file.open(encoding="utf-8-sig", errors=errors, newline="") as stream:
+    if not file.is_file():
+        raise FileError(
+            f"{file} is a pipe or a device, which cannot be read twice. Save its content as a "
+            "file, and name that."
+        )
+    with file.open(encoding=text_encoding(file), errors=errors, newline="") as stream:
         return stream.readline(1 << 22)
 
 
@@ -179,20 +223,27 @@ def _separator(line: str) -> str | None:
     return mark if mark in line else None
 
 
-def _read_csv(file: Path, first_line: str, **options: Any) -> pd.DataFrame:
+def _read_csv(file: Path, separator: str, **options: Any) -> pd.DataFrame:
     import pandas as pd
 
     with warnings.catch_warnings():
         # pandas truncates longer rows with this warning
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            file,
-            sep=_separator(first_line) or r"\s+",
-            index_col=False,
-            encoding="utf-8-sig",
-            skipinitialspace=True,
-            **options,
-        )
+        try:
+            return pd.read_csv(
+                file,
+                sep=separator,
+                index_col=False,
+                encoding=text_encoding(file),
+                skipinitialspace=True,
+                **options,
+            )
+        except pd.errors.ParserError as error:
+            found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+            if found is None:
+                raise
+            n, line, n_cells = found.groups()
+            raise ValueError(f"line {line} has {n_cells} cells, but the first has {n}") from error
 
 
 def _refuse_decimal_commas(cells: Iterable[object]) -> None:
@@ -227,7 +278,7 @@ def _is_number(cell: str) -> bool:
 def _read_json(file: Path) -> pd.DataFrame:
     import pandas as pd
 
-    text = file.read_text(encoding="utf-8-sig")
+    text = decoded(file)
     try:
         value = json.loads(text)
     except ValueError:  # servers append a JSON text for each person

@@ -16,7 +16,7 @@ from glocal.data.columns import (
     read_question,
     texts_in_column,
 )
-from glocal.data.names import indices_in_list, object_name
+from glocal.data.names import entries_named, object_name, positions_in
 from glocal.data.tables import read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, naming
@@ -201,7 +201,10 @@ def _indices(
     if base:
         raise DataError("the objects of the trials are names, not numbers; leave out `base=1`.")
     listed = [text for text in texts if text] if names is None else [*names]
-    index_of = {"": MISSING, **indices_in_list(texts, listed)}
+    position_of = positions_in(listed, "object ids")
+    entry_of = entries_named(texts, listed)
+    index_of = {text: position_of[entry] for text, entry in entry_of.items()}
+    index_of[""] = MISSING
     return np.array([index_of.get(text, _UNLISTED) for text in texts])[member], listed
 
 

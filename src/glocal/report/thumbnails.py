@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from glocal.data.names import object_name
+from glocal.data.names import matching_entries
 from glocal.errors import DataError, DataWarning
 from glocal.files import PathLike
 from glocal.report.runs import Run
@@ -29,9 +28,9 @@ def load_thumbnails(
 ) -> dict[str, str]:
     """Shrink the images that are named like objects of the runs to 64 pixels.
 
-    Names are compared without folder and extension; of several images with the same name, the first
-    is taken. `images` is whatever `glocal.extract.open_images` opens or returns. A DataWarning
-    names the objects without a readable image.
+    Names are compared by the rule of `glocal.data.names`, so that an object has no picture if
+    several images may be its own. `images` is whatever `glocal.extract.open_images` opens or
+    returns. A DataWarning names the objects without a readable image.
 
     Returns
     -------
@@ -48,24 +47,24 @@ def load_thumbnails(
     networks = [views for run in runs for views in run.views.values()]
     names = {name for views in networks for view in views.values() for name in view.names}
     source = images if isinstance(images, Source) else open_images(images)
-    numbers: dict[str, int] = {}  # of the first image of each name
-    for number, image_name in enumerate(source.names):
-        numbers.setdefault(_key(image_name), number)
-    matches = {name: numbers[_key(name)] for name in sorted(names) if _key(name) in numbers}
-    if not matches:
+    image_of, ambiguous = matching_entries(sorted(names), source.names)
+    if not image_of:
         raise DataError(
-            f"no image in {source.described} has the name of an object: images are named like "
+            ambiguous
+            or f"no image in {source.described} has the name of an object: images are named like "
             f"{source.names[0]}, objects like {min(names, default='none')}. Name the images after "
-            "the objects; folder and extension do not count."
+            "the objects; capital letters, folder and ending do not count."
         )
+    number_of = {image: number for number, image in enumerate(source.names)}
     pictures = {}
-    for count, (name, number) in enumerate(matches.items(), start=1):
+    for count, (name, image) in enumerate(image_of.items(), start=1):
         progress(count)
         with contextlib.suppress(Unreadable):
-            pictures[name] = _data_uri(source.read(number, at_least=2 * _SIDE))
+            pictures[name] = _data_uri(source.read(number_of[image], at_least=2 * _SIDE))
     if lacking := sorted(names - pictures.keys()):
         warnings.warn(
-            f"no readable image has the name of {len(lacking)} objects, such as {lacking[0]}.",
+            f"no readable image has the name of {len(lacking)} objects, such as {lacking[0]}."
+            f"{f' {ambiguous}' * bool(ambiguous)}",
             DataWarning,
             stacklevel=2,
         )
@@ -78,8 +77,3 @@ def _data_uri(image: Any) -> str:
     image.thumbnail((_SIDE, _SIDE))
     image.save(stream, format="webp", quality=60, exif=b"", icc_profile=None)
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def _key(name: str) -> str:
-    # some file systems store letters apart from their accents
-    return unicodedata.normalize("NFC", object_name(name))

@@ -68,8 +68,8 @@ class Sources:
     are those of the objects. `pretrained` are the names of the transforms that were fitted
     elsewhere; `glocal.transform.checks.table_rows` checks them, by `force`. Baselines are made from
     the features `means`, by default from the objects. `hashed` collects the hashes of the files in
-    use. `features`, `labels` (of the images of a feature file), `joined_answers` and `transform`
-    load a file once.
+    use. `features`, `labelled` (the rows of a feature file that have a label), `joined_answers` and
+    `transform` load a file once.
     """
 
     shared: Shared
@@ -85,8 +85,8 @@ class Sources:
 
     def __post_init__(self) -> None:
         self.features = cache(lambda file: Features.load(self.path(file)))
-        self.labels = cache(
-            lambda file, images: load_labels(self.path(file), self.features(images))
+        self.labelled = cache(
+            lambda images, file: load_labels(self.path(file), self.features(images))
         )
         self.joined_answers = cache(self._join_answers)
         self.transform = cache(self._load_transform)

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from glocal.data.features import Features
-from glocal.data.labels import load_groups
+from glocal.data.labels import load_superclasses
 from glocal.data.rdm import join_rdms, load_rdms
 from glocal.data.sources.breeds import breeds_side
 from glocal.data.tables import read_list
@@ -149,15 +149,15 @@ class _Sides(Task):
         """The superclass of each class, if there are any."""
         if self.superclasses is None:
             return None
-        return load_groups(sources.path(self.superclasses))
+        return load_superclasses(sources.path(self.superclasses))
 
     def sides(self, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
         """The features and labels of training and test images, for BREEDS only of its classes."""
         assert self.train_labels is not None
-        train = sources.features(self.train)
-        test = sources.features(self.test or self.train)
-        y_train = sources.labels(self.train_labels, self.train)
-        y_test = sources.labels(self.test_labels or self.train_labels, self.test or self.train)
+        train, y_train = sources.labelled(self.train, self.train_labels)
+        test, y_test = sources.labelled(
+            self.test or self.train, self.test_labels or self.train_labels
+        )
         if self.breeds is None:
             return train, y_train, test, y_test
         return (
@@ -285,13 +285,11 @@ class RetrievalTask(Task):
         """Score by `retrieval`."""
         import pandas as pd
 
-        queries = sources.features(self.queries)
-        query_labels = sources.labels(self.query_labels, self.queries)
+        queries, query_labels = sources.labelled(self.queries, self.query_labels)
         labels = query_labels
         sides = [embed(queries), labels]
         if self.gallery is not None and self.gallery_labels is not None:
-            gallery = sources.features(self.gallery)
-            labels = sources.labels(self.gallery_labels, self.gallery)
+            gallery, labels = sources.labelled(self.gallery, self.gallery_labels)
             sides += [embed(gallery), labels]
         result = retrieval(*sides)
         shares = pd.Series(labels).value_counts(normalize=True)

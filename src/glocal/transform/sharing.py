@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from glocal.data.readers import READERS
+from glocal.data.readers import FEATURE_ENDINGS
 from glocal.data.sources.download import Progress, offline
 from glocal.data.sources.fetch import cached, fetch
 from glocal.data.sources.registry import published
@@ -141,7 +141,7 @@ def _unknown(text: str) -> GLocalError:
         return ParameterError(
             f"{text!r} names no repository; it must be hf://OWNER/NAME or hf://OWNER/NAME@REVISION."
         )
-    if ending(text) in (*ENDINGS, *READERS) or os.path.isdir(text):
+    if ending(text) in (*ENDINGS, *FEATURE_ENDINGS) or os.path.isdir(text):
         return FileError(
             f"there is no transform file {text}, nor {TRANSFORM_NAME} in a folder of this name."
         )
