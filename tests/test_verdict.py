@@ -130,7 +130,7 @@ def test_a_verdict_corrects_for_all_pairs_and_scores_what_it_states(fast):
 def test_superclasses_are_tested_on_classes_that_gave_no_images(fast):
     """Superclasses add tasks; one of a single class is left out, and two must remain."""
     X, y = made_rows(n=12, classes=6)
-    with pytest.warns(DataWarning, match="without a superclass"):
+    with pytest.warns(DataWarning, match="2 of 4 superclasses have one class"):
         result = verdict(X, y, superclasses=dict(enumerate("aabbcd")))
     (score, *_) = [row for row in result.scores if row.task == f"{ONE_IMAGE}, superclasses"]
     assert score.n == 24, "of 48 images of a and b, one class of each gives the shots"

@@ -20,6 +20,7 @@ from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.retrieval import retrieval
+from glocal.evaluation.sides import leave_out
 from glocal.evaluation.structure import kept_neighbours, neighbourhoods
 from glocal.finding import SIGNIFICANCE
 from glocal.objective import single_threaded_blas
@@ -235,25 +236,35 @@ def _tasks(
     if superclasses is not None:
         levels[", superclasses"] = _testable(y, superclasses)
     tasks: Tasks = {}
-    for level, probe, name in product(levels, _DRAWS, _SHOTS):
+    for (level, groups), probe, name in product(levels.items(), _DRAWS, _SHOTS):
         task = name + level if probe == "ncm" else f"{name}{level}, {probe}"
         tasks[task] = partial(
-            few_shot,
-            y_train=y,
+            _few_shot,
+            y=y,
+            rows=np.isin(y, [*(groups or y)]),
             shots=_SHOTS[name],
             draws=_DRAWS[probe],
             probe=probe,
-            superclasses=levels[level],
+            superclasses=groups,
         )
     tasks[RETRIEVAL] = partial(retrieval, query_labels=y)
     tasks[KEPT] = partial(kept_neighbours, X, k=_K, before=neighbourhoods(X, _K))
     return tasks
 
 
+def _few_shot(Z: Embedding, y: Labels, rows: Mask, **settings: Any) -> Result:
+    """Score these rows by `few_shot`."""
+    return few_shot(Z[rows], y[rows], **settings)
+
+
 def _testable(y: Labels, superclass_of: Superclasses) -> dict[Any, str]:
-    """The superclass of each class, for superclasses of at least two classes."""
+    """The superclass of each class, for superclasses of at least two classes.
+
+    A DataWarning counts the classes without a superclass, and names superclasses of one class.
+    """
     classes = np.unique(y)
     rows, superclasses = superclass_rows(classes, superclass_of)
+    leave_out(len(classes) - len(rows), len(classes), "classes have no superclass")
     sizes = Counter(superclasses.tolist())
     groups = dict(zip(classes[rows].tolist(), superclasses.tolist(), strict=True))
     testable = {name: group for name, group in groups.items() if sizes[group] > 1}
@@ -262,6 +273,13 @@ def _testable(y: Labels, superclass_of: Superclasses) -> dict[Any, str]:
             f"fewer than two superclasses have two classes of at least {MIN_IMAGES} images; one "
             "class gives the shots and the others are tested."
         )
+    single = [group for group, size in sizes.items() if size == 1]
+    leave_out(
+        len(single),
+        len(sizes),
+        f"superclasses have one class ({', '.join(single[:_MAX_LISTED])}), and need two to be "
+        "tested",
+    )
     return testable
 
 
