@@ -462,10 +462,19 @@ HALF = (300 * ONES).astype("f2")
 MARKED = ROWS + 12 * (np.arange(16) < 4)  # columns that stand out
 
 
+def faded(share):
+    """Rows of the mean and spread of MARKED, whose column means stand out by this share of its."""
+    profile = (MARKED.mean(axis=0) - MARKED.mean()) / MARKED.std()
+    noise = (ROWS - ROWS.mean(axis=0)) / ROWS.std(axis=0)
+    scale = np.sqrt(1 - share**2 * np.mean(profile**2))
+    return MARKED.mean() + MARKED.std() * (share * profile + scale * noise)
+
+
 KINDS = {
     "rows": ROWS, "unrecorded": ROWS, "ones": ONES, "half": HALF, "marked": MARKED,
     "one_row": ROWS[:1], "triple": 3 * ROWS, "tenfold": 10 * ROWS, "moved": 3 + ROWS,
     "half_of_marked": MARKED[::2], "reversed": np.fliplr(MARKED).copy(),
+    "by_.45": faded(0.45), "by_.55": faded(0.55),
 }  # fmt: skip
 # the rows of the fit, other rows, the noun of the warning, and what happens without `force`
 WARNINGS = """
@@ -480,6 +489,8 @@ unrecorded ones std_0 nothing
 unrecorded tenfold std_10 nothing
 rows moved mean_2 error
 marked reversed columns nothing
+marked by_.45 columns nothing
+marked by_.55 none nothing
 """
 
 
