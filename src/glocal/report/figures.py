@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DOTS_PER_INCH = 200
+_LAYOUTS = {"wide": (820, 42, 44), "narrow": (360, 62, 30)}
+"""The pixels of a drawing of axes: its width, the height of a row, and more for its pictures."""
 _MAX_CHARACTERS = 42  # of the names at one end of an axis together
 
 
@@ -54,14 +56,19 @@ def axes_svg(
     pictures : collection of str
         Names of objects with pictures, which the script of a page fills in.
     """
+    layout = "narrow" if narrow else "wide"
+    width, space, room = _LAYOUTS[layout]
     rows = table.to_dict("records")
     return render(
         "axes.svg",
         rows=rows,
         widest=table[["before", "after"]].max(axis=None),
         title=title,
-        narrow=narrow,
         pictures=pictures,
+        layout=layout,
+        width=width,
+        space=space,
+        room=room if pictures else 0,
         is_unsure=is_unsure,
         joined=fitting_names,
     )
