@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError, DataWarning, FileError
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.normal(2.0, 3.0, size=(50, 7))
@@ -160,6 +160,20 @@ def test_lists_that_do_not_belong_together_are_refused(as_a_user, row):
     answers = Answers.from_array(np.array([objects.split()]).astype(int).reshape(-1, 3))
     with pytest.raises(DataError, match=noun):
         join(Features(np.arange(6.0).reshape(3, 2), names), answers, ids)
+
+
+def test_a_damaged_record_is_not_passed_over(tmp_path):
+    """Without a record, and by a record of another program, no network is known; a damaged record
+    is an error.
+    """
+    world.folder(tmp_path, x_npy=MATRIX)
+    features = Features.load(tmp_path / "x.npy")
+    assert features.network == {}
+    (tmp_path / "record.json").write_text('{"model": ')
+    with pytest.raises(FileError, match="record"):
+        _ = replace(features).network
+    (tmp_path / "record.json").write_text('{"model": "x"}')
+    assert replace(features).network == {}
 
 
 def test_transposed_features_are_recognised():

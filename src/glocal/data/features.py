@@ -23,6 +23,7 @@ from glocal.similarity import Mask, Numbers, Values, row_slices, scaled_to_lengt
 FEATURES_FILE = "features.npy"
 NAMES_FILE = "file_names.txt"
 RECORD_FILE = "record.json"
+_RECORD_FIX = "Copy it again, or remove it if no model and layer are to be compared."
 _CHUNK_BYTES = 1 << 25
 _MIN_RELATIVE_DEVIATION = 1e-12  # relative to the mean; rounding of a constant leaves 1e-16
 _MAX_UNIT_DEVIATION = 2e-3  # largest deviation of the length of a unit row from 1
@@ -196,16 +197,15 @@ class Features:
     def network(self) -> dict[str, str]:
         """The model, layer and preprocessing that `glocal extract` recorded for this file.
 
-        It is empty if there is no such record.
+        It is empty if there is no such record. A FileError is raised if it is damaged.
         """
         file = Path(self.source)
         for folder in (file.parent, file.parent.parent) if os.path.exists(file) else ():
-            try:
-                record = read_object(folder / RECORD_FILE, what="record")
-            except FileError:  # there is no record, or another program wrote it
+            if not (folder / RECORD_FILE).exists():
                 continue
+            record = read_object(folder / RECORD_FILE, what="record", fix=_RECORD_FIX)
             layers = record.get("layers")
-            if isinstance(layers, dict) and "model" in record:
+            if isinstance(layers, dict) and "model" in record:  # else another program wrote it
                 record["layer"] = file.parent.name if len(layers) > 1 else next(iter(layers), None)
                 keys = ("model", "layer", "preprocessing")
                 return {key: str(record[key]) for key in keys if record.get(key) is not None}
