@@ -169,7 +169,7 @@ def test_a_text_is_read_as_one_object(tmp_path):
     folder(tmp_path, a_toml="\ufeffx = 1\n", a_json='\ufeff{"x": 1}')
     for name in ("a.toml", "a.json"):
         assert read_object(tmp_path / name, what="record") == {"x": 1}
-    for content, noun in ((b"caf\xe9", "utf-8"), (b"[" * 100_000, "damaged"), (b"[1]", "object")):
+    for content, noun in ((b"caf\xe9", "UTF-8"), (b"[" * 100_000, "damaged"), (b"[1]", "object")):
         folder(tmp_path, a_json=content)
         with pytest.raises(FileError, match=rf"^.*{noun}.*$"):
             read_object(tmp_path / "a.json", what="record")

@@ -157,6 +157,24 @@ READERS = {
         (Image.effect_noise((20, 24), 90), decoded),
     ),
 }
+ENDLESS = [name for name in READERS if not name.startswith("a.")]
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
+@pytest.mark.parametrize("name", ENDLESS)
+def test_endless_files_are_refused(name, tmp_path, as_a_user, monkeypatch):
+    """A link to a device without end is refused in a sentence, before it fills the memory."""
+    monkeypatch.setattr("glocal.files._MAX_STREAM_BYTES", 1 << 20)
+    _, read = READERS[name]
+    world.folder(tmp_path, t_npy=ANSWERS)
+    (tmp_path / name).symlink_to("/dev/zero")
+    with (
+        limits(CPU_SECONDS, MEMORY),
+        pytest.raises(GLocalError, match=r"pipe or|no regular|damaged"),
+    ):
+        read(tmp_path / name)
+
+
 MANY = pytest.param(TRIES, marks=[pytest.mark.nightly, pytest.mark.timeout(7200)])
 
 

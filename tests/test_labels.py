@@ -202,7 +202,7 @@ def test_what_is_no_integer_or_name_a_row_is_refused(values):
 
 
 TEXTS = {
-    "cp1252": "not text in UTF-8.*'CSV UTF-8'",
+    "cp1252": "not text in UTF-8.*cp1252.*'CSV UTF-8'",
     "utf-16": None,
     "utf-8-sig": None,
 }

@@ -32,16 +32,19 @@ _MAX_INFLATED_BYTES = 1 << 28  # larger contents only up to 100 times the size o
 
 
 @contextlib.contextmanager
-def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> Iterator[Path]:
+def reading(
+    path: PathLike, what: str, fix: str = "Copy or write it again.", *, streams: bool = False
+) -> Iterator[Path]:
     """Turn any error while a file is read into a FileError of one sentence.
 
     `what` is the role of the file in that sentence, e.g. ``"features"``, and `fix` tells the user
-    what to do if the file is damaged.
+    what to do if the file is damaged. Pipes and devices, which may have no end, are refused unless
+    `streams` are read, by `decoded`.
 
     Raises
     ------
     FileError
-        The file is missing, empty, a folder, unreadable or damaged.
+        The file is missing, empty, a folder, a pipe, unreadable or damaged.
     """
     path = Path(path)
     try:
@@ -49,6 +52,11 @@ def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> 
             raise FileError(f"{what} file {path} is a folder. Name the file inside it.")
         if ending(path) in WORKBOOKS and path.is_file():
             raise FileError(f"{what} file {path} is a workbook. Save its sheet as 'CSV UTF-8'.")
+        if not streams and path.exists() and not path.is_file():
+            raise FileError(
+                f"{what} file {path} is a pipe or a device. Save its content as a file, and name "
+                "that."
+            )
         if path.is_file() and not path.stat().st_size:
             raise FileError(f"{what} file {path} is empty. {fix}")
         path.open("rb").close()
@@ -64,8 +72,8 @@ def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> 
     except UnicodeDecodeError as error:
         raise FileError(
             f"{what} file {path} is not text in UTF-8 (byte {error.start} is "
-            f"{error.object[error.start]:#x}). Save it as 'CSV UTF-8'; Excel's plain 'CSV' is in "
-            "another encoding, such as cp1252."
+            f"{error.object[error.start]:#x}), perhaps in cp1252. Save it in UTF-8; in Excel as "
+            "'CSV UTF-8'."
         ) from error
     except Exception as error:  # damaged bytes can raise any kind of error in a decoder
         if isinstance(error, OSError) and error.filename is not None:
@@ -187,7 +195,7 @@ def make_folder(path: PathLike) -> Path:
 
 def read_text(path: PathLike, *, what: str) -> str:
     """Read the text of a file in UTF-8, or in UTF-16 as its first bytes say."""
-    with reading(path, what, "Save it as UTF-8.") as file:
+    with reading(path, what, "Save it as UTF-8.", streams=True) as file:
         return decoded(file)
 
 
@@ -220,7 +228,7 @@ def read_object(
     path: PathLike, *, what: str, fix: str = "Copy or write it again."
 ) -> dict[str, Any]:
     """Read the tables of a ``.toml`` file, or the object of a JSON file."""
-    with reading(path, what, fix) as file:
+    with reading(path, what, fix, streams=True) as file:
         parse = tomllib.loads if ending(file) == ".toml" else json.loads
         value = parse(decoded(file))
         if not isinstance(value, dict):

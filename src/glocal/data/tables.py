@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from glocal.data.names import object_name
-from glocal.errors import DataError, FileError
+from glocal.errors import DataError
 from glocal.files import (
     PathLike,
     decoded,
@@ -208,11 +208,6 @@ def _are_column_numbers(titles: list[str]) -> bool:
 
 
 def _first_line(file: Path, errors: str = "strict") -> str:
-    if not file.is_file():
-        raise FileError(
-            f"{file} is a pipe or a device, which cannot be read twice. Save its content as a "
-            "file, and name that."
-        )
     with file.open(encoding=text_encoding(file), errors=errors, newline="") as stream:
         return stream.readline(1 << 22)
 
