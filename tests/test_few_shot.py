@@ -11,8 +11,9 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from glocal.errors import CollapseWarning, DataWarning, GLocalError
 from glocal.evaluation.episodes import EpisodeValues, draw_episodes
-from glocal.evaluation.few_shot import PROBES, STRENGTHS, few_shot
+from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import FRACTION
+from glocal.evaluation.probes import PROBES, STRENGTHS
 from glocal.evaluation.retrieval import retrieval
 from glocal.similarity import unit_rows
 

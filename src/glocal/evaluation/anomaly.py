@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import Superclasses
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation.alarms import anomaly_scores, nearest_cosines
+from glocal.evaluation.alarms import nearest_cosines
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import FRACTION, ItemValues
 from glocal.evaluation.sides import SIDES, Labelled, check_widths, labelled_sides, leave_out
@@ -166,7 +166,7 @@ def anomaly_against(
     check_widths(test, anomalies, parts[1:])
     names = np.array(["all"])
     images = np.concatenate([test, anomalies])
-    similarity = -anomaly_scores(train, images, k)[:, None]
+    similarity = _nearest(train, np.zeros(len(train), dtype=int), names, images, k).mean(axis=2)
     kinds = np.repeat([0, 1], [len(test), len(anomalies)])
     tolerance = tie_tolerance(test.shape[1])
     settings = {"mode": "against", "k": k}

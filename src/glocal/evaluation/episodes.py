@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.evaluation.intervals import Estimate, Units, satterthwaite
-from glocal.similarity import Numbers
+from glocal.similarity import Numbers, Values
 
 Episodes = Int[np.ndarray, "draws shown"]
 """The rows that give the shots of each draw."""
@@ -132,3 +132,18 @@ def class_means(credits: Credits, classes: Numbers) -> Float[np.ndarray, "draws 
 
     means: np.ndarray = pd.DataFrame(credits.T).groupby(classes).mean().dropna(how="all").to_numpy()
     return means.T
+
+
+def balanced_values(credits: Values, classes: Numbers) -> Values:
+    """Values whose mean is that over classes, and whose independent error is within the classes.
+
+    With C classes of n_c images, that error is √(Σ_c s_c² / (C² n_c)). A class of one image has no
+    error.
+    """
+    codes, sizes = np.unique(classes, return_inverse=True, return_counts=True)[1:]
+    means = np.bincount(codes, credits) / sizes
+    n = len(credits)
+    # of independent values the error is √(Σ e² / (n (n - 1)))
+    weights = n / (len(sizes) * sizes) * (sizes / np.maximum(sizes - 1, 1) * (1 - 1 / n)) ** 0.5
+    values: Values = means.mean() + weights[codes] * (credits - means[codes])
+    return values

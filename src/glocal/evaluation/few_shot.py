@@ -3,46 +3,41 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
+from glocal.data.features import Features
 from glocal.data.labels import Superclasses
 from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.evaluation.class_names import NameScores, checked_originals, name_scores
 from glocal.evaluation.comparison import Result
-from glocal.evaluation.episodes import Credits, Episodes, EpisodeValues, class_means, draw_episodes
+from glocal.evaluation.episodes import (
+    Credits,
+    Episodes,
+    EpisodeValues,
+    balanced_values,
+    class_means,
+    draw_episodes,
+)
+from glocal.evaluation.intervals import ItemValues, Units
+from glocal.evaluation.probes import PROBES, Probe, shared_credit
 from glocal.evaluation.sides import Sides, labelled_sides
 from glocal.scores import Score
-from glocal.similarity import (
-    Choices,
-    Embedding,
-    Numbers,
-    Values,
-    choice,
-    row_slices,
-    tie_tolerance,
-    unit_rows,
-    zeros_if_collapsed,
-)
+from glocal.similarity import Values, row_slices, tie_tolerance, zeros_if_collapsed
 
-STRENGTHS = np.logspace(-4, 6, 11)
 MIN_DRAWS = 20
 """Intervals from fewer draws of shots are rough."""
 MIN_IMAGES_PER_SHOT = 4
 """Intervals are rough if a class has fewer training images for each shot of a draw."""
 _DRAWS = 5
 _FAST_DRAWS = 40  # a probe without an optimisation
-_MAX_FOLDS = 5
 _CHUNK = 4096  # test images that are scored at a time
 
-Scorer = Callable[[np.ndarray], np.ndarray]
-"""Map (m, p) rows to (m, k) scores, the highest of which is the prediction."""
 Tested = Bool[np.ndarray, "draws images"]
 """Which images each draw tests."""
-Probe = Callable[[np.ndarray, np.ndarray, int], Scorer]
 
 
 def few_shot(
@@ -53,9 +48,12 @@ def few_shot(
     *,
     shots: int = 5,
     draws: int | None = None,
-    probe: str = "logistic",
+    probe: str | None = None,
     seed: int = 42,
     superclasses: Superclasses | None = None,
+    texts: Features | None = None,
+    originals: np.ndarray | None = None,
+    originals_test: np.ndarray | None = None,
 ) -> Result:
     """Classify test images from `shots` training images of each class, in several draws.
 
@@ -63,6 +61,11 @@ def few_shot(
     of a superclass from one of its classes, chosen at random, and is tested on images of the
     classes that gave no shots. The accuracy then measures whether members of unseen classes are
     recognised.
+
+    With `texts`, class names help: the centred similarities of an image to the class means and to
+    the texts of the classes are added, a name counting as `EXAMPLES_IN_A_NAME` examples. Texts meet
+    the `originals` alone, never transformed rows (`glocal.evaluation.class_names`). Without shots,
+    names decide alone, and all labelled images are tested.
 
     Parameters
     ----------
@@ -75,10 +78,15 @@ def few_shot(
         See `glocal.evaluation.episodes.draw_episodes`. Classes with fewer training images than
         shots are left out, with a DataWarning. The default is 40 draws for ``ncm``, which is fast,
         and 5 for other probes.
-    probe : {"logistic", "ncm", "1nn"}
-        One of `PROBES`.
+    probe : {"logistic", "ncm", "1nn"} or None
+        One of `PROBES`. None is ``ncm`` with texts, which need it, else ``logistic``.
     superclasses : mapping or None
         The superclass of each class. Images of other classes are left out, with a DataWarning.
+    texts : Features or None
+        Embeddings of the class names by the text side of the network, with the names of the
+        classes. A DataWarning counts texts of no class.
+    originals, originals_test : (n, p) and (m, p) real arrays or None
+        With `texts`: the rows of the images before any transform.
 
     Returns
     -------
@@ -97,9 +105,9 @@ def few_shot(
     DataError
         If the number of labels is not that of the rows, fewer than two classes have as many images
         as shots, a test class has no training image, a value is NaN or infinite, no test image is
-        left, or the only test class of a superclass may give shots.
+        left, the only test class of a superclass may give shots, or a class has no text.
     ParameterError
-        If the probe is unknown.
+        If the probe is unknown, or an option is given without another that it needs.
 
     References
     ----------
@@ -113,6 +121,8 @@ def few_shot(
     >>> few_shot(X, y, probe="ncm").accuracy
     1.0
     """
+    if probe is None:
+        probe = "logistic" if texts is None else "ncm"
     if probe not in PROBES:
         raise ParameterError(f"`probe` is {probe!r}; it must be {' or '.join(PROBES)}.")
     if draws is None:
@@ -120,22 +130,53 @@ def few_shot(
     sides = labelled_sides(X_train, y_train, X_test, y_test, superclasses)
     _check_targets(sides)
     sides = _with_enough_images(sides, shots)
-    train = sides.train
-    of_class = None if superclasses is None else train.targets
-    episodes = draw_episodes(train.classes, shots, draws, seed, of_class)
+    names = None
+    if texts is not None:
+        _check_texts(probe, superclasses)
+        originals, originals_test = checked_originals(originals, originals_test, X_train, X_test)
+        tested = originals_test[sides.test.rows]
+        names = name_scores(texts, sides.targets, originals, tested, shots)
+    elif shots < 1 or originals is not None or originals_test is not None:
+        raise ParameterError("`shots=0`, `originals` and `originals_test` need `texts`.")
+    if names is not None and not shots:
+        return _by_names_alone(names, sides)
+    of_class = None if superclasses is None else sides.train.targets
+    episodes = draw_episodes(sides.train.classes, shots, draws, seed, of_class)
     is_tested = _tested(sides, episodes, superclasses is not None, X_test is None)
-    credits = _credits(sides, episodes, is_tested, PROBES[probe])
-    pool = np.bincount(train.targets)
-    units = EpisodeValues(
-        values=credits,
-        classes=sides.test.targets,
-        shot_share=float(np.mean(shots / pool)),
-        is_one_set=X_test is None,
-    )
-    is_rough = draws < MIN_DRAWS or int(pool.min()) < MIN_IMAGES_PER_SHOT * shots
-    settings = {"shots": shots, "draws": draws, "seed": seed, "rough": is_rough}
+    credits = _credits(sides, episodes, is_tested, PROBES[probe], names)
+    units = _values(sides, credits, shots, X_test is None)
+    settings = {
+        "shots": shots,
+        "draws": draws,
+        "seed": seed,
+        "rough": _is_rough(sides, shots, draws),
+    }
+    if texts is not None:
+        settings["class_texts"] = True
     per_draw = _accuracy_by_draw(units, shots, superclasses is not None)
-    return _result(units, probe, settings, per_draw=per_draw, chance=1 / len(pool))
+    return _result(sides, units, credits, probe, settings, per_draw)
+
+
+def _by_names_alone(names: NameScores, sides: Sides) -> Result:
+    """The accuracy of class names alone, with the interval over test images of these classes."""
+    codes = sides.test.targets
+    credits = shared_credit(names.scores, codes, names.tolerance)
+    units = ItemValues(values=balanced_values(credits, codes))
+    settings = {"shots": 0, "draws": 1, "class_texts": True}
+    return _result(sides, units, credits[None], "ncm", settings, units.values.mean(keepdims=True))
+
+
+def _check_texts(probe: str, superclasses: Superclasses | None) -> None:
+    """Raise a ParameterError for options that do not go with class names."""
+    if probe != "ncm":
+        raise ParameterError(
+            f"`probe={probe}` does not go with the texts of classes, which are added to nearest "
+            "class means. Choose `probe=ncm`."
+        )
+    if superclasses is not None:
+        raise ParameterError(
+            "the texts of classes do not go with `superclasses`; give one of them."
+        )
 
 
 def _check_targets(sides: Sides) -> None:
@@ -204,21 +245,40 @@ def _credits(
     episodes: Episodes,
     is_tested: Tested,
     probe: Probe,
+    names: NameScores | None,
 ) -> Credits:
     """The credit of each test image in each draw, NaN for an image that is not tested."""
     train, test = sides[:2]
-    shown, tested_X = zeros_if_collapsed(train.X, test.X)
-    tolerance = tie_tolerance(shown.shape[1])
+    shown, tested_rows = zeros_if_collapsed(train.X, test.X)
     credits = np.full(is_tested.shape, np.nan)
     for draw, rows in enumerate(episodes):
         scorer = probe(shown[rows], train.targets[rows], len(sides.targets))
         tested = np.flatnonzero(is_tested[draw])
-        for chunk in row_slices(len(tested), _CHUNK):
+        # names need the scores of all images of a draw, whose root mean square is their unit
+        for chunk in row_slices(len(tested), _CHUNK if names is None else len(tested)):
             images = tested[chunk]
-            credits[draw, images] = shared_credit(
-                scorer(tested_X[images]), test.targets[images], tolerance
-            )
+            scores = scorer(tested_rows[images])
+            tolerance = tie_tolerance(shown.shape[1])
+            if names is not None:
+                scores, tolerance = names.beside(scores, images, tolerance)
+            credits[draw, images] = shared_credit(scores, test.targets[images], tolerance)
     return credits
+
+
+def _values(sides: Sides, credits: Credits, shots: int, is_one_set: bool) -> EpisodeValues:
+    """The credits, and how they depend on each other."""
+    return EpisodeValues(
+        values=credits,
+        classes=sides.test.targets,
+        shot_share=float(np.mean(shots / np.bincount(sides.train.targets))),
+        is_one_set=is_one_set,
+    )
+
+
+def _is_rough(sides: Sides, shots: int, draws: int) -> bool:
+    """Whether an interval rests on few draws, or on few images of a class."""
+    smallest_pool = int(np.bincount(sides.train.targets).min())
+    return draws < MIN_DRAWS or smallest_pool < MIN_IMAGES_PER_SHOT * shots
 
 
 def _accuracy_by_draw(units: EpisodeValues, shots: int, has_superclasses: bool) -> Values:
@@ -237,15 +297,14 @@ def _accuracy_by_draw(units: EpisodeValues, shots: int, has_superclasses: bool) 
 
 
 def _result(
-    units: EpisodeValues,
+    sides: Sides,
+    units: Units,
+    credits: Credits,
     probe: str,
     settings: dict[str, Any],
-    *,
     per_draw: Values,
-    chance: float,
 ) -> Result:
     """The rows of scores: the accuracy that is balanced over classes, and that of all images."""
-    credits = units.values
     n = round(np.count_nonzero(~np.isnan(credits)) / len(credits))
     score = partial(Score, "few-shot", n=n, settings=settings)
     scores = (
@@ -253,69 +312,5 @@ def _result(
         score(f"accuracy_plain_{probe}", float(np.nanmean(credits, axis=1).mean())),
     )
     draws = tuple(per_draw.tolist())
+    chance = 1 / len(sides.targets)
     return Result.of(scores, units, probe, per_draw=draws, chance=chance, probe=probe)
-
-
-def logistic(X: Embedding, y: Numbers, k: int) -> Scorer:
-    """Multinomial logistic regression, with C chosen by cross-validation within the shots.
-
-    It minimises C Σ_i -log p_i,y_i + ½‖W‖², with C from 10⁻⁴ to 10⁶ and the intercept unpenalised
-    (scikit-learn). The penalty keeps the weights in the span of the shots, so that the solver gets
-    the coordinates of the shots in this span: at most n columns instead of p. Member j of each
-    class is in fold j mod min(5, images of the rarest class). Among equally accurate C the smallest
-    wins. One shot cannot be cross-validated, and C is then 1. Muttenthaler et al. (2023), section
-    5, take as many folds as shots.
-    """
-    import pandas as pd
-    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
-    from sklearn.model_selection import PredefinedSplit
-
-    mean = X.mean(axis=0)
-    _, s, Vt = np.linalg.svd(X - mean, full_matrices=False)
-    V = Vt[s >= 1e-10 * s.max()].T  # (p, rank): the span of the shots
-    settings: dict[str, Any] = {"solver": "newton-cg", "tol": 1e-3, "max_iter": 200}
-    # a single fit is cheap, and one that stops at 1e-3 is off by up to .02 in accuracy
-    model = LogisticRegression(**settings | {"tol": 1e-5})
-    folds = min(_MAX_FOLDS, int(np.bincount(y).min()))
-    if folds > 1:
-        cv = PredefinedSplit(pd.Series(y).groupby(y).cumcount() % folds)
-        model = LogisticRegressionCV(Cs=STRENGTHS, cv=cv, scoring="accuracy", **settings)
-    with warnings.catch_warnings():
-        # few images of many classes are intended, and future defaults do not matter here
-        warnings.filterwarnings("ignore", message="The number of unique classes")
-        warnings.filterwarnings("ignore", message="(?i).*line search")  # rounding ends the descent
-        warnings.simplefilter("ignore", FutureWarning)
-        model.fit((X - mean) @ V, y)
-
-    return lambda Z: model.predict_proba((Z - mean) @ V)
-
-
-def ncm(X: Embedding, y: Numbers, k: int) -> Scorer:
-    """Nearest class mean: the cosine with the mean of the unit-length rows of each class."""
-    means = unit_rows(np.eye(k)[y].T @ unit_rows(X))
-    return lambda Z: unit_rows(Z) @ means.T
-
-
-def nearest(X: Embedding, y: Numbers, k: int) -> Scorer:
-    """Nearest neighbour: the largest cosine with a training row of each class."""
-    rows = unit_rows(X)[np.argsort(y, kind="stable")]  # grouped by class
-    counts = np.bincount(y)
-    starts = np.cumsum(counts) - counts
-    return lambda Z: np.maximum.reduceat(unit_rows(Z) @ rows.T, starts, axis=1)
-
-
-PROBES: dict[str, Probe] = {
-    "logistic": logistic,
-    "ncm": ncm,
-    "1nn": nearest,
-}
-
-
-def shared_credit(scores: Choices, y: Numbers, tolerance: float) -> Values:
-    """The credit of each prediction: 1/t if the true class is one of t tied for the highest score.
-
-    It is 0 otherwise. Scores that differ by at most the tolerance are tied. Features that have
-    collapsed to one point therefore score exactly chance in every class, whatever the order of the
-    classes.
-    """
-    return choice(scores, tolerance)[np.arange(len(y)), y]

@@ -19,12 +19,14 @@ class Labelled(NamedTuple):
     """The rows of images, with the codes of the `targets` that are predicted and of their classes.
 
     A target is the superclass of the image or, without superclasses, its class. A code is a place
-    among the sorted names of the training side, or -1 for a name that this side lacks.
+    among the sorted names of the training side, or -1 for a name that this side lacks. `rows` are
+    those of the images among all that were given.
     """
 
     X: Embedding
     targets: Numbers
     classes: Numbers
+    rows: Numbers
 
     def select(self, kept: Mask) -> Labelled:
         """Return the images of a mask."""
@@ -70,7 +72,7 @@ def labelled_sides(
     targets = np.unique(train.targets)
     classes = np.unique(train.classes)
     first, second = (
-        Labelled(side.X, _codes(targets, side.targets), _codes(classes, side.classes))
+        Labelled(side.X, _codes(targets, side.targets), _codes(classes, side.classes), side.rows)
         for side in (train, test)
     )
     return Sides(first, second, targets, classes, np.setdiff1d(test.targets, targets))
@@ -82,6 +84,7 @@ class _Named(NamedTuple):
     X: Embedding
     targets: Labels
     classes: Labels
+    rows: Numbers
 
 
 def _named(
@@ -91,11 +94,11 @@ def _named(
     X = finite(X, part)
     labels = check_labels(labels, len(X), f"labels of {part}")
     if superclass_of is None:
-        return _Named(X, labels, labels)
+        return _Named(X, labels, labels, np.arange(len(X)))
     rows, superclasses = superclass_rows(labels, superclass_of, part)
     n = len(labels)
     leave_out(n - len(rows), n, f"{part} are of classes without a superclass")
-    return _Named(X[rows], superclasses, labels[rows])
+    return _Named(X[rows], superclasses, labels[rows], rows)
 
 
 def _codes(names: Shaped[np.ndarray, " c"], labels: Labels) -> Numbers:

@@ -171,15 +171,24 @@ class FewShotTask(_Sides):
 
     kind: Literal["few-shot"] = "few-shot"
     train_labels: File = Field(description="Class of each training image, .npy or one per line.")
-    shots: int = Field(5, ge=1, description="Training images of each class.")
+    shots: int = Field(
+        5, ge=0, description="Training images of each class; 0 goes with --class-texts."
+    )
     draws: int | None = Field(
         None,
         ge=1,
         le=10_000,
         description="Number of draws of the shots. [default: 40 with ncm, else 5]",
     )
-    probe: Literal["logistic", "ncm", "1nn"] = Field(
-        "logistic", description="Logistic regression, nearest class mean, or nearest neighbour."
+    probe: Literal["logistic", "ncm", "1nn"] | None = Field(
+        None,
+        description="Logistic regression, nearest class mean, or nearest neighbour. [default: "
+        "logistic, or ncm with --class-texts]",
+    )
+    class_texts: MaybeFile = Field(
+        None,
+        description="Embeddings of the class names by the text side of the network, one row a "
+        "class, named like the labels; they are compared with the original image rows and added.",
     )
 
     def score(self, sources: Sources, embed: Embed) -> Result:
@@ -194,6 +203,10 @@ class FewShotTask(_Sides):
             sides += [embed(test), y_test]
         options = self.model_dump(include={"shots", "draws", "probe"})
         options["seed"] = sources.shared.seed
+        if self.class_texts is not None:
+            options["texts"] = sources.features(self.class_texts)
+            options["originals"] = train.matrix
+            options["originals_test"] = None if test is train else test.matrix
         result = few_shot(*sides, superclasses=self.superclass_of(sources), **options)
         warn_at_chance(result, result.chance)
         return result
