@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -204,6 +206,35 @@ def test_only_ctrl_c_is_an_interruption(monkeypatch, wrapped):
         app.execute(["demo"])
     ended = run("demo")
     assert (ended.code, "interrupted" in ended.err) == (130, True)
+
+
+def test_an_interruption_that_a_library_replaces_is_one(monkeypatch):
+    """A library that raises its own error in place of an interruption ends with 130 too; one that
+    swallows it is interrupted again.
+    """
+
+    def wait():
+        for _ in range(1000):
+            time.sleep(0.01)
+
+    class Swallowing:
+        def __del__(self):
+            app.interrupt(signal.SIGINT, None)
+
+    def replace(*_, **__):
+        try:
+            app.interrupt(signal.SIGINT, None)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("cannot build") from error
+
+    monkeypatch.setattr(app, "_interruptions", [])
+    monkeypatch.setattr(app, "_command", lambda: replace)
+    ended = run("demo")
+    assert (ended.code, "cannot build" in ended.err) == (130, False)
+    monkeypatch.setattr(sys, "unraisablehook", app._show_unraisable)
+    Swallowing()
+    with pytest.raises(KeyboardInterrupt):
+        wait()
 
 
 def test_the_help_has_defaults():

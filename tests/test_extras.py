@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -57,8 +58,16 @@ def test_what_cannot_be_imported_is_said(tmp_path, monkeypatch):
 
 
 def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
-    """Ctrl-C before the command is known ends with one line, exit code 130 and no traceback."""
-    place = world.folder(tmp_path, typer_py="raise KeyboardInterrupt")
+    """Ctrl-C before the command is known ends with one line, exit code 130 and no traceback, also
+    inside a library that would turn the interruption into an error of its own.
+    """
+    library = """
+        import signal
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise RuntimeError from error"""
+    place = world.folder(tmp_path, typer_py=textwrap.dedent(library))
     command = [sys.executable, "-c", "from glocal.cli import main; main(['--version'])"]
     ended = subprocess.run(command, check=False, cwd=place, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (130, "", 1)

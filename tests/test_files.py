@@ -43,6 +43,19 @@ def test_an_exception_leaves_the_previous_file(tmp_path, error):
     assert os.listdir(tmp_path) == ["out.bin"]
 
 
+def test_an_interruption_before_the_first_byte_leaves_nothing(tmp_path, monkeypatch):
+    """A signal that arrives as soon as the partial file exists leaves no file."""
+
+    def open_and_interrupt(path, mode):
+        open(path, mode).close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.open", open_and_interrupt)
+    with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "out.bin"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_killed_writer_leaves_the_previous_file(tmp_path):
     """If a process dies while it writes, the previous file stays whole."""
     path = tmp_path / "out.bin"

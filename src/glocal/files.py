@@ -122,18 +122,15 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
             return
         path = Path(os.path.realpath(path))
         partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-        with partial.open("xb") as stream:
-            try:
+        try:  # before the file exists: an interruption may come right after
+            with partial.open("xb") as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-                stream.close()  # Windows cannot move an open file
-                os.replace(partial, path)
-            except BaseException:
-                with contextlib.suppress(OSError):  # what is buffered does not fit on a full disk
-                    stream.close()
-                partial.unlink(missing_ok=True)
-                raise
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def ending(path: PathLike) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import io
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -40,6 +42,8 @@ _COLLECT = (
 )
 _UNAVAILABLE = {"collect": _COLLECT}
 """Messages for unavailable commands of other packages; loading an entry point updates them."""
+_interruptions: list[int] = []
+"""The signals that have interrupted this process."""
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -96,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe on Windows lacks λ and names of files
         sys.stdout.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
+    sys.unraisablehook = _show_unraisable
     warnings.simplefilter("always", GLocalWarning)
     sys.exit(execute(sys.argv[1:] if arguments is None else arguments))
 
@@ -132,13 +137,28 @@ def execute(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001
         # typer wraps an end of input, and in some versions an interruption, in Abort
         cause = error.__cause__ if isinstance(error, typer.Abort) else None
-        is_interruption = isinstance(cause, KeyboardInterrupt)
+        is_interruption = isinstance(cause, KeyboardInterrupt) or bool(_interruptions)
         code = 130 if is_interruption else _report(cause or error)
     if code == 130:
         print_message(
             "interrupted; earlier files are unchanged. Run it again (sweep with --resume)."
         )
     return code
+
+
+def interrupt(number: int, frame: Any) -> None:
+    """Handle a signal: raise KeyboardInterrupt, and record it, since libraries may replace it."""
+    _interruptions.append(number)
+    raise KeyboardInterrupt
+
+
+def _show_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Interrupt again if a library has swallowed an interruption; print any other error."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt) and _interruptions:
+        # later and from another thread, because an exception in this function is swallowed too
+        threading.Timer(0.01, _thread.interrupt_main, _interruptions[-1:]).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 @cache
