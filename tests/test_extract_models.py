@@ -4,6 +4,7 @@ libraries with random weights.
 
 import functools
 import hashlib
+import logging
 import urllib.error
 from unittest.mock import Mock
 
@@ -41,6 +42,24 @@ class Small(nn.Module):
 
 def small():
     return user_network(Small().eval(), "python:small")
+
+
+def test_only_the_libraries_of_models_are_silent_while_one_loads(caplog, monkeypatch):
+    """While a model loads, timm, the hub and open_clip, which logs as the root, are silent, and
+    other loggers are heard; afterwards all are.
+    """
+
+    def speak():
+        for name in ("timm.models", "huggingface_hub.utils", "mine"):
+            logging.getLogger(name).error("%s speaks", name)
+        exec(compile("import logging; logging.error('it speaks')", "lib/open_clip/f.py", "exec"))
+        return Small(), lambda image: torch.ones(3, 8, 8)
+
+    monkeypatch.setattr("pkgutil.resolve_name", lambda name: speak)
+    load_model("python:of_mine:speak")
+    assert caplog.messages == ["mine speaks"]
+    speak()
+    assert len(caplog.messages) == 5
 
 
 def test_layers_are_read_before_they_are_overwritten():

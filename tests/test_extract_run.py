@@ -15,7 +15,7 @@ from world import run
 
 from glocal.data.features import Features
 from glocal.errors import DataError, FileError, ParameterError
-from glocal.extract import Extractor
+from glocal.extract import Extractor, chunks
 from glocal.extract import run as extract_run
 from glocal.extract.images import Source
 from glocal.extract.models import weights_sha256
@@ -173,6 +173,23 @@ def test_another_extraction_into_the_same_folder_is_refused(extract, toy, photos
     (tmp_path / "features.npy").write_bytes(b"of other origin")
     with pytest.raises(ParameterError, match="without a record"):
         extract(tmp_path)
+
+
+def test_of_two_extractions_that_begin_at_once_one_is_refused(extract, tmp_path, monkeypatch):
+    """If another extraction begins between the look into an empty folder and the first record, its
+    record stays, and this extraction is refused before it writes a row.
+    """
+    begin = chunks._begin
+
+    def begin_second(folder, identity):
+        begin(folder, {**identity, "dtype": "of the other"})
+        begin(folder, identity)
+
+    monkeypatch.setattr(chunks, "_begin", begin_second)
+    with pytest.raises(ParameterError, match="dtype"):
+        extract(tmp_path / "out")
+    (record,) = filter(Path.is_file, (tmp_path / "out").rglob("*"))
+    assert json.loads(record.read_text())["dtype"] == "of the other"
 
 
 def test_layers_of_like_names_have_folders_of_their_own(tmp_path):

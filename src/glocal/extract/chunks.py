@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import secrets
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +17,14 @@ from numpy.lib import format as npy_format
 from glocal.data.features import FEATURES_FILE, NAMES_FILE, RECORD_FILE, Features
 from glocal.errors import DataError, ParameterError
 from glocal.extract.images import Source
-from glocal.files import atomic_write, make_folder, read_npz, read_object, write_npz, write_text
+from glocal.files import (
+    atomic_write,
+    make_folder,
+    read_npz,
+    read_object,
+    write_npz,
+    write_text,
+)
 
 WORK = ".extract"
 """The subfolder of the chunks, in the folder of the features."""
@@ -56,18 +66,18 @@ def start_or_resume(
     FileError
         The record is damaged, or another process is just removing it.
     """
+    finished = folder / RECORD_FILE
     begun = folder / WORK / RECORD_FILE
-    records = [path for path in (folder / RECORD_FILE, begun) if path.exists()]
-    if not records:
+    # in this order: who finishes an extraction writes the second file before the first is removed
+    if not begun.exists() and not finished.exists():
         if any((place / FEATURES_FILE).exists() for place in places.values()):
             raise ParameterError(
                 f"{folder} has features without a record of their extraction. "
                 "Choose another folder."
             )
-        make_folder(begun.parent)
-        write_text(begun, json.dumps(identity))
-        return identity
-    record = read_object(records[0], what="record", fix="Remove its folder and extract again.")
+        _begin(folder, identity)
+    file = finished if finished.exists() else begun
+    record = read_object(file, what="record", fix="Remove its folder and extract again.")
     compared = set(identity)
     if "rows" in record:  # only an unfinished extraction could mix rows of two versions
         compared.remove("versions")
@@ -78,6 +88,17 @@ def start_or_resume(
             "Choose another folder."
         )
     return record
+
+
+def _begin(folder: Path, identity: dict[str, Any]) -> None:
+    """Create the folder of the chunks with its record, unless another process has done so."""
+    draft = make_folder(folder / f"{WORK}-{secrets.token_hex(4)}")
+    try:
+        write_text(draft / RECORD_FILE, json.dumps(identity))
+        with contextlib.suppress(OSError):  # the folder exists: its record is compared
+            draft.rename(folder / WORK)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def write_chunk(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _PREFIXES = (
     "Names of other libraries need a prefix, timm: or openclip:. Your own networks are "
     "python:package.module:factory."
 )
+_LOGGERS = ("huggingface_hub", "timm", "torchvision")
 Built = tuple[nn.Module, Callable[[Any], Any], str]
 """A network, its preprocessing, and the name of weights of its library.
 
@@ -55,12 +57,27 @@ def load_model(model: str, weights: str | None = None) -> Model:
         "torchvision": _torchvision,
         "python": _python,
     }
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)  # an unreachable hub would log a dozen lines before it raises
-    try:
+    with _silent_libraries():  # an unreachable hub would log a dozen lines before it raises
         return loaders[name.library](name)
+
+
+@contextlib.contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Silence the loggers of the libraries of models, and no other ones."""
+
+    def is_of_another(record: logging.LogRecord) -> bool:  # open_clip logs as the root
+        return "open_clip" not in Path(record.pathname).parts
+
+    levels = {logger: logger.level for logger in map(logging.getLogger, _LOGGERS)}
+    logging.root.addFilter(is_of_another)
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
     finally:
-        logging.disable(level)
+        logging.root.removeFilter(is_of_another)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def _timm(name: ModelName) -> Model:

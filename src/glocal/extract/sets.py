@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from glocal.data.sources.download import cache_folder, check_online
@@ -97,17 +97,17 @@ def load_images(
 
 
 def _download(datasets: Any, entry: dict[str, Any], root: Path) -> None:
-    """Download a set into a temporary folder, then move it to its place.
-
-    A killed run leaves nothing under the name of the set, and the next run reuses its archive.
-    """
+    """Download a set into a temporary folder of its own, then move it to its place."""
     folder = root / entry["folder"]
     check_online(folder)
-    partial = make_folder(root / f".partial-{entry['name']}")
-    getattr(datasets, entry["torchvision"])(partial, download=True)
-    make_folder(folder.parent)
-    (partial / entry["folder"]).rename(folder)
-    shutil.rmtree(partial)
+    with TemporaryDirectory(prefix=".partial-", dir=make_folder(root)) as partial:
+        getattr(datasets, entry["torchvision"])(partial, download=True)
+        make_folder(folder.parent)
+        try:
+            (Path(partial) / entry["folder"]).rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was first
+                raise
 
 
 def _open(datasets: Any, entry: dict[str, Any], root: Path, split: str) -> Source:
