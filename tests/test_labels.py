@@ -1,6 +1,7 @@
 """Labels of images and their superclasses: their files, their types, and what is refused."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -243,3 +244,14 @@ def test_a_suite_knows_the_file_of_a_column(tmp_path):
     folder(tmp_path, labels_csv="id,kind\n1,shoe\n")
     sources = Sources(Shared(), Network(features="x.npy"), "n", tmp_path)
     assert sources.hashes(Path("labels.csv:kind")) == sources.hashes(Path("labels.csv"))
+
+
+def test_files_of_a_suite_may_lie_on_another_drive(tmp_path, monkeypatch):
+    """A file outside of the folder of a suite is named as the suite writes it, since there is no
+    relative path from one drive to another.
+    """
+    other = folder(tmp_path / "other", labels_csv="kind\na\n")
+    sources = Sources(Shared(), Network(features="x.npy"), root=folder(tmp_path / "suite"))
+    monkeypatch.setattr("os.path.relpath", Mock(side_effect=ValueError("on another drive")))
+    assert [*sources.hashes(other / "labels.csv")] == [str(other / "labels.csv")]
+    assert [*sources.hashes("../other/labels.csv")] == [str(Path("../other/labels.csv"))]

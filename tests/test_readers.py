@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from world import features_file
 
 from glocal.data.features import Features
 from glocal.data.readers import FEATURE_ENDINGS, read_features, read_parquet
+from glocal.data.tables import read_numbers
 from glocal.errors import DataError, FileError
 from glocal.transform import LinearTransform, apply_parquet
 
@@ -248,3 +250,17 @@ def test_which_file_of_a_folder(tmp_path):
     features_file(tmp_path / "b.npz", features=X)
     with pytest.raises(FileError, match=r"a\.pt, b\.npz"):
         Features.load(tmp_path)
+
+
+def test_a_warning_of_another_kind_does_not_make_a_file_damaged(tmp_path, monkeypatch):
+    """Numbers are read though numpy announces that a later version will change."""
+    loadtxt = np.loadtxt
+
+    def announcing(*arguments, **options):
+        warnings.warn("a later version of numpy changes this", FutureWarning, stacklevel=2)
+        return loadtxt(*arguments, **options)
+
+    monkeypatch.setattr(np, "loadtxt", announcing)
+    path = world.folder(tmp_path, x_txt="1 2\n3 4\n") / "x.txt"
+    with pytest.warns(FutureWarning):
+        assert read_numbers(path, what="numbers").tolist() == [[1, 2], [3, 4]]

@@ -229,6 +229,13 @@ def test_what_is_no_name_is_refused(call, name, noun):
         call(name)
 
 
+def test_an_error_of_glocal_during_a_push_is_that_error(library, monkeypatch):
+    """What is wrong with the transform or its card is not taken for a failure of the network."""
+    monkeypatch.setattr(library, "HfApi", Mock(side_effect=ParameterError("a wrong licence")))
+    with pytest.raises(ParameterError, match="a wrong licence"):
+        planted().push_to_hub("me/aligned")
+
+
 # push
 
 

@@ -192,8 +192,9 @@ def _check_number(cells: list[str], features: Features, path: PathLike) -> None:
 def split_column(path: PathLike) -> tuple[Path, str | None]:
     """Return the file and the column of ``FILE.csv:COLUMN``; the column of any other path is None.
 
-    >>> split_column("labels.csv:kind of article")
-    (PosixPath('labels.csv'), 'kind of article')
+    >>> file, column = split_column("labels.csv:kind of article")
+    >>> file.name, column
+    ('labels.csv', 'kind of article')
     """
     file, colon, column = str(path).rpartition(":")
     if colon and ending(file) in (*TABLES, *WORKBOOKS):

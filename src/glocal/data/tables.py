@@ -61,7 +61,9 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
 
 
 def _loadtxt(lines: Any, dtype: type, **options: Any) -> np.ndarray:
-    with warnings.catch_warnings(action="error"):  # numpy warns of a file without numbers
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # numpy warns of a file without numbers
+        warnings.simplefilter("error", DeprecationWarning)  # and of 1.5 that is read as 1
         return np.loadtxt(lines, dtype=dtype, ndmin=2, **options)
 
 

@@ -161,6 +161,8 @@ def _hub(failure: str, fix: str) -> Iterator[Any]:
     library = import_optional("huggingface_hub", "the Hugging Face hub")
     try:
         yield library
+    except GLocalError:
+        raise
     except Exception as error:  # the HTTP library and its exceptions depend on the version
         reason = f"{type(error).__name__}: {one_line(error)[:200]}"
         raise FileError(f"{failure} ({reason}). {fix}") from error
