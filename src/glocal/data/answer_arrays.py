@@ -68,21 +68,7 @@ def integer_rows(objects: Any) -> np.ndarray:
 
 def check_objects(objects: np.ndarray, kind: str) -> None:
     """Raise a DataError if rows of integers are not the objects of answers of this kind."""
-    n_answers, n_columns = objects.shape
-    n_allowed = len(KINDS[kind].columns)
-    if n_columns < n_allowed or (n_columns > n_allowed and not KINDS[kind].is_open):
-        hint = "Are they transposed? Pass answers.T."
-        if n_answers != n_allowed:
-            hint = (
-                "If the first column is a reference and the second the nearest to it, convert the "
-                f"file: {import_line('--kind nearest-of-n')} (in Python, pass "
-                "kind='nearest-of-n'). If participants or times are among the columns, give them "
-                "titles."
-            )
-        raise DataError(
-            f"answers have shape {objects.shape}; for the kind {kind} it must be (t, {n_allowed}). "
-            f"{hint}"
-        )
+    _check_width(objects, kind)
     largest = np.iinfo(np.int32).max
     # reducing along millions of short rows would take many times as long
     columns = objects.T
@@ -95,11 +81,29 @@ def check_objects(objects: np.ndarray, kind: str) -> None:
     for reason, is_wrong in reasons.items():
         if is_wrong.any():
             row = int(is_wrong.argmax())
-            share = f"{np.count_nonzero(is_wrong)} of {n_answers} answers"
             raise DataError(
                 f"answer {row} is {objects[row].tolist()}; {reason}. Remove or correct such "
-                f"answers ({share})."
+                f"answers ({np.count_nonzero(is_wrong)} of {len(objects)} answers)."
             )
+
+
+def _check_width(objects: np.ndarray, kind: str) -> None:
+    """Raise a DataError if answers of this kind have another number of objects."""
+    n_answers, n_columns = objects.shape
+    n_allowed = len(KINDS[kind].columns)
+    if n_columns == n_allowed or (n_columns > n_allowed and KINDS[kind].is_open):
+        return
+    hint = "Are they transposed? Pass answers.T."
+    if n_answers != n_allowed:
+        hint = (
+            "If the first column is a reference and the second the nearest to it, convert the "
+            f"file: {import_line('--kind nearest-of-n')} (in Python, pass kind='nearest-of-n'). If "
+            "participants or times are among the columns, give them titles."
+        )
+    raise DataError(
+        f"answers have shape {objects.shape}; for the kind {kind} it must be (t, {n_allowed}). "
+        f"{hint}"
+    )
 
 
 def checked_details(n_answers: int, details: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,47 +9,56 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Shaped
 
 from glocal.data.tables import column_of_table, json_text
 from glocal.errors import DataError, ParameterError
-from glocal.similarity import Labels, Numbers, Values
+from glocal.similarity import Labels, Mask, Numbers, Values
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ROLES = {
-    "reference": "reference ref anchor head target center query ref_path",
-    "closer": "closer close nearest near winner",
-    "farther": "farther far loser",
-    "left": "left left_path",
-    "right": "right right_path",
-    "choices": "choices",
-    "a": "a image1 image_1",
-    "b": "b image2 image_2",
-    "c": "c image3 image_3",
-    "stimuli": "stimuli images",
-    "odd": "odd odd_one odd_one_out",
-    "chosen": "chosen choice answer response selected",
-    "left_votes": "left_votes left_vote",
-    "right_votes": "right_votes right_vote",
+ROLES: dict[str, tuple[str, ...]] = {
+    "reference": ("reference", "ref", "anchor", "head", "target", "center", "query", "ref_path"),
+    "closer": ("closer", "close", "nearest", "near", "winner"),
+    "farther": ("farther", "far", "loser"),
+    "left": ("left", "left_path"),
+    "right": ("right", "right_path"),
+    "choices": ("choices",),
+    "a": ("a", "image1", "image_1"),
+    "b": ("b", "image2", "image_2"),
+    "c": ("c", "image3", "image_3"),
+    "stimuli": ("stimuli", "images"),
+    "odd": ("odd", "odd_one", "odd_one_out"),
+    "chosen": ("chosen", "choice", "answer", "response", "selected"),
+    "left_votes": ("left_votes", "left_vote"),
+    "right_votes": ("right_votes", "right_vote"),
     # the last title stands for the person if a JSON file has several lists of trials
-    "person": "person puid participant participant_id subject subject_id worker_id rater "
-    "list_of_trials",
-    "seconds": "seconds response_seconds response_time",
-    "milliseconds": "milliseconds rt rt_ms",
-    "weight": "weight weights",
+    "person": (
+        "person",
+        "puid",
+        "participant",
+        "participant_id",
+        "subject",
+        "subject_id",
+        "worker_id",
+        "rater",
+        "list_of_trials",
+    ),
+    "seconds": ("seconds", "response_seconds", "response_time"),
+    "milliseconds": ("milliseconds", "rt", "rt_ms"),
+    "weight": ("weight", "weights"),
 }
 """The titles that the column of a role may have."""
 # roles of the columns that show the objects of a trial: the first entry whose columns exist is read
-_SHOWN_ROLES = (
-    "a b c",
-    "a b odd",
-    "stimuli",
-    "reference closer farther",
-    "reference choices",
-    "reference left right",
-    "reference a b",
+_SHOWN_ROLES: tuple[tuple[str, ...], ...] = (
+    ("a", "b", "c"),
+    ("a", "b", "odd"),
+    ("stimuli",),
+    ("reference", "closer", "farther"),
+    ("reference", "choices"),
+    ("reference", "left", "right"),
+    ("reference", "a", "b"),
 )
 _RATINGS = ("rating", "similarity", "dissimilarity", "distance", "score")
 """Titles of a column of ratings, which are no answers."""
@@ -86,32 +95,30 @@ def read_question(
     table = _without_decimals(table, {*shown_columns, *roles.get(pick_role or "", ())})
     texts_of_columns = [texts_in_column(table, column) for column in shown_columns]
     shown = np.concatenate(texts_of_columns, axis=1)
-    if shown.shape[1] < 3:
-        raise DataError(
-            f"it shows {shown.shape[1]} objects in each trial; an answer needs three or more."
-        )
+    n_shown = shown.shape[1]
+    if n_shown < 3:
+        raise DataError(f"it shows {n_shown} objects in each trial; an answer needs three or more.")
     interpretation: dict[str, Any] = {"columns": {role: ", ".join(roles[role]) for role in roles}}
-    has_reference = "reference" in roles
-    picked = np.full(len(table), 1 if has_reference else 2)  # as closer and odd stand
+    n_fixed = int("reference" in roles)
+    picked = np.full(len(table), 1 if n_fixed else 2)  # as closer and odd stand
     if pick_role is not None and shown_roles[-1] not in ("odd", "farther"):
         texts = texts_in_column(table, roles[pick_role][0])[:, 0]
-        offered = np.arange(has_reference, shown.shape[1])
-        is_column_a_role = len(shown_roles) == shown.shape[1]
-        names = shown_roles[has_reference:] if is_column_a_role else []
-        picked, interpretation["picked"] = _picked(texts, shown, offered, names, place_base)
-    picked = np.where((shown != "").all(axis=1), picked, -1)
+        names = shown_roles[n_fixed:] if len(shown_roles) == n_shown else ()
+        picked, interpretation["picked"] = _picked(texts, shown[:, n_fixed:], names, place_base)
+        picked[picked >= 0] += n_fixed
+    picked[(shown == "").any(axis=1)] = -1
     kind = "odd-one-out"
-    if has_reference:
-        kind = "anchor" if shown.shape[1] == 3 else "nearest-of-n"
+    if n_fixed:
+        kind = "anchor" if n_shown == 3 else "nearest-of-n"
     return Question(kind, shown, picked, roles, interpretation)
 
 
 def _roles_of_question(
     table: pd.DataFrame, roles: Mapping[str, list[str]]
-) -> tuple[list[str], str | None]:
+) -> tuple[tuple[str, ...], str | None]:
     """The roles of the columns that show objects, and that of the pick, None if there are votes."""
     pick_role = next((role for role in ("closer", "odd", "chosen") if role in roles), None)
-    for shown_roles in map(str.split, _SHOWN_ROLES):
+    for shown_roles in _SHOWN_ROLES:
         has_same_reference = ("reference" in shown_roles) == ("reference" in roles)
         is_answered = pick_role is not None or roles.keys() >= {"left_votes", "right_votes"}
         if is_answered and has_same_reference and roles.keys() >= {*shown_roles}:
@@ -175,7 +182,7 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str
         if column not in stated_columns
     }
     for role in ROLES.keys() - roles.keys():
-        titles = [column_of[title] for title in ROLES[role].split() if title in column_of]
+        titles = [column_of[title] for title in ROLES[role] if title in column_of]
         if titles:
             roles[role] = titles[:1]
     return {role: roles[role] for role in ROLES if role in roles}
@@ -209,48 +216,62 @@ def parts_of_cell(cell: str) -> list[str]:
 
 def _picked(
     texts: Labels,
-    shown: Shaped[np.ndarray, "n m"],
-    offered: Int[np.ndarray, " k"],
+    objects: Shaped[np.ndarray, "n k"],
     names: Sequence[str],
     place_base: int | None,
 ) -> tuple[Numbers, str]:
-    """The column of `shown` that was picked, -1 for none, and the form in which cells state it.
+    """The column of the alternatives that was picked, -1 for none, and how cells state it.
 
-    The columns `offered` could be picked, by their `names` if they have any.
+    A cell holds the object that was picked, the name of its column, if `names` are known, or its
+    place.
     """
-    import pandas as pd
-
-    objects = shown[:, offered]
     # a row with a missing candidate is another kind of trial, which answers another question
     is_answered = (texts != "") & (objects != "").all(axis=1)
-    places_from_0 = np.arange(len(offered))
-    place = pd.to_numeric(texts, errors="coerce")[:, None]
-    is_object = objects == texts[:, None]
-    readings = {
-        "object": is_object,
-        "name of its column": np.char.lower(texts)[:, None] == np.array(names or ("",)),
-        "place counted from 0": place == places_from_0,
-        "place counted from 1": place == places_from_0 + 1,
-    }
-    if place_base is not None:
-        del readings[f"place counted from {1 - place_base}"]
-    fitting = [
-        name for name, is_picked in readings.items() if is_picked[is_answered].any(axis=1).all()
+    form = "object"
+    is_picked = objects == texts[:, None]
+    if names and not _is_stated(is_picked, is_answered):
+        form = "name of its column"
+        is_picked = np.char.lower(texts)[:, None] == np.array(names)
+    if not _is_stated(is_picked, is_answered):
+        base, is_picked = _picked_places(texts, objects, is_answered, place_base)
+        form = f"place counted from {base}"
+    return np.where(is_answered, is_picked.argmax(axis=1), -1), form
+
+
+def _is_stated(is_picked: Bool[np.ndarray, "n k"], is_answered: Mask) -> bool:
+    """Whether each answered trial has a pick."""
+    return bool(is_picked[is_answered].any(axis=1).all())
+
+
+def _picked_places(
+    texts: Labels,
+    objects: Shaped[np.ndarray, "n k"],
+    is_answered: Mask,
+    place_base: int | None,
+) -> tuple[int, Bool[np.ndarray, "n k"]]:
+    """The number of the first place, and whether each place was picked."""
+    import pandas as pd
+
+    places = pd.to_numeric(texts, errors="coerce")[:, None] - np.arange(objects.shape[1])
+    bases = [
+        base
+        for base in (0, 1)
+        if place_base in (None, base) and _is_stated(places == base, is_answered)
     ]
-    if not fitting:
-        row = int(np.flatnonzero(is_answered & ~is_object.any(axis=1))[0])
+    if not bases:
+        is_offered = (objects == texts[:, None]).any(axis=1)
+        row = int(np.flatnonzero(is_answered & ~is_offered)[0])
         raise DataError(
             f"in trial {row}, {texts[row][:60]!r} was picked among "
             f"{', '.join(objects[row])[:200]}; it must be one of these objects, the name of its "
             "column, or its place counted from 0 or 1."
         )
-    if len(fitting) == 2 and fitting[0].startswith("place"):
+    if len(bases) == 2:
         raise DataError(
             f"the places that were picked, {', '.join(np.unique(texts[is_answered]))}, may "
             "be counted from 0 or from 1. State which: `place_base=0` or `place_base=1`."
         )
-    is_picked = readings[fitting[0]]
-    return np.where(is_answered, offered[is_picked.argmax(axis=1)], -1), fitting[0]
+    return bases[0], places == bases[0]
 
 
 def as_integers(texts: Labels) -> Numbers | None:

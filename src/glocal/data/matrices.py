@@ -68,20 +68,15 @@ def _compare(
     n_comparisons = n_people * n * (n - 1) * (n - 2) // 2  # 1,854 objects have three billion
     person, reference, first, second = _drawn(n_comparisons, n, limit, seed)
     difference = similarities[person, reference, first] - similarities[person, reference, second]
-    is_first_nearer = difference > 0
-    objects = [
-        reference,
-        np.where(is_first_nearer, first, second),
-        np.where(is_first_nearer, second, first),
-    ]
+    nearer = np.where(difference > 0, first, second)
+    farther = np.where(difference > 0, second, first)
     excluded = {"unknown similarities": np.isnan(difference), "equal similarities": difference == 0}
     kept, dropped = keep_valid(excluded)
     if n_comparisons > limit:
         dropped["comparisons beyond the limit"] = n_comparisons - limit
-    weights = np.abs(difference) / _ranges(similarities)[person]
     arguments = {
-        "array": np.stack(objects, axis=1)[kept],
-        "weights": weights[kept],
+        "array": np.stack([reference, nearer, farther], axis=1)[kept],
+        "weights": (np.abs(difference) / _ranges(similarities)[person])[kept],
         "kind": "anchor",
         "names": names,
         "person": person[kept] if n_people > 1 else None,

@@ -1,7 +1,4 @@
-"""Plan a study: the number of answers, people and minutes, and the money that it takes.
-
-The module also holds the constants of a study that glocal and glocal-collect share.
-"""
+"""Plan a study: the number of answers, people and minutes, and the money that it takes."""
 
 from __future__ import annotations
 
@@ -42,7 +39,6 @@ that does not (EfficientNet)."""
 class StudyDesign(Options):
     """The settings of a study for which a plan is made."""
 
-    objects: int | None = Field(None, ge=3, le=1_000_000, description="Number of images.")
     gain: float = Field(
         0.5,
         gt=0,
@@ -58,6 +54,8 @@ class StudyPlan(StudyDesign):
 
     Parameters
     ----------
+    objects : int
+        Number of images, 3 to a million.
     answers, people : int
         Number of answers about similarity, and of the people who give them.
     minutes, hours : float
@@ -69,6 +67,7 @@ class StudyPlan(StudyDesign):
         network; None if no number of answers about so few objects attains it.
     """
 
+    objects: int = Field(ge=3, le=1_000_000)
     answers: int
     people: int
     minutes: float
@@ -130,9 +129,7 @@ def plan_study(objects: int, *, pay: float | None = None, **settings: Any) -> St
     >>> plan.new_objects
     {'strong': 2637, 'weak': None}
     """
-    if objects is None:
-        raise ParameterError("`objects` is None; pass the number of images, 3 or more.")
-    design = StudyDesign(objects=objects, **settings)
+    design = StudyDesign(**settings)
     if pay is not None and not 0 <= pay < math.inf:
         raise ParameterError(f"`pay` is {pay}; it must be an amount of at least 0 per hour.")
     gain = design.gain
@@ -142,6 +139,7 @@ def plan_study(objects: int, *, pay: float | None = None, **settings: Any) -> St
     hours = people * minutes / 60
     return StudyPlan(
         **design.model_dump(),
+        objects=objects,
         answers=math.ceil(answers),
         people=people,
         minutes=minutes,

@@ -83,6 +83,23 @@ def _check_rdm(rdm: Float[np.ndarray, "n n"], source: str) -> None:
         )
 
 
+def _check_index(index: np.ndarray, n: int, n_listed: int) -> None:
+    """Raise a DataError if an index does not name n different objects of a list."""
+    if len(index) != n:
+        raise DataError(
+            f"the RDM is about {n} objects, but there are {len(index)}: `rdm_index`, or without it "
+            "the list of object ids or the features, needs one entry for each row of the RDM."
+        )
+    is_listed = np.isin(index, np.arange(n_listed))
+    if not is_listed.all():
+        raise DataError(
+            f"`rdm_index` holds {index[~is_listed][0]}; its entries must be integers from 0 to "
+            f"{n_listed - 1}, the positions of objects in their list."
+        )
+    if len(np.unique(index)) < n:
+        raise DataError("`rdm_index` repeats an object; each row of the RDM needs one of its own.")
+
+
 def join_rdms(
     features: Features,
     rdms: RDMs,
@@ -109,22 +126,13 @@ def join_rdms(
         If the number of rows or indices is wrong, an index is out of range or repeated, or the RDMs
         of the objects with features do not pass `check_rdms`.
     """
-    n = rdms.shape[-1]
-    n_listed = len(features if object_ids is None else object_ids)
-    extent = f"the list of object ids has {n_listed} lines"
-    if object_ids is None:
-        extent = f"{features.source} has {n_listed} rows"
+    rows = np.arange(len(features))
+    if object_ids is not None:
+        rows = feature_rows(features, object_ids)
     if index is None:
-        index = np.arange(n_listed)
-    n_different = len(np.unique(index[np.isin(index, np.arange(n_listed))]))
-    if not len(index) == n_different == n:
-        raise DataError(
-            f"the RDM is about {n} objects and {extent}, but `rdm_index` (without one, 0, 1, 2, …) "
-            f"has {len(index)} entries from {index.min()} to {index.max()}, {n_different} of them "
-            f"right; each row of the RDM needs an integer of its own, 0 to {n_listed - 1}."
-        )
-    index = index.astype(np.int64)
-    rows = index if object_ids is None else feature_rows(features, object_ids)[index]
+        index = np.arange(len(rows))
+    _check_index(index, rdms.shape[-1], len(rows))
+    rows = rows[index.astype(np.int64)]
     is_kept = rows >= 0
     if not is_kept.all():
         n_dropped = int(np.count_nonzero(~is_kept))

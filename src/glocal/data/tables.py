@@ -236,10 +236,10 @@ def _read_csv(file: Path, separator: str, **options: Any) -> pd.DataFrame:
                 **options,
             )
         except pd.errors.ParserError as error:
-            found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-            if found is None:
+            counts = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+            if counts is None:
                 raise
-            n, line, n_cells = found.groups()
+            n, line, n_cells = counts.groups()
             raise ValueError(f"line {line} has {n_cells} cells, but the first has {n}") from error
 
 

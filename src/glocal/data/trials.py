@@ -106,20 +106,30 @@ def read_trials(
             if rows.empty:
                 raise DataError(f"it has no row in which {column} is {value!r}.")
         question = read_question(rows, columns or {}, place_base)
-        objects, listed = _indices(question.shown, names, base)
-        ordered = _in_order(question.kind, objects, question.picked)
-        details = _details(rows, question.columns)
-        is_catch, excluded = _excluded(question, objects, ordered, details)
-        kept, dropped = keep_valid(excluded)
+        trials = _trials(question, _details(rows, question.columns), names, base)
         if n_filtered := len(table) - len(rows):
-            dropped["filtered out by where"] = n_filtered
-        arguments: dict[str, Any] = {name: values[kept] for name, values in details.items()}
-        if "counts" not in details and is_catch.any():  # votes are not those of one person
-            arguments["catch_passed"] = (ordered[:, 0] == ordered[:, 1])[is_catch]
-            if "person" in details:
-                arguments["catch_person"] = details["person"][is_catch]
-        arguments |= {"array": ordered[kept], "base": base, "kind": question.kind, "names": listed}
-        return Trials(arguments, dropped, question.interpretation)
+            trials.dropped["filtered out by where"] = n_filtered
+        return trials
+
+
+def _trials(
+    question: Question,
+    details: Mapping[str, np.ndarray],
+    names: Sequence[str] | None,
+    base: int,
+) -> Trials:
+    """The answers among the trials, with their details, and the catch trials."""
+    objects, listed = _indices(question.shown, names, base)
+    ordered = _in_order(question.kind, objects, question.picked)
+    is_catch, excluded = _excluded(question, objects, ordered, details)
+    kept, dropped = keep_valid(excluded)
+    arguments: dict[str, Any] = {name: values[kept] for name, values in details.items()}
+    if "counts" not in details and is_catch.any():  # votes are not those of one person
+        arguments["catch_passed"] = (ordered[:, 0] == ordered[:, 1])[is_catch]
+        if "person" in details:
+            arguments["catch_person"] = details["person"][is_catch]
+    arguments |= {"array": ordered[kept], "base": base, "kind": question.kind, "names": listed}
+    return Trials(arguments, dropped, question.interpretation)
 
 
 def keep_valid(

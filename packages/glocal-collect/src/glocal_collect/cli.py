@@ -163,6 +163,7 @@ def plan(
     images: Annotated[
         str, typer.Option(help="Folder, pattern or list of images to count and check for copies.")
     ] = "",
+    objects: Annotated[int | None, typer.Option(min=3, help="Number of images.")] = None,
     pay: Annotated[
         float | None,
         typer.Option(
@@ -186,13 +187,13 @@ def plan(
     from glocal.data.planning import plan_study
     from glocal_collect.study import find_images
 
-    if (design.objects is None) == (not images):
+    if (objects is None) == (not images):
         raise ParameterError("Give the number of images by --objects, or the images by --images.")
     if images:
         source = find_images(images)
         _warn_of_copies(source)
-        design = design.replace(objects=len(source))
-    studied = plan_study(**design.model_dump(), pay=pay)
+        objects = len(source)
+    studied = plan_study(objects, pay=pay, **design.model_dump())
     print_result(as_json, studied.model_dump(), *studied.lines())
 
 
