@@ -4,6 +4,7 @@ people   how well people agree with each other, and one fit that overfits
 sweep    the default sweep on five networks
 arms     the arms and controls of arms.py: agreement, neighbours kept, what each `keep` costs
 tasks    few-shot classification, anomaly detection and retrieval by each arm; needs `arms`
+maps     linear maps that need no answers, beside the arms; needs `arms`
 answers  agreement as a function of the number of answers
 axes     what the transform in the package amplifies
 pages    docs/all-results.md with its CSV files, from the record alone
@@ -34,6 +35,7 @@ from typing import Any
 
 import arms
 import evidence_pages
+import maps
 import numpy as np
 import pretrained
 import tasks
@@ -126,6 +128,11 @@ def task_scores(networks: Sequence[str]) -> Record:
     return {"scores": rows, "sizes": sizes}
 
 
+def map_scores(networks: Sequence[str]) -> Record:
+    """The scores of maps that need no answers."""
+    return {"maps": [row for network in networks for row in maps.measure(network)]}
+
+
 def answers(networks: Sequence[str]) -> Record:
     """Learning curves: agreement with answers to other questions about the same objects."""
     rows = []
@@ -159,13 +166,14 @@ PARTS: dict[str, Callable[[Sequence[str]], Record]] = {
     "sweep": sweeps,
     "arms": arm_scores,
     "tasks": task_scores,
+    "maps": map_scores,
     "answers": answers,
     "axes": axes,
 }
 SHOWN = {"pages": evidence_pages.write_page, "figures": evidence_pages.draw}
 CHAINS = (
-    ("arms tasks",),
-    ("arms tasks --networks efficientnet-lite0", "sweep people answers axes"),
+    ("arms tasks maps",),
+    ("arms tasks maps --networks efficientnet-lite0", "sweep people answers axes"),
 )
 """What is measured side by side if no part is named; the largest network is shared out."""
 
