@@ -21,10 +21,13 @@ from world import folder
 import glocal
 from glocal.cli.app import app
 from glocal.data.world import simulated_world
+from glocal.similarity import KINDS
+from glocal.suite.demo import write_demo
 
 ROOT = Path(__file__).resolve().parents[1]
 START = ROOT / "docs" / "start.md"
 USE = ROOT / "docs" / "use-it.md"
+EXTEND = ROOT / "docs" / "extend.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -91,7 +94,7 @@ def masked(text):
 EXAMPLES = [
     pytest.param(code, id=f"{page.name} {k}", marks=[pytest.mark.nightly] * (page.parent != ROOT))
     for page in PAGES
-    if page not in (START, USE)  # these pages are run below, since their blocks build on others
+    if page not in (START, USE, EXTEND)  # run below, since their blocks build on others
     for k, code in enumerate(blocks(TEXTS[page], "python"))
 ]
 
@@ -181,6 +184,52 @@ def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_use
             assert words == page_words
             assert fractions == pytest.approx(page_fractions, abs=0.02)
     assert "True" in capsys.readouterr().out, "numpy alone gives what glocal apply wrote"
+
+
+@pytest.mark.nightly
+def test_every_extension_runs(tmp_path, monkeypatch, as_a_user, capsys):
+    """Each block of the page on extensions runs in order, the distribution that it describes adds
+    its kind of task, and each prints what the page says.
+    """
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("torch")
+    write_demo(tmp_path / "demo-out")
+    (tmp_path / "images").mkdir()
+    for number, colour in enumerate(("red", "green", "blue")):
+        image.new("RGB", (40, 30), colour).save(tmp_path / "images" / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(KINDS, "two-pairs", KINDS["anchor"])  # the page sets it, the end removes it
+    printed = []
+    for language, block in re.findall(r"(?ms)^```(\w+)\n(.*?)^```", TEXTS[EXTEND]):
+        name = block.splitlines()[0].removeprefix("# ")
+        if language == "sh":
+            printed.append(shell(block))
+            continue
+        Path(name).write_text(block, encoding="utf-8")
+        if name == "pyproject.toml":
+            install(tomllib.loads(block)["project"])
+        elif language == "python":
+            exec(compile(block, name, "exec"), {"__name__": "example"})
+            said = re.findall(r"(?m)^print\(.*\)  # (.*)$", block)
+            assert capsys.readouterr().out.splitlines() == said
+    assert np.load("colours/features.npy").round(1).tolist()[0] == [1, 0, 0]
+    table = [line.split()[1] for line in printed[-1].splitlines() if line.startswith("mine")]
+    assert table == ["original", "white", "margin"]
+
+
+def install(project):
+    """Leave what pip leaves of a distribution in the current folder."""
+    made = Path(f"{project['name'].replace('-', '_')}-{project['version']}.dist-info")
+    made.mkdir()
+    named = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    (made / "METADATA").write_text(named)
+    groups = project["entry-points"]
+    lines = [
+        f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in groups[group].items())
+        for group in groups
+    ]
+    (made / "entry_points.txt").write_text("".join(lines))
 
 
 def test_pages_that_the_repository_shows_are_plain_markdown():

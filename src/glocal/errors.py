@@ -95,6 +95,10 @@ class MissingDependencyError(GLocalError, ImportError):
     """An optional dependency that a call needs is not installed, or cannot be imported."""
 
 
+class PluginError(GLocalError):
+    """A function of another distribution cannot be loaded, or fails."""
+
+
 class ClusterError(GLocalError, RuntimeError):
     """A Dask cluster or the worker processes started, but were lost before they finished."""
 

@@ -53,7 +53,7 @@ class Options(BaseModel):
                 **by_position, **{name: _without_numpy(value) for name, value in options.items()}
             )
         except ValidationError as error:
-            raise ParameterError(_sentence(error, names)) from error
+            raise ParameterError(error_sentence(error, names)) from error
 
     @classmethod
     def read(cls: type[Model], values: Mapping[str, Any], where: str) -> Model:
@@ -84,7 +84,7 @@ def _without_numpy(value: Any) -> Any:
     return value.item() if is_scalar else value
 
 
-def _sentence(error: ValidationError, names: list[str]) -> str:
+def error_sentence(error: ValidationError, names: list[str]) -> str:
     """Describe the first error: which value is wrong, what was given, and what is allowed."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])

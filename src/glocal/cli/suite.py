@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from glocal.cli.inputs import UNIT_ROWS, Force
 from glocal.cli.options import refuse_overwriting_inputs
@@ -57,12 +57,17 @@ def suite(
             {
                 "cells_kept": result.n_kept,
                 "out": out,
+                "failed": result.failed,
                 "rows": [score.row() for score in result.scores],
             }
         )
-        return
-    print_suite(plan, result)
-    print_lines(f"written to {out}: rows.jsonl, scores.csv")
+    else:
+        print_suite(plan, result)
+        print_lines(f"written to {out}: rows.jsonl, scores.csv")
+    for task, reason in result.failed.items():
+        print_message(f"task {task} failed: {reason}")
+    if result.failed:
+        raise Exit(1)
 
 
 def print_suite(plan: Plan, result: SuiteResult) -> None:

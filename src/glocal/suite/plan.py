@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SerializeAsAny,
+    WrapValidator,
+    model_validator,
+)
 
 from glocal.aligner import Arm, fit
 from glocal.aligner.keep import Keep
@@ -17,8 +24,9 @@ from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, kept_by_key, read_object
 from glocal.options import Options
 from glocal.scores import PEOPLE
+from glocal.suite.plugins import PluginTask
 from glocal.suite.sources import Network, Shared, Sources
-from glocal.suite.tasks import AnyTask, OddOneOutTask
+from glocal.suite.tasks import KINDS, AnyTask, OddOneOutTask, Task
 from glocal.transform import LinearTransform
 
 # names become file names: no allowed character is special to a shell, a spreadsheet or Markdown
@@ -66,6 +74,12 @@ def suite_arm(table: Any) -> Any:
     return kind(**table)
 
 
+def suite_task(table: Any, built_in: Callable[[Any], Task]) -> Task:
+    """The task that a table describes by its kind, of this package or of another distribution."""
+    kind = table.get("kind") if isinstance(table, Mapping) else None
+    return built_in(table) if kind is None or kind in KINDS else PluginTask.of(table, KINDS)
+
+
 def needs_local(arm: SuiteArm) -> bool:
     """Whether an arm cannot be fitted without local images."""
     return isinstance(arm, Arm) and arm.local
@@ -111,7 +125,9 @@ class Plan(Shared):
 
     networks: dict[Name, Network] = Field(min_length=1)
     arms: dict[Name, Annotated[SuiteArm, BeforeValidator(suite_arm)]] = Field(min_length=1)
-    tasks: dict[Name, AnyTask] = Field(min_length=1)
+    tasks: dict[Name, Annotated[SerializeAsAny[AnyTask], WrapValidator(suite_task)]] = Field(
+        min_length=1
+    )
     baseline: str
     simulated: bool = False
     _root: Path = PrivateAttr(Path())

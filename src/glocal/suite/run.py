@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from glocal._version import __version__
+from glocal.errors import PluginError
 from glocal.evaluation.change import change_record
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.episodes import EpisodeValues
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 Transforms = dict[str, LinearTransform | None]
 """The transform of each arm of a network; None for the original features."""
+Results = dict[str, Result]
+"""The result of each arm of a network on a task."""
 _UNITS = {kind.__name__: kind for kind in (ItemValues, ObjectValues, CrossedValues, EpisodeValues)}
 _TEXTS = ("key", "scores", "units")
 _VALUES = tuple({field.name for kind in _UNITS.values() for field in fields(kind)})
@@ -50,12 +53,14 @@ class SuiteResult:
 
     A score whose metric ends in ``_difference`` is arm minus baseline, with its `p` and with
     `p_corrected`, which is corrected for all comparisons of the suite (Holm). `n_kept` is the
-    number of cells that were reused.
+    number of cells that were reused, and `failed` says why tasks of other distributions have no
+    scores.
     """
 
     scores: Scores
     baseline: str
     n_kept: int
+    failed: dict[str, str] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
         """A line for each network and arm, and a column for each task, with 95 % intervals."""
@@ -100,34 +105,50 @@ def run_suite(
     for sources in networks:
         _ = sources.objects  # raises before any fit if they do not belong to a transform
     folder = make_folder(out)
-    total = len(plan.networks) * len(plan.arms) * len(plan.tasks)
+    cells = _Cells(plan, folder / "cells", progress)
     scores: list[Score] = []
-    were_kept: list[bool] = []
     for sources in networks:
         transforms: Transforms = {
             name: transform_of(arm, sources, folder / "transforms" / sources.name / f"{name}.npz")
             for name, arm in plan.arms.items()
         }
         for task in plan.tasks:
-            results = {}
-            for arm_name, transform in transforms.items():
-                results[arm_name], was_kept = _cell(
-                    folder / "cells" / sources.name / arm_name / f"{task}.npz",
-                    plan.tasks[task],
-                    sources,
-                    transform,
-                )
-                were_kept.append(was_kept)
-                progress(len(were_kept), total, f"{sources.name}, {arm_name}, {task}")
-            scores += _compared(plan, sources, task, results)
+            if results := cells.results(sources, task, transforms):
+                scores += _compared(plan, sources, task, results)
         for name in plan.arms:
             _make_view(folder, plan, sources, transforms, name)
     all_scores = Scores(corrected(scores))
     _write_folder(folder, plan, networks, all_scores)
-    return SuiteResult(all_scores, plan.baseline, sum(were_kept))
+    return SuiteResult(all_scores, plan.baseline, sum(cells.were_kept), cells.failed)
 
 
-def _compared(plan: Plan, sources: Sources, task: str, results: dict[str, Result]) -> list[Score]:
+@dataclass
+class _Cells:
+    """The cells of a suite: which of them were kept, and why tasks failed."""
+
+    plan: Plan
+    folder: Path
+    progress: Progress
+    were_kept: list[bool] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def results(self, sources: Sources, task: str, transforms: Transforms) -> Results:
+        """The results of a task for the arms of a network; empty if a plugin fails."""
+        total = len(self.plan.networks) * len(self.plan.tasks) * len(transforms)
+        results = {}
+        for arm, transform in transforms.items():
+            file = self.folder / sources.name / arm / f"{task}.npz"
+            try:
+                results[arm], was_kept = _cell(file, self.plan.tasks[task], sources, transform)
+            except PluginError as error:
+                self.failed[task] = str(error)
+                return {}
+            self.were_kept.append(was_kept)
+            self.progress(len(self.were_kept), total, f"{sources.name}, {arm}, {task}")
+        return results
+
+
+def _compared(plan: Plan, sources: Sources, task: str, results: Results) -> list[Score]:
     """The scores of all arms of a network on a task, and their differences from the baseline."""
     # the original features keep all neighbours by definition, so that testing this is trivial
     is_trivial = isinstance(plan.tasks[task], StructureTask)

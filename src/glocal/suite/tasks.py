@@ -324,6 +324,7 @@ def warn_at_chance(result: Result, chance: float) -> None:
         )
 
 
+KINDS = ("odd-one-out", "rsa", "few-shot", "anomaly", "structure", "retrieval")
 AnyTask = Annotated[
     OddOneOutTask | RSATask | FewShotTask | AnomalyTask | StructureTask | RetrievalTask,
     Field(discriminator="kind"),

@@ -1,0 +1,151 @@
+"""Kinds of tasks that other distributions add by an entry point of the group ``glocal.tasks``.
+
+An entry point names a kind of task and a function of the embedding of labelled images, their labels
+and, if it has options, a pydantic model of these. The function returns values and what they are
+values of: ``"images"``, or ``"classes"`` in ascending order. Their mean is the score, and higher is
+better.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
+
+from glocal.errors import ParameterError, PluginError, did_you_mean, one_line
+from glocal.evaluation.comparison import Result
+from glocal.evaluation.intervals import ItemValues
+from glocal.options import error_sentence
+from glocal.scores import Score
+from glocal.similarity import Labels
+from glocal.suite.sources import Embed, File, Sources
+from glocal.suite.tasks import Task
+
+GROUP = "glocal.tasks"
+_ANY_VALUE = (-math.inf, math.inf)
+
+
+class Metric(NamedTuple):
+    """A function of an embedding, labels and, if it has any, the model of its options."""
+
+    function: Callable[..., tuple[Any, str]]
+    options: type[BaseModel] | None
+
+
+class PluginTask(Task):
+    """A task of a kind of another distribution: labelled images, and options of its function."""
+
+    kind: str
+    features: File = Field(description="Feature file of the images.")
+    labels: File = Field(description="Class of each image.")
+    options: Mapping[str, Any] = Field({}, description="Options of the function.")
+    distribution: str
+    version: str
+    _entry_point: EntryPoint = PrivateAttr()
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any], kinds: Sequence[str]) -> PluginTask:
+        """The task of a table of a suite, whose kind is not among those of the package."""
+        entry_point = _entry_point(str(table["kind"]), kinds)
+        distribution = entry_point.dist
+        assert distribution is not None  # it comes from an installed one
+        files = {key: table[key] for key in ("features", "labels") if key in table}
+        task = cls(
+            kind=entry_point.name,
+            options={key: table[key] for key in table if key not in ("kind", *files)},
+            distribution=distribution.name,
+            version=distribution.version,
+            **files,
+        )
+        task._entry_point = entry_point
+        try:
+            metric = task._metric()
+        except PluginError:
+            return task  # which fails when it is scored
+        task._options(metric)
+        return task
+
+    def score(self, sources: Sources, embed: Embed) -> Result:
+        """Score by the function; whatever goes wrong in it is a PluginError."""
+        metric = self._metric()
+        features, labels = sources.labelled(self.features, self.labels)
+        embedding = embed(features)
+        try:
+            values, unit = metric.function(embedding, labels, *self._options(metric))
+            values = _checked(values, unit, labels)
+        except Exception as error:
+            raise self._failure(error) from error
+        units = ItemValues(values=values, limits=_ANY_VALUE)
+        settings = {**self.options, "unit": unit}
+        score = Score(self.kind, self.kind, *units.bounded(), n=len(values), settings=settings)
+        return Result.of([score], units)
+
+    def _metric(self) -> Metric:
+        """Load the function."""
+        try:
+            function = self._entry_point.load()
+            parameters = [*inspect.signature(function).parameters]
+            hints = typing.get_type_hints(function)
+            options = hints[parameters[2]] if len(parameters) > 2 else None
+        except Exception as error:
+            raise self._failure(error) from error
+        return Metric(function, options)
+
+    def _options(self, metric: Metric) -> list[BaseModel]:
+        """The options as the third argument of the function, if it has any."""
+        if metric.options is None:
+            if self.options:
+                name = next(iter(self.options))
+                raise ParameterError(f"there is no option {name!r}: {self.kind} has no options.")
+            return []
+        try:
+            return [metric.options(**self.options)]
+        except ValidationError as error:
+            raise ParameterError(error_sentence(error, [*metric.options.model_fields])) from error
+
+    def _failure(self, error: Exception) -> PluginError:
+        return PluginError(
+            f"the kind of task {self.kind} of {self.distribution} {self.version} failed: "
+            f"{type(error).__name__}: {one_line(error)}. Tell its authors, or leave the task out."
+        )
+
+
+def _entry_point(kind: str, kinds: Sequence[str]) -> EntryPoint:
+    """The entry point of a kind; a ParameterError if it has none, or if a kind is taken."""
+    added = entry_points(group=GROUP)
+    for name in added.names:
+        owners = [point.dist.name for point in added.select(name=name) if point.dist is not None]
+        if name in kinds:
+            owners.insert(0, "glocal")
+        if len(owners) > 1:
+            raise ParameterError(
+                f"the kind of task {name} is one of {' and of '.join(owners)}. Uninstall one of "
+                "these, or rename its entry point."
+            )
+    if kind not in added.names:
+        allowed = [*kinds, *added.names]
+        advice = did_you_mean(kind, allowed) or f" The kinds are {', '.join(allowed)}."
+        raise ParameterError(f"there is no kind of task {kind!r}.{advice}")
+    (entry_point,) = added.select(name=kind)
+    return entry_point
+
+
+def _checked(values: Any, unit: str, labels: Labels) -> Float[np.ndarray, " u"]:
+    """The values of a function in float64, one for each image or class."""
+    counts = {"images": len(labels), "classes": len(np.unique(labels))}
+    if unit not in counts:
+        raise ValueError(f"it returns values of {unit!r}, not of {' or '.join(counts)}")
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != (counts[unit],) or not np.isfinite(array).all():
+        raise ValueError(
+            f"it returns values of shape {array.shape}, not {counts[unit]} finite ones for the "
+            f"{unit}"
+        )
+    return array
