@@ -50,7 +50,7 @@ anomaly | x.npy y.npy --alarm 0.2 --k 2 --transform w.npz --out a.csv
 suite | suite.toml --out u
 report | run --out page.html
 extract | images --model python:network_of_commands:make --out e
-align | --model python:network_of_commands:make --images images --answers t.npz --out a
+align | python:network_of_commands:make --images images --answers t.npz --out a
 evaluate odd-one-out | --features x.npy --answers t.npz --transform w.npz
 evaluate rsa | --features x.npy --rdm rdm.npy --baseline centred
 evaluate few-shot | --train x.npy --train-labels labels.txt --shots 2 --draws 2 --probe ncm

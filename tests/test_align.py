@@ -84,7 +84,7 @@ def test_a_network_is_aligned_and_the_command_goes_on(toy, tmp_path):
     written = [path.stat().st_mtime_ns for path in files]
     folder(tmp_path, a_npz=toy.answers, ids_txt="\n".join(toy.names))
     inputs = f"--answers {tmp_path}/a.npz --object-ids {tmp_path}/ids.txt"
-    line = f"align --model {MODEL} --images {toy.images} --local-images {toy.local}"
+    line = f"align {MODEL} --images {toy.images} --local-images {toy.local}"
     code, output, errors = run(f"{line} {inputs} --keep 0.2 --out {out}")
     assert (code, "agrees with people in" in output, "report.html" in output) == (0, True, True), (
         errors

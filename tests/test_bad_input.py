@@ -130,8 +130,8 @@ suite suite.toml --out set
 report run --out page.html --figures run
 report w.npz --features set --out page.html --tables set
 extract images --model timm:resnet18 --out images
-align --model timm:resnet18 --images images --answers t.npy --out images
-align --model timm:resnet18 --images b.txt --local-images images --answers t.npy --out images
+align timm:resnet18 --images images --answers t.npy --out images
+align timm:resnet18 --images b.txt --local-images images --answers t.npy --out images
 demo --out set
 demo --out .
 data split --features x.npy --answers set --out set

@@ -5,7 +5,6 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,7 +24,6 @@ from glocal.data.world import simulated_answers
 from glocal.errors import (
     CollapseWarning,
     DataError,
-    DataWarning,
     GLocalError,
     NotConvergedWarning,
     OverfitWarning,
@@ -406,38 +404,3 @@ print(*{"torch", "numba", "pandas", "sklearn"} & {*sys.modules})
 def test_a_small_fit_loads_nothing_it_does_not_need():
     """A small fit loads neither torch nor a compiler."""
     assert subprocess.check_output([sys.executable, "-c", FIT], text=True) == "\n"
-
-
-@pytest.mark.parametrize("number", [np.int64, np.int32])
-def test_numbers_of_numpy_are_numbers(data, number, without_type_checks):
-    """A seed and a size of blocks may be numpy's, and the record holds Python's."""
-    arm = Arm("glocal", lmbda=1.0)
-    numbers = replace(data, seed=number(3), block_size=number(64))
-    record = fit(numbers, arm, Exact(tol=0.1)).record
-    assert (record.provenance.seed, record.block_size) == (3, 64)
-
-
-@pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")
-def test_advice_about_naive_can_be_followed():
-    """Answers that are reversed have a λ_max of 0, and nobody is told to go below it."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(40, 2))
-    triplets = np.array([rng.choice(40, 3, replace=False) for _ in range(2000)])
-    S = X @ X.T
-    a, b, c = triplets.T
-    least_similar = np.stack([S[b, c], S[a, c], S[a, b]], axis=1).argmin(axis=1)
-    odd_last = np.array([[1, 2, 0], [0, 2, 1], [0, 1, 2]])[least_similar]
-    answers = Answers(np.take_along_axis(triplets, odd_last, axis=1))
-    with pytest.raises(TrivialOptimumError, match="wrong column") as refusal:
-        fit(FitData(Features(X), answers), Arm("naive", lmbda=0.1))
-    assert "below" not in str(refusal.value)
-
-
-def test_one_cause_is_one_warning(world):
-    """Answers with the odd one first are said once, however many folds and origins are tried."""
-    objects = world.answers.objects[:900, ::-1].copy()
-    data = FitData(world.objects, Answers(objects), world.local, centre="auto")
-    with pytest.warns(DataWarning) as warned:
-        fit(data, Keep(keep=0.9))
-    sentences = [str(warning.message) for warning in warned]
-    assert len(sentences) == len({*sentences}) <= 2

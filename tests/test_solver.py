@@ -365,13 +365,3 @@ def test_a_length_at_which_similarities_overflow_is_no_bound():
     result = Exact(1e-5, dtype="float32").solve(data, arm)
     assert result.report.status in ("stalled", "budget")
     assert np.isfinite(result.warm.W).all()
-
-
-def test_an_objective_without_a_finite_value_does_not_converge():
-    """Where f is infinite nothing counts as converged, though ∞ is at most any multiple of ∞."""
-
-    def nowhere(W):
-        return Evaluation(math.inf, {}, np.full_like(W, np.nan))
-
-    with np.errstate(invalid="ignore"):
-        assert minimise(nowhere, np.eye(2), max_evaluations=5).status != "converged"

@@ -1,7 +1,6 @@
 """Structure: neighbours kept, with ties, CKA, dissimilarities, and collapse."""
 
 import math
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -139,20 +138,3 @@ def test_structure_gathers_the_measures(as_a_user):
     for k, noun in ((60, "1 to 59 neighbours"), (0, "k. is 0")):
         with pytest.raises(GLocalError, match=noun):
             structure(X, Z, k=k)
-    for n, m in ((2, 2), (3, 3), (5, 6)):
-        with pytest.raises(GLocalError, match="images"):
-            structure(X[:n], Z[:m], k=1)
-
-
-def test_neighbours_need_little_memory(monkeypatch):
-    """Only the places of the nearest rows are held, not those of all rows for every row."""
-    monkeypatch.setattr("glocal.similarity._BLOCK_ENTRIES", 1)
-    monkeypatch.setattr("glocal.similarity._MIN_BLOCK_ROWS", 50)
-    rows = np.random.default_rng(3).normal(size=(1500, 4))
-    tracemalloc.start()
-    try:
-        neighbours(rows, 3)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 1500**2 * 8 / 4

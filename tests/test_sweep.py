@@ -543,14 +543,3 @@ def test_the_command_goes_on_after_ctrl_c_and_shows_the_choice(line, tmp_path, m
     for rules in ("best", "loss --keep 0.9"):
         assert run(line(tmp_path / "t", "lmbda = 1", f"--select {rules}")).code == 2
     assert not (tmp_path / "t").exists()
-
-
-@pytest.mark.filterwarnings("ignore:.*tasks have been successfully executed")
-def test_an_error_of_the_caller_is_theirs(data):
-    """What `progress` raises comes out of a sweep as it is, also from several processes."""
-
-    def fail(*arguments):
-        raise ZeroDivisionError("of the caller")
-
-    with pytest.raises(ZeroDivisionError, match="of the caller"):
-        sweep(data, {"method": ["global"], "lmbda": [1]}, folds=2, jobs=2, progress=fail)

@@ -13,6 +13,7 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
+from glocal.aligner.choice import KeepCurve
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.folds import Fold, fit_folds, fold_unit
@@ -232,6 +233,13 @@ def arm_or_keep(keep: Keep, arm: Arm, *, local: bool) -> Arm | Keep | None:
             "too. Give one of them."
         )
     return arm if local or "method" in names else arm.replace(method="global")
+
+
+def fit_choice(curve: KeepCurve, keep: float | None) -> Fit:
+    """Fit what a curve of `keep` chooses for a share of neighbours, as `fit` does with a `Keep`."""
+    start_time = time.perf_counter()
+    solution = curve.solve(keep)
+    return _record_fit(curve.data, solution, time.perf_counter() - start_time)
 
 
 def _is_quickly_measured(plan: FitPlan) -> bool:

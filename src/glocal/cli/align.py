@@ -2,61 +2,298 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
-from typer import Option
+import typer
+from pydantic import Field
+from typer import Argument, Option
 
-from glocal.aligner.keep import Keep
+from glocal.aligner.keep import DEFAULT_KEEP, Keep
 from glocal.cli.fit import CentreOption, parse_centre, show_fit
-from glocal.cli.inputs import AnswersFile, Normalize
-from glocal.cli.options import flat
-from glocal.cli.output import AsJson, progress_bar
+from glocal.cli.inputs import OBJECT_IDS, Normalize, read_ids
+from glocal.cli.options import flat, refuse_overwriting_inputs
+from glocal.cli.output import (
+    AsJson,
+    print_json,
+    print_lines,
+    print_message,
+    print_table,
+    progress_bar,
+)
+from glocal.data.answers import Answers
+from glocal.data.features import Features
+from glocal.data.sources.fetch import fetch, to_download
+from glocal.data.sources.registry import RemoteFeatures, published
+from glocal.errors import GLocalError, ParameterError
+from glocal.options import Options
+from glocal.scores import ORIGINAL
+from glocal.suite.table import cell
+from glocal.transform import LinearTransform
+
+if TYPE_CHECKING:
+    from glocal.align import Atlas
+    from glocal.aligner import Fit
+
+PUBLISHED = "features/"
+"""The prefix of the names of published features."""
+ANSWERS = "things/answers"
+"""The published answers, which are taken without --answers."""
+BUNDLED = {"clip-vit-b-32": "clip-vit-b-32 and clip-vit-b-32-centred"}
+"""The transforms in the package, by the published network that they are for."""
+_FOLDER_NAME = re.compile(r"\w[\w .+-]{0,79}")
+
+
+class Pictures(Options):
+    """The options of a network that is run on images."""
+
+    panel: ClassVar[str] = "With --images"
+
+    images: str | None = Field(
+        None, description="One image for each object: folder, pattern or list."
+    )
+    local_images: str | None = Field(None, description="Other images, whose neighbours are kept.")
+    layer: str | None = Field(None, description="Layer to extract. [default: penultimate]")
+
+
+class Judged(Options):
+    """The answers, which are those of THINGS if none are named."""
+
+    answers: Path | None = Field(
+        None,
+        description="Answers, as in glocal fit. [default: those of THINGS]",
+        json_schema_extra={"flags": "--answers --triplets"},
+    )
+    object_ids: Path | None = Field(None, description=OBJECT_IDS)
 
 
 @flat
 def align(
-    model: Annotated[str, Option(help="Network to align, as in glocal extract.")],
-    images: Annotated[str, Option(help="One image for each object: folder, pattern or list.")],
     out: Annotated[
         Path, Option(help="Folder of the results; the same command continues an interrupted run.")
     ],
-    answers: AnswersFile,
+    judged: Judged,
+    pictures: Pictures,
     keep: Keep,
-    local_images: str | None = Option(None, help="Other images, whose neighbours are kept."),
-    layer: str | None = Option(None, help="Layer to extract. [default: penultimate]"),
+    names: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="NAME",
+            help="With --images one network, as --model of glocal extract. Without, networks with "
+            "published features of the THINGS objects: features/NAME in glocal data fetch.",
+        ),
+    ] = None,
+    features: list[str] | None = Option(
+        None,
+        metavar="NAME=PATH",
+        help="One more network, with features of the objects at hand; repeatable.",
+    ),
+    yes: bool = Option(False, "--yes", help="Download without a question."),
     centre: CentreOption = "0",
     normalize: Normalize = False,
+    model: str | None = Option(None, hidden=True),
     as_json: AsJson = False,
 ) -> None:
-    """Align a named network with people's answers, from images to a model card and a report.
+    """Align networks with people's answers, from images or from published features.
 
-    The steps are to extract and check features, to fit by --keep, and to write the transform, its
-    card and a report. The same command continues an interrupted run.
+    With --images the steps are to extract and check features, to fit by --keep, and to write the
+    transform, its card and a report. The same command continues an interrupted run.
 
-    Example: glocal align --model timm:vit_base_patch16_224.dino --images objects
+    Without, published features and answers are downloaded, after a question or with --yes. Each
+    network is fitted twice, as it is and less its column means, and scored on three folds of the
+    objects. OUT/NAME gets both transforms and a report. Several networks are compared in atlas.html
+    and atlas.csv, on the objects that all of them have.
+
+    Example: glocal align clip-vit-l-14 siglip-so400m-14-384 --yes --out atlas
+    Example: glocal align timm:vit_base_patch16_224.dino --images objects
     --answers answers.npz --out aligned
     """
-    loaded = answers.load()
+    networks = names or []
+    if model is not None:
+        raise ParameterError(
+            f"the network is an argument, and no option: glocal align {model} --images IMAGES …"
+        )
+    if pictures.images is not None:
+        if len(networks) != 1 or features or judged.answers is None:
+            raise ParameterError(
+                "with `images` give one NAME and `answers`, and no `features`: glocal align "
+                "timm:resnet50 --images objects --answers answers.npz --out aligned."
+            )
+        fitted = _align_images(networks[0], pictures, judged, out, keep, centre, normalize)
+        files = "transform.npz, README.md (the model card), report.html, features"
+        return show_fit(fitted.record, out, written=f"{out}: {files}", as_json=as_json)
+    if pictures.model_fields_set or centre != "0":
+        raise ParameterError(
+            "`local_images`, `layer` and `centre` need `images`. Published features are fitted as "
+            "they are and centred, and objects stand in for local images."
+        )
+    paths = _paths(networks, features or [])
+    refuse_overwriting_inputs({"--out": out}, *paths.values())
+    _permit_downloads(paths, judged.answers is None, is_permitted=yes)
+    atlas = _align_features(_load(paths), judged, out, keep.keep or DEFAULT_KEEP, normalize)
+    return _show(atlas, out, as_json)
+
+
+def _align_images(
+    name: str,
+    pictures: Pictures,
+    judged: Judged,
+    out: Path,
+    keep: Keep,
+    centre: str,
+    normalize: bool,
+) -> Fit:
+    """Align a network that is run on images."""
+    assert judged.answers is not None
+    ids = read_ids(judged.object_ids)
+    answers = Answers.load(judged.answers, names=ids)
     with progress_bar("align") as progress:
         from glocal.align import align as run_align  # libraries that it imports print
 
-        fitted = run_align(
-            model,
-            images,
-            loaded,
-            out,
-            object_ids=answers.names,
-            local_images=local_images,
-            layer=layer,
+        return run_align(
+            name,
+            answers=answers,
+            out=out,
+            object_ids=ids,
+            **pictures.model_dump(),
             keep=keep.keep,
             centre=parse_centre(centre),
             normalize=normalize,
             progress=lambda step, count, total: progress(count or None, total or None, step),
         )
-    show_fit(
-        fitted.record,
-        out,
-        written=f"{out}: transform.npz, README.md (the model card), report.html, features",
-        as_json=as_json,
-    )
+
+
+class _Loaded(NamedTuple):
+    """Features by network, transforms that were fitted elsewhere, and why networks failed."""
+
+    features: dict[str, Features]
+    fitted: dict[str, LinearTransform]
+    failed: dict[str, str]
+
+
+def _paths(names: Sequence[str], pairs: Sequence[str]) -> dict[str, Path | None]:
+    """The path of the features of each network, None for published ones; checks all names."""
+    paths: dict[str, Path | None] = {}
+    for name in names:
+        if f"{PUBLISHED}{name}" not in published():
+            keys = [key for key in published() if key.startswith(PUBLISHED)]
+            known = ", ".join(key.removeprefix(PUBLISHED) for key in keys)
+            raise ParameterError(
+                f"nobody has published features of {name!r}. Published are {known}. For "
+                f"another network give photographs of the objects, `images`, or rows at hand, "
+                f"--features {name}=PATH."
+            )
+        paths[name] = None
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not equals or not _FOLDER_NAME.fullmatch(name) or name in paths:
+            raise ParameterError(
+                f"--features is {pair!r}; give NAME=PATH, with another NAME for each network of "
+                "letters, digits, blanks and . + - _."
+            )
+        paths[name] = Path(path)
+    if not paths:
+        raise ParameterError("name a network: glocal align clip-vit-l-14 --out aligned.")
+    return paths
+
+
+def _permit_downloads(
+    paths: Mapping[str, Path | None], needs_answers: bool, *, is_permitted: bool
+) -> None:
+    """Ask before anything is downloaded; without a terminal, raise an error that says how."""
+    names = [key for name in paths if paths[name] is None for key in _published_parts(name)]
+    if needs_answers:
+        names.append(ANSWERS)
+    files = to_download(names)
+    listing = ", ".join(f"{file.name} ({file.size_in_words})" for file in files)
+    if not files or is_permitted:
+        return
+    if not sys.stdin.isatty():
+        raise ParameterError(f"this downloads {listing}. Pass --yes to allow it.")
+    if not typer.confirm(f"Download {listing}?", err=True):
+        raise typer.Abort
+
+
+def _published_parts(network: str) -> list[str]:
+    """The published files of a network: its features, and a transform of its authors if any."""
+    entry = published()[f"{PUBLISHED}{network}"]
+    transform = entry.transform if isinstance(entry, RemoteFeatures) else None
+    return [entry.name, *([transform] if transform else [])]
+
+
+def _load(paths: Mapping[str, Path | None]) -> _Loaded:
+    """Read the features of all networks, after those that are not at hand were downloaded."""
+    loaded = _Loaded({}, {}, {})
+    for name, path in paths.items():
+        try:
+            if path is not None:
+                loaded.features[name] = Features.load(path)
+                continue
+            if name in BUNDLED:
+                print_message(
+                    f"{name}: the package has better transforms, fitted with photographs: "
+                    f"{BUNDLED[name]}."
+                )
+            folder, *transforms = map(_fetched, _published_parts(name))
+            loaded.features[name] = Features.load(folder)
+            for file in transforms:
+                loaded.fitted[name] = LinearTransform.load(file)
+        except GLocalError as error:
+            loaded.failed[name] = str(error)
+    return loaded
+
+
+def _fetched(name: str) -> Path:
+    """The published file of this name."""
+    with progress_bar(f"fetching {name}", unit="B") as progress:
+        return fetch(name, progress=progress)
+
+
+def _align_features(
+    loaded: _Loaded, judged: Judged, out: Path, keep: float, normalize: bool
+) -> Atlas:
+    """Fit and compare the networks whose features could be read; the others are failed."""
+    from glocal.align import Atlas, align_networks  # libraries that it imports print
+
+    if not loaded.features:
+        return Atlas((), loaded.failed)
+    ids = read_ids(judged.object_ids)
+    answers = Answers.load(judged.answers or _fetched(ANSWERS), names=ids)
+    with progress_bar("fitting") as progress:
+        atlas = align_networks(
+            loaded.features,
+            answers,
+            out,
+            object_ids=ids,
+            keep=keep,
+            normalize=normalize,
+            fitted=loaded.fitted,
+            progress=lambda name: progress(None, None, name),
+        )
+    return replace(atlas, failed={**loaded.failed, **atlas.failed})
+
+
+def _show(atlas: Atlas, out: Path, as_json: bool) -> None:
+    """Print the scores of all networks and the next steps; exit with 1 if a network failed."""
+    for name, reason in atlas.failed.items():
+        print_message(f"error: {name}: {reason}")
+    if as_json:
+        rows = [row.row() for row in (*atlas.scores, *atlas.differences)]
+        print_json({"out": out, "rows": rows, "failed": atlas.failed})
+    else:
+        scores = atlas.scores
+        for network in atlas.networks:
+            rows = [
+                [arm, *(cell(scores, network.name, task, arm, ORIGINAL) for task in scores.tasks)]
+                for arm in network.agreement
+            ]
+            print_table([network.name, *scores.tasks], rows)
+            print_lines(f"next: {network.try_command(out)}", "")
+        if len(atlas.networks) > 1:
+            print_lines(f"written to {out}: atlas.html, atlas.csv, and a folder for each network")
+    if atlas.failed:
+        raise typer.Exit(1)

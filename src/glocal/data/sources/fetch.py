@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from glocal._version import __version__
-from glocal.data.features import FEATURES_FILE, NAMES_FILE, RECORD_FILE
+from glocal.data.features import NAMES_FILE, RECORD_FILE
 from glocal.data.importing import import_answers
 from glocal.data.sources.download import Progress, cache_folder, matches, retrieve
 from glocal.data.sources.registry import (
     RemoteAnswers,
     RemoteFeatures,
+    RemoteFile,
     published,
     published_file,
 )
@@ -84,11 +86,24 @@ def cached(name: str) -> Path | None:
     return path if path.is_file() and matches(path, entry.checksum) else None
 
 
+def to_download(names: Iterable[str]) -> list[RemoteFile]:
+    """The published files that `fetch` of these names would download."""
+    files: dict[str, RemoteFile] = {}
+    for entry in map(published_file, names):
+        if isinstance(entry, RemoteAnswers) and _key_in(cache_folder() / entry.path) == _key(entry):
+            continue
+        for part in (entry, *map(published_file, entry.parts)):
+            path = cache_folder() / part.downloaded
+            if not (path.is_file() and matches(path, part.checksum)):
+                files[part.name] = part
+    return [*files.values()]
+
+
 def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
     """The feature folder of published features, with the names of its rows and its record."""
     names = column_of_table(read_table(fetch(entry.names), what="names"), entry.names_column)
     folder = cache_folder() / entry.path
-    file = retrieve(entry.url, folder / FEATURES_FILE, entry.checksum, progress)
+    file = retrieve(entry.url, cache_folder() / entry.downloaded, entry.checksum, progress)
     matrix = read_npy(file, what="features")
     if matrix.ndim != 2 or len(matrix) != entry.rows or len(names) != entry.rows:
         raise FileError(
@@ -140,23 +155,25 @@ def _record(entry: RemoteFeatures, width: int) -> dict[str, Any]:
 def _answers_file(entry: RemoteAnswers, progress: Progress | None) -> Path:
     """The file of published answers, in the order of the published ids, with their names."""
     file = cache_folder() / entry.path
-    checksums = [
-        entry.checksum,
-        *(published_file(name).checksum for name in (entry.order, entry.ids)),
-    ]
-    key = hashlib.sha256(" ".join([__version__, *checksums]).encode()).hexdigest()
+    key = _key(entry)
 
     def write() -> None:
-        raw = retrieve(entry.url, cache_folder() / entry.raw, entry.checksum, progress)
+        raw = retrieve(entry.url, cache_folder() / entry.downloaded, entry.checksum, progress)
         answers, _, origin = import_answers(raw, names=fetch(entry.ids), order=fetch(entry.order))
         answers.save(file, provenance={**origin, "source": entry.url, "key": key})
 
-    kept_by_key(file, key, _key_of, lambda key: key, write)
+    kept_by_key(file, key, _key_in, lambda key: key, write)
     return file
 
 
-def _key_of(file: Path) -> str | None:
-    """The key in a file of answers; None if it is damaged."""
+def _key(entry: RemoteAnswers) -> str:
+    """The hash of all that published answers are made from."""
+    checksums = [entry.checksum, *(published_file(name).checksum for name in entry.parts)]
+    return hashlib.sha256(" ".join([__version__, *checksums]).encode()).hexdigest()
+
+
+def _key_in(file: Path) -> str | None:
+    """The key in a file of answers; None if the file is missing or damaged."""
     try:
         arrays = read_npz(file, what="answers", fix="", required=("answers", "provenance"))
         return str(json.loads(str(arrays["provenance"]))["key"])

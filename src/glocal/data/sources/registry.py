@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
+from glocal.data.features import FEATURES_FILE
 from glocal.errors import ParameterError, did_you_mean
 from glocal.files import PathLike, read_object
 
@@ -41,6 +42,16 @@ class RemoteFile:
         """The size of the download, as far as it is known."""
         return f"{self.size / 1e6:.3g} MB" if self.size else "size unknown"
 
+    @property
+    def downloaded(self) -> str:
+        """The path of the downloaded content, relative to the cache."""
+        return self.path
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The other published files that this one is made of."""
+        return ()
+
 
 @dataclass(frozen=True)
 class RemoteFeatures(RemoteFile):
@@ -56,6 +67,8 @@ class RemoteFeatures(RemoteFile):
         The network as its publisher calls it, and how it is known.
     model, layer : str or None
         What names the same weights for ``glocal extract``, if anything does.
+    transform : str or None
+        A published transform of the network, which was fitted to these answers.
     """
 
     _: KW_ONLY
@@ -67,6 +80,7 @@ class RemoteFeatures(RemoteFile):
     known_by: str
     model: str | None = None
     layer: str | None = None
+    transform: str | None = None
 
     @property
     def size_in_words(self) -> str:
@@ -74,6 +88,16 @@ class RemoteFeatures(RemoteFile):
         if self.size:
             return super().size_in_words
         return f"about {4 * self.rows * self.width / 1e6:.3g} MB"
+
+    @property
+    def downloaded(self) -> str:
+        """The feature file in the folder."""
+        return f"{self.path}/{FEATURES_FILE}"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The table of the names."""
+        return (self.names,)
 
 
 @dataclass(frozen=True)
@@ -88,6 +112,16 @@ class RemoteAnswers(RemoteFile):
     raw: str
     order: str
     ids: str
+
+    @property
+    def downloaded(self) -> str:
+        """The file as it was published."""
+        return self.raw
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The sort index and the list of the objects."""
+        return (self.order, self.ids)
 
 
 _KINDS = {"file": RemoteFile, "features": RemoteFeatures, "answers": RemoteAnswers}

@@ -1,19 +1,15 @@
-"""Align a named model with images and answers, and write the transform, its card and a page."""
+"""Align a named network with images and answers, and write the transform, its card and a page."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from glocal.align.checked import checked_join
 from glocal.aligner import Fit, FitData, Keep, fit
 from glocal.data.answers import Answers
-from glocal.data.check import diagnose
-from glocal.data.check.findings import Case
-from glocal.data.join import join
-from glocal.errors import DataError, DataWarning
 from glocal.extract import open_images
 from glocal.files import PathLike
 from glocal.report import load_thumbnails, report_page, save_page, transform_run
@@ -88,12 +84,7 @@ def align(
     }
     objects = features["objects"]
     local = features.get("local")
-    for finding in diagnose(Case(objects, local, answers, object_ids=object_ids)):
-        if finding.severity == "error":
-            raise DataError(f"the check stops here: {finding}")
-        if finding.severity == "warning":
-            warnings.warn(str(finding), DataWarning, stacklevel=2)
-    joined = join(objects, answers, object_ids)
+    joined = checked_join(objects, answers, object_ids, local)
     data = FitData(
         objects,
         joined.answers,

@@ -1,0 +1,172 @@
+"""`glocal align` with published features, or features at hand, of one network or several."""
+
+import csv
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from made_registry import git_id, published_site, real_things, things
+from world import answers, chosen, folder, run
+
+from glocal import Answers, Features, LinearTransform, odd_one_out
+from glocal.align import align_networks
+from glocal.align.atlas import FITTED_ELSEWHERE
+from glocal.data.sources.fetch import fetch
+from glocal.errors import DataError
+from glocal.scores import AGREEMENT, DIFFERENCE, KEPT
+
+for _module in ("altair", "vl_convert", "jinja2"):
+    pytest.importorskip(_module)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*:glocal.errors.DataWarning")
+NAMES = [f"thing{number:02d}" for number in range(60)]
+ARMS = ["original", "mean subtracted", "keep 0.9", "centred keep 0.9"]
+METRIC = AGREEMENT[0]
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Answers that depend on half of the columns of one network, and another with more noise."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 12)) + 2
+    judged = chosen(answers(6000, 60), 1.5 * (X[:, :6] - 2))
+    noisy = X + rng.normal(size=X.shape)
+    return SimpleNamespace(X=X.astype("f4"), noisy=noisy.astype("f4"), answers=judged)
+
+
+@pytest.fixture
+def files(made):
+    """The published files of both networks."""
+    return things(NAMES, made.answers.objects, [*range(60)], net=made.X, noisy=made.noisy)
+
+
+def rows_of(path):
+    """The rows of a table by network, arm and metric."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return {(row["network"], row["arm"], row["metric"]): row for row in csv.DictReader(stream)}
+
+
+def test_published_networks_become_transforms_and_an_atlas(files, made, tmp_path, monkeypatch):
+    """After a permission the command downloads what it needs once, and writes both transforms of
+    each network with cards and a page, and one table with intervals. Its numbers are those of the
+    records, and the network with more noise agrees less on the same answers.
+    """
+    out = tmp_path / "out"
+    line = f"align net noisy --out {out}"
+    with published_site(tmp_path, monkeypatch, files) as server:
+        refused = run(line)
+        assert (refused.code, server.asked) == (2, [])
+        assert "features/net (" in refused.err
+        ended = run(f"{line} --yes")
+        assert ended.code == 0, ended.err
+        assert len(server.asked) == 6
+        assert run("data fetch features/net features/noisy things/answers").code == 0
+        assert len(server.asked) == 6
+    assert f"--transform {out}/noisy/plain --transform {out}/noisy/centred" in ended.out
+    table = rows_of(out / "atlas.csv")
+    places = [key[:2] for key in table if key[2] == KEPT]
+    assert places == [(network, arm) for network in ("net", "noisy") for arm in ARMS]
+    for network in ("net", "noisy"):
+        assert (out / network / "report.html").is_file()
+        for place, arm in (("plain", "keep 0.9"), ("centred", "centred keep 0.9")):
+            assert (out / network / place / "README.md").is_file()
+            meta = LinearTransform.load(out / network / place / "transform.npz").meta
+            value = float(table[network, arm, METRIC]["value"])
+            assert value == pytest.approx(meta["fit"]["heldout"]["agreement"])
+            assert float(table[network, arm, f"{METRIC}{DIFFERENCE}"]["low"]) > 0
+    first, second = (float(table[name, "keep 0.9", METRIC]["value"]) for name in ("net", "noisy"))
+    row = table["noisy", "keep 0.9", f"{METRIC}{DIFFERENCE} from net"]
+    assert float(row["value"]) == pytest.approx(second - first)
+    assert second - first < float(row["high"]) < 0
+    assert "Agreement less that of net" in (out / "atlas.html").read_text("utf-8")
+
+
+def test_a_network_that_fails_is_named_and_the_others_stand(files, tmp_path, monkeypatch):
+    """Wrong content, and features at hand that do not exist, cost only their network."""
+    changes = {"noisy": {"checksum": git_id(b"other")}}
+    with published_site(tmp_path, monkeypatch, files, **changes):
+        ended = run(f"align net noisy --features mine={tmp_path}/none --yes --out {tmp_path}/out")
+    assert ended.code == 1
+    assert "error: noisy: " in ended.err
+    assert "error: mine: " in ended.err
+    assert "Traceback" not in ended.err
+    assert (tmp_path / "out" / "net" / "plain" / "transform.npz").is_file()
+    assert not (tmp_path / "out" / "atlas.csv").exists()
+
+
+@pytest.mark.nightly
+def test_networks_are_compared_on_the_objects_that_all_have(made, tmp_path):
+    """Rows in another order, less four objects, are joined by name: with the same features both
+    networks have the same scores, of the answers that can be asked about the rest.
+    """
+    order = np.random.default_rng(1).permutation(60)[:56]
+    net = Features(made.X, tuple(NAMES))
+    part = Features(made.X[order], tuple(f"{NAMES[row]}.jpg" for row in order))
+    judged = Answers(made.answers.objects, names=NAMES)
+    atlas = align_networks({"net": net, "part": part}, judged, tmp_path)
+    first, second = (network.agreement["keep 0.9"].scores[0] for network in atlas.networks)
+    assert first == second
+    for network in atlas.networks:
+        assert network.fits["keep 0.9"].record.n_objects == 56
+    unnamed = Features(made.X, None)
+    with pytest.raises(DataError, match="names"):
+        align_networks({"net": net, "unnamed": unnamed}, judged, tmp_path / "other")
+
+
+@pytest.mark.nightly
+def test_a_transform_of_the_authors_is_a_marked_row(files, made, tmp_path, monkeypatch):
+    """It is scored on the same answers and marked as fitted to them; no headline is about it."""
+    weights = np.diag([9.0] * 6 + [0.0] * 6).astype("f4")
+    place = folder(tmp_path, t_npz=LinearTransform(weights, None, 2.0, 1.0))
+    files |= {"transforms/authors": (place / "t.npz").read_bytes()}
+    changes = {"net": {"transform": "transforms/authors"}}
+    with published_site(tmp_path, monkeypatch, files, **changes):
+        ended = run(f"align net noisy --yes --out {tmp_path}/out")
+    assert ended.code == 0, ended.err
+    row = rows_of(tmp_path / "out" / "atlas.csv")["net", FITTED_ELSEWHERE, METRIC]
+    heldout = odd_one_out((made.X - 2)[:, :6], made.answers)
+    assert abs(float(row["value"]) - heldout.accuracy) < 0.05
+    page = (tmp_path / "out" / "atlas.html").read_text("utf-8")
+    assert "Fitted to these answers" in page
+    assert f"With {FITTED_ELSEWHERE}" not in page
+
+
+BAD = """
+align --out o
+align nothing --out o
+align --model timm:resnet18 --images images --answers t.npy --out o
+align clip-vit-b-32 --layer visual --out o
+align clip-vit-b-32 --centre 1 --out o
+align a b --images images --answers a.npz --out o
+align a --images images --out o
+align a --images images --answers a.npz --features b=x.npy --out o
+align --features x.npy --out o
+align --features ../a=x.npy --out o
+align --features a=x.npy --features a=x.npy --out o
+align --features a=x.npy --answers a.npz --out x.npy
+"""
+
+
+@pytest.mark.parametrize("line", BAD.strip().splitlines())
+def test_a_wrong_command_line_is_refused_before_any_work(tmp_path, monkeypatch, line):
+    """Each is one sentence, and nothing is asked for or written."""
+    monkeypatch.chdir(folder(tmp_path, x_npy=np.eye(4)))
+    monkeypatch.setenv("GLOCAL_OFFLINE", "1")
+    ended = run(line)
+    assert ended.code == 2, ended.err
+    assert ended.err.count("\n") == 1
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.data
+@pytest.mark.nightly
+def test_clip_as_published_is_clip_at_hand(data_dir, tmp_path, monkeypatch):
+    """Without local images `keep` 0.9 gives CLIP an agreement of .533 and .90 of its neighbours."""
+    with published_site(tmp_path, monkeypatch, real_things(data_dir)):
+        features = Features.load(fetch("features/clip-vit-b-32"))
+        judged = Answers.load(fetch("things/answers"))
+    (network,) = align_networks({"clip": features}, judged, tmp_path / "out").networks
+    heldout = network.fits["keep 0.9"].record.heldout
+    assert network.agreement["keep 0.9"].scores[0].value == pytest.approx(heldout.agreement)
+    assert heldout.agreement == pytest.approx(0.533, abs=0.002)
+    assert network.neighbours["keep 0.9"].scores[0].value == pytest.approx(0.9, abs=0.005)
