@@ -13,7 +13,7 @@ import glocal
 from glocal.aligner.folds import pooled_answers
 from glocal.data.answers import Answers
 from glocal.data.importing import import_answers
-from glocal.data.people import people
+from glocal.data.people import describe
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.similarity import KINDS
@@ -165,7 +165,7 @@ def test_a_fit_does_not_depend_on_the_unit_of_the_weights(as_a_user):
         fit = glocal.fit(glocal.FitData(glocal.Features(X), scaled))
         score = odd_one_out(fit.transform(X), scaled)
         values = [fit.record.lmbda, score.low, score.high]
-        results.append([*values, *people(scaled).to_numpy().flat, *fit.transform.weights.flat])
+        results.append([*values, *describe(scaled).to_numpy().flat, *fit.transform.weights.flat])
         np.testing.assert_allclose(results[-1], results[0], rtol=1e-5, atol=1e-7)
 
 

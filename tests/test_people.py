@@ -13,7 +13,7 @@ from world import chosen
 
 from glocal.data.answers import Answers
 from glocal.data.check.answers import check_people
-from glocal.data.people import asked_once, people, question_numbers
+from glocal.data.people import asked_once, describe, question_numbers
 from glocal.errors import DataError
 
 KINDS = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 4}
@@ -63,7 +63,7 @@ def by_hand(answers, who):
 def test_agreement_with_the_others_equals_loops(kind):
     """Agreement with the majority of the others, ties shared, equals explicit loops."""
     answers = simulated(kind).select(np.arange(5 * EACH))
-    row = people(answers).loc[3, ["agreement", "shared"]]
+    row = describe(answers).loc[3, ["agreement", "shared"]]
     assert tuple(row) == pytest.approx(by_hand(answers, 3))
 
 
@@ -75,7 +75,7 @@ def test_votes_are_copies(kind):
     rows = np.repeat(np.arange(len(answers)), votes)
     weighted = Answers.from_array(answers.objects, votes=votes, kind=kind, person=answers.person)
     columns = ["answers", "shared", "agreement"]
-    np.testing.assert_allclose(people(weighted)[columns], people(answers.select(rows))[columns])
+    np.testing.assert_allclose(describe(weighted)[columns], describe(answers.select(rows))[columns])
 
 
 @pytest.mark.parametrize("last", [12, 2**31 - 1])
@@ -100,10 +100,10 @@ def test_what_is_not_known_is_not_told():
     """
     answers = simulated("anchor", shared=False)
     bare = Answers(answers.objects, kind="anchor", person=answers.person)
-    table = people(bare)
+    table = describe(bare)
     assert " ".join(table) == "answers shared agreement repeats alike"
     assert table["agreement"].isna().all()
-    some = people(
+    some = describe(
         replace(
             bare, catch_passed=answers.catch_passed[24:], catch_person=answers.catch_person[24:]
         )
@@ -111,7 +111,7 @@ def test_what_is_not_known_is_not_told():
     assert np.isnan(some["catch"][0])
     assert some["catch_trials"].tolist() == [0] + 29 * [24]
     with pytest.raises(DataError, match="who gave them"):
-        people(replace(bare, person=None))
+        describe(replace(bare, person=None))
 
 
 @kinds

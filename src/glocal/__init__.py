@@ -10,12 +10,11 @@ if TYPE_CHECKING:
     from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit
     from glocal.aligner.curve import learning_curve
     from glocal.aligner.estimator import Aligner, TransformStep
-    from glocal.aligner.participants import participants
+    from glocal.aligner.people import people
     from glocal.data.answers import Answers
     from glocal.data.features import Features
     from glocal.data.importing import import_answers
     from glocal.data.join import join
-    from glocal.data.people import people
     from glocal.data.planning import plan_study
     from glocal.data.splits import object_folds, split_answers
     from glocal.data.world import simulated_answers, simulated_world
@@ -61,7 +60,6 @@ __all__ = [
     "neighbours_kept",
     "object_folds",
     "odd_one_out",
-    "participants",
     "people",
     "plan_study",
     "pretrained",
@@ -78,12 +76,11 @@ _MODULES = {
     "aligner": "Arm Exact FitData Keep PaperLoop cross_score fit",
     "aligner.curve": "learning_curve",
     "aligner.estimator": "Aligner TransformStep",
-    "aligner.participants": "participants",
+    "aligner.people": "people",
     "data.answers": "Answers",
     "data.features": "Features",
     "data.importing": "import_answers",
     "data.join": "join",
-    "data.people": "people",
     "data.planning": "plan_study",
     "data.splits": "object_folds split_answers",
     "data.world": "simulated_answers simulated_world",

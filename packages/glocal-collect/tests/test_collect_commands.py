@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 import world
 
+from glocal.aligner.people import RANDOM
 from glocal.data.answers import Answers
-from glocal_collect.overview import MARK
 from glocal_collect.study import open_study
 
 AGAIN = "run --out study --port 0"
@@ -102,7 +102,7 @@ def test_people_are_shown_and_excluded(run, answered):
     """A careless person is marked, and an exclusion is recorded, holds for exports, and can be
     taken back.
     """
-    (line,) = (line for line in run(f"people {answered}").out.splitlines() if MARK in line)
+    (line,) = (line for line in run(f"people {answered}").out.splitlines() if RANDOM in line)
     assert line.startswith("p5")
     options = f"--features {answered.parent} --exclude p5 --json"
     rows = {row["person"]: row for row in run(f"people {answered} {options}").json["people"]}

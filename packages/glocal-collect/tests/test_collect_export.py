@@ -5,8 +5,6 @@ the table.
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -183,11 +181,11 @@ ROWS = """1 a 0 1 2 2 10 random
 8 a 9 1 9 0 4200 catch
 9 b 1 2 3 - 4300 random"""
 TABLE = """
-Person|Answers|Remark|Can’t tell|Median s|Catch failed|Agrees with others|Repeats alike|Opened|Other sessions|Last answer (UTC)
-a|5 of 200||0|2.2|1 of 1|0.50 of 2|1 of 2|3|0|1970-01-01 01:10
-b|4 of 200|excluded|1|2.2|0 of 1|0.50 of 1||0|0|1970-01-01 01:11
-c|0 of 200||0|||||0|0|
-p1|0 of 200||0|||||0||has not begun
+Person|Answers|Judgement|Can’t tell|Median s|Catch failed|Agrees with others|Repeats alike|Opened|Other sessions|Last answer (UTC)
+a|5 of 200|cannot be told|0|2.2|1 of 1|0.50 of 2|1 of 2|3|0|1970-01-01 01:10
+b|4 of 200|excluded; cannot be told|1|2.2|0 of 1|0.50 of 1||0|0|1970-01-01 01:11
+c|0 of 200|no model|0|||||0|0|
+p1|0 of 200|no model|0|||||0||has not begun
 """  # noqa: E501
 
 
@@ -225,15 +223,25 @@ def test_the_page_explains_the_remark_while_somebody_who_has_it_is_not_excluded(
         assert ("Some people answer" in page) == (is_marked and excluded is None)
 
 
-def test_people_are_described_once_for_two_owners_at_once(serve_study, monkeypatch):
-    """A second owner waits for the description that the first is making, and gets the same."""
+def test_an_owner_who_comes_while_people_are_compared_gets_the_last_table(serve_study, monkeypatch):
+    """While one request compares people, others return at once, with what was compared before;
+    within five minutes nothing is compared again.
+    """
     study = serve_study(people=1)
     study.answer_trials(study.begin("p1"), limit=1)
-    describe = Mock(wraps=describe_people)
+    meanwhile = []
+
+    def describe(*args):
+        meanwhile.append(study.service.overview())
+        return describe_people(*args)
+
     monkeypatch.setattr("glocal_collect.people.describe_people", describe)
-    with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: study.service.overview(), range(2))
-    assert (describe.call_count, first.equals(second)) == (1, True)
+    tables = []
+    for clock in (1000.0, 1200.0, 2000.0):
+        monkeypatch.setattr("time.monotonic", lambda clock=clock: clock)
+        tables.append(study.service.overview())
+    assert [table["judgement"].item() for table in meanwhile] == ["not compared yet", "no model"]
+    assert [table["judgement"].item() for table in tables] == 3 * ["no model"]
 
 
 COUNT = "import sqlite3 as s, sys; print(*s.connect(sys.argv[1]).execute(sys.argv[2]).fetchone())"

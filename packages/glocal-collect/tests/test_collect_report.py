@@ -44,7 +44,7 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(answered,
     assert re.findall("<h2>([^<]*)</h2>", html.split("<script")[0]) == SECTIONS.split("\n")
     for sentence in SENTENCES.split("\n"):
         assert sentence in html
-    assert re.search("<bdi>p4</bdi>.*?<bdi>excluded</bdi>", html, re.DOTALL)
+    assert re.search("<bdi>p4</bdi>.*?<bdi>excluded; ", html, re.DOTALL)
     shown = json.loads(re.search(r'id="shown">(.*?)</script>', html)[1])
     assert shown["pictures"].keys() == {f"image{i}" for i in range(12)}
     assert "0-Learning curve" in shown["charts"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -13,9 +14,11 @@ from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.aligner.folds import Fold
 from glocal.aligner.heldout import HeldOut, best_similarity_scale
 from glocal.aligner.mixture import Mixture, mix, scaled_identity_of
-from glocal.solver import Counter
+from glocal.solver import Counter, lambda_max
 
 FOLDS = 3
+Convex = Literal["global", "naive"]
+"""The methods that need no local images."""
 PATH_ALPHAS = (0.75, 0.5, 0.0)
 """α of the fits on a path from the original features to `global`."""
 PATH_TAU = 0.1
@@ -25,10 +28,10 @@ _LEADING_AXES = 256  # principal axes of the fits on folds; outside them W is a 
 _TOLERANCE = 3e-4  # relative, of the fits on folds: it moves no score by more than .002
 
 
-def path_arm(lmbda: float, alpha: float) -> Arm:
-    """The arm of a fit on a path: `glocal` with τ 0.1, or `global` if α is 0."""
+def path_arm(lmbda: float, alpha: float, method: Convex = "global") -> Arm:
+    """The arm of a fit on a path: `glocal` with τ 0.1, or a convex method if α is 0."""
     if not alpha:
-        return Arm(method="global", lmbda=lmbda)
+        return Arm(method=method, lmbda=lmbda)
     return Arm(method="glocal", lmbda=lmbda, alpha=alpha, tau=PATH_TAU)
 
 
@@ -36,7 +39,8 @@ class CrossFit:
     """Fits of several arms without each fold, scored on what the folds hold out.
 
     All folds are fitted in the same leading principal axes. No fit is certified, since these fits
-    only serve to choose.
+    only serve to choose and to judge. If `is_cold`, each starts at the scaled identity of its own
+    fold; otherwise it starts near the fits of other λ and of the fold before.
 
     Attributes
     ----------
@@ -58,11 +62,15 @@ class CrossFit:
         counter: Counter | None = None,
         *,
         local: bool = False,
+        method: Convex = "global",
+        is_cold: bool = False,
     ) -> None:
         axes = solver.axes(data).leading(_LEADING_AXES)
         self._solver = solver.replace(tol=max(solver.tolerance, _TOLERANCE))
         self._counter = counter or Counter()
         self._problems = [self._solver.problem(fold.data, local=local, axes=axes) for fold in folds]
+        self._method: Convex = method
+        self._is_cold = is_cold
         self.data = data
         self.folds = folds
         self.alphas = PATH_ALPHAS if local else PATH_ALPHAS[-1:]
@@ -78,10 +86,10 @@ class CrossFit:
         """
         if (lmbda, alpha) not in self.solutions:
             near = self._nearest(lmbda, alpha)
-            arm = path_arm(lmbda, alpha)
+            arm = path_arm(lmbda, alpha, self._method)
             fits: list[Solution] = []
             for problem in self._problems:
-                start = _start(near, fits)
+                start = None if self._is_cold else _start(near, fits)
                 fits.append(
                     self._solver.minimise(problem, arm, start, self._counter, certified=False)
                 )
@@ -95,6 +103,10 @@ class CrossFit:
             return abs(np.log(other[0] / lmbda)), abs(other[1] - alpha)
 
         return self.solutions[min(self.solutions, key=distance)] if self.solutions else []
+
+    def lambda_max(self) -> float:
+        """The λ from which on W is 0 in some fold."""
+        return min(lambda_max(problem.choices.double()) for problem in self._problems)
 
     def embeddings(self, lmbda: float) -> list[Float[np.ndarray, "_ p"]]:
         """The held-out objects under `global`; an infinite λ leaves them as they are."""

@@ -74,9 +74,10 @@ class HeldOut:
     def _neighbours(self) -> list[csr_array]:
         return [neighbourhoods(X, self.k) for X in self.image_rows]
 
-    def credit(self, Z: Sequence[Rows]) -> Float[np.ndarray, " t"]:
+    def credit(self, Z: Sequence[Rows], similarity: str = "cosine") -> Float[np.ndarray, " t"]:
         """The credit of each answer if the objects are embedded as Z."""
-        return np.concatenate([*map(answer_credit, Z, self._answers)])
+        parts = zip(Z, self._answers, strict=True)
+        return np.concatenate([answer_credit(X, answers, similarity) for X, answers in parts])
 
     def similarities(self, Z: Sequence[Rows]) -> Float[np.ndarray, "t k"]:
         """The dot products of the candidate pairs of each answer."""

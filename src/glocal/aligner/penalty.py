@@ -19,6 +19,8 @@ LAMBDAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """λ for folds of objects; the search begins at 1."""
 PENALTIES_PER_ANSWER = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
 """λ for few answers, in columns per answer, p / t: the best was 1 to 16 on all data tried."""
+SHARES_OF_LAMBDA_MAX = (0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.02, 0.01, 0.005)
+"""λ of `naive`, as shares of the λ at which W is 0."""
 NO_TRANSFORM = float("inf")
 """The λ that stands for the original features."""
 _MIN_LOSS_DIFFERENCE = 5e-4  # nats: held-out losses that differ by less count as equal
@@ -42,6 +44,13 @@ def penalties(data: FitData, folds: Sequence[Fold]) -> list[float]:
     per_answer = data.features.dimensions * max(1, len(folds) - 1) / n_fitted
     multiples = [penalty * per_answer for penalty in PENALTIES_PER_ANSWER]
     return [NO_TRANSFORM, *(float(f"{lmbda:.2g}") for lmbda in multiples)]
+
+
+def naive_penalties(crossfit: CrossFit) -> list[float]:
+    """The λ of `naive` to search: no transform, then λ that fall from half of their limit."""
+    limit = crossfit.lambda_max()
+    lambdas = [share * limit for share in SHARES_OF_LAMBDA_MAX if limit]
+    return [NO_TRANSFORM, *lambdas]
 
 
 def search_penalty(crossfit: CrossFit, lambdas: Sequence[float]) -> Losses:

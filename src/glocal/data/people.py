@@ -109,7 +109,7 @@ def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "
     return sets, counts.reshape(-1, k).astype(np.float64)
 
 
-def people(answers: Answers) -> pd.DataFrame:
+def describe(answers: Answers) -> pd.DataFrame:
     """Describe each person by their answers; a vote counts as an answer.
 
     Answers do not hold the display order, so that a preference for a position cannot be detected.
@@ -151,7 +151,7 @@ def people(answers: Answers) -> pd.DataFrame:
     --------
     >>> rows = [[0, 1, 2], [0, 1, 2], [0, 2, 1]]
     >>> answers = Answers.from_array(rows, person=np.array(["ann", "bob", "eve"]))
-    >>> table = people(answers)
+    >>> table = describe(answers)
     >>> table["agreement"].tolist()
     [0.5, 0.5, 0.0]
     >>> attentive = table.query("agreement > 0.2").index

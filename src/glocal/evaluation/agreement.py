@@ -95,13 +95,13 @@ def odd_one_out(
     return Result.of(scores, units, similarity, similarity=similarity, ceiling=None)
 
 
-def answer_credit(Z: np.ndarray, answers: Answers) -> Values:
-    """The credit of an embedding on each answer, by cosine: 0, 1, or 1/(number of tied pairs).
+def answer_credit(Z: np.ndarray, answers: Answers, similarity: str = "cosine") -> Values:
+    """The credit of an embedding on each answer: 0, 1, or 1/(number of tied pairs).
 
     The weighted mean of the credit is the accuracy.
     """
     Z = finite(Z)
-    return credit(_of_pairs(Z, answers, "cosine"), pair_tolerance(Z))[0]
+    return credit(_of_pairs(Z, answers, similarity), pair_tolerance(Z, similarity))[0]
 
 
 def agreement_scores(credits: Mapping[str, Values], answers: Answers, split: str) -> list[Score]:

@@ -228,10 +228,10 @@ def people(
 ) -> None:
     """Show what each participant of a study did and how well, and exclude some from exports.
 
-    A participant with 100 answers or more is marked if random answers are more than ten times as
-    likely as careful ones to agree this little with a model of the other people's answers. The
-    model is fitted without the participant; with features of the images it needs fewer answers. An
-    exclusion is recorded with its time and deletes nothing; --include takes it back.
+    The judgement compares each participant with a model of the other people's answers. It says "as
+    if at random" if random answers are more than ten times as likely as careful ones to agree this
+    little, and states the odds. Above 256 images the model needs features of them. An exclusion is
+    recorded with its time and deletes nothing; --include takes it back.
 
     Example: glocal collect people study --exclude p3
     """

@@ -5,53 +5,57 @@ from typing import Any
 
 import pandas as pd
 
-from glocal.aligner.participants import participants
+from glocal.aligner.people import people
 from glocal.data.features import Features
 from glocal_collect.export import Collected
 from glocal_collect.study import Study
 
-MARK = "as if at random"
 JUDGED = (
     *("answers", "seconds", "catch", "catch_trials", "shared", "agreement"),
-    *("repeats", "alike", "odds", "is_marked", "excluded"),
+    *("repeats", "alike", "model", "log10_odds", "judgement", "is_marked", "excluded"),
 )
 """Columns with numbers about a person that may be published."""
-_MAX_LOG10_ODDS = 6.0  # the largest that are shown; higher odds tell an owner nothing more
+NOT_COMPARED = pd.DataFrame(columns=JUDGED).drop(columns=["answers", "excluded"])
+"""The description of people whom nothing has compared yet."""
 
 
 def describe_people(
     study: Study, collected: Collected, features: Path | None = None
 ) -> pd.DataFrame:
-    """Describe how each person answers by `glocal.aligner.participants.participants`.
+    """Describe how each person answers by `glocal.people`.
 
     The model of the answers takes the features at a path, or those in the folder ``features`` of
     the study, or none if there is no such folder.
     """
     path = features or study.folder / "features"
     loaded = Features.load(path) if features or path.exists() else None
-    table = participants(collected.answers(), loaded).reindex(columns=[*JUDGED, "model"])
-    return table.drop(columns=["answers", "excluded"])
+    return people(collected.answers(), loaded).reindex(columns=NOT_COMPARED.columns)
 
 
-def people_table(study: Study, collected: Collected, description: pd.DataFrame) -> pd.DataFrame:
+def people_table(
+    study: Study, collected: Collected, description: pd.DataFrame = NOT_COMPARED
+) -> pd.DataFrame:
     """Return one row for everybody who has a personal link or has begun.
 
-    Besides the columns of `describe_people` it has ``name``, ``code``, ``answers`` (catch trials
-    and "can't tell" included), ``cannot_tell``, ``trials`` (the number that everybody is asked),
-    ``opened``, ``contested``, and the times ``consented``, ``finished``, ``last`` and ``excluded``.
+    Besides the columns of the description by `describe_people` it has ``name``, ``code``,
+    ``answers`` (catch trials and "can't tell" included), ``cannot_tell``, ``trials`` (the number
+    that everybody is asked), ``opened``, ``contested``, and the times ``consented``, ``finished``,
+    ``last`` and ``excluded``.
     """
     ids = {*collected.people["id"], *study.personal_ids}
-    people = collected.people.astype(object).set_index("id")
-    people = people.reindex(sorted(ids, key=lambda person: (len(person), person)))
+    begun = collected.people.astype(object).set_index("id")
+    begun = begun.reindex(sorted(ids, key=lambda person: (len(person), person)))
     counts = collected.table.groupby("person").agg(
         answers=("trial", "size"),
         cannot_tell=("choice", lambda choice: (choice < 0).sum()),
         last=("time", "max"),
     )
-    table = people.join([counts, collected.openings.rename("opened"), description])
+    table = begun.join([counts, collected.openings.rename("opened"), description])
     whole = ["answers", "cannot_tell", "opened"]
     table[whole] = table[whole].astype(float).fillna(0).astype(int)
     table["is_marked"] = table["is_marked"].eq(True)
+    judgement = "not compared yet" if description is NOT_COMPARED else "no model"
+    table["judgement"] = table["judgement"].astype(object).fillna(judgement)
     table["trials"] = study.settings.per_person
     return table.rename_axis("person")
 
@@ -62,8 +66,7 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cells(row: Any) -> dict[str, str]:
-    remark = MARK if row.is_marked else ""
-    log10_odds = min(row.odds, _MAX_LOG10_ODDS)
+    exclusion = "" if pd.isna(row.excluded) else "excluded; "
     last = "has not begun" if pd.isna(row.consented) else ""
     if row.answers:
         last = f"{pd.Timestamp(row.last, unit='s'):%Y-%m-%d %H:%M}"
@@ -71,13 +74,12 @@ def _cells(row: Any) -> dict[str, str]:
     return {
         "Site id": _text(row.name),
         "Answers": f"{row.answers} of {row.trials}",
-        "Remark": remark if pd.isna(row.excluded) else "excluded",
+        "Judgement": exclusion + row.judgement,
         "Can’t tell": str(row.cannot_tell),
         "Median s": _text(row.seconds, ".1f"),
         "Catch failed": _part(1 - row.catch, row.catch_trials),
         "Agrees with others": agreement if row.shared > 0 else "",
         "Repeats alike": _part(row.alike, row.repeats),
-        "Random : careful": f"{10**log10_odds:,.0f} : 1" if log10_odds > 0 else "",
         "Opened": str(row.opened),
         "Other sessions": _text(row.contested),
         "Last answer (UTC)": last,

@@ -32,12 +32,20 @@ if TYPE_CHECKING:
 
 MIN_GAIN = 0.01
 """A study can stop if twice as many answers certainly add less agreement (a fraction) than this."""
-_COLUMNS = ("Answers", "Remark", "Median s", "Catch failed", "Agrees with others", "Repeats alike")
+_COLUMNS = (
+    "Answers",
+    "Judgement",
+    "Median s",
+    "Catch failed",
+    "Agrees with others",
+    "Repeats alike",
+)
 _CURVE_HEIGHT = 260  # pixels
-_REMARK = (
-    "Remark: “as if at random” if random answers are more than ten times as likely as careful ones "
-    "to agree this little with a model of the other people’s answers. “Agrees with others” covers "
-    "the questions that others answered too, and states their number."
+_JUDGEMENT = (
+    "Judgement: the odds of answers at random against careful ones, by agreement with a model of "
+    "other people’s answers; “cannot be told” if there are too few answers, or if the odds are "
+    "between 1 : 10 and 10 : 1. “Agrees with others” covers the questions that others answered "
+    "too, and states their number."
 )
 _NO_CEILING = (
     "The ceiling, people’s agreement with each other, is not known: fewer than a tenth of the "
@@ -126,7 +134,7 @@ def _fit_command(study: Study, features: Path) -> str:
 def _people_block(people: pd.DataFrame, sentence: str) -> Block:
     """The participants in a sentence and a table."""
     table = cells(people)[[*_COLUMNS]].reset_index(names="Person")
-    return Block("Participants", (sentence,), _REMARK, table)
+    return Block("Participants", (sentence,), _JUDGEMENT, table)
 
 
 def _fitted(features: Features, joined: Joined, progress: Callable[[str], None]) -> Run:

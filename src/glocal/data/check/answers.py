@@ -21,7 +21,7 @@ from glocal.data.check.findings import Case, Finding, Findings, finding, warn
 from glocal.data.features import Features
 from glocal.data.join import ChoiceModel, choice_model, feature_rows, join
 from glocal.data.names import object_name
-from glocal.data.people import FAST, people, question_numbers, set_keys, tally
+from glocal.data.people import FAST, describe, question_numbers, set_keys, tally
 from glocal.similarity import KINDS, Numbers
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ def check_heldout(train: Answers, test: Answers) -> Findings:
 def check_people(answers: Answers) -> Findings:
     """Find weights that are not votes, and inattentive persons.
 
-    Persons who answer as if at random are found by `glocal.aligner.participants`.
+    Persons who answer as if at random are found by `glocal.aligner.people`.
     """
     weights = answers.weights
     if weights is not None and weights.max() > 1 and (weights != np.round(weights)).any():
@@ -303,7 +303,7 @@ def check_people(answers: Answers) -> Findings:
         yield finding("votes", f"answers: {message}")
     if answers.person is None:
         return
-    table = people(answers)
+    table = describe(answers)
     if "fast" in table:
         description = f"give more than half of their answers in less than {FAST} s"
         yield from _persons(table, table["fast"] > _MAX_SHARE_FAST, "fast", description)

@@ -1,0 +1,321 @@
+"""Describe the people of a study, and find those who answer as if at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.aligner.crossfit import CrossFit
+from glocal.aligner.data import FitData
+from glocal.aligner.exact import Exact
+from glocal.aligner.folds import Fold
+from glocal.aligner.penalty import largest_tie, naive_penalties, penalties, search_penalty
+from glocal.data.answers import Answers
+from glocal.data.features import Features
+from glocal.data.join import join
+from glocal.data.people import describe
+from glocal.data.splits import split_persons
+from glocal.objective import single_threaded_blas
+from glocal.similarity import Mask, Numbers, Values
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RANDOM = "as if at random"
+MIN_LOG10_ODDS = 1.0
+"""A person is marked above these log₁₀ odds (10 : 1), and careful below their negative."""
+SIGNIFICANCE = 0.05
+"""Nobody whose agreement is above chance at this level (one-sided) is marked."""
+MAX_OBJECTS = 256
+"""With more objects, and without features, there is no model of the answers."""
+MIN_SPREAD = 0.1
+"""The least standard deviation of the rates of fewer than `MIN_PEOPLE` careful people."""
+MIN_PEOPLE = 10
+"""The number of careful people from which the spread of their rates is estimated alone."""
+_FOLDS = 5  # folds of the people
+_MAX_ROUNDS = 10
+_SOLVER = Exact(tol=1e-3)
+_SOLVER_WITHOUT_FEATURES = Exact(tol=1e-2)  # a lower tolerance moves agreement by less than .001
+_MAX_RATE = 0.98  # of careful people; a rate of 1 would give infinite odds
+_CORRELATIONS = (1e-4, 0.5)  # the least and the most, of two answers of a person
+_FIRST_CORRELATION = 0.02
+_MAX_LOG10_ODDS = 6.0  # the largest that are stated; higher odds say nothing more
+
+
+def people(answers: Answers, features: Features | None = None, judge: bool = True) -> pd.DataFrame:
+    """Describe each person by their answers, and mark those who answer as if at random.
+
+    `global` is fitted to the answers of four fifths of the people, with the λ that predicts the
+    answers of the others best, and compared with these. Each fit starts at the scaled identity of
+    its own fold, since a fit that starts at another one knows answers that it judges.
+
+    The odds of a person are those of answers at random against careful ones. Careful people differ:
+    the numbers of their answers that agree with the model are beta-binomial, with the mean and the
+    spread that are most likely for the *other* people who are not marked. If these are fewer than
+    `MIN_PEOPLE`, the standard deviation of the rates is at least `MIN_SPREAD`. A person is marked
+    if the odds are above 10 : 1 and the agreement is not significantly above chance. Below chance
+    the odds are at least those of an agreement at chance. The answers of marked people are then
+    left out of the fits, and the fits are repeated until the same people are marked again.
+
+    Parameters
+    ----------
+    answers : Answers
+        Answers with the person who gave each of them.
+    features : Features or None
+        Features of the objects, joined by name. If None, the model is `naive` on a code of one
+        column for each object, whose penalty keeps the embedding low-dimensional. It needs more
+        answers, and at most `MAX_OBJECTS` objects.
+    judge : bool
+        Whether to compare people with models. If False, the result is that of
+        `glocal.data.people.describe`.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `glocal.data.people.describe`, the agreement with the models fitted without
+        the person as ``model``, and the ``log10_odds`` that follow from it. ``judgement`` is
+
+        - "as if at random, 40 : 1", if the person is marked: ``is_marked`` is true;
+        - "careful, 1 : 300", for odds below 1 : 10;
+        - "cannot be told", for odds between these, for an agreement that is significantly above
+          chance, and for so few answers that even an agreement at chance would not give odds above
+          10 : 1;
+        - "no model", if no answer of the person can be compared with a model.
+
+    Raises
+    ------
+    DataError
+        The answers have no persons, or an object has neither features nor a name.
+
+    Examples
+    --------
+    >>> from glocal.data.world import simulated_world
+    >>> world = simulated_world(n_object=1, n_triplets=1200, n_local=10)
+    >>> answers = world.answers.objects.copy()
+    >>> answers[:300] = np.random.default_rng(0).permuted(answers[:300], axis=1)
+    >>> people_of_study = Answers(answers, person=np.repeat(np.arange(4), 300))
+    >>> people(people_of_study, world.objects).query("is_marked").index.tolist()
+    [0]
+    """
+    table = describe(answers)
+    if not judge:
+        return table
+    model = AnswerModel.of(answers, features)
+    if model is not None:
+        return table.join(_judged_in_rounds(answers, model))
+    scores = _scores(answers, np.full(len(answers), np.nan))
+    return table.join(judgements(scores, np.zeros(len(scores), dtype=bool), answers.chance))
+
+
+def _judged_in_rounds(answers: Answers, model: AnswerModel) -> pd.DataFrame:
+    """Judge people by fits without those who were marked, until the same people are marked."""
+    person = np.asarray(answers.person)
+    was_marked = np.zeros(len(np.unique(person)), dtype=bool)
+    is_careless = np.zeros(len(answers), dtype=bool)
+    step = None
+    for _ in range(_MAX_ROUNDS):
+        credit, step = model.credit(is_careless, step)
+        table = judgements(_scores(answers, credit), was_marked, answers.chance)
+        is_marked = table["is_marked"].to_numpy()
+        if (is_marked == was_marked).all():
+            break
+        was_marked = is_marked
+        is_careless = np.isin(person, table.index[is_marked])
+    return table
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerModel:
+    """Fits to the answers of some people, which predict those of the others.
+
+    Without features, `naive` is fitted on a code of one column for each object. Its λ ‖W‖² is there
+    λ tr S, the trace norm of the similarities, which keeps their rank low. `global` would change
+    the similarity of each pair of objects apart, and overfit.
+
+    Parameters
+    ----------
+    data : FitData
+    method : "global" or "naive"
+    is_known : (t,) bool
+        The answers that the model can judge, whose objects all have features.
+    """
+
+    data: FitData
+    method: Literal["global", "naive"]
+    is_known: Mask
+
+    @classmethod
+    def of(cls, answers: Answers, features: Features | None) -> AnswerModel | None:
+        """The model of the answers, or None if there are too many objects or too few people."""
+        method: Literal["global", "naive"] = "global"
+        if not len(answers):
+            return None
+        if features is None:
+            n = len(answers.names or ()) or int(answers.objects.max(initial=0)) + 1
+            if n > MAX_OBJECTS:
+                return None
+            answers = replace(answers, names=None)
+            features = Features(np.eye(n), None, "numbers of the objects")
+            method = "naive"
+        joined = join(features, answers)
+        if (joined.answers.n_people or 0) < 2:
+            return None
+        return cls(FitData(features, joined.answers), method, joined.kept)
+
+    def credit(self, is_careless: Mask, step: int | None) -> tuple[Values, int | None]:
+        """The credit of each answer by a fit to other people's answers, and the step of λ.
+
+        Answers that are careless are judged, but not fitted. A `step` of None chooses λ. Answers
+        that no fit can judge have the credit NaN.
+        """
+        credit = np.full(len(is_careless), np.nan)
+        folds, rows = self._folds(is_careless)
+        if folds:
+            credit[rows], step = self._heldout_credit(folds, step)
+        return credit, step
+
+    def _folds(self, is_careless: Mask) -> tuple[list[Fold], Numbers]:
+        """Folds of the people with answers to fit, and the rows of their held-out answers."""
+        answers = self.data.answers
+        objects = answers.named_objects()
+        known = np.flatnonzero(self.is_known)
+        is_fitted = ~is_careless[known]
+        n_folds = min(_FOLDS, answers.n_people or 0)
+        folds = []
+        rows = [np.empty(0, dtype=np.int64)]
+        for number in range(n_folds):
+            is_other, is_heldout = split_persons(answers, folds=n_folds, fold=number)
+            others = answers.select(is_other & is_fitted)
+            if len(others):
+                heldout = answers.select(is_heldout)
+                folds.append(
+                    Fold(replace(self.data, answers=others), heldout, objects, "questions")
+                )
+                rows.append(known[is_heldout])
+        return folds, np.concatenate(rows)
+
+    def _heldout_credit(self, folds: list[Fold], step: int | None) -> tuple[Values, int]:
+        """The credit of the held-out answers, and the step of the penalties that was chosen."""
+        has_features = self.method == "global"
+        solver = _SOLVER if has_features else _SOLVER_WITHOUT_FEATURES
+        with single_threaded_blas():
+            crossfit = CrossFit(self.data, folds, solver, method=self.method, is_cold=True)
+            lambdas = penalties(self.data, folds) if has_features else naive_penalties(crossfit)
+            if step is None:
+                losses = search_penalty(crossfit, lambdas)
+                step = lambdas.index(largest_tie(crossfit.heldout, losses))
+            lmbda = lambdas[min(step, len(lambdas) - 1)]
+            Z = crossfit.embeddings(lmbda)
+            credit = crossfit.heldout.credit(Z, "cosine" if has_features else "dot")
+        return credit, step
+
+
+def _scores(answers: Answers, credit: Values) -> pd.DataFrame:
+    """The number ``n`` of each person's answers with a credit, and how many are ``agreeing``."""
+    import pandas as pd
+
+    weights = answers.all_weights
+    table = pd.DataFrame(
+        {"n": weights * ~np.isnan(credit), "agreeing": weights * np.nan_to_num(credit)}
+    )
+    sums = table.groupby(np.asarray(answers.person)).sum()
+    return sums.round().astype(int)
+
+
+def judgements(scores: pd.DataFrame, was_marked: Mask, chance: float) -> pd.DataFrame:
+    """Judge each person by the ``agreeing`` of ``n`` answers and by those who were not marked.
+
+    The columns are the last four of `people`: ``model`` to ``judgement``.
+    """
+    from scipy.stats import binom
+
+    n = scores["n"].to_numpy()
+    agreeing = scores["agreeing"].to_numpy()
+    rates = careful_rates(agreeing, n, was_marked, chance)
+    odds = log10_odds(agreeing, n, rates, chance)
+    at_chance = log10_odds(np.round(n * chance).astype(int), n, rates, chance)
+    # to agree less often than chance, as by a misread question, is no sign of care
+    odds = np.where(agreeing < n * chance, np.maximum(odds, at_chance), odds)
+    can_be_told = at_chance > MIN_LOG10_ODDS
+    is_above_chance = binom.sf(agreeing - 1, n, chance) < SIGNIFICANCE
+    is_marked = can_be_told & (odds > MIN_LOG10_ODDS) & ~is_above_chance
+    is_careful = can_be_told & (odds < -MIN_LOG10_ODDS)
+    table = (scores["agreeing"] / scores["n"]).to_frame("model")
+    table["log10_odds"] = np.where(n, odds, np.nan)
+    table["is_marked"] = is_marked
+    judged = (odds.tolist(), is_marked.tolist(), is_careful.tolist())
+    table["judgement"] = [*map(_judgement, *judged)]
+    table.loc[n == 0, "judgement"] = "no model"
+    return table
+
+
+def _judgement(log10_odds: float, is_marked: bool, is_careful: bool) -> str:
+    """The judgement in words, with the odds against the less likely side in two digits."""
+    odds = f"{float(f'{10 ** min(abs(log10_odds), _MAX_LOG10_ODDS):.2g}'):,.0f}"
+    if is_marked:
+        return f"{RANDOM}, {odds} : 1"
+    return f"careful, 1 : {odds}" if is_careful else "cannot be told"
+
+
+def log10_odds(
+    agreeing: Numbers, n: Numbers, rates: Float[np.ndarray, "n 2"], chance: float
+) -> Values:
+    """The log₁₀ odds of answers at random against careful ones, from the agreeing of n answers.
+
+    They are binomial with the rate of chance, or beta-binomial with the parameters in a row of
+    `rates`.
+    """
+    from scipy.stats import betabinom, binom
+
+    a, b = rates.T
+    careful = betabinom.logpmf(agreeing, n, a, b)
+    return (binom.logpmf(agreeing, n, chance) - careful) / np.log(10)
+
+
+def careful_rates(
+    agreeing: Numbers, n: Numbers, was_marked: Mask, chance: float
+) -> Float[np.ndarray, "q 2"]:
+    """The parameters of the beta distribution of the rates of the others who are not marked.
+
+    A row is NaN if there is nobody else.
+    """
+    is_careful = ~was_marked & (n > 0)
+    fitted = {}
+    rates = np.full((len(n), 2), np.nan)
+    for person in range(len(n)):
+        others = is_careful.copy()
+        others[person] = False
+        # the others are the same for all who are marked, and for all with the same numbers
+        key = (agreeing[person], n[person]) if is_careful[person] else None
+        if key not in fitted and others.any():
+            fitted[key] = fit_rates(agreeing[others], n[others], chance)
+        rates[person] = fitted.get(key, np.nan)
+    return rates
+
+
+def fit_rates(agreeing: Numbers, n: Numbers, chance: float) -> Float[np.ndarray, " 2"]:
+    """The parameters a and b of the most likely beta-binomial of people's agreeing of n answers.
+
+    It has the mean m = a / (a + b), from `chance` on, and the correlation r = 1 / (a + b + 1). The
+    standard deviation of the rates is √(r m (1 - m)).
+    """
+    from scipy.optimize import minimize
+    from scipy.special import betaln
+
+    def beta(m: float, log_r: float) -> Float[np.ndarray, " 2"]:
+        total: float = np.exp(-log_r) - 1
+        return np.array([m * total, (1 - m) * total])
+
+    def loss(parameters: Float[np.ndarray, " 2"]) -> float:
+        a, b = beta(*parameters)
+        return -float(np.sum(betaln(agreeing + a, n - agreeing + b) - betaln(a, b)))
+
+    bounds = [(chance, _MAX_RATE), tuple(np.log(_CORRELATIONS))]
+    start = [np.clip(agreeing.sum() / n.sum(), *bounds[0]), np.log(_FIRST_CORRELATION)]
+    m, log_r = minimize(loss, start, bounds=bounds, method="L-BFGS-B").x
+    if len(n) < MIN_PEOPLE:
+        log_r = max(log_r, np.log(MIN_SPREAD**2 / (m * (1 - m))))
+    return beta(m, min(log_r, bounds[1][1]))
