@@ -206,6 +206,27 @@ def test_the_id_of_a_person_leads_to_that_person_alone(serve_study):
     assert (person["name"], person["contested"]) == ("ab.1@x", 3)
 
 
+def test_visits_by_the_open_link_are_written_at_a_limited_rate(serve_study):
+    """However many sessions and ids the open link is given, visits are counted at the rate at which
+    people may begin; beyond it a page is shown, or refused, without a write.
+    """
+    study = serve_study(open=True, max_starts_per_minute=2)
+    study.play("""
+        ann = ?id=ann&session=a
+        ann/consent -> 200""")
+    for number in range(4):
+        study.play(f"""
+            other = ?id=ann&session={number}
+            other -> 409""")
+    opened = study.rows("openings")
+    study.play("""
+        bob = ?id=bob
+        bob ann -> 200 200""")
+    assert study.rows("people")[0]["contested"] == 2
+    assert [row["link"] for row in opened] == [study.rows("people")[0]["id"]]
+    assert [row["count"] for row in study.rows("openings")] == [opened[0]["count"] + 1]
+
+
 def test_consents_are_limited_for_the_study_as_a_whole(serve_study):
     """Only a limited number of new people can begin per minute by the open link, and those who have
     begun, or have a link of their own, do not count.

@@ -1,5 +1,6 @@
 """The actions of people in a study: consent, see a trial, answer it once, undo."""
 
+import math
 import time
 from threading import Lock
 from typing import Any
@@ -12,7 +13,7 @@ from glocal.errors import FileError
 from glocal_collect.db import Connection, Database, scalar
 from glocal_collect.export import read_collected
 from glocal_collect.limits import Limit, Refusal
-from glocal_collect.overview import describe_people, people_table
+from glocal_collect.overview import NOT_COMPARED, describe_people, people_table
 from glocal_collect.study import Study
 from glocal_collect.tokens import OPEN, OWNER, PERSON, TEST, Signer, Token
 from glocal_collect.trials import TrialScheduler
@@ -60,17 +61,24 @@ class StudyService:
         self._answers = Limit(seconds, _BURST)
         self._requests = Limit(seconds / _REQUESTS_PER_ANSWER, _BURST * _REQUESTS_PER_ANSWER)
         self._starts = Limit(60 / per_minute, per_minute)
-        self._description = pd.DataFrame()
-        self._description_ends = 0.0
+        self._visits = Limit(60 / per_minute, per_minute)
+        self._description = NOT_COMPARED
+        self._description_ends = -math.inf
         self._describing = Lock()
 
     def overview(self) -> pd.DataFrame:
-        """Return what each person did, and how well; the latter is up to five minutes old."""
+        """Return what each person did, and how well.
+
+        The latter is compared anew if that is five minutes ago. Meanwhile others get the last
+        comparison: each that waited would hold a thread that serves participants.
+        """
         collected = read_collected(self.study, self.database)
-        with self._describing:
-            if self._description.empty or time.monotonic() > self._description_ends:
+        if time.monotonic() > self._description_ends and self._describing.acquire(blocking=False):
+            try:
                 self._description = describe_people(self.study, collected)
                 self._description_ends = time.monotonic() + _MAX_AGE_SECONDS
+            finally:
+                self._describing.release()
         return people_table(self.study, collected, self._description)
 
     def authenticate(self, text: str, role: str = PERSON) -> Token:
@@ -108,8 +116,8 @@ class StudyService:
         with self.database.writing() as connection:
             has_begun = scalar(connection, _HAS_BEGUN, token.id) is not None
             refusal = None if has_begun else self._refusal(connection, token)
-            if refusal is None:
-                is_newcomer = token.is_visitor and not has_begun
+            is_newcomer = token.is_visitor and not has_begun
+            if refusal is None and not (is_newcomer and self._are_too_many()):
                 connection.execute(_OPENED, (OPEN if is_newcomer else token.id,))
         if refusal is not None:
             raise refusal
@@ -204,8 +212,11 @@ class StudyService:
         """The refusal of a person who may not begin, or None; counts a contested name."""
         if not self._is_invited(token):
             return Refusal(410, CLOSED)
-        contest = "UPDATE people SET contested = contested + 1 WHERE name = ?"
-        if token.name and connection.execute(contest, (token.name,)).rowcount:
+        has_name = "SELECT 1 FROM people WHERE name = ?"
+        if token.name and scalar(connection, has_name, token.name) is not None:
+            if not self._are_too_many():
+                contest = "UPDATE people SET contested = contested + 1 WHERE name = ?"
+                connection.execute(contest, (token.name,))
             return Refusal(
                 409,
                 "Someone has already started with your ID in another session. "
@@ -217,6 +228,10 @@ class StudyService:
                 429, "This study already has enough participants. Thank you for your interest."
             )
         return None
+
+    def _are_too_many(self) -> bool:
+        """Whether visitors came too fast to be counted: each comes with an id that nobody knows."""
+        return self._visits.seconds_to_wait("") > 0
 
     def _is_invited(self, token: Token) -> bool:
         if self.settings.open is None or token.id.startswith(TEST):
