@@ -13,9 +13,9 @@ from pydantic import Field
 
 from glocal.aligner.arm import Arm
 from glocal.data.answers import Answers
-from glocal.data.check.answers import MAX_ANSWERS_BEFORE_FIT, check_columns
 from glocal.data.check.features import check_local
 from glocal.data.check.findings import warn
+from glocal.data.check.readings import MAX_ANSWERS_BEFORE_FIT, check_columns
 from glocal.data.features import Features, Standardization, check_finite
 from glocal.data.rows import row_statistics
 from glocal.data.splits import local_blocks

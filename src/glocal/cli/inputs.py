@@ -9,8 +9,8 @@ from pydantic import Field
 from typer import Option
 
 from glocal.data.answers import Answers
-from glocal.data.check.answers import warn_of_order
 from glocal.data.check.findings import Case
+from glocal.data.check.readings import warn_of_order
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
 from glocal.files import read_lines

@@ -62,15 +62,16 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
     DataError
         If an index is out of range, names are missing or repeated, or no answer is left.
     """
-    if object_ids is None:
-        object_ids = _shared_names(features, answers)
-    if object_ids is None:
+    listed = listed_objects(features, answers, object_ids)
+    if listed is None:
+        if answers.names is not None:
+            _warn_of_rows(features, answers.names)
         largest = int(answers.objects.max(initial=-1))
         hint = transposed_hint(features, largest + 1)
         answers.check_range(len(features), hint=hint or _FEWER_ROWS)
         joined = Joined(answers, np.ones(len(answers), dtype=bool))
     else:
-        rows = feature_rows(features, object_ids)
+        rows = feature_rows(features, listed)
         hint = (
             " Give the whole list that the answers index, including the objects without features; "
             "the names of the feature rows are another list."
@@ -105,18 +106,23 @@ def choice_model(features: Features, rows: Numbers) -> ChoiceModel:
     return shares
 
 
-def _shared_names(features: Features, answers: Answers) -> Sequence[str] | None:
-    """The names by which answers and features are joined, or None if either has none."""
-    if answers.names is None:
-        return None
-    if features.names is not None:
-        return answers.names
-    n_names = len(answers.names)
-    if n_names != len(features):
+def listed_objects(
+    features: Features, answers: Answers, object_ids: Sequence[str] | None = None
+) -> Sequence[str] | None:
+    """The list that the answers index: `object_ids`, or else their names if the features have some.
+
+    None if they index feature rows.
+    """
+    return object_ids if object_ids is not None or features.names is None else answers.names
+
+
+def _warn_of_rows(features: Features, names: Sequence[str]) -> None:
+    """Warn that answers with names are joined to features without names by their order."""
+    if len(names) != len(features):
         raise DataError(
-            f"the answers name {n_names} objects but {features.source} has {len(features)} rows "
+            f"the answers name {len(names)} objects but {features.source} has {len(features)} rows "
             "and no names to join them with. Put a file_names.txt with one line per row beside "
-            f"it.{transposed_hint(features, n_names)}"
+            f"it.{transposed_hint(features, len(names))}"
         )
     warnings.warn(
         f"the answers name their objects but {features.source} has no names: row i is taken to be "
@@ -124,7 +130,6 @@ def _shared_names(features: Features, answers: Answers) -> Sequence[str] | None:
         DataWarning,
         stacklevel=3,
     )
-    return None
 
 
 def feature_rows(features: Features, object_ids: Sequence[str]) -> Numbers:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from glocal.data.check.answers import check_all_answers
+from collections.abc import Sequence
+
+from glocal.data.answers import Answers
 from glocal.data.check.features import check_features, check_local
-from glocal.data.check.findings import SEVERITIES, Case, Finding, finding
+from glocal.data.check.findings import SEVERITIES, Case, Finding, Findings, finding
+from glocal.data.check.questions import check_heldout, check_people, check_questions
+from glocal.data.check.readings import check_readings
+from glocal.data.features import Features
+from glocal.data.join import feature_rows, join
 from glocal.errors import DataError
+
+_MAX_SHARE_DROPPED = 0.05  # fraction of dropped answers above which a note becomes a warning
+_MAX_OBJECTS_SHOWN = 3
 
 
 def diagnose(case: Case) -> list[Finding]:
@@ -18,7 +27,31 @@ def diagnose(case: Case) -> list[Finding]:
             findings += check_local(case.features, case.local)
     if case.answers is not None and has_features:
         try:
-            findings.extend(check_all_answers(case, case.answers))
+            findings.extend(_check_answers(case, case.answers))
         except DataError as error:
             findings.append(finding("answers", error))
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def _check_answers(case: Case, answers: Answers) -> Findings:
+    """Check answers: their objects, questions, columns and people, and the held-out answers."""
+    joined = join(case.features, answers, case.object_ids)
+    yield from check_questions(case, answers)
+    if joined.n_dropped:
+        part = f"{joined.n_dropped} of {len(answers)} answers name an object without features"
+        few = joined.n_dropped <= _MAX_SHARE_DROPPED * len(answers)
+        if case.listed is not None:
+            part += f", such as {_without_features(case.features, answers, case.listed)}"
+        yield finding("join", f"answers: {part}", severity="note" if few else "warning")
+    yield from check_readings(case, joined.answers)
+    yield from check_people(answers)
+    if case.heldout is not None:
+        heldout = join(case.features, case.heldout, case.object_ids).answers
+        yield from check_heldout(joined.answers, heldout)  # each file may number objects anew
+
+
+def _without_features(features: Features, answers: Answers, listed: Sequence[str]) -> str:
+    """The first objects of the answers that have no features."""
+    rows = feature_rows(features, listed)
+    lacking = [listed[i] for i in answers.named_objects().tolist() if rows[i] < 0]
+    return ", ".join(map(repr, lacking[:_MAX_OBJECTS_SHOWN]))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
+from glocal.data.join import listed_objects
 from glocal.errors import DataWarning
 from glocal.files import read_object
 from glocal.similarity import Numbers
@@ -74,9 +75,9 @@ class Case:
     @property
     def listed(self) -> Sequence[str] | None:
         """The names of the objects that the answers index, or None if they index feature rows."""
-        if self.object_ids is not None or self.answers is None or self.features.names is None:
+        if self.answers is None:
             return self.object_ids
-        return self.answers.names
+        return listed_objects(self.features, self.answers, self.object_ids)
 
 
 def warn(findings: Iterable[Finding]) -> None:
