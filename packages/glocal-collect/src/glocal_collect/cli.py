@@ -187,12 +187,12 @@ def plan(
     from glocal.data.planning import plan_study
     from glocal_collect.study import find_images
 
-    if (objects is None) == (not images):
-        raise ParameterError("Give the number of images by --objects, or the images by --images.")
-    if images:
+    if images and objects is None:
         source = find_images(images)
         _warn_of_copies(source)
         objects = len(source)
+    elif images or objects is None:
+        raise ParameterError("Give the number of images by --objects, or the images by --images.")
     studied = plan_study(objects, pay=pay, **design.model_dump())
     print_result(as_json, studied.model_dump(), *studied.lines())
 
