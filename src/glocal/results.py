@@ -10,12 +10,17 @@ import math
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as checked
 from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
+
+from glocal.screen import Printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNCHANGED = "unchanged"
 """The status of a fit that leaves the features as they are, or as centring leaves them: W = I."""
@@ -158,8 +163,8 @@ class SolverReport:
     watched: dict[str, Any] | None = None
 
 
-@checked(frozen=True, kw_only=True, config=STRICT)
-class FitRecord(SolverReport):
+@checked(frozen=True, kw_only=True, config=STRICT, repr=False)
+class FitRecord(Printable, SolverReport):
     """The record of a fit, which ``glocal fit --json`` prints and the transform file contains.
 
     It adds the arm and the data to the report of the solver. If `Keep` leaves the features as they
@@ -183,6 +188,37 @@ class FitRecord(SolverReport):
     chance: float | None = None
     provenance: Annotated[Provenance, built(Provenance)] | None = None
 
+    def summary(self) -> str:
+        """Say in a sentence which method was fitted to which data, and how the fit ended."""
+        local = f", {self.n_local} local images" if self.n_local else ""
+        dropped = f" ({self.n_dropped} answers dropped: no features)" if self.n_dropped else ""
+        return (
+            f"{self._method_in_words()}: {self.n_answers} answers on {self.n_objects} objects"
+            f"{local}{dropped}, {self.status} in {self.seconds:.1f} s"
+        )
+
+    def table(self) -> pd.DataFrame:
+        """Return all fields, one a row."""
+        import pandas as pd
+
+        fields = flattened(json.loads(to_json(self)))
+        return pd.DataFrame(fields.items(), columns=["field", "value"])
+
+    def _method_in_words(self) -> str:
+        if (curve := self.keep) is None:
+            return method_in_words(vars(self))
+        if self.status == UNCHANGED:
+            centred = f", centred by {self.centre:g}" if self.centre else ""
+            return f"the features stay as they are{centred}"
+        fits = [method_in_words(settings) for settings in curve["fits"]]
+        other = fits[1] if len(fits) > 1 else "the original features"
+        criterion = "lmbda chosen on held-out questions"
+        if curve["keep"] is not None:
+            criterion = f"keep {curve['keep']:g}"
+        share = curve["share"] or 0.0
+        rest = f" and {1 - share:.2f} of {other}" if share < 1 else ""
+        return f"{criterion}: {share:.2f} of {fits[0]}{rest}"
+
 
 class RecordPart(BaseModel):
     """A part of a record: fields listed here have these types, others may hold anything."""
@@ -203,6 +239,12 @@ def check_fields(kind: type[RecordPart], record: Any) -> None:
         kind.model_validate(record)
     except ValidationError as error:
         raise ValueError(f"it is {wrong_place(error)}") from error
+
+
+def method_in_words(settings: Mapping[str, Any]) -> str:
+    """A method, with those of the parameters alpha, lmbda, tau and mix that it has."""
+    names = {name: name for name in ("alpha", "lmbda", "tau", "mix")}
+    return " ".join([settings["method"], *parameters_in_words(settings, names)])
 
 
 def parameters_in_words(values: Mapping[Any, Any], signs: Mapping[str, str]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass as checked
 from glocal.errors import FileError
 from glocal.files import PathLike, read_lines, write_text, writing
 from glocal.results import STRICT, Count, to_json, wrong_place
+from glocal.screen import Cell
 
 PEOPLE = "people"
 """The arm in rows that score people themselves. No arm of a suite may have this name."""
@@ -89,10 +90,22 @@ class Score:
             return None
         return str(self.settings.get("baseline", ORIGINAL))
 
-    def text(self, sign: str = "") -> str:
-        """Format the value with its interval; `sign` is ``+`` for a difference."""
-        text = interval_text(self.value, self.low, self.high, sign)
-        return f"{text} (rough)" if self.low is not None and self.settings.get("rough") else text
+    def cell(self, star: str = "") -> Cell:
+        """The value and its interval as a cell of a table; a difference has its sign."""
+        sign = "" if self.baseline is None else "+"
+        value = f"{self.value:{sign}.3f}"
+        if self.low is None or self.high is None:
+            return Cell(value + star)
+        return Cell(value, f"[{self.low:{sign}.3f}, {self.high:{sign}.3f}]{star}")
+
+    @property
+    def note(self) -> str:
+        """What is to be said of the interval; empty if there is nothing."""
+        return " (rough)" if self.low is not None and self.settings.get("rough") else ""
+
+    def text(self) -> str:
+        """Format ``0.469 [0.451, 0.487]``, or the value alone if there is no interval."""
+        return f"{self.cell()}{self.note}"
 
     def row(self) -> dict[str, Any]:
         """The row of a file, without empty fields other than `low` and `high`."""
@@ -101,13 +114,6 @@ class Score:
             for key, value in asdict(self).items()
             if value not in (None, {}) or key in ("low", "high")
         }
-
-
-def interval_text(value: float, low: float | None, high: float | None, sign: str = "") -> str:
-    """Format ``0.469 [0.451, 0.487]``, or the value alone if there is no interval."""
-    if low is None or high is None:
-        return f"{value:{sign}.3f}"
-    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 class Scores(tuple[Score, ...]):

@@ -98,12 +98,18 @@ def test_a_plan_says_what_a_study_takes(run):
 
 
 @pytest.mark.nightly
-def test_people_are_shown_and_excluded(run, answered):
-    """A careless person is marked, and an exclusion is recorded, holds for exports, and can be
-    taken back.
+def test_people_are_shown_and_excluded(run, answered, monkeypatch):
+    """A careless person is marked, on a screen of 80 or 60 columns too, and an exclusion is
+    recorded, holds for exports, and can be taken back.
     """
     (line,) = (line for line in run(f"people {answered}").out.splitlines() if RANDOM in line)
     assert line.startswith("p5")
+    for columns in (80, 60):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = run(f"people {answered}").out.splitlines()
+        assert RANDOM in " ".join(lines)
+        assert [line for line in lines if len(line) > columns] == []
+    monkeypatch.delenv("COLUMNS")
     options = f"--features {answered.parent} --exclude p5 --json"
     rows = {row["person"]: row for row in run(f"people {answered} {options}").json["people"]}
     assert [name for name in rows if rows[name]["is_marked"]] == ["p5"]

@@ -128,7 +128,7 @@ class Atlas:
             {
                 "network": row.network,
                 "arm": row.transform,
-                "difference": row.text("+"),
+                "difference": row.text(),
                 "p": "" if row.p_corrected is None else f"{row.p_corrected:.2g}",
             }
             for row in self.differences

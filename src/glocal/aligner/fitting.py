@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,23 +29,36 @@ from glocal.errors import (
     ParameterError,
 )
 from glocal.evaluation.axes import chance_level
-from glocal.finding import MIN_MEASURED_ANSWERS
+from glocal.finding import MIN_MEASURED_ANSWERS, Subject, sentence
 from glocal.results import UNCHANGED, FitRecord, HeldOutScores, Provenance, to_json
+from glocal.screen import Printable
 from glocal.similarity import at_chance, one_point
 from glocal.solver import Counter, OnStep
 from glocal.transform import LinearTransform
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Solver = Exact | PaperLoop
 """The solvers that can minimise an arm."""
 DEFAULT_FOLDS = 3
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Fit(Printable):
     """A fitted transform and the record of its fit, which is also in ``transform.meta``."""
 
     transform: LinearTransform
     record: FitRecord
+
+    def summary(self) -> str:
+        """Say what the transform does to held-out answers and images, and what was fitted."""
+        measured = f"{sentence(Subject.of_fit(vars(self.record)))} " if self.record.heldout else ""
+        return measured + self.record.summary()
+
+    def table(self) -> pd.DataFrame:
+        """Return the record, one field a row."""
+        return self.record.table()
 
 
 def fit(

@@ -189,7 +189,7 @@ def curve_command(
         counts = {"n": len(joined.answers), "n_dropped": joined.n_dropped}
         return print_json(curve_record(scores) | counts)
     rows = [[score.transform, score.text()] for score in curve]
-    rows.append(["last doubling", gain.text("+")])
+    rows.append(["last doubling", gain.text()])
     return print_table(["fitted to", "agreement"], rows)
 
 

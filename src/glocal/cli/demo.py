@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 from typer import Option
 
-from glocal.cli.output import AsJson, print_json, print_lines, print_message, progress_bar
+from glocal.cli.output import (
+    AsJson,
+    print_commands,
+    print_json,
+    print_lines,
+    print_message,
+    progress_bar,
+)
 from glocal.cli.suite import print_suite
 from glocal.errors import MissingDependencyError
 from glocal.evaluation.view import View
@@ -66,7 +73,7 @@ def demo(
         print_json({**record, "report": page})
         return
     print_lines("SIMULATED DATA: a world with a known answer, not people", "")
-    print_suite(plan, result)
+    print_suite(result)
     world = out / "world"
     print_lines(
         "",
@@ -74,11 +81,12 @@ def demo(
         "",
         f"{seconds:.1f} s. Open {page or out / 'scores.csv'}. To continue with the files of this "
         "world:",
-        f"glocal fit --features {world / 'objects'} --answers {world / 'answers.npz'} "
-        f"--local-features {world / 'local.npy'} --keep 0.9 --out transform.npz",
-        "",
-        REAL_RESULT,
     )
+    print_commands(
+        f"glocal fit --features {world / 'objects'} --answers {world / 'answers.npz'} "
+        f"--local-features {world / 'local.npy'} --keep 0.9 --out transform.npz"
+    )
+    print_lines("", REAL_RESULT)
 
 
 def _neighbours_in_words(views: Mapping[str, View]) -> str:

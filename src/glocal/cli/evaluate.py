@@ -11,7 +11,7 @@ import typer
 from pydantic import Field
 from typer import Option
 
-from glocal.cli.inputs import FORCE, UNIT_ROWS, AnswersFile, FeaturesPath
+from glocal.cli.inputs import FORCE, AnswersFile, FeaturesPath
 from glocal.cli.options import flat
 from glocal.cli.output import print_json, print_lines, print_message, print_scores, progress_bar
 from glocal.data.answers import Answers
@@ -23,6 +23,7 @@ from glocal.files import writable_target
 from glocal.options import Options
 from glocal.scores import DIFFERENCE, SCORE_ENDINGS, Score, append_rows, read_scores
 from glocal.suite.sources import Network, Shared, Sources
+from glocal.suite.table import UNIT_ROWS
 from glocal.suite.tasks import (
     AnomalyTask,
     FewShotTask,

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from typer import Option
 
@@ -33,7 +33,7 @@ from glocal.data.features import Features
 from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
 from glocal.finding import Subject, choice, sentence
-from glocal.results import UNCHANGED, FitRecord, parameters_in_words
+from glocal.results import UNCHANGED, FitRecord
 from glocal.transform.formats import ENDINGS
 from glocal.transform.record import SourceOptions
 
@@ -156,7 +156,7 @@ def show_fit(record: FitRecord, out: Path, *, written: str = "", as_json: bool) 
         print_message(in_options(note))
     if record.heldout is not None:
         print_lines(sentence(subject))
-    print_lines(_fitted(record), f"written to {written or out}")
+    print_lines(record.summary(), f"written to {written or out}")
 
 
 def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
@@ -182,33 +182,3 @@ def _notes(record: FitRecord) -> Iterator[str]:
             "on new objects expect less; folds hold out objects, which measures how much, from "
             f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} answers on."
         )
-
-
-def _fitted(record: FitRecord) -> str:
-    """The fitted arm, its data, and the status of the fit, in a sentence."""
-    if (curve := record.keep) is None:
-        arm = words(vars(record))
-    elif record.status == UNCHANGED:
-        centred = f", centred by {record.centre:g}" if record.centre else ""
-        arm = f"the features stay as they are{centred}"
-    else:
-        fits = [words(settings) for settings in curve["fits"]]
-        other = fits[1] if len(fits) > 1 else "the original features"
-        criterion = "lmbda chosen on held-out questions"
-        if curve["keep"] is not None:
-            criterion = f"keep {curve['keep']:g}"
-        share = curve["share"] or 0.0
-        rest = f" and {1 - share:.2f} of {other}" if share < 1 else ""
-        arm = f"{criterion}: {share:.2f} of {fits[0]}{rest}"
-    local = f", {record.n_local} local images" if record.n_local else ""
-    dropped = f" ({record.n_dropped} answers dropped: no features)" if record.n_dropped else ""
-    return (
-        f"{arm}: {record.n_answers} answers on {record.n_objects} objects{local}{dropped}, "
-        f"{record.status} in {record.seconds:.1f} s"
-    )
-
-
-def words(settings: dict[str, Any]) -> str:
-    """A method in words, with those of the parameters alpha, lmbda, tau and mix that it has."""
-    names = {name: name for name in ("alpha", "lmbda", "tau", "mix")}
-    return " ".join([settings["method"], *parameters_in_words(settings, names)])

@@ -27,8 +27,6 @@ OBJECT_IDS = "Names of the objects that the answers index, one per line."
 ObjectIds = Annotated[Path | None, Option(help=OBJECT_IDS)]
 FORCE = "Go on, with a warning, if the rows do not belong to the transform."
 Force = Annotated[bool, Option("--force", help=FORCE)]
-UNIT_ROWS = "all arms begin from rows scaled to length 1"
-"""What is said below a table of such arms."""
 Normalize = Annotated[
     bool,
     Option(

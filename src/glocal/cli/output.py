@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
@@ -18,6 +17,7 @@ from typer import Option
 from glocal.errors import printable
 from glocal.results import flattened, to_json
 from glocal.scores import DIFFERENCE, Score
+from glocal.screen import Cell, block, fits, row_blocks, screen_width, text_table, wrapped
 
 AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standard output.")]
 
@@ -25,7 +25,6 @@ OPTIONS: dict[str, str] = {}
 """The options of the running command, by their names in Python; the application fills this in."""
 _ARGUMENT = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]*))?`")
 _QUOTES = "'\""
-_WIDTH_OF_A_PIPE = 10_000  # columns: wider than any table
 
 
 def in_options(sentence: str) -> str:
@@ -70,7 +69,13 @@ def print_message(sentence: str) -> None:
 
 
 def print_lines(*lines: str) -> None:
-    """Print lines on standard output."""
+    """Print sentences on standard output, in a terminal broken at its width."""
+    for line in lines:
+        print_commands(*wrapped(printable(line), screen_width()))
+
+
+def print_commands(*lines: str) -> None:
+    """Print commands to copy, or lines that are laid out, on standard output, and break none."""
     for line in lines:
         typer.echo(printable(line))
 
@@ -89,22 +94,12 @@ def print_result(as_json: bool, record: Any, *lines: str) -> None:
     print_lines(*(lines or (f"{name}: {value}" for name, value in fields if value is not None)))
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on standard output; in a terminal that is too narrow, cells are wrapped."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    for number, header in enumerate(headers):
-        table.add_column(
-            printable(header), justify="right" if number else "left", no_wrap=not number
-        )
-    for row in rows:
-        table.add_row(*map(printable, row))
-    size = shutil.get_terminal_size()
-    width = size.columns if sys.stdout.isatty() else _WIDTH_OF_A_PIPE
-    # a terminal called dumb is taken to have 80 columns unless both numbers are given
-    Console(width=width, height=size.lines, highlight=False, markup=False, emoji=False).print(table)
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on standard output; if it is wider than the terminal, a block a row."""
+    lines = text_table([headers, *rows])
+    if not fits(lines, screen_width()):
+        lines = [*row_blocks(headers, rows, screen_width())]
+    print_commands(*lines)
 
 
 def print_catalogue(entries: Iterable[Sequence[str]]) -> None:
@@ -114,23 +109,28 @@ def print_catalogue(entries: Iterable[Sequence[str]]) -> None:
 
 
 def print_scores(scores: Iterable[Score]) -> None:
-    """Print scores with one line per metric, and one column per arm and paired difference."""
-    table: dict[str, dict[str, str]] = {}
-    counts: dict[str, int] = {}
+    """Print a line per metric and a column per arm and paired difference, or a block a metric."""
+    table: dict[str, dict[str, Cell]] = {}
+    first: dict[str, Score] = {}
     for row in scores:
-        line = table.setdefault(row.metric.removesuffix(DIFFERENCE), {})
-        if row.metric.endswith(DIFFERENCE):
-            p = "" if row.p is None else f"  p {row.p:.2g}"
-            line[f"less {row.settings['baseline']}"] = row.text("+") + p
-        else:
-            line[row.transform] = row.text()
-            counts[row.metric] = row.n
+        metric = row.metric.removesuffix(DIFFERENCE)
+        first.setdefault(metric, row)
+        p = "" if row.p is None else f"  p {row.p:.2g}"
+        name = row.transform if row.baseline is None else f"less {row.baseline}"
+        table.setdefault(metric, {})[name] = row.cell(p)
+    titles = {metric: metric + row.note for metric, row in first.items()}
     columns = dict.fromkeys(name for line in table.values() for name in line)
     rows = [
-        [metric, *(line.get(name, "") for name in columns), str(counts[metric])]
+        [titles[metric], *(str(line.get(name, "")) for name in columns), str(first[metric].n)]
         for metric, line in table.items()
     ]
-    print_table(["metric", *columns, "n"], rows)
+    lines = text_table([["metric", *columns, "n"], *rows])
+    if not fits(lines, screen_width()):
+        lines = []
+        for metric, line in table.items():
+            cells = [(name, [cell]) for name, cell in line.items()]
+            lines += block(f"{titles[metric]}, n {first[metric].n:,}", cells, screen_width())
+    print_commands(*lines)
 
 
 @contextlib.contextmanager

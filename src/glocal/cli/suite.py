@@ -7,17 +7,18 @@ from typing import Annotated
 
 from typer import Argument, Exit, Option
 
-from glocal.cli.inputs import UNIT_ROWS, Force
+from glocal.cli.inputs import Force
 from glocal.cli.options import refuse_overwriting_inputs
 from glocal.cli.output import (
     AsJson,
+    print_commands,
     print_json,
     print_lines,
     print_message,
-    print_table,
     progress_bar,
 )
-from glocal.suite.plan import Fitted, Plan
+from glocal.screen import screen_width
+from glocal.suite.plan import Plan
 from glocal.suite.run import SuiteResult, run_suite
 
 
@@ -62,7 +63,7 @@ def suite(
             }
         )
     else:
-        print_suite(plan, result)
+        print_suite(result)
         print_lines(f"written to {out}: rows.jsonl, scores.csv")
     for task, reason in result.failed.items():
         print_message(f"task {task} failed: {reason}")
@@ -70,16 +71,7 @@ def suite(
         raise Exit(1)
 
 
-def print_suite(plan: Plan, result: SuiteResult) -> None:
+def print_suite(result: SuiteResult) -> None:
     """Print the table of a suite and how to read it."""
-    table = result.table()
-    print_table(list(table.columns), table.to_numpy().tolist())
-    print_lines("", "[95 % intervals]")
-    if any(score.settings.get("normalize") for score in result.scores):
-        print_lines(UNIT_ROWS)
-    if any(isinstance(arm, Fitted) for arm in plan.arms.values()):
-        print_lines(f"fitted without fold 0 of {plan.folds} of the objects, and scored on it")
-    print_lines(
-        f"* differs from {plan.baseline} (paired, p < 0.05 after Holm's correction for all "
-        "comparisons)"
-    )
+    print_commands(*result.text_lines(screen_width()))
+    print_lines("", *result.notes())

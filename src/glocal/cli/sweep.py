@@ -10,7 +10,7 @@ from typer import Option
 
 from glocal.aligner import Exact, PaperLoop
 from glocal.aligner.data import Blocks
-from glocal.cli.fit import CentreOption, SolverName, load_data, solver_of, words
+from glocal.cli.fit import CentreOption, SolverName, load_data, solver_of
 from glocal.cli.inputs import AnswersFile, FeaturesPath, LocalPath, Normalize
 from glocal.cli.options import flat
 from glocal.cli.output import (
@@ -21,6 +21,7 @@ from glocal.cli.output import (
     progress_bar,
 )
 from glocal.finding import Subject, sentence
+from glocal.results import method_in_words
 
 if TYPE_CHECKING:
     from glocal.sweep import Sweep
@@ -104,7 +105,7 @@ def sweep(
 def _lines(result: Sweep, out: Path) -> Iterator[str]:
     """The scores of the choice, the choice, and the files, in sentences."""
     yield sentence(Subject.of_fit(result.transform.meta["fit"]))
-    yield f"chosen: {words(result.best)}, {result.reason}"
+    yield f"chosen: {method_in_words(result.best)}, {result.reason}"
     yield f"written to {out}: transform.npz (refitted on all objects), the front, means, points"
 
 

@@ -9,11 +9,12 @@ from typer import Argument, Option
 
 from glocal.cli.inputs import Force
 from glocal.cli.options import flat
-from glocal.cli.output import AsJson, print_json, print_lines, print_table, progress_bar
+from glocal.cli.output import AsJson, print_commands, print_json, print_lines, progress_bar
 from glocal.data.features import Features
 from glocal.data.labels import load_labels, load_superclasses
 from glocal.files import writable_target
-from glocal.scores import ORIGINAL, SCORE_ENDINGS, Scores, write_rows
+from glocal.scores import ORIGINAL, SCORE_ENDINGS, write_rows
+from glocal.screen import screen_width
 from glocal.suite.verdict import Verdict
 from glocal.suite.verdict import verdict as find_verdict
 from glocal.transform import LinearTransform
@@ -72,9 +73,7 @@ def verdict(
 
 def print_verdict(result: Verdict) -> None:
     """Print a line for each arm, with its gains over the features as they are, and the sentence."""
-    scores = result.scores
-    lines = [[arm, *(_cell(scores, task, arm) for task in scores.tasks)] for _, arm in scores.arms]
-    print_table(["", *scores.tasks], lines)
+    print_commands(*result.text_lines(screen_width()))
     print_lines(
         "",
         f"gains over {ORIGINAL} [95 % intervals for other images of these classes]; accuracies are "
@@ -82,11 +81,3 @@ def print_verdict(result: Verdict) -> None:
         "",
         result.sentence,
     )
-
-
-def _cell(scores: Scores, task: str, arm: str) -> str:
-    gain = scores.gain("", task, arm, ORIGINAL)
-    if gain is not None:
-        return gain.text("+")
-    score = scores.of("", task, arm)
-    return "-" if score is None else score.text()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from glocal.evaluation.intervals import Units
 from glocal.scores import DIFFERENCE, PEOPLE, Score
+from glocal.screen import Printable, text_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Result:
+class Result(Printable):
     """The result of an evaluation: ``result.accuracy`` is the value of that name.
 
     Parameters
@@ -48,8 +52,21 @@ class Result:
             raise AttributeError(f"this result has no {name!r}; it has {', '.join(values)}")
         return values[name]
 
-    def __repr__(self) -> str:
-        return f"Result({', '.join(f'{name}={value!r}' for name, value in self.record().items())})"
+    def summary(self) -> str:
+        """Say the first score, and how many things are behind it."""
+        first = self.scores[0]
+        return f"{first.task}: {first.metric} {first.text()}, n {first.n:,}"
+
+    def table(self) -> pd.DataFrame:
+        """Return the scores, one a row."""
+        import pandas as pd
+
+        return pd.DataFrame([score.row() for score in self.scores])
+
+    def text_lines(self) -> list[str]:
+        """The scores, one a line."""
+        rows = [[score.metric, score.text(), str(score.n)] for score in self.scores]
+        return text_table([["metric", "value", "n"], *rows])
 
     def record(self) -> dict[str, Any]:
         """The values for JSON, without arrays."""

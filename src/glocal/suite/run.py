@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +28,10 @@ from glocal.files import (
 )
 from glocal.results import Provenance, to_json
 from glocal.scores import Score, Scores, write_rows
-from glocal.suite.plan import Original, Plan, transform_of
+from glocal.screen import COLUMNS, Printable
+from glocal.suite.plan import Fitted, Original, Plan, transform_of
 from glocal.suite.sources import Sources
-from glocal.suite.table import corrected, long_scores, score_table
+from glocal.suite.table import UNIT_ROWS, corrected, long_scores, score_lines, score_table
 from glocal.suite.tasks import StructureTask, Task
 from glocal.transform import LinearTransform
 
@@ -47,8 +48,8 @@ _TEXTS = ("key", "scores", "units")
 _VALUES = tuple({field.name for kind in _UNITS.values() for field in fields(kind)})
 
 
-@dataclass(frozen=True, eq=False)
-class SuiteResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class SuiteResult(Printable):
     """All scores of a suite.
 
     A score whose metric ends in ``_difference`` is arm minus baseline, with its `p` and with
@@ -58,13 +59,34 @@ class SuiteResult:
     """
 
     scores: Scores
-    baseline: str
+    plan: Plan
     n_kept: int
     failed: dict[str, str] = field(default_factory=dict)
 
+    def summary(self) -> str:
+        """Say how to read the table."""
+        return " ".join(self.notes())
+
+    def notes(self) -> Iterator[str]:
+        """Yield how to read the table, in sentences."""
+        yield "In brackets 95 % intervals."
+        if any(score.settings.get("normalize") for score in self.scores):
+            yield UNIT_ROWS
+        if any(isinstance(arm, Fitted) for arm in self.plan.arms.values()):
+            part = f"fold 0 of {self.plan.folds} of the objects"
+            yield f"Arms are fitted without {part}, and scored on it."
+        yield (
+            f"* differs from {self.plan.baseline} (paired, p < 0.05 after Holm's correction for "
+            "all comparisons)."
+        )
+
+    def text_lines(self, width: int = COLUMNS) -> list[str]:
+        """The table as lines of text, which are blocks if it is wider than the screen."""
+        return score_lines(self.scores, self.plan.baseline, width)
+
     def table(self) -> pd.DataFrame:
         """A line for each network and arm, and a column for each task, with 95 % intervals."""
-        return score_table(self.scores, self.baseline)
+        return score_table(self.scores, self.plan.baseline)
 
 
 def run_suite(
@@ -119,7 +141,7 @@ def run_suite(
             _make_view(folder, plan, sources, transforms, name)
     all_scores = Scores(corrected(scores))
     _write_folder(folder, plan, networks, all_scores)
-    return SuiteResult(all_scores, plan.baseline, sum(cells.were_kept), cells.failed)
+    return SuiteResult(all_scores, plan, sum(cells.were_kept), cells.failed)
 
 
 @dataclass

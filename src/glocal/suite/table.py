@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 from glocal.evaluation.comparison import holm
 from glocal.finding import SIGNIFICANCE
 from glocal.scores import Score, Scores
+from glocal.screen import Cell, block, fits, text_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
+UNIT_ROWS = "All arms begin from rows scaled to length 1."
+_BLOCK_WIDTH = 76  # columns
 _COLUMNS = ["network", "features", "arm", "task", "metric", "value", "low", "high", "p", "n"]
 
 
@@ -30,18 +34,6 @@ def long_scores(scores: Scores) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def score_table(scores: Scores, baseline: str) -> pd.DataFrame:
-    """A table with a line per network and arm and a column per task, filled by `cell`."""
-    import pandas as pd
-
-    table = pd.DataFrame(
-        {"network": network, "arm": arm}
-        | {task: cell(scores, network, task, arm, baseline) for task in scores.tasks}
-        for network, arm in scores.arms
-    )
-    return table.drop(columns="network") if scores.networks == [""] else table
-
-
 def cell(scores: Scores, network: str, task: str, arm: str, baseline: str) -> str:
     """The text of a score: ``0.480 [0.460, 0.499]*``.
 
@@ -51,9 +43,52 @@ def cell(scores: Scores, network: str, task: str, arm: str, baseline: str) -> st
     score = scores.of(network, task, arm)
     if score is None:
         return "-"
-    gain = scores.gain(network, task, arm, baseline)
+    return score.text() + _star(scores.gain(network, task, arm, baseline))
+
+
+def score_table(scores: Scores, baseline: str, text: Callable[..., str] = cell) -> pd.DataFrame:
+    """A table with a line per network and arm and a column per task, filled by `text`."""
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {"network": network, "arm": arm}
+        | {task: text(scores, network, task, arm, baseline) for task in scores.tasks}
+        for network, arm in scores.arms
+    )
+    return table.drop(columns="network") if scores.networks == [""] else table
+
+
+def score_lines(
+    scores: Scores, baseline: str, width: int, text: Callable[..., str] = cell
+) -> list[str]:
+    """The table as lines: arms × tasks, or if that is too wide, a block of arms for each task.
+
+    `text` gives the text of a cell of arms × tasks. A line of a block has the score of an arm and
+    its difference from the baseline.
+    """
+    table = score_table(scores, baseline, text)
+    lines = text_table([list(table.columns), *table.to_numpy().tolist()])
+    if fits(lines, width):
+        return lines
+    blocks: list[str] = []
+    for network, task in product(scores.networks, scores.tasks):
+        rows = []
+        notes = set()
+        for of_network, arm in scores.arms:
+            score = scores.of(network, task, arm)
+            if score is None or of_network != network:
+                continue
+            gain = scores.gain(network, task, arm, baseline)
+            rows.append((arm, [score.cell(), gain.cell(_star(gain)) if gain else Cell("")]))
+            notes.add(score.note)
+        title = f"{task}, {network}" if len(scores.networks) > 1 else task
+        blocks += [*block(title + "".join(notes), rows, min(width, _BLOCK_WIDTH)), ""]
+    return blocks[:-1]
+
+
+def _star(gain: Score | None) -> str:
     p = None if gain is None else gain.p_corrected
-    return score.text() + ("*" if p is not None and p < SIGNIFICANCE else "")
+    return "*" if p is not None and p < SIGNIFICANCE else ""
 
 
 def corrected(scores: Sequence[Score]) -> list[Score]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -24,13 +24,17 @@ from glocal.evaluation.sides import leave_out
 from glocal.evaluation.structure import kept_neighbours, neighbourhoods
 from glocal.finding import SIGNIFICANCE
 from glocal.objective import single_threaded_blas
-from glocal.scores import ORIGINAL, Score, Scores
+from glocal.scores import DIFFERENCE, ORIGINAL, Score, Scores
+from glocal.screen import COLUMNS, Printable
 from glocal.similarity import Embedding, Labels, Mask, repeated_rows
-from glocal.suite.table import corrected
+from glocal.suite.table import corrected, score_lines, score_table
 from glocal.suite.tasks import warn_at_chance
 from glocal.transform import LinearTransform
 from glocal.transform.checks import row_differences, table_rows
 from glocal.transform.sharing import bundled
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MIN_IMAGES = 12
 """Classes with fewer images are left out."""
@@ -58,8 +62,8 @@ Tasks = dict[str, Callable[[np.ndarray], Result]]
 """The function that scores the rows of an arm, by task."""
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, repr=False)
+class Verdict(Printable):
     """The arm to use, and why.
 
     Parameters
@@ -80,6 +84,24 @@ class Verdict:
     sentence: str
     scores: Scores
     left_out: Mapping[Any, int]
+
+    def summary(self) -> str:
+        """Return the sentence."""
+        return self.sentence
+
+    def table(self) -> pd.DataFrame:
+        """Return the gains over the features as they are, a line an arm and a column a task."""
+        return score_table(self.scores, ORIGINAL, _gain_text)
+
+    def text_lines(self, width: int = COLUMNS) -> list[str]:
+        """The table as lines of text, which are blocks if it is wider than the screen."""
+        return score_lines(self.scores, ORIGINAL, width, _gain_text)
+
+
+def _gain_text(scores: Scores, network: str, task: str, arm: str, baseline: str) -> str:
+    """The text of a gain, or of the score if there is none."""
+    score = scores.gain(network, task, arm, baseline) or scores.of(network, task, arm)
+    return "-" if score is None else score.text()
 
 
 def verdict(
@@ -293,7 +315,7 @@ def _compared(task: str, results: Mapping[str, Result]) -> list[Score]:
 def _gain(scores: Scores, task: str, arm: str, baseline: str = ORIGINAL) -> Score:
     """The difference of an arm from a baseline; an undefined one is no gain."""
     gain = scores.gain("", task, arm, baseline)
-    return gain or Score(task, "", math.nan, settings={"baseline": baseline})
+    return gain or Score(task, DIFFERENCE, math.nan, settings={"baseline": baseline})
 
 
 def _kept(scores: Scores, arm: str) -> float:
@@ -333,7 +355,7 @@ def sentence(arms: Sequence[str], arm: str, objections: Mapping[str, Score], sco
         gain = gains[arm].value
         parts = [_recommendation(arm, scores), *_closer_arm(arm, gains, scores)]
     parts += [
-        f"{name} gains {score.text('+')}, but {_objection(objections[name])}."
+        f"{name} gains {score.text()}, but {_objection(objections[name])}."
         for name, score in gains.items()
         if name in objections and round(score.value - gain, 3) > 0
     ]
@@ -344,7 +366,7 @@ def _recommendation(arm: str, scores: Scores) -> str:
     """The arm to use, its gains, and the neighbours that it keeps."""
     advice = "Subtracting the column means is enough" if arm == CENTRED else f"Use {arm}"
     gain = " and ".join(
-        f"{_gain(scores, ONE_IMAGE, arm, baseline).text('+')} over {_IN_WORDS[baseline]}"
+        f"{_gain(scores, ONE_IMAGE, arm, baseline).text()} over {_IN_WORDS[baseline]}"
         for baseline in (ORIGINAL, CENTRED)
         if baseline != arm
     )
@@ -364,15 +386,13 @@ def _closer_arm(arm: str, gains: Mapping[str, Score], scores: Scores) -> list[st
     if not keepers:
         return [f"No arm that gains keeps {MIN_KEPT} of them."]
     best = max(keepers, key=lambda name: gains[name].value)
-    return [
-        f"Of the arms that keep {MIN_KEPT} of them, {best} gains most: {gains[best].text('+')}."
-    ]
+    return [f"Of the arms that keep {MIN_KEPT} of them, {best} gains most: {gains[best].text()}."]
 
 
 def _objection(score: Score) -> str:
     """What speaks against an arm: a certain loss, or an uncertain difference."""
     if score.task in _IN_WORDS:
-        return f"is certainly worse {_IN_WORDS[score.task]}: {score.text('+')}"
+        return f"is certainly worse {_IN_WORDS[score.task]}: {score.text()}"
     baseline = score.settings["baseline"]
-    difference = "" if baseline == ORIGINAL else f": {score.text('+')}"
+    difference = "" if baseline == ORIGINAL else f": {score.text()}"
     return f"is not certainly better than {_IN_WORDS.get(baseline, baseline)}{difference}"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from glocal.files import read_text
 from glocal.finding import Subject, sentence
 from glocal.results import UNCHANGED, value_at
-from glocal.scores import interval_text
 from glocal.transform.record import CardOptions, network_name
 
 if TYPE_CHECKING:
@@ -77,8 +76,9 @@ def card(transform: LinearTransform) -> str:
     record = transform.meta
     options = CardOptions(**(record.get("card") or {}))
     heldout = value_at(record, "fit.heldout") or {}
-    facts = {**_facts(transform), **_heldout_facts(heldout)}
-    finding = f"\n{sentence(Subject.of_fit(record['fit']))}\n" if heldout else ""
+    subject = Subject.of_fit(record.get("fit") or {})
+    facts = {**_facts(transform), **_heldout_facts(subject, heldout)}
+    finding = f"\n{sentence(subject)}\n" if heldout else ""
     front = {
         "library_name": "glocal",
         "license": options.licence,
@@ -139,23 +139,18 @@ def _facts(transform: LinearTransform) -> dict[str, Any]:
     }
 
 
-def _heldout_facts(scores: Mapping[str, Any]) -> dict[str, str]:
+def _heldout_facts(subject: Subject, heldout: Mapping[str, Any]) -> dict[str, str]:
     """The rows of a card's table on held-out answers and images; empty without any."""
-    if not scores:
+    agreement = subject.agreement
+    kept = subject.kept
+    if agreement is None or kept is None:
         return {}
-    nearest = f"of the {scores['k']} nearest among {scores['n_images']} {scores['among']}"
-    kept = _interval(scores, "kept kept_low kept_high")
+    nearest = f"of the {heldout['k']} nearest among {kept.n} {heldout['among']}"
     return {
-        "agreement on held-out answers": _interval(scores, "agreement low high"),
-        "agreement without the transform": f"{scores['original']:.3f}",
-        "neighbours kept of held-out images": f"{kept} {nearest}",
+        "agreement on held-out answers": agreement.after.text(),
+        "agreement without the transform": agreement.before.text(),
+        "neighbours kept of held-out images": f"{kept.text()} {nearest}",
     }
-
-
-def _interval(scores: Mapping[str, Any], names: str) -> str:
-    """A score with its interval; `names` are those of the score and of both ends."""
-    value, low, high = (scores[name] for name in names.split())
-    return interval_text(value, low, high)
 
 
 def _model_index(scores: Mapping[str, Any]) -> list[dict[str, Any]]:

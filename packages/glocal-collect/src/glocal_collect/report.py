@@ -154,7 +154,7 @@ def _curve_block(curve: Sequence[Score], record: dict[str, Any], bounds: Result 
     ends = [] if bounds is None else [score.value for score in bounds.scores]
     points = record["curve"]
     sizes = [*(f"{point['answers']:,}" for point in points), "gain of the last doubling"]
-    scores = [*(score.text() for score in curve[:-1]), curve[-1].text("+")]
+    scores = [*(score.text() for score in curve[:-1]), curve[-1].text()]
     table = pd.DataFrame({"Fitted answers": sizes, "Agreement": scores})
     note = f"{_CURVE} A black line is an end of the ceiling." if ends else _CURVE
     sentences = (record["advice"], *([] if ends else [_NO_CEILING]))

@@ -1,0 +1,173 @@
+"""What commands and results print fits the screen, and no number on it is shortened."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from world import folder, run
+
+from glocal import Arm, FitData, fit, simulated_world, structure, verdict
+from glocal.scores import Score, Scores
+from glocal.screen import Cell, block, text_table, wrapped
+from glocal.suite import verdict as rule
+from glocal.suite.plan import Plan
+from glocal.suite.run import run_suite
+from glocal.suite.table import score_lines
+
+MADE = simulated_world(n_superordinate=4, n_category=3, n_object=5, n_triplets=2000, dimensions=24)
+LABELS = np.arange(60) % 4
+SUITE = """
+answers = "t.npy"
+folds = 2
+[networks.net]
+features = "x.npy"
+[arms.original]
+[arms.an-arm-whose-name-is-long-enough-to-fill-a-good-part-of-any-line]
+baseline = "centred"
+[tasks.agreement]
+kind = "odd-one-out"
+[tasks.few-shot-of-many-kinds]
+kind = "few-shot"
+train = "x.npy"
+train_labels = "y.npy"
+draws = 4
+shots = 1
+[tasks.near]
+kind = "structure"
+features = "x.npy"
+"""
+LINES = """
+fit --features x.npy --answers t.npy --method global --lmbda 3 --holdout 2 --out w.npz
+suite suite.toml --out out
+evaluate odd-one-out --features x.npy --answers t.npy --baseline centred
+evaluate few-shot --train x.npy --train-labels y.npy --baseline centred --baseline pca
+sweep --features x.npy --answers t.npy --grid grid.toml --folds 2 --resume --out sweep
+try x.npy --labels y.npy
+data curve --features x.npy --answers t.npy
+"""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return folder(
+        tmp_path_factory.mktemp("screen"),
+        x_npy=MADE.objects.matrix, t_npy=MADE.answers.objects, y_npy=LABELS,
+        suite_toml=SUITE, grid_toml='method = "global"\nlmbda = [10.0]',
+    )  # fmt: skip
+
+
+@pytest.fixture
+def narrow(files, monkeypatch):
+    """A function that runs a command line on a screen of so many columns."""
+    monkeypatch.setitem(rule._DRAWS, "logistic", 1)
+    monkeypatch.setitem(rule._DRAWS, "ncm", 4)
+    monkeypatch.chdir(files)
+
+    def run_on(line, columns):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        return run(line)
+
+    return run_on
+
+
+def assert_fits(printed, columns):
+    """Assert that a result has lines, none of them wider than the screen or with a cut number."""
+    assert printed.code == 0, printed.err
+    wide = [line for line in printed.out.splitlines() if len(line) > columns]
+    assert wide == []
+    assert not re.search(r"\d…", printed.out)
+
+
+@pytest.mark.parametrize("line", LINES.strip().split("\n"))
+def test_no_line_is_wider_than_the_screen(narrow, line):
+    """At 80 and 60 columns every line of a result fits, and all numbers of the wide table are
+    there.
+    """
+    wide = narrow(line, 10_000).out
+    numbers = sorted(re.findall(r"[-+]?\d\.\d{3}", wide))
+    for columns in (80, 60):
+        printed = narrow(line, columns)
+        assert_fits(printed, columns)
+        assert {*numbers} <= {*re.findall(r"[-+]?\d\.\d{3}", printed.out)}
+
+
+@pytest.mark.nightly
+def test_the_demo_fits_but_for_its_command(narrow):
+    """Only the command to copy is wider than the screen."""
+    for columns in (80, 60):
+        printed = narrow("demo --out demo", columns)
+        (command,) = (line for line in printed.out.splitlines() if line.startswith("glocal fit"))
+        assert_fits(printed._replace(out=printed.out.replace(command, "")), columns)
+
+
+def test_json_does_not_depend_on_the_screen(narrow):
+    """The JSON object is one line, whatever the width."""
+    line = "evaluate structure --features x.npy --k 3 --json"
+    assert narrow(line, 40).out == narrow(line, 200).out
+
+
+BLOCK = """
+61 | title;  a long name  0.500 [0.400, 0.600]  +0.100 [+0.050, +0.150]*
+50 | title;  a long name           0.500             +0.100
+30 | title;  a long name
+"""
+
+
+def test_a_block_puts_intervals_and_then_names_on_lines_of_their_own():
+    """A line holds value, interval and difference if the screen is wide enough."""
+    cells = [Cell("0.500", "[0.400, 0.600]"), Cell("+0.100", "[+0.050, +0.150]*")]
+    for row in BLOCK.strip().split("\n"):
+        width, first_lines = row.split(" | ")
+        printed = block("title", [("a long name", cells)], int(width))
+        assert printed[:2] == first_lines.split(";")
+        assert [part for cell in cells for part in cell if part not in " ".join(printed)] == []
+
+
+def test_lines_break_at_words_alone():
+    """An indent is repeated, a long word stays whole, and a number stays beside its unit."""
+    assert wrapped("  one two", 6) == ["  one", "  two"]
+    assert wrapped("a/long/path", 4) == ["a/long/path"]
+    assert wrapped("are 9.5 %", 8) == ["are", "9.5 %"]
+    assert wrapped("", 8) == [""]
+    assert text_table([["数", "1"], ["b", "10"]]) == ["数   1", "b   10"]
+
+
+def test_an_arm_that_was_not_scored_has_no_line():
+    """A block has the arms of its task, with the star of a corrected difference."""
+    before = Score("search", "map", 0.5, 0.4, 0.6)
+    gain = replace(before, metric="map_difference", transform="all", p_corrected=0.01)
+    tasks = [replace(before, task=f"another task {k}") for k in range(4)]
+    scores = Scores([before, replace(before, transform="all"), gain, *tasks])
+    first, _, changed, *rest = score_lines(scores, "original", 76)
+    assert (first, changed.endswith("*")) == ("search", True)
+    assert [line.split()[0] for line in rest if line] == ["another", "original"] * 4
+
+
+@pytest.fixture(scope="module")
+def results(files):
+    """A result of each kind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(rule._DRAWS, "logistic", 1)
+        decision = verdict(MADE.objects, LABELS)
+    fitted = fit(FitData(MADE.objects, MADE.answers), Arm("global", lmbda=3.0))
+    suite = run_suite(Plan.load(files / "suite.toml"), files / "printed")
+    rows = MADE.objects.matrix
+    kept = structure(rows, fitted.transform(rows), k=3)
+    return [fitted, fitted.record, suite, decision, kept]
+
+
+def test_a_result_prints_in_a_few_lines(results):
+    """The text of a fit, a record, a suite, a verdict and an evaluation is its sentence and at most
+    eight lines of its table, its `repr` is short, and `table` and a notebook show all of it.
+    """
+    for result in results:
+        lines = str(result).splitlines()
+        assert max(map(len, lines)) <= 80
+        assert " ".join(lines).endswith(result.summary())
+        assert len(lines) <= 8 + 1 + len(wrapped(result.summary(), 80))
+        assert ("… .table() has all" in lines) == (len(result.text_lines()) > 8)
+        assert len(repr(result)) <= 200
+        assert isinstance(result.table(), pd.DataFrame)
+        assert result._repr_html_().count("<tr") == len(result.table()) + 1
