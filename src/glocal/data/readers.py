@@ -160,10 +160,12 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
     if column is None:
         candidates = candidates or numbers
     if len(candidates) != 1:
+        fix = "Write the vectors as one column of lists."
+        if numbers:
+            fix = f"Name the one that holds the vectors: `column={numbers[0]!r}`."
         raise FileError(
             f"Parquet file {path} has {len(numbers)} columns of lists of floats "
-            f"({', '.join(numbers) or 'none'}). Name the one that holds the vectors: "
-            f"`column={numbers[0] if numbers else 'NAME'!r}`."
+            f"({', '.join(numbers) or 'none'}). {fix}"
         )
     return candidates[0]
 

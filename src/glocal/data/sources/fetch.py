@@ -101,7 +101,9 @@ def to_download(names: Iterable[str]) -> list[RemoteFile]:
 
 def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
     """The feature folder of published features, with the names of its rows and its record."""
-    names = column_of_table(read_table(fetch(entry.names), what="names"), entry.names_column)
+    names = column_of_table(
+        read_table(fetch(entry.names), what="names", blanks=False), entry.names_column
+    )
     folder = cache_folder() / entry.path
     file = retrieve(entry.url, cache_folder() / entry.downloaded, entry.checksum, progress)
     matrix = read_npy(file, what="features")
