@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from glocal.evaluation.anomaly import anomaly
     from glocal.evaluation.axes import axes
     from glocal.evaluation.few_shot import few_shot
+    from glocal.evaluation.reliability import reliability
     from glocal.evaluation.retrieval import retrieval
     from glocal.evaluation.rsa import model_rdm, rsa
     from glocal.evaluation.structure import neighbours_kept, structure
@@ -63,6 +64,7 @@ __all__ = [
     "people",
     "plan_study",
     "pretrained",
+    "reliability",
     "retrieval",
     "rsa",
     "simulated_answers",
@@ -90,6 +92,7 @@ _MODULES = {
     "evaluation.anomaly": "anomaly",
     "evaluation.axes": "axes",
     "evaluation.few_shot": "few_shot",
+    "evaluation.reliability": "reliability",
     "evaluation.retrieval": "retrieval",
     "evaluation.rsa": "model_rdm rsa",
     "evaluation.structure": "neighbours_kept structure",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -12,7 +13,14 @@ from pydantic import Field
 from typer import Argument, Option
 
 from glocal._version import __version__
-from glocal.cli.inputs import AnswersFile, FeaturesPath, Normalize, ObjectIds, read_ids
+from glocal.cli.inputs import (
+    FEATURES,
+    AnswersFile,
+    FeaturesPath,
+    Normalize,
+    ObjectIds,
+    read_ids,
+)
 from glocal.cli.options import flat, refuse_overwriting_inputs
 from glocal.cli.output import (
     AsJson,
@@ -25,8 +33,8 @@ from glocal.cli.output import (
     progress_bar,
 )
 from glocal.data.answers import Answers
-from glocal.data.check import diagnose
-from glocal.data.check.findings import SEVERITIES, Case
+from glocal.data.check import diagnose, diagnose_answers
+from glocal.data.check.findings import SEVERITIES, Case, Finding
 from glocal.data.features import Features
 from glocal.data.importing import import_answers
 from glocal.data.sources.download import cache_folder
@@ -35,6 +43,8 @@ from glocal.data.sources.registry import published, published_file
 from glocal.data.splits import split_joined
 from glocal.data.tables import read_list
 from glocal.errors import ParameterError
+from glocal.evaluation.comparison import Result
+from glocal.evaluation.reliability import reliability, reliability_in_words
 from glocal.extract.sets import image_sets
 from glocal.files import make_folder
 from glocal.options import Options
@@ -64,8 +74,8 @@ class Conventions(Options):
 @app.command("check")
 @flat
 def check_command(
-    features: FeaturesPath,
     conventions: Conventions,
+    features: Path | None = Option(None, help=FEATURES),
     answers: Path | None = Option(None, "--answers", "--triplets", help="Answers to check too."),
     object_ids: ObjectIds = None,
     local_features: Path | None = Option(None, help="Local images to check too."),
@@ -75,38 +85,66 @@ def check_command(
     """Diagnose features and answers; exit with 1 if something invalidates the results.
 
     With warnings and notes alone, the exit code is 0. Answers that need one of the conventions of
-    other systems are checked here; data import then converts them for the other commands.
+    other systems are checked here; data import then converts them for the other commands. Answers
+    alone can be checked too. Of answers with persons the command states how reliable they are: the
+    ceiling, and the correlation of the similarities that halves of the people see.
 
     Example: glocal data check --features features.npy --answers triplets.npy
+    Example: glocal data check --answers answers.npz
     """
-    order = conventions.order
     with progress_bar("checking"):
-        case = Case(
-            Features.load(features),
-            None if local_features is None else Features.load(local_features),
-            None if answers is None else _read(answers, object_ids, conventions),
-            None if heldout is None else _read(heldout, object_ids, conventions),
-            object_ids=read_ids(object_ids),
-            order=None if order is None else read_list(order, what="order"),
-        )
-        findings = [
-            replace(each, message=in_options(each.message), fix=in_options(each.fix))
-            for each in diagnose(case)
-        ]
+        trained = None if answers is None else _read(answers, object_ids, conventions)
+        tested = None if heldout is None else _read(heldout, object_ids, conventions)
+        local = None if local_features is None else Features.load(local_features)
+        if features is not None:
+            objects = Features.load(features)
+            order = (
+                None if conventions.order is None else read_list(conventions.order, what="order")
+            )
+            ids = read_ids(object_ids)
+            findings = diagnose(Case(objects, local, trained, tested, object_ids=ids, order=order))
+            shape = objects.matrix.shape
+        elif trained is not None and local is None:
+            findings = diagnose_answers(trained, tested)
+            shape = (None, None)
+        else:
+            raise ParameterError(
+                "there is nothing to check, or nothing to compare `local_features` with. Give "
+                "`features`, `answers` or both."
+            )
+        agreement = None
+        if trained is not None and (trained.n_people or 0) > 1:
+            agreement = reliability(trained)
+    _print_findings(as_json, findings, shape, agreement)
+
+
+def _print_findings(
+    as_json: bool,
+    findings: Sequence[Finding],
+    shape: tuple[int | None, int | None],
+    agreement: Result | None,
+) -> None:
+    """Print findings and how reliable the answers are; exit with 1 if one is an error."""
+    in_words = [
+        replace(each, message=in_options(each.message), fix=in_options(each.fix))
+        for each in findings
+    ]
     counts = Counter(finding.severity for finding in findings)
-    n, p = case.features.matrix.shape
+    n, p = shape
     record = {
         "n": n,
         "p": p,
         "errors": counts["error"],
         "warnings": counts["warning"],
-        "findings": findings,
+        "findings": in_words,
+        "reliability": None if agreement is None else agreement.record(),
     }
     print_result(
         as_json,
         record,
-        f"features: {n} rows, {p} columns",
-        *(f"{finding.severity}: {finding}" for finding in findings),
+        *([] if n is None else [f"features: {n} rows, {p} columns"]),
+        *([] if agreement is None else reliability_in_words(agreement)),
+        *(f"{finding.severity}: {finding}" for finding in in_words),
         ", ".join(f"{counts[name]} {name}{'s' * (counts[name] != 1)}" for name in SEVERITIES),
     )
     if counts["error"]:

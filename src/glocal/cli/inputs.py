@@ -16,9 +16,8 @@ from glocal.data.join import Joined, join
 from glocal.files import read_lines
 from glocal.options import Options
 
-FeaturesPath = Annotated[
-    Path, Option(help="Feature file, or folder with features.npy and file_names.txt.")
-]
+FEATURES = "Feature file, or folder with features.npy and file_names.txt."
+FeaturesPath = Annotated[Path, Option(help=FEATURES)]
 LocalPath = Annotated[
     Path | None, Option(help="Features of local images, whose neighbours are kept.")
 ]

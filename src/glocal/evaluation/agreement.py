@@ -190,15 +190,25 @@ def ceiling_in_words(scores: Iterable[Score]) -> str:
     lower = ends.get("leave_one_out")
     if lower is None:
         return ""
-    share = f"{100 * lower.value:.1f}"
     number = f"{lower.settings['answers_a_question']:g} answers a question"
+    if lower.low is not None:
+        number += ", 95 % intervals in brackets"
     if "majority" in ends:
-        upper = 100 * ends["majority"].value
-        return f"People agree with each other on {share} to {upper:.1f} % of answers ({number})."
+        bounds = f"{_in_percent(lower)} to {_in_percent(ends['majority'])}"
+        return f"People agree with each other on {bounds} % of answers ({number})."
     return (
-        f"People agree with each other on at least {share} % of answers ({number}; an upper end "
-        f"needs {MIN_ANSWERS_A_QUESTION}, since the most frequent of few is often so by chance)."
+        f"People agree with each other on at least {_in_percent(lower)} % of answers ({number}; an "
+        f"upper end needs {MIN_ANSWERS_A_QUESTION}, since the most frequent of few is often so by "
+        "chance)."
     )
+
+
+def _in_percent(score: Score) -> str:
+    """A score in per cent, with its interval in brackets if it has one."""
+    value = f"{100 * score.value:.1f}"
+    if score.low is None or score.high is None:
+        return value
+    return f"{value} [{100 * score.low:.1f}, {100 * score.high:.1f}]"
 
 
 def credit_units(credits: Values, answers: Answers) -> ObjectValues:

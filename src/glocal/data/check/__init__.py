@@ -33,10 +33,20 @@ def diagnose(case: Case) -> list[Finding]:
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
+def diagnose_answers(answers: Answers, heldout: Answers | None = None) -> list[Finding]:
+    """Return all findings about answers that need no features, most severe first."""
+    n_objects = len(answers.names or ()) or int(answers.objects.max(initial=-1)) + 1
+    findings = [*check_questions(answers, n_objects), *check_people(answers)]
+    if heldout is not None:
+        findings += check_heldout(answers, heldout)
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
 def _check_answers(case: Case, answers: Answers) -> Findings:
     """Check answers: their objects, questions, columns and people, and the held-out answers."""
     joined = join(case.features, answers, case.object_ids)
-    yield from check_questions(case, answers)
+    n_objects = len(case.features) if case.listed is None else len(case.listed)
+    yield from check_questions(answers, n_objects)
     if joined.n_dropped:
         part = f"{joined.n_dropped} of {len(answers)} answers name an object without features"
         few = joined.n_dropped <= _MAX_SHARE_DROPPED * len(answers)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glocal.data.answers import Answers
-from glocal.data.check.findings import Case, Findings, finding
+from glocal.data.check.findings import Findings, finding
 from glocal.data.people import FAST, describe, question_numbers, set_keys, tally
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ _MIN_CATCH_TRIALS = 4
 _MAX_PERSONS_SHOWN = 5
 
 
-def check_questions(case: Case, answers: Answers) -> Findings:
+def check_questions(answers: Answers, n_objects: int) -> Findings:
     """Check base, coverage and repeats; `join` checks the range, `check_readings` the columns."""
-    n = len(case.features) if case.listed is None else len(case.listed)
     named = answers.named_objects()
-    if named[0] == 1 and len(named) == n - 1:
+    n_unnamed = n_objects - len(named)
+    if n_unnamed == 1 and len(named) and named[0] == 1:
         yield finding(
             "base", "answers: object 0 is the only one never named; the file may count from 1"
         )
-    if len(named) < n:
-        yield finding("coverage", f"answers: {n - len(named)} of {n} objects are never named")
+    if n_unnamed:
+        yield finding("coverage", f"answers: {n_unnamed} of {n_objects} objects are never named")
     yield from _repeats(answers)
 
 
