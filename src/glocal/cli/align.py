@@ -19,6 +19,7 @@ from glocal.cli.inputs import OBJECT_IDS, Normalize, read_ids
 from glocal.cli.options import flat, refuse_overwriting_inputs
 from glocal.cli.output import (
     AsJson,
+    print_commands,
     print_json,
     print_lines,
     print_message,
@@ -292,7 +293,7 @@ def _show(atlas: Atlas, out: Path, as_json: bool) -> None:
                 for arm in network.agreement
             ]
             print_table([network.name, *scores.tasks], rows)
-            print_lines(f"next: {network.try_command(out)}", "")
+            print_commands(f"next: {network.try_command(out)}", "")
         if len(atlas.networks) > 1:
             print_lines(f"written to {out}: atlas.html, atlas.csv, and a folder for each network")
     if atlas.failed:

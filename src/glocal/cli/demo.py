@@ -12,17 +12,17 @@ from typer import Option
 
 from glocal.cli.output import (
     AsJson,
-    print_commands,
     print_json,
     print_lines,
     print_message,
+    print_table,
     progress_bar,
 )
-from glocal.cli.suite import print_suite
 from glocal.errors import MissingDependencyError
 from glocal.evaluation.view import View
 from glocal.suite.demo import write_demo
 from glocal.suite.run import run_suite
+from glocal.suite.table import cell
 
 REAL_RESULT = (
     "The real result that this world stands for: from one example of each of 15 categories, CLIP "
@@ -34,12 +34,14 @@ REAL_RESULT = (
 
 def demo(
     out: Path = Option(Path("demo-out"), help="Folder for scores, transforms and report.html."),
+    all_arms: bool = Option(False, "--all", help="Also fit and score naive, global and glocal."),
     as_json: AsJson = False,
 ) -> None:
-    """Fit and score every method on a small simulated world with a known answer; write a report.
+    """Show the method on a small simulated world with a known answer, and write a report.
 
-    The folder is that of a suite. Its suite.toml and world/ are examples of the files that glocal
-    suite, fit and the other commands read.
+    The features as they are and keep 0.8 are scored on people's answers, on classes with one
+    example or by their names alone, on anomalies and on neighbours. The folder is that of a suite.
+    Its suite.toml and world/ are examples of the files that the other commands read.
 
     Example: glocal demo --out demo-out
     """
@@ -48,13 +50,14 @@ def demo(
     start = time.perf_counter()
     page: Path | None = out / "report.html"
     with progress_bar("simulated world", unit="scores") as progress:
-        plan, drawings = write_demo(out)
+        plan, drawings = write_demo(out, all_arms=all_arms)
         result = run_suite(plan, out, progress)
         progress(None, None, "report")
         try:
             (run,) = load_runs(out)
+            views = run.views["simulated"]
             page_text = report_page(
-                [replace(run, lead=_neighbours_in_words(run.views["simulated"]))],
+                [replace(run, lead=f"{_neighbours_in_words(views)} {REAL_RESULT}")],
                 title="glocal demo: simulated data, not people",
                 pictures=drawings.pictures,
             )
@@ -72,21 +75,13 @@ def demo(
         }
         print_json({**record, "report": page})
         return
-    print_lines("SIMULATED DATA: a world with a known answer, not people", "")
-    print_suite(result)
-    world = out / "world"
-    print_lines(
-        "",
-        "At equal agreement (odd-one-out) glocal keeps more neighbours (structure) than global.",
-        "",
-        f"{seconds:.1f} s. Open {page or out / 'scores.csv'}. To continue with the files of this "
-        "world:",
-    )
-    print_commands(
-        f"glocal fit --features {world / 'objects'} --answers {world / 'answers.npz'} "
-        f"--local-features {world / 'local.npy'} --keep 0.9 --out transform.npz"
-    )
-    print_lines("", REAL_RESULT)
+    scores = result.scores
+    rows = []
+    for task in scores.tasks:
+        cells = [cell(scores, network, task, arm, plan.baseline) for network, arm in scores.arms]
+        rows.append([task, *cells])
+    print_table(["SIMULATED DATA, not people", *plan.arms], rows)
+    print_lines(f"{seconds:.1f} s. Open {page or out / 'scores.csv'}.")
 
 
 def _neighbours_in_words(views: Mapping[str, View]) -> str:
@@ -97,8 +92,7 @@ def _neighbours_in_words(views: Mapping[str, View]) -> str:
         values = np.array([name.split()[word] for name in view.names])
         return f"{10 * (values[view.neighbours[:, :10]] == values[:, None]).mean():.1f}"
 
-    before = "original"
-    after = [*views][-1]
+    before, after, *_ = views
     return (
         f"Of the ten nearest drawings, {share(before, 0)} have the same colour and "
         f"{share(before, 1)} are of the same kind before the fit; under {after} it is "

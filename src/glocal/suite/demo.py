@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +10,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from glocal.data.features import Features
+from glocal.data.features import NAMES_FILE, Features
 from glocal.data.world import World, simulated_answers
 from glocal.errors import ParameterError
-from glocal.files import PathLike, make_folder, write_npy, write_text
+from glocal.files import PathLike, make_folder, read_text, write_npy, write_text
 from glocal.similarity import Embedding, Numbers
 from glocal.suite.plan import Plan
 
@@ -43,6 +42,7 @@ _PATTERNS = ("", '<path d="M0 0h14v5H0z"/>', '<circle cx="7" cy="7" r="4"/>')
 _SIZES = (0.7, 0.85, 1.0)
 _NOISE = 0.4  # standard deviation in each dimension
 _DIMENSIONS = 64
+_OFFSET = 0.5  # in each dimension, of images; that of texts is on the other side of 0
 _FAMILY = 3  # kinds in a family
 _OTHER_BACKGROUNDS = 48  # those of local images, which differ more than those of objects
 _OTHER_SCALE = 3
@@ -57,10 +57,11 @@ _FILES = {
 """The rows of the local images that each file has."""
 
 
-def write_demo(out: PathLike) -> tuple[Plan, Drawn]:
+def write_demo(out: PathLike, *, all_arms: bool = False) -> tuple[Plan, Drawn]:
     """Write a simulated world and its suite into a folder, and return the suite and the world.
 
-    ``suite.toml`` is the suite, and ``world/`` holds files that the commands take.
+    ``suite.toml`` is the suite, and ``world/`` holds files that the commands take. The suite has
+    the original features and `keep` 0.8; with `all_arms` it has `naive`, `global` and `glocal` too.
 
     Raises
     ------
@@ -68,21 +69,23 @@ def write_demo(out: PathLike) -> tuple[Plan, Drawn]:
         The folder holds something other than a demo.
     """
     folder = make_folder(out)
-    source = Path(__file__).with_suffix(".toml")
+    two_arms = read_text(Path(__file__).with_suffix(".toml"), what="suite")
+    other_arms = read_text(Path(__file__).with_name("demo-arms.toml"), what="suite")
     suite = folder / "suite.toml"
-    is_of_demo = suite.is_file() and suite.read_bytes() == source.read_bytes()
+    is_of_demo = suite.is_file() and read_text(suite, what="suite").startswith(two_arms)
     if not is_of_demo and any(folder.iterdir()):
         raise ParameterError(
             f"the demo would replace files in {folder}, which holds something else. Name another "
             "folder with `out`."
         )
-    shutil.copyfile(source, suite)
+    write_text(suite, two_arms + (other_arms if all_arms else ""))
     drawings = drawn_world()
-    _write_world(drawings.world, make_folder(folder / "world"))
+    _write_world(drawings, make_folder(folder / "world"))
     return Plan.load(suite), drawings
 
 
-def _write_world(world: World, folder: Path) -> None:
+def _write_world(drawings: Drawn, folder: Path) -> None:
+    world = drawings.world
     names = world.objects.names or ()
     write_npy(make_folder(folder / "objects") / "features.npy", np.asarray(world.objects.matrix))
     _write(folder / "objects" / "file_names.txt", names)
@@ -91,7 +94,10 @@ def _write_world(world: World, folder: Path) -> None:
     for part, rows in _FILES.items():
         write_npy(folder / f"{part}.npy", np.asarray(world.local.matrix[rows]))
         _write(folder / f"{part}_category.txt", world.local_category[rows])
-        _write(folder / f"{part}_kind.txt", world.local_category[rows] // len(_COLOURS))
+        kinds = world.local_category[rows] // len(_COLOURS)
+        _write(folder / f"{part}_kind.txt", np.array(list(_KINDS))[kinds])
+    write_npy(folder / "texts.npy", np.asarray(drawings.texts.matrix))
+    _write(folder / NAMES_FILE, drawings.texts.names or ())
 
 
 def _write(path: Path, lines: Iterable[Any]) -> None:
@@ -116,10 +122,15 @@ _PARTS = {
 
 
 class Drawn(NamedTuple):
-    """A simulated world, and the drawings of its objects as SVG images in data URIs, by name."""
+    """A simulated world, the drawings of its objects, and the text side of its network.
+
+    The drawings are SVG images in data URIs, by name. The texts are the embeddings of the names of
+    kinds.
+    """
 
     world: World
     pictures: dict[str, str]
+    texts: Features
 
 
 def drawn_world(n_triplets: int = 20_000) -> Drawn:
@@ -153,7 +164,8 @@ def drawn_world(n_triplets: int = 20_000) -> Drawn:
         local_category=local["kind"] * len(_COLOURS) + local["colour"],
     )
     drawings = map(_drawing, *(objects[part].tolist() for part in _PARTS))
-    return Drawn(world, dict(zip(names, drawings, strict=True)))
+    texts = Features(network.texts(), tuple(_KINDS), "simulated texts")
+    return Drawn(world, dict(zip(names, drawings, strict=True)), texts)
 
 
 class _Network(NamedTuple):
@@ -175,7 +187,14 @@ class _Network(NamedTuple):
         """The features of drawings: the code of each part, mixed with noise."""
         X = np.hstack([_PARTS[part].scale * self.code[part][images[part]] for part in _PARTS])
         X = np.pad(X, ((0, 0), (0, _DIMENSIONS - X.shape[1])))
-        return ((X + _NOISE * rng.normal(size=X.shape)) @ self.mixing + 0.5).astype(np.float32)
+        X += _NOISE * rng.normal(size=X.shape)
+        return (X @ self.mixing + _OFFSET).astype(np.float32)
+
+    def texts(self) -> Embedding:
+        """The rows of the names of kinds: their codes without noise, with another offset."""
+        code = _PARTS["kind"].scale * self.code["kind"]
+        X = np.pad(code, ((0, 0), (0, _DIMENSIONS - code.shape[1])))
+        return (X @ self.mixing - _OFFSET).astype(np.float32)
 
 
 def _names() -> tuple[str, ...]:
