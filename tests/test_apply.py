@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import processes
 import pytest
 from world import folder, run
@@ -13,6 +14,7 @@ from world import folder, run
 from glocal.data.features import Features
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.transform import LinearTransform, apply_file, apply_parquet, reduced
+from glocal.transform.apply import apply_csv
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -214,3 +216,19 @@ def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, monkeypa
     with pytest.warns(DataWarning, match="std (9|10)"):
         expected = LinearTransform.load("r.npz")(before)
     np.testing.assert_allclose(after, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_table_has_names_and_the_rows_of_the_array(tmp_path, monkeypatch):
+    """A CSV file has the rows that the array has, in chunks too, after the names of the images; one
+    that would be too large is refused before any work.
+    """
+    rows = np.random.default_rng(0).normal(size=(7, P)).astype("f4")
+    features = Features(rows, tuple(f"a, {i}" for i in range(7)))
+    monkeypatch.setattr("glocal.transform.apply._CSV_ROWS", 3)
+    assert apply_csv(TRANSFORM, features, tmp_path / "z.csv") == 7
+    table = pd.read_csv(tmp_path / "z.csv", index_col="name")
+    assert table.index.tolist() == [*features.names]
+    np.testing.assert_allclose(table.to_numpy(), TRANSFORM(features), rtol=1e-6)
+    monkeypatch.setattr("glocal.transform.apply._MAX_CSV_NUMBERS", 7 * P - 1)
+    with pytest.raises(ParameterError, match="parquet"):
+        apply_csv(TRANSFORM, features, tmp_path / "large.csv")

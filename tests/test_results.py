@@ -7,13 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glocal.errors import FileError
 from glocal.results import Provenance, to_json
-from glocal.scores import Score, Scores, append_rows, read_rows, read_scores, write_rows
+from glocal.scores import (
+    Score,
+    Scores,
+    append_rows,
+    append_scores,
+    check_scores_target,
+    read_rows,
+    read_scores,
+    write_rows,
+)
 
 VALUES = (
     st.none()
@@ -185,3 +195,30 @@ def test_scores_are_asked_by_network_task_and_arm():
     assert scores.of("other", "few-shot", "original") is None
     gains = [scores.gain("net", "few-shot", "a", arm) for arm in ("original", "centred", "a")]
     assert [gain and gain.value for gain in gains] == [0.1, 0.2, None]
+
+
+def test_a_table_of_scores_is_read_as_it_was_appended(tmp_path):
+    """Rows of a CSV file, appended twice and after a torn line end, come back with all fields."""
+    file = tmp_path / "scores.csv"
+    undefined = replace(SCORE, value=float("nan"), low=None, high=None, network='a, "b"')
+    difference = replace(SCORE, settings={"baseline": "original", "k": 5}, p=0.5, p_corrected=0.9)
+    append_scores(file, [SCORE, undefined])
+    file.write_text(file.read_text("utf-8").rstrip("\n"), "utf-8")
+    append_scores(file, [difference])
+    first, second, third = read_scores(file)
+    assert (first, third) == (SCORE, difference)
+    assert np.isnan(second.value)
+    assert replace(second, value=0.0) == replace(undefined, value=0.0)
+    assert pd.read_csv(file)["value"].tolist()[::2] == [0.47, 0.47]
+
+
+def test_a_table_of_something_else_is_not_appended_to(tmp_path):
+    """A table with other titles, or with a cell of another type, is refused."""
+    good = tmp_path / "good.csv"
+    append_scores(good, [SCORE])
+    text = good.read_text("utf-8")
+    for name, content in (("titles", "a,b\n1,2\n"), ("cell", text.replace("5362", "many"))):
+        (tmp_path / f"{name}.csv").write_text(content)
+        with pytest.raises(FileError, match=f"{name}.csv"):
+            check_scores_target(tmp_path / f"{name}.csv")
+    check_scores_target(good)

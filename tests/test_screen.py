@@ -102,6 +102,29 @@ def test_the_demo_fits_but_for_its_command(narrow):
         assert_fits(printed._replace(out=printed.out.replace(command, "")), columns)
 
 
+TABLES = """
+apply w.npz x.npy --out a.csv | name d1 d24 | 60
+evaluate structure --features x.npy --k 3 --out e.csv | task metric value settings | 6
+try x.npy --labels y.npy --out t.csv | task transform value features | 30
+data curve --features x.npy --answers t.npy --out c.csv | answers value low high | 4
+"""
+
+
+@pytest.mark.parametrize("row", TABLES.strip().split("\n"))
+def test_commands_write_tables_for_other_programs(narrow, row):
+    """A file called .csv has titles and the lines of the result, to which `evaluate` and `try`
+    append when they run again.
+    """
+    line, titles, n = row.split(" | ")
+    transform = fit(FitData(MADE.objects, MADE.answers), Arm("global", lmbda=3.0)).transform
+    transform.save("w.npz")
+    for _ in range(2):
+        assert narrow(line, 80).code == 0
+    table = pd.read_csv(line.split()[-1])
+    assert [title for title in titles.split() if title not in table] == []
+    assert len(table) >= int(n)
+
+
 def test_json_does_not_depend_on_the_screen(narrow):
     """The JSON object is one line, whatever the width."""
     line = "evaluate structure --features x.npy --k 3 --json"

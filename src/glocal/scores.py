@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, field, fields
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -14,7 +16,7 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from glocal.errors import FileError
-from glocal.files import PathLike, read_lines, write_text, writing
+from glocal.files import PathLike, ending, read_lines, writable_target, write_text, writing
 from glocal.results import STRICT, Count, to_json, wrong_place
 from glocal.screen import Cell
 
@@ -29,7 +31,7 @@ KEPT = "neighbours_kept"
 HELD_OUT_OBJECTS = "held-out objects"
 HELD_OUT_QUESTIONS = "held-out questions"
 UNSEEN_ANSWERS = "unseen answers"
-SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt")
+SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt", ".csv")
 
 # a file states an undefined value as null
 _NAN_IF_NULL = BeforeValidator(lambda value: math.nan if value is None else value)
@@ -116,6 +118,12 @@ class Score:
         }
 
 
+_TITLES = [entry.name for entry in fields(Score)]
+_TEXTS = ("task", "metric", "split", "transform", "network", "features")
+_NUMBERS = ("value", "low", "high", "p", "p_corrected")
+_NEEDED = ("task", "metric", "value")
+
+
 class Scores(tuple[Score, ...]):
     """Scores of arms on tasks, in the order in which they were measured, and their differences.
 
@@ -177,18 +185,66 @@ class Scores(tuple[Score, ...]):
         return scores
 
 
+def check_scores_target(path: PathLike) -> None:
+    """Check, before any work, that scores can be appended to a file."""
+    writable_target(path, what="--out", endings=SCORE_ENDINGS)
+    if os.path.isfile(path) and os.path.getsize(path):
+        read_scores(path)
+
+
+def append_scores(path: PathLike, scores: Iterable[Score]) -> None:
+    """Append scores to a file of JSON lines or, by its ending, to a CSV file with titles."""
+    if ending(path) == ".csv":
+        _append(path, _csv_text([vars(score).values() for score in scores]), _csv_text([_TITLES]))
+    else:
+        append_rows(path, [score.row() for score in scores])
+
+
 def read_scores(path: PathLike) -> Scores:
-    """Read the rows that `glocal evaluate`, a suite or the demo wrote.
+    """Read the scores that `glocal evaluate`, `glocal try`, a suite or the demo wrote.
 
     Raises FileError if a row is not a score.
     """
-    rows = read_rows(path, ("task", "metric", "value"), what="score")
+    is_csv = ending(path) == ".csv"
+    rows = _csv_rows(path) if is_csv else read_rows(path, _NEEDED, what="score")
     try:
         return Scores(Score(**row) for row in rows)
     except ValidationError as error:
         raise FileError(
             f"score file {path} is damaged: a row is {wrong_place(error)}. Evaluate again."
         ) from error
+
+
+def _csv_rows(path: PathLike) -> list[dict[str, Any]]:
+    """The rows of a CSV file of scores, in which an empty cell is a field without a value."""
+    titles, *lines = csv.reader(read_lines(path, what="score"))
+    if titles != _TITLES:
+        raise FileError(
+            f"score file {path} has other titles than scores have ({', '.join(_TITLES)}). Name "
+            "another file."
+        )
+    rows = []
+    try:
+        for line in filter(None, lines):
+            cells = dict(zip(titles, line, strict=True))
+            numbers = {name: float(cells[name]) for name in _NUMBERS if cells[name]}
+            texts = {name: cells[name] for name in _TEXTS if cells[name]}
+            settings = json.loads(cells["settings"])
+            rows.append(
+                {"value": None, "settings": settings, "n": int(cells["n"]), **numbers, **texts}
+            )
+    except ValueError as error:
+        raise FileError(f"score file {path} is damaged ({error}). Evaluate again.") from error
+    return rows
+
+
+def _csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Lines of CSV, with mappings as JSON."""
+    stream = io.StringIO()
+    for row in rows:
+        cells = [to_json(cell) if isinstance(cell, Mapping) else cell for cell in row]
+        csv.writer(stream, lineterminator="\n").writerow(cells)
+    return stream.getvalue()
 
 
 def write_rows(path: PathLike, rows: Iterable[Any]) -> None:
@@ -201,15 +257,21 @@ def _lines(rows: Iterable[Any]) -> str:
 
 
 def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
-    """Append rows to a JSON-lines file in one write, so that parallel writers never mix lines.
+    """Append rows to a JSON-lines file in one write, so that parallel writers never mix lines."""
+    _append(path, _lines(rows))
 
-    If a killed writer left the last line incomplete, the new rows start on a new line.
+
+def _append(path: PathLike, text: str, titles: str = "") -> None:
+    """Append lines to a file, after the `titles` if it is empty.
+
+    If a killed writer left the last line incomplete, the new lines start on a new line.
     """
-    text = _lines(rows)
     with writing(path), open(path, "a+b") as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
             text = text if stream.read(1) == b"\n" else "\n" + text
+        else:
+            text = titles + text
         stream.write(text.encode())
         stream.flush()
         os.fsync(stream.fileno())

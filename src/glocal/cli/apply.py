@@ -17,11 +17,12 @@ from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
 from glocal.files import ending, writable_target
 from glocal.transform import LinearTransform, check_rows, reduced
-from glocal.transform.apply import apply_file, apply_parquet, parquet_rows
+from glocal.transform.apply import apply_csv, apply_file, apply_parquet, parquet_rows
 from glocal.transform.formats import ENDINGS
 from glocal.transform.sharing import locate
 
 CENTRED = "centred"
+_ENDINGS = (".npy", ".csv")
 
 
 @flat
@@ -35,7 +36,11 @@ def apply(
     ],
     features: Annotated[Path, Argument(help="Feature file or folder, not standardized.")],
     out: Annotated[
-        Path, Option(help="Output: a .npy file, or from Parquet also a .parquet file or a folder.")
+        Path,
+        Option(
+            help="Output: a .npy file, a small .csv table, or from Parquet also a .parquet file or "
+            "a folder."
+        ),
     ],
     strength: float = Option(1.0, help="0 is the original up to scale, 1 the full transform."),
     normalize: bool = Option(
@@ -72,7 +77,8 @@ def apply(
     n_rows = len(rows) if isinstance(rows, Features) else None
     with progress_bar("applying", n_rows, unit="rows") as progress:
         if isinstance(rows, Features):
-            n = apply_file(fitted, rows, out, force=force, progress=progress)
+            write = apply_csv if ending(out) == ".csv" else apply_file
+            n = write(fitted, rows, out, force=force, progress=progress)
         else:
             n = apply_parquet(fitted, features, out, column=column, force=force, progress=progress)
     if save_transform is not None:
@@ -112,9 +118,9 @@ def _adapted(
 def _rows(features: Path, column: str | None, out: Path) -> Features | Iterator[np.ndarray]:
     """The features, or the rows of Parquet files that become Parquet files."""
     is_parquet = features.is_dir() or ending(features) == PARQUET
-    if is_parquet and ending(out) != ".npy":
+    if is_parquet and ending(out) not in _ENDINGS:
         return parquet_rows(features, column)
-    writable_target(out, what="--out", endings=(".npy",))
+    writable_target(out, what="--out", endings=_ENDINGS)
     if column is not None:
         raise ParameterError(
             "--column names a column of Parquet files, and needs a Parquet output. Leave it out."

@@ -46,7 +46,7 @@ from glocal.errors import ParameterError
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.reliability import reliability, reliability_in_words
 from glocal.extract.sets import image_sets
-from glocal.files import make_folder
+from glocal.files import make_folder, writable_target, write_text
 from glocal.options import Options
 
 app = typer.Typer(
@@ -205,6 +205,7 @@ def curve_command(
     folds: int = Option(3, min=2, help="Folds of questions."),
     seed: int = Option(42, min=0, help="Seed of the folds and of the parts."),
     normalize: Normalize = False,
+    out: Path | None = Option(None, help="CSV file of the curve."),
     as_json: AsJson = False,
 ) -> None:
     """Print the agreement for growing numbers of answers, to show whether more would help.
@@ -216,6 +217,8 @@ def curve_command(
     """
     from glocal.aligner.curve import curve_record, learning_curve
 
+    if out is not None:
+        writable_target(out, what="--out", endings=(".csv",))
     loaded = Features.load(features)
     joined = form.to_fit(loaded)
     with progress_bar("fitting parts of the answers"):
@@ -223,6 +226,11 @@ def curve_command(
             loaded.unit(always=normalize), joined.answers, folds=folds, seed=seed
         )
     *curve, gain = scores
+    if out is not None:
+        import pandas as pd
+
+        table = pd.DataFrame(curve_record(scores)["curve"])
+        write_text(out, table.to_csv(index=False))
     if as_json:
         counts = {"n": len(joined.answers), "n_dropped": joined.n_dropped}
         return print_json(curve_record(scores) | counts)

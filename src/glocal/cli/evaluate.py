@@ -19,9 +19,8 @@ from glocal.data.seen import seen
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import ceiling_in_words
 from glocal.evaluation.comparison import Result, compared
-from glocal.files import writable_target
 from glocal.options import Options
-from glocal.scores import DIFFERENCE, SCORE_ENDINGS, Score, append_rows, read_scores
+from glocal.scores import DIFFERENCE, Score, append_scores, check_scores_target
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.table import UNIT_ROWS
 from glocal.suite.tasks import (
@@ -58,7 +57,9 @@ class Scoring(Options):
         "centred (columns minus their means), pca (100 axes), or a transform; repeatable.",
     )
     force: bool = Field(False, description=FORCE)
-    out: Path | None = Field(None, description="JSON-lines file that the scores are appended to.")
+    out: Path | None = Field(
+        None, description="File that the scores are appended to (.jsonl, .csv)."
+    )
     as_json: bool = Field(
         False,
         description="Print one JSON object on standard output.",
@@ -71,9 +72,7 @@ class Scoring(Options):
         `arguments` are those of `Sources`. The output is checked before any work.
         """
         if self.out is not None:
-            writable_target(self.out, what="--out", endings=SCORE_ENDINGS)
-            if self.out.is_file() and self.out.stat().st_size:
-                read_scores(self.out)  # raises if rows would be appended to anything else
+            check_scores_target(self.out)
         names = (self.transform or _ORIGINAL, *(self.baseline or ()))
         return Sources(
             shared or Shared(),
@@ -101,7 +100,7 @@ class Scoring(Options):
             for row in compared(results, [(first, baseline) for baseline in baselines])
         ]
         if self.out is not None:
-            append_rows(self.out, [row.row() for row in rows])
+            append_scores(self.out, rows)
         if self.as_json:
             print_json({**_record(results, rows), **(about or {})})
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +13,7 @@ from glocal.cli.options import flat
 from glocal.cli.output import AsJson, print_commands, print_json, print_lines, progress_bar
 from glocal.data.features import Features
 from glocal.data.labels import load_labels, load_superclasses
-from glocal.files import writable_target
-from glocal.scores import ORIGINAL, SCORE_ENDINGS, write_rows
+from glocal.scores import ORIGINAL, append_scores, check_scores_target
 from glocal.screen import screen_width
 from glocal.suite.verdict import Verdict
 from glocal.suite.verdict import verdict as find_verdict
@@ -39,7 +39,7 @@ def verdict(
     transform: list[str] | None = Option(
         None, help="Also try this transform, a file or a name; repeatable."
     ),
-    out: Path | None = Option(None, help="JSON-lines file of the scores."),
+    out: Path | None = Option(None, help="File that the scores are appended to (.jsonl, .csv)."),
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -51,7 +51,7 @@ def verdict(
     Example: glocal try features.npy --labels labels.csv:kind
     """
     if out is not None:
-        writable_target(out, what="--out", endings=SCORE_ENDINGS)
+        check_scores_target(out)
     with progress_bar("trying", unit="tasks") as progress:
         rows, classes = load_labels(labels, Features.load(features))
         result = find_verdict(
@@ -62,11 +62,11 @@ def verdict(
             force=force,
             progress=progress,
         )
-    scores = [{**score.row(), "features": str(features)} for score in result.scores]
+    scores = [replace(score, features=str(features)) for score in result.scores]
     if out is not None:
-        write_rows(out, scores)
+        append_scores(out, scores)
     if as_json:
-        print_json({**vars(result), "scores": scores})
+        print_json({**vars(result), "scores": [score.row() for score in scores]})
     else:
         print_verdict(result)
 

@@ -64,9 +64,9 @@ def axes(
     DataFrame
         One row per axis: ``factor``, the factor by which differences along it grow relative to all
         others; ``before`` and ``after``, its shares of the squared differences (fractions);
-        ``stability``, the smallest absolute correlation with the most similar axis of a fold (NaN
-        without folds; below 0.8 the axis is unsure); ``low`` and ``high``, the names of six objects
-        at each end, the outermost first. ``attrs["chance"]`` is the change of a share that chance
+        with `folds`, ``stability``, the smallest absolute correlation with the most similar axis of
+        a fold (below 0.8 the axis is unsure); ``low`` and ``high``, the names of six objects at
+        each end, the outermost first. ``attrs["chance"]`` is the change of a share that chance
         explains, or None. ``print`` shows all of it.
 
     Raises
@@ -98,7 +98,7 @@ def axes(
             "factor": np.sqrt(after / np.maximum(before, np.finfo(float).tiny)),
             "before": before,
             "after": after,
-            "stability": _stability(vectors, X, [_centred(rows) for rows in fold_embeddings]),
+            **_stability(vectors, X, [_centred(rows) for rows in fold_embeddings]),
             "low": [_first_names(features.labels, rows) for rows in order],
             "high": [_first_names(features.labels, rows) for rows in order[:, ::-1]],
         }
@@ -124,16 +124,15 @@ def embeddings(
 
 def _stability(
     vectors: Float[np.ndarray, "n k"], X: Embedding, folds: Sequence[Embedding]
-) -> Float[np.ndarray, " k"]:
-    """The smallest correlation of each axis with the most similar axis of a fold; NaN for none."""
+) -> dict[str, Float[np.ndarray, " k"]]:
+    """The column of the smallest correlations with the most similar axis of a fold, if any."""
     k = vectors.shape[1]
-    correlations = [np.full(k, np.nan)]
+    correlations = []
     for fold in folds:
         others = _changed_axes(fold, X, k + _SPARE_AXES, k + _SPARE_AXES)
         # axes are centred and of length 1, so that their dot products are correlations
         correlations.append(np.abs(vectors.T @ others).max(axis=1, initial=0.0))
-    stability: np.ndarray = np.fmin.reduce(correlations)
-    return stability
+    return {"stability": np.min(correlations, axis=0)} if correlations else {}
 
 
 def chance_level(Z: Embedding, folds: Sequence[Embedding], fractions: Sequence[float]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -30,7 +30,7 @@ class Axis(TypedDict):
     factor: float
     before: float
     after: float
-    stability: float | None
+    stability: NotRequired[float | None]
     low: list[str]
     high: list[str]
 

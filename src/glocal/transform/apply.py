@@ -20,6 +20,8 @@ from glocal.transform.linear import LinearTransform
 
 Progress = Callable[[int], None]  # called with the number of rows written so far
 _CHUNK_BYTES = 1 << 23
+_CSV_ROWS = 1_000  # of a chunk
+_MAX_CSV_NUMBERS = 10_000_000  # of about ten characters each
 # key in the metadata of an output shard: the hash of its transform, options and input
 _MARK = b"glocal"
 
@@ -73,6 +75,38 @@ def apply_file(
         for start, rows in features.chunks(max(1, _CHUNK_BYTES // (dtype.itemsize * p))):
             Z = transform.map_rows(rows, source=features.source, first=start)
             stream.write(np.ascontiguousarray(Z, dtype).data)
+            progress(start + len(rows))
+    return n
+
+
+def apply_csv(
+    transform: LinearTransform,
+    features: Features,
+    out: PathLike,
+    *,
+    force: bool = True,
+    progress: Progress = lambda done: None,
+) -> int:
+    """Transform all rows of `features` into the table `out`, with their names in its first column.
+
+    A table that would be larger than about 100 MB is a ParameterError; see `apply_file` otherwise.
+    """
+    import pandas as pd
+
+    n = len(features)
+    columns = [f"d{number}" for number in range(1, transform.out_dimensions + 1)]
+    if n * len(columns) > _MAX_CSV_NUMBERS:
+        raise ParameterError(
+            f"{out} would hold {n:,} rows of {len(columns):,} numbers, over 100 MB of text. Write "
+            ".npy, or .parquet from Parquet."
+        )
+    check_rows(transform, features, force=force)
+    with atomic_write(out) as stream:
+        for start, rows in features.chunks(_CSV_ROWS):
+            Z = transform.map_rows(rows, source=features.source, first=start)
+            names = features.labels[start : start + len(rows)]
+            table = pd.DataFrame(Z, index=names, columns=columns)
+            stream.write(table.to_csv(header=not start, index_label="name").encode())
             progress(start + len(rows))
     return n
 

@@ -22,7 +22,7 @@ from glocal.cli.output import (
 from glocal.cli.report import ReportFiles, show_report
 from glocal.data.planning import StudyDesign
 from glocal.errors import ParameterError, import_optional
-from glocal.files import writable_target
+from glocal.files import writable_target, write_text
 from glocal_collect.settings import Settings
 
 if TYPE_CHECKING:
@@ -224,6 +224,7 @@ def people(
             "[default: the folder features of the study, if it has one]"
         ),
     ] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file of the table, in numbers.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what each participant of a study did and how well, and exclude some from exports.
@@ -237,10 +238,14 @@ def people(
     """
     from glocal_collect.overview import cells, describe_people, people_table
 
+    if out is not None:
+        writable_target(out, what="--out", endings=(".csv",))
     study, collected = _read(folder, exclude or (), include or ())
     with progress_bar("comparing people"):
         description = describe_people(study, collected, features)
     table = people_table(study, collected, description)
+    if out is not None:
+        write_text(out, table.to_csv(index_label="person"))
     if as_json:
         rows = table.astype(object).where(table.notna(), None)
         print_json({"people": rows.reset_index().to_dict("records")})
