@@ -5,12 +5,13 @@ import re
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from world import answers, folder, run
 
 from glocal.scores import Score
-from glocal_collect.report import advise
 from glocal_collect.settings import Settings
+from glocal_collect.standing import Standing, advise
 from glocal_collect.study import create
 
 pytest.importorskip("altair")
@@ -37,7 +38,8 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(answered,
     """
     page = tmp_path / "page.html"
     assert run("collect people", answered, "--exclude", "p4").code == 0
-    ended = run("collect report", answered, "--features", answered.parent, "--out", page, "--json")
+    options = ("--features", answered.parent, "--tables", tmp_path, "--out", page, "--json")
+    ended = run("collect report", answered, *options)
     assert run("collect people", answered, "--include", "p4").code == 0
     summary = ended.json["study"]
     html = page.read_text(encoding="utf-8")
@@ -51,6 +53,12 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(answered,
     assert not {"name", "code"} & summary["participants"][0].keys(), "the page may be published"
     before, after = (score["value"] for score in (summary["curve"][0], summary["curve"][-1]))
     assert after > before
+    table = pd.read_csv(tmp_path / "participants.csv").set_index("person")
+    is_random = table["judgement"].str.startswith("as if at random")
+    assert table.index[is_random].tolist() == ["p5"]
+    standing = summary["standing"]
+    assert standing["before"] < standing["after"]
+    assert "Measured on answers to questions that the fit had not seen, agreement rises" in html
 
 
 LACKS = """
@@ -76,14 +84,14 @@ def test_what_a_page_of_a_study_lacks_is_said(images, tmp_path, monkeypatch):
     assert not (tmp_path / "page.html").exists()
 
 
-# the interval of the last doubling, the gain that is attainable, and the advice
+# the interval of the last doubling, what remains attainable, and the advice
 ADVICE = """
 .01 .05 nan | Go on collecting
 -.01 .05 nan | It is open
--.01 .05 .4 | Go on collecting: twice as many answers about these images would add about 5.4 points
--.01 .05 .04 | Stop collecting
+-.01 .05 .2 | Go on collecting: twice as many answers about these images would add about 5.4 points
+-.01 .05 .03 | Stop collecting
 -.004 .004 nan | Stop collecting
-.001 .004 .4 | Stop collecting
+.001 .004 .2 | Stop collecting
 nan nan nan | It is open"""
 
 
@@ -93,13 +101,38 @@ def test_the_formula_and_the_last_doubling_decide_whether_to_go_on(row):
     stop; else it is to go on, or open if neither is certain.
 
     By the formula of the plan, 1,000 and 2,000 answers about 40 images attain 1 / (1 + (25 * 40 /
-    1000)^0.8) = 50 % and 63.5 %, and the difference of these shares is gained.
+    1000)^0.8) = 50 % and 63.5 %; twice as many gain 13.5 / 50 of what remains.
     """
     numbers, verdict = row.split(" | ")
-    low, high, attainable = (None if np.isnan(x) else x for x in map(float, numbers.split()))
+    low, high, remaining = (None if np.isnan(x) else x for x in map(float, numbers.split()))
     gain = Score("odd-one-out", "accuracy_cosine_difference", 0.02, low, high, 1000)
-    advice, reason = advise(gain, answers(1000, 40, person=np.arange(1000) % 4), attainable)
+    advice, reason = advise(gain, answers(1000, 40, person=np.arange(1000) % 4), remaining)
     assert advice.startswith(verdict)
     assert "give about 50 % of what" in reason
     assert "from 4 more people like these, 64 %." in reason
     assert ("95 % interval" in reason) == (low is not None)
+
+
+# agreement before and after in per cent, the least gain, the ends of the ceiling, and the sentence
+STANDINGS = """
+48 75 5 78 nan | rises from 48.0 to 75.0 %. That is at most 90 % of what is attainable.
+48 75 5 78 84 | That is 75 to 90 % of what is attainable.
+48 75 5 70 nan | That is at most 100 % of what is attainable.
+48 75 5 nan nan | rises from 48.0 to 75.0 %.
+48 75 -1 78 84 | no certain gain so far.
+48 75 nan 78 84 | no certain gain so far."""
+
+
+@pytest.mark.parametrize("row", STANDINGS.strip().split("\n"))
+def test_a_study_stands_by_measurement_where_its_gain_and_the_ceiling_say(row):
+    """The share of the attainable gain is the gain over the difference of the ceiling and the
+    agreement before; without an upper end it is the largest possible share.
+    """
+    numbers, sentence = row.split(" | ")
+    numbers = [None if np.isnan(x) else x / 100 for x in map(float, numbers.split())]
+    before, after, low, lower, upper = numbers
+    gain = Score("odd-one-out", "accuracy_cosine_difference", after - before, low, 0.3, 1000)
+    standing = Standing(before, after, gain, lower, upper)
+    assert standing.sentence().endswith(sentence)
+    is_known = low is not None and low > 0 and upper is not None
+    assert standing.remaining == (pytest.approx(0.09) if is_known else None)

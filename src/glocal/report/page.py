@@ -110,9 +110,13 @@ def axes_records(run: Run) -> list[dict[str, Any]]:
 def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     """Write the scores of each run as CSV and LaTeX, as in ``1-scores.csv``; return the files.
 
-    The CSV files hold plain numbers, one row for each network, arm, task and metric.
+    The CSV files hold plain numbers, one row for each network, arm, task and metric. The numbers of
+    a block are a file too, such as ``participants.csv``.
     """
     written = []
+    for block in (block for run in runs for block in run.blocks if block.data is not None):
+        written.append(make_folder(folder) / f"{block.title.lower()}.csv")
+        write_text(written[-1], block.data.to_csv())
     for number, run in enumerate(runs, start=1):
         if not run.scores:
             continue

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class Block:
     """A part of a section under a title: sentences, a note, a table of texts, and its Altair chart.
 
-    A table without a chart is folded if it is long.
+    A table without a chart is folded if it is long. `data` are the numbers of the table, with an
+    index of names, for a file.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Block:
     note: str = ""
     table: pd.DataFrame | None = None
     chart: Any = None
+    data: pd.DataFrame | None = None
 
 
 class Point(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +14,6 @@ from glocal.aligner.folds import fit_folds
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
-from glocal.data.planning import attained_share
 from glocal.errors import DataError, import_optional
 from glocal.evaluation.agreement import ceiling
 from glocal.evaluation.comparison import Result
@@ -25,13 +23,12 @@ from glocal.report.charts import COLOURS, INK, inline_data, metric_axis, tooltip
 from glocal.scores import Score
 from glocal_collect.export import Collected
 from glocal_collect.overview import JUDGED, cells, describe_people, people_table
+from glocal_collect.standing import Standing, advise
 from glocal_collect.study import Study
 
 if TYPE_CHECKING:
     import altair as alt
 
-MIN_GAIN = 0.01
-"""A study can stop if twice as many answers certainly add less agreement (a fraction) than this."""
 _COLUMNS = (
     "Answers",
     "Judgement",
@@ -110,9 +107,11 @@ def study_page(
     people = everybody[everybody["answers"] > 0]
     bounds = ceiling(joined.answers)
     curve = learning_curve(loaded, joined.answers)
-    advice, reason = advise(curve[-1], joined.answers, _attainable(bounds, run))
+    standing = _standing(bounds, run)
+    advice, reason = advise(curve[-1], joined.answers, standing.remaining)
     record = {
         "participants": people[[*JUDGED]].reset_index().to_dict("records"),
+        "standing": standing.record(),
         "ceiling": None if bounds is None else bounds.record(),
         **curve_record(curve),
         "advice": f"{advice} {reason}",
@@ -120,8 +119,9 @@ def study_page(
     participants = " ".join(_participants(people, joined.answers))
     blocks = (_people_block(people, participants), _curve_block(curve, record, bounds))
     commands = {run.featured: _fit_command(study, features)}
-    run = replace(run, name=study.title, lead=advice, blocks=blocks, commands=commands)
-    return StudyPage(run, (participants, advice, reason), record)
+    lead = f"{standing.sentence()} {advice}"
+    run = replace(run, name=study.title, lead=lead, blocks=blocks, commands=commands)
+    return StudyPage(run, (participants, standing.sentence(), advice, reason), record)
 
 
 def _fit_command(study: Study, features: Path) -> str:
@@ -134,7 +134,7 @@ def _fit_command(study: Study, features: Path) -> str:
 def _people_block(people: pd.DataFrame, sentence: str) -> Block:
     """The participants in a sentence and a table."""
     table = cells(people)[[*_COLUMNS]].reset_index(names="Person")
-    return Block("Participants", (sentence,), _JUDGEMENT, table)
+    return Block("Participants", (sentence,), _JUDGEMENT, table, data=people[[*JUDGED]])
 
 
 def _fitted(features: Features, joined: Joined, progress: Callable[[str], None]) -> Run:
@@ -188,56 +188,13 @@ def curve_chart(curve: list[dict[str, Any]], ends: list[float]) -> alt.LayerChar
     )
 
 
-def advise(last_doubling: Score, answers: Answers, attainable: float | None) -> tuple[str, str]:
-    """Return the advice whether to go on collecting, and the reason.
-
-    The formula of `glocal.plan_study` says which share of the `attainable` gain twice as many
-    answers would add. The attainable gain is the ceiling less the agreement of the original
-    features; it is None if the ceiling has no upper end, or if the fit has not certainly gained.
-    Then the last doubling of the learning curve, a less certain guide, decides alone.
-    """
-    n_answers = len(answers)
-    n_objects = len(answers.named_objects())
-    shares = [attained_share(t, n_objects) for t in (n_answers, 2 * n_answers)]
-    gain = math.nan if attainable is None else attainable * (shares[1] - shares[0])
-    ends = (last_doubling.low, last_doubling.high)
-    low, high = (math.nan if end is None else end for end in ends)
-    advice = "It is open whether more answers about these images would help."
-    if high < MIN_GAIN or gain < MIN_GAIN:
-        advice = (
-            "Stop collecting: more answers about these images would hardly help. To do better on "
-            "other images, show more images."
-        )
-    elif gain >= MIN_GAIN:
-        advice = (
-            "Go on collecting: twice as many answers about these images would add about "
-            f"{100 * gain:.1f} points of agreement."
-        )
-    elif low > 0:
-        advice = "Go on collecting: more answers about these images would help."
-    interval = "" if math.isnan(low) else f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
-    return advice, (
-        f"By the formula of the plan, {n_answers:,} answers about {n_objects:,} images give about "
-        f"{100 * shares[0]:.0f} % of what is attainable for these images, and twice as many, from "
-        f"{answers.n_people or 0:,} more people like these, {100 * shares[1]:.0f} %. The "
-        f"last doubling of the learning curve changed agreement by "
-        f"{100 * last_doubling.value:+.1f} points{interval}."
-    )
-
-
-def _attainable(bounds: Result | None, run: Run) -> float | None:
-    """The upper end of the ceiling less the agreement before a fit.
-
-    None if there is no upper end, or if the fit has not certainly gained.
-    """
+def _standing(bounds: Result | None, run: Run) -> Standing:
+    """Where the study stands, by the scores of the default fit."""
     (network,) = run.scores.networks
     agreement = run.subject(network, run.featured).agreement
-    if bounds is None or bounds.majority is None or agreement is None:
-        return None
-    gain = agreement.gain
-    if gain is None or not (gain.low or 0) > 0:
-        return None
-    return float(bounds.majority[0] - agreement.before.value)
+    if agreement is None:
+        raise DataError("the fit of the study has no agreement. Collect more answers.")
+    return Standing.of(agreement.before, agreement.after, agreement.gain, bounds)
 
 
 def _participants(people: pd.DataFrame, answers: Answers) -> Iterator[str]:
