@@ -152,8 +152,8 @@ def test_of_several_arms_the_one_that_keeps_neighbours_is_shown():
     "meta, words",
     [
         ({"fitted": sketch(OBJECTS, random_answers(200, 30, seed=9)), "fit": RECORD},
-         "HERE of 400 answers that the fit"),
-        ({"fit": RECORD}, "HERE of 400 answers, up"),
+         "HERE of 400 answers of which the fit had seen 5 %, up"),
+        ({"fit": RECORD}, "HERE of 400 answers (it is not known whether"),
         ({"fitted": SEEN, "fit": RECORD}, "52.0 % of 300 answers about objects"),
         ({"fitted": SEEN}, "The transform of the network keeps"),
     ],

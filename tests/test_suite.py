@@ -20,6 +20,7 @@ from world import run
 
 from glocal import (
     Arm,
+    Features,
     FitData,
     LinearTransform,
     few_shot,
@@ -29,6 +30,7 @@ from glocal import (
     simulated_world,
 )
 from glocal.aligner.folds import fit_folds
+from glocal.data.seen import sketch
 from glocal.data.sources.breeds import breeds
 from glocal.errors import DataWarning, FileError, ParameterError
 from glocal.evaluation.comparison import holm
@@ -37,7 +39,10 @@ from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
 from glocal.transform.reduction import baseline
 
-pytestmark = pytest.mark.usefixtures("without_type_checks")  # many runs of suites
+pytestmark = [
+    pytest.mark.usefixtures("without_type_checks"),  # many runs of suites
+    pytest.mark.filterwarnings("ignore:g.*on again. the transform was fitted to answers"),
+]
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SUITE = """
 answers = "t.npy"
@@ -427,3 +432,41 @@ def test_the_tables_in_small_run_on_real_data(data_dir, tmp_path, monkeypatch):
     plan = Plan.load(EXAMPLES / "things.toml", tmp_path)
     plan.check_files()
     assert plan.present()[1] == {}
+
+
+def test_a_transform_that_was_fitted_to_the_answers_is_no_result(folder, result, tmp_path):
+    """An arm of a file that was fitted to the scored answers is warned of, is featured only beside
+    no other, and the headline states the share that it had seen; an arm whose file records nothing
+    is not known to be new, and an arm of the suite is.
+    """
+    pytest.importorskip("altair")
+    from glocal.report import findings, load_runs
+
+    def finding():
+        (of_suite,) = load_runs([copy / "out"])
+        return findings(of_suite)[0]
+
+    objects = Features(MADE.objects.matrix, MADE.objects.names)
+    meta = {**CENTRED.meta, "fitted": sketch(objects, MADE.answers)}
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    world.folder(copy, fitted_npz=replace(CENTRED, meta=meta))
+    arms = '[arms.original]\n[arms.given]\ntransform = "FILE"\n'
+    suite = ONE_ARM.replace("[arms.original]\n", arms) + HELDOUT
+    with pytest.warns(DataWarning, match="given on heldout: .*100% of these questions"):
+        seen_result = again(copy, suite.replace("FILE", "fitted.npz"))
+    shares = {
+        score.transform: (score.seen_answers, score.seen_objects)
+        for score in seen_result.scores
+        if score.metric == "accuracy_cosine"
+    }
+    assert shares == {"original": (0, 0), "given": (1, 1)}
+    assert (finding().arm, finding().choice) == ("given", "seen")
+    assert "of which the fit had seen 100 %" in finding().sentence
+    assert "had not seen" not in finding().sentence
+    again(copy, suite.replace("FILE", "w.npz"))
+    assert "it is not known whether the fit had seen them" in finding().sentence
+    one_fit = '[arms.fit]\nmethod = "global"\n[arms.given]\ntransform = "fitted.npz"\n'
+    with pytest.warns(DataWarning, match="given on heldout"):
+        again(copy, suite.replace(arms.removeprefix("[arms.original]\n"), one_fit))
+    assert (finding().arm, finding().choice == "seen") == ("fit", False)
+    assert "about objects that the fit had not seen" in finding().sentence

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from world import folder, run
 
-from glocal import Features, LinearTransform, verdict
+from glocal import Answers, Features, LinearTransform, verdict
+from glocal.data.seen import sketch
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.scores import ORIGINAL, Score, Scores, read_scores
 from glocal.suite import verdict as rule
@@ -125,6 +126,19 @@ def test_a_verdict_corrects_for_all_pairs_and_scores_what_it_states(fast):
     with pytest.warns(DataWarning, match=r"7 \(11\)"):
         same = verdict(np.vstack([X, X[:11] + 0.01]), few, transforms={"same": HARMLESS})
     assert (same.scores, same.left_out) == (result.scores, {7: 11})
+
+
+def test_images_that_a_transform_was_fitted_to_are_warned_of(fast):
+    """A transform that was fitted to answers about the labelled images is named with their share;
+    one that was fitted to others is not.
+    """
+    X, y = made_rows()
+    answers = Answers(np.array([np.roll(np.arange(40), -k)[:3] for k in range(40)]))
+    fitted = replace(HARMLESS, meta={**HARMLESS.meta, "fitted": sketch(Features(X), answers)})
+    with pytest.warns(DataWarning, match="same was fitted to answers about 50% of these images"):
+        verdict(X, y, transforms={"same": fitted})
+    others = {**HARMLESS.meta, "fitted": sketch(Features(-X), answers)}
+    verdict(X, y, transforms={"same": replace(HARMLESS, meta=others)})
 
 
 def test_superclasses_are_tested_on_classes_that_gave_no_images(fast):

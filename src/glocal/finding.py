@@ -15,7 +15,6 @@ from glocal.scores import (
     HELD_OUT_QUESTIONS,
     KEPT,
     ORIGINAL,
-    UNSEEN_ANSWERS,
     Score,
     Scores,
 )
@@ -31,7 +30,6 @@ SIGNIFICANCE = 0.05
 ANSWERS = {
     HELD_OUT_OBJECTS: "about objects that the fit had not seen",
     HELD_OUT_QUESTIONS: "to questions that the fit had not seen, about the same objects",
-    UNSEEN_ANSWERS: "that the fit had not seen",
 }
 """The answers behind a score in words, by its split."""
 ADVICE = {
@@ -42,6 +40,7 @@ ADVICE = {
     "not compared": "",
     "not measured": "For its agreement with people, pass --answers that are new.",
     "too few answers": "Collect more answers.",
+    "seen": "Do not rely on it: score answers that the fit had not seen.",
     "unchanged": "It leaves the features as they are. Collect more answers.",
     "uncertain": "Do not rely on it yet. Collect more answers.",
     "worse": "Do not use it.",
@@ -203,6 +202,8 @@ def choice(subject: Subject) -> str:
         return "not compared" if is_known else "not measured"
     if 0 < agreement.after.n < MIN_MEASURED_ANSWERS:
         return "too few answers"
+    if agreement.after.is_seen:
+        return "seen"
     if subject.fit.get("status") == UNCHANGED:
         return "unchanged"
     if agreement.change == "none":
@@ -229,8 +230,8 @@ def sentence(subject: Subject) -> str:
         return _comparison(subject) + (kept and f" It {kept}.")
     if 0 < agreement.after.n < MIN_MEASURED_ANSWERS:
         return (
-            f"{agreement.after.n} answers {ANSWERS.get(agreement.after.split, '')}".rstrip()
-            + f" are too few to measure agreement; at least {MIN_MEASURED_ANSWERS} are needed."
+            f"{agreement.after.n} answers {scored_on(agreement.after)} are too few to measure "
+            f"agreement; at least {MIN_MEASURED_ANSWERS} are needed."
         )
     clauses = f"{_agreeing(subject, agreement)}{kept and f', and {kept}'}."
     if agreement.change != "none":
@@ -246,16 +247,23 @@ def plural(noun: str, number: int) -> str:
 
 
 def scored_on(score: Score) -> str:
-    """The answers behind a score in words, if its fit had not seen them; else empty."""
-    split = HELD_OUT_OBJECTS if score.split.startswith("fold ") else score.split
-    return ANSWERS.get(split, "")
+    """What the fit had seen of the answers behind a score, in words that follow "answers"."""
+    if score.split in ANSWERS:
+        return ANSWERS[score.split]
+    if score.seen_answers is None:
+        return "(it is not known whether the fit had seen them)"
+    if score.seen_objects == 0:
+        return ANSWERS[HELD_OUT_OBJECTS]
+    if round(100 * score.seen_answers) == 0:
+        return "that the fit had not seen"
+    return f"of which the fit had seen {100 * score.seen_answers:.0f} %"
 
 
 def _agreeing(subject: Subject, agreement: _Agreement) -> str:
     """The clause on agreement before and after, with that of guessing."""
     after = agreement.after
     number = f"{after.n:,} " if after.n else ""
-    answers = f"{number}answers {scored_on(after)}".strip()
+    answers = f"{number}answers {scored_on(after)}"
     before = f"{100 * agreement.before.value:.1f} %"
     changes = {
         "none": f"which cannot be told from the {before} before",

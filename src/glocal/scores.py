@@ -30,7 +30,8 @@ AGREEMENT = ("accuracy_cosine", "accuracy_dot")
 KEPT = "neighbours_kept"
 HELD_OUT_OBJECTS = "held-out objects"
 HELD_OUT_QUESTIONS = "held-out questions"
-UNSEEN_ANSWERS = "unseen answers"
+MAX_SHARE_SEEN = 0.1
+"""Above this share of the questions, or of the objects, answers do not count as new to a fit."""
 SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt", ".csv")
 
 # a file states an undefined value as null
@@ -55,7 +56,7 @@ class Score:
         The number of answers, images or objects behind the value.
     split : str
         ``"all"``; the name of a file; the fold of a suite, such as ``"fold 0 of 3"``; or what the
-        fit had not seen: ``"held-out objects"``, ``"held-out questions"``, ``"unseen answers"``.
+        fit had not seen: ``"held-out objects"``, ``"held-out questions"``.
     transform : str
         The arm, or the path of the transform file; ``"original"`` without a transform, and
         ``"people"`` for people themselves.
@@ -69,6 +70,9 @@ class Score:
     p, p_corrected : float or None
         The p-value of a difference, and the p-value corrected by Holm's method for all differences
         of a suite.
+    seen_answers, seen_objects : float or None
+        Of agreement, the shares of the questions and of the objects that the transform was fitted
+        to, 0 without a fit; None if they are not known. See `glocal.data.seen`.
     """
 
     task: str
@@ -84,6 +88,13 @@ class Score:
     p: float | None = None
     p_corrected: float | None = None
     features: str | None = None
+    seen_answers: float | None = None
+    seen_objects: float | None = None
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the fit had seen so many of the questions that this is no score on new ones."""
+        return (self.seen_answers or 0) > MAX_SHARE_SEEN
 
     @property
     def baseline(self) -> str | None:

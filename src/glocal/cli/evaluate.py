@@ -14,8 +14,7 @@ from typer import Option
 from glocal.cli.inputs import FORCE, AnswersFile, FeaturesPath
 from glocal.cli.options import flat
 from glocal.cli.output import print_json, print_lines, print_message, print_scores, progress_bar
-from glocal.data.answers import Answers
-from glocal.data.seen import seen
+from glocal.data.seen import Seen, seen
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import ceiling_in_words
 from glocal.evaluation.comparison import Result, compared
@@ -73,20 +72,17 @@ class Scoring(Options):
         """
         if self.out is not None:
             check_scores_target(self.out)
-        names = (self.transform or _ORIGINAL, *(self.baseline or ()))
         return Sources(
             shared or Shared(),
             Network(features=features),
-            pretrained=[name for name in dict.fromkeys(names) if name not in _BASELINES],
+            pretrained=[name for name in self._arms if name not in _BASELINES],
             force=self.force,
             **arguments,
         )
 
-    def show(self, task: Task, sources: Sources, about: Mapping[str, Any] | None = None) -> None:
-        """Score the transform, or the original, and all baselines; print a table or JSON object.
-
-        `about` holds further fields of the JSON object.
-        """
+    def show(self, task: Task, sources: Sources) -> None:
+        """Score the transform, or the original, and all baselines; print a table or JSON object."""
+        shares = self._seen(task, sources)
         results = self._results(task, sources)
         first, *baselines = results
         rows = [
@@ -96,13 +92,14 @@ class Scoring(Options):
                 features=str(sources.network.features),
                 network=_network(sources),
                 settings={**row.settings, **sources.settings},
+                **shares.get(row.transform, {}),
             )
             for row in compared(results, [(first, baseline) for baseline in baselines])
         ]
         if self.out is not None:
             append_scores(self.out, rows)
         if self.as_json:
-            print_json({**_record(results, rows), **(about or {})})
+            print_json({**_record(results, rows), **shares.get(first, {})})
             return
         print_scores(rows)
         print_lines(*filter(None, [ceiling_in_words(rows)]))
@@ -111,12 +108,31 @@ class Scoring(Options):
         if sources.settings:
             print_lines(UNIT_ROWS)
 
+    def _seen(self, task: Task, sources: Sources) -> dict[str, dict[str, Any]]:
+        """The shares of questions and objects that each arm was fitted to; may print a warning."""
+        answers = task.scored_answers(sources)
+        if answers is None:
+            return {}
+        fields: dict[str, dict[str, Any]] = {}
+        for name in self._arms:
+            shares: Seen | None = Seen(0.0, 0.0)
+            if name not in _BASELINES:
+                shares = seen(sources.transform(name).meta, sources.objects, answers)
+            fields[name] = Seen(None, None).fields if shares is None else shares.fields
+            if shares is not None and (sentence := shares.warning()) is not None:
+                print_message(f"warning: {name}: {sentence}")
+        return fields
+
+    @property
+    def _arms(self) -> list[str]:
+        """The names of the arms: the transform, or the original features, then the baselines."""
+        return [*dict.fromkeys((self.transform or _ORIGINAL, *(self.baseline or ())))]
+
     def _results(self, task: Task, sources: Sources) -> dict[str, Result]:
         """The result of each arm: the transform, or the original features, then the baselines."""
-        names = dict.fromkeys((self.transform or _ORIGINAL, *(self.baseline or ())))
         results: dict[str, Result] = {}
-        with progress_bar("scoring", len(names), unit="arms") as progress:
-            transforms = {name: _transform(name, sources) for name in names}
+        with progress_bar("scoring", len(self._arms), unit="arms") as progress:
+            transforms = {name: _transform(name, sources) for name in self._arms}
             for name, transform in transforms.items():
                 progress(len(results), doing=name)
                 results[name] = task.score(sources, sources.embedding(transform))
@@ -170,21 +186,7 @@ def odd_one_out_command(
     --transform transform.npz --baseline original
     """
     shared = Shared(object_ids=file.object_ids)
-    sources = scoring.sources(features, shared)
-    answers = sources.joined_answers(file.answers).answers
-    about = _seen(scoring.transform, sources, answers)
-    scoring.show(task.replace(answers=file.answers), sources, about)
-
-
-def _seen(name: str | None, sources: Sources, answers: Answers) -> dict[str, float | None]:
-    """The shares of questions and objects that the transform was fitted to; may print a warning."""
-    transform = _transform(name or _ORIGINAL, sources)
-    shares = seen({} if transform is None else transform.meta, sources.objects, answers)
-    if shares is None:
-        return {"seen_answers": None, "seen_objects": None}
-    if (sentence := shares.warning()) is not None:
-        print_message(f"warning: {sentence}")
-    return {"seen_answers": shares.questions, "seen_objects": shares.objects}
+    scoring.show(task.replace(answers=file.answers), scoring.sources(features, shared))
 
 
 @app.command("rsa")

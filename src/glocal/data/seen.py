@@ -15,6 +15,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.files import array_sha256
 from glocal.results import value_at
+from glocal.scores import MAX_SHARE_SEEN
 
 MAX_HASHES = 4_096
 """The number of smallest hashes kept: a random sample that is complete up to its largest hash."""
@@ -23,8 +24,6 @@ MAX_HASHES_OF_MANY = 65_536
 MANY_ANSWERS = 1_000_000
 MIN_COMPARED = 30
 """With fewer hashes to compare with a sample, the share is not known."""
-MAX_SHARE_SEEN = 0.1
-"""Above this share of the questions, or of the objects, answers do not count as new."""
 
 _N_PAIRS = 64  # pairs of columns whose order identifies an object
 _MARGIN = 0.01  # least difference of two columns, in root mean squares of the row
@@ -41,6 +40,16 @@ class Seen:
 
     questions: float | None
     objects: float | None
+
+    @property
+    def is_unseen(self) -> bool | None:
+        """Whether the questions count as new to the fit; None if that is not known."""
+        return None if self.questions is None else self.questions <= MAX_SHARE_SEEN
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of a `Score`."""
+        return {"seen_answers": self.questions, "seen_objects": self.objects}
 
     def warning(self) -> str | None:
         """Return a warning about scores on these answers, or None if the answers are new."""
@@ -102,6 +111,12 @@ def seen(record: Mapping[str, Any], features: Features, answers: Answers) -> See
         questions=_share(_question_hashes(hashes, answers), fitted["questions"]),
         objects=_share(hashes[answers.named_objects()], fitted["objects"]),
     )
+
+
+def seen_rows(record: Mapping[str, Any], features: Features) -> float | None:
+    """The share of rows that are objects of the fit in a transform's record; None if not known."""
+    fitted = record.get("fitted")
+    return _share(object_hashes(features), _hashes(fitted["objects"])) if fitted else None
 
 
 def object_hashes(features: Features) -> Hashes:

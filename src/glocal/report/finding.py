@@ -52,7 +52,8 @@ def featured_arm(run: Run, network: str) -> str:
     For a transform or a sweep, it is the transform or the choice. For a suite, it is the arm with
     the best agreement among those that keep .9 of the neighbours, or the arm that keeps most if
     none keeps so many. Without neighbours kept, it is the arm with the best agreement, and without
-    agreement the best arm of the first task.
+    agreement the best arm of the first task. An arm that was fitted to the answers is featured only
+    if all are.
     """
     if run.featured:
         return run.featured
@@ -61,18 +62,19 @@ def featured_arm(run: Run, network: str) -> str:
         for point in arm_points(run.scores)
         if point.network == network and point.method != run.baseline
     ]
+    points = [point for point in points if not point.agreement.is_seen] or points
     keeping = [point for point in points if point.kept.value >= MIN_KEPT]
     if keeping:
         return max(keeping, key=lambda point: point.agreement.value).method
     if points:
         return max(points, key=lambda point: point.kept.value).method
     task = run.scores.task_of(*AGREEMENT) or next(iter(run.scores.tasks), "")
-    values = {}
+    ranks = {}
     for of_network, arm in run.scores.arms:
         score = run.scores.of(network, task, arm)
         if score is not None and of_network == network and arm != run.baseline:
-            values[arm] = score.value
-    return max(values, key=lambda arm: values[arm], default=run.baseline)
+            ranks[arm] = (not score.is_seen, score.value)
+    return max(ranks, key=lambda arm: ranks[arm], default=run.baseline)
 
 
 def _finding(run: Run, network: str, arm: str) -> Finding:

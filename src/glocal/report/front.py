@@ -59,7 +59,8 @@ def arm_points(scores: Scores) -> list[Point]:
 def warnings_of(run: Run) -> list[Warned]:
     """Return the warnings about a run and its arms, the most severe first."""
     notes = (Warned("", "", note) for note in run.notes)
-    return [*_collapsed(run), *_worse(run), *notes, *_unconverged(run), *_overfitted(run)]
+    of_scores = [*_collapsed(run), *_seen(run), *_worse(run)]
+    return [*of_scores, *notes, *_unconverged(run), *_overfitted(run)]
 
 
 def _ends(name: str) -> tuple[str, str, str]:
@@ -77,6 +78,16 @@ def _collapsed(run: Run) -> Iterator[Warned]:
         for arm, view in arms.items():
             if view.meta.get("collapsed"):
                 yield Warned(network, arm, f"Collapsed: {arm} maps all objects to one point.")
+
+
+def _seen(run: Run) -> Iterator[Warned]:
+    for score in run.scores:
+        if score.metric in AGREEMENT and score.is_seen:
+            sentence = (
+                f"Seen: {score.transform} was fitted to {100 * (score.seen_answers or 0):.0f} % of "
+                f"the questions of {score.task}, so this is no agreement with new answers."
+            )
+            yield Warned(score.network or "", score.transform, sentence)
 
 
 def _worse(run: Run) -> Iterator[Warned]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.seen import MAX_SHARE_SEEN, seen
+from glocal.data.seen import Seen, seen
 from glocal.evaluation.agreement import agreement_scores, answer_credit, ceiling
 from glocal.evaluation.axes import embeddings
 from glocal.evaluation.change import Part, change_record
@@ -21,7 +21,7 @@ from glocal.evaluation.view import View, paired_views
 from glocal.files import array_sha256
 from glocal.finding import Subject, recorded_scores
 from glocal.results import value_at
-from glocal.scores import HELD_OUT_QUESTIONS, KEPT, ORIGINAL, UNSEEN_ANSWERS, Score, Scores
+from glocal.scores import HELD_OUT_QUESTIONS, KEPT, ORIGINAL, Score, Scores
 from glocal.similarity import Embedding
 from glocal.transform import LinearTransform
 from glocal.transform.record import network_name
@@ -166,17 +166,18 @@ def transform_run(
     fold_transforms = [fold for fold, _ in folds]
     X, Z, fold_embeddings = embeddings(transform, features, fold_transforms)
     parts: list[Part] = list(zip(fold_embeddings, [part for _, part in folds], strict=True))
-    is_unseen: bool | None = None
+    shares: Seen | None = None
     if folds:
-        is_unseen = True
+        shares = Seen(0.0, 1.0)
     elif answers is not None:
         parts = [(Z, answers)]
-        is_unseen = _is_unseen(transform, features, answers)
+        shares = seen(transform.meta, features, answers)
+    is_unseen = None if shares is None else shares.is_unseen
     change = change_record(
         transform, features, X, parts, folds=fold_transforms, is_unseen=is_unseen
     )
     network = _network(transform, features)
-    scores, blocks = _scores(name, transform, (X, Z), parts, is_unseen)
+    scores, blocks = _scores(name, transform, (X, Z), parts, shares)
     fit = transform.meta.get("fit") or {}
     record = {
         "fit": fit,
@@ -205,15 +206,17 @@ def _scores(
     transform: LinearTransform,
     before_and_after: tuple[Embedding, Embedding],
     parts: Sequence[Part],
-    is_unseen: bool | None,
+    shares: Seen | None,
 ) -> tuple[list[Score], tuple[Block, ...]]:
     """The result: scores on unseen answers, or the record's; else a block on the fitted answers."""
     X, Z = before_and_after
     scores: list[Score] = []
     blocks: tuple[Block, ...] = ()
-    if parts and is_unseen is not False:
-        split = UNSEEN_ANSWERS if len(parts) == 1 else HELD_OUT_QUESTIONS
-        scores += _agreement(name, X, parts, split if is_unseen else "all")
+    fields = {} if shares is None else shares.fields
+    if parts and (shares is None or shares.is_unseen is not False):
+        split = "all" if len(parts) == 1 else HELD_OUT_QUESTIONS
+        agreement = _agreement(name, X, parts, split)
+        scores += [replace(score, **fields) for score in agreement]
     else:
         scores += recorded_scores(transform.meta.get("fit") or {}, name)
         if parts and not scores:
@@ -258,10 +261,3 @@ def _neighbours(name: str, X: Embedding, Z: Embedding) -> Iterator[Score]:
     (kept,) = kept_neighbours(X, Z, min(10, len(X) - 1)).scores
     yield replace(kept, value=1.0, low=None, high=None)
     yield replace(kept, transform=name)
-
-
-def _is_unseen(transform: LinearTransform, features: Features, answers: Answers) -> bool | None:
-    """Whether the fit saw at most a tenth of these questions; None if that is not recorded."""
-    shares = seen(transform.meta, features, answers)
-    share = None if shares is None else shares.questions
-    return None if share is None else share <= MAX_SHARE_SEEN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal._version import __version__
-from glocal.errors import PluginError
+from glocal.data.seen import Seen, seen
+from glocal.errors import DataWarning, PluginError
 from glocal.evaluation.change import change_record
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.episodes import EpisodeValues
@@ -27,12 +29,12 @@ from glocal.files import (
     write_text,
 )
 from glocal.results import Provenance, to_json
-from glocal.scores import Score, Scores, write_rows
+from glocal.scores import AGREEMENT, PEOPLE, Score, Scores, write_rows
 from glocal.screen import COLUMNS, Printable
-from glocal.suite.plan import Fitted, Original, Plan, transform_of
+from glocal.suite.plan import Baseline, Fitted, Original, Plan, SuiteArm, transform_of
 from glocal.suite.sources import Sources
 from glocal.suite.table import UNIT_ROWS, corrected, long_scores, score_lines, score_table
-from glocal.suite.tasks import StructureTask, Task
+from glocal.suite.tasks import OddOneOutTask, StructureTask, Task
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
@@ -136,6 +138,7 @@ def run_suite(
         }
         for task in plan.tasks:
             if results := cells.results(sources, task, transforms):
+                _warn_of_seen(task, results)
                 scores += _compared(plan, sources, task, results)
         for name in plan.arms:
             _make_view(folder, plan, sources, transforms, name)
@@ -161,13 +164,25 @@ class _Cells:
         for arm, transform in transforms.items():
             file = self.folder / sources.name / arm / f"{task}.npz"
             try:
-                results[arm], was_kept = _cell(file, self.plan.tasks[task], sources, transform)
+                results[arm], was_kept = _cell(
+                    file, self.plan.arms[arm], self.plan.tasks[task], sources, transform
+                )
             except PluginError as error:
                 self.failed[task] = str(error)
                 return {}
             self.were_kept.append(was_kept)
             self.progress(len(self.were_kept), total, f"{sources.name}, {arm}, {task}")
         return results
+
+
+def _warn_of_seen(task: str, results: Results) -> None:
+    """Warn of arms that were fitted to the answers of a task."""
+    for arm, result in results.items():
+        first = result.scores[0]
+        if first.metric in AGREEMENT and first.seen_objects is not None:
+            sentence = Seen(first.seen_answers, first.seen_objects).warning()
+            if sentence is not None:
+                warnings.warn(f"{arm} on {task}: {sentence}", DataWarning, stacklevel=3)
 
 
 def _compared(plan: Plan, sources: Sources, task: str, results: Results) -> list[Score]:
@@ -189,7 +204,7 @@ def _compared(plan: Plan, sources: Sources, task: str, results: Results) -> list
 
 
 def _cell(
-    file: Path, task: Task, sources: Sources, transform: LinearTransform | None
+    file: Path, arm: SuiteArm, task: Task, sources: Sources, transform: LinearTransform | None
 ) -> tuple[Result, bool]:
     """The result of a task for an arm, and whether it was read from the file of the cell."""
     shared = sources.shared
@@ -199,12 +214,30 @@ def _cell(
     def write() -> None:
         result = task.score(sources, sources.embedding(transform))
         split = f"fold 0 of {shared.folds}" if task.split is None else sources.text(task.split)
-        rows = [asdict(replace(score, split=split)) for score in result.scores]
+        shares = _seen(arm, task, sources, transform)
+        of_arm = {} if shares is None else shares.fields
+        rows = [
+            asdict(replace(score, split=split, **({} if score.transform == PEOPLE else of_arm)))
+            for score in result.scores
+        ]
         units = result.units
         texts = {"key": key, "scores": to_json(rows), "units": type(units).__name__}
         write_npz(file, {**{name: np.array(text) for name, text in texts.items()}, **vars(units)})
 
     return kept_by_key(file, key, _load_cell, lambda result: result.values["key"], write)
+
+
+def _seen(
+    arm: SuiteArm, task: Task, sources: Sources, transform: LinearTransform | None
+) -> Seen | None:
+    """What an arm was fitted to of the answers of a task; None if not known or without answers."""
+    answers = task.scored_answers(sources)
+    if answers is None:
+        return None
+    is_heldout = isinstance(arm, Fitted) and answers is sources.heldout_answers
+    if transform is None or isinstance(arm, Baseline) or is_heldout:
+        return Seen(0.0, 0.0)
+    return seen(transform.meta, sources.objects, answers)
 
 
 def _load_cell(file: Path) -> Result:
@@ -239,7 +272,11 @@ def _make_view(
         change: dict[str, Any] = {}
         if name != plan.baseline:
             parts = [] if answers is None else [(Z, answers)]
-            change = change_record(transforms[name], objects, X, parts, is_unseen=True)
+            shares = None
+            if answers is not None:
+                shares = _seen(plan.arms[name], OddOneOutTask(), sources, transforms[name])
+            is_unseen = None if shares is None else shares.is_unseen
+            change = change_record(transforms[name], objects, X, parts, is_unseen=is_unseen)
         view = object_view(
             Z,
             objects.labels,

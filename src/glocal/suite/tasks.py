@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.labels import load_superclasses
 from glocal.data.rdm import join_rdms, load_rdms
@@ -44,6 +45,10 @@ class Task(Options):
         options = dict(self)
         return options.get("anomalies") or options.get("test") or next(iter(self.paths), None)
 
+    def scored_answers(self, sources: Sources) -> Answers | None:
+        """The answers that are scored, if the task is about people's answers."""
+        return None
+
     @abstractmethod
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score one embedding."""
@@ -56,12 +61,15 @@ class OddOneOutTask(Task):
     answers: MaybeFile = None
     similarity: Literal["cosine", "dot"] = Field("cosine", description="Similarity of a pair.")
 
+    def scored_answers(self, sources: Sources) -> Answers:
+        """The held-out answers, or those of the file."""
+        if self.answers is None:
+            return sources.heldout_answers
+        return sources.joined_answers(self.answers).answers
+
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `odd_one_out`, with the `ceiling` if questions were repeated on purpose."""
-        if self.answers is None:
-            answers = sources.heldout_answers
-        else:
-            answers = sources.joined_answers(self.answers).answers
+        answers = self.scored_answers(sources)
         agreement = odd_one_out(embed(sources.objects), answers, similarity=self.similarity)
         bounds = ceiling(answers)
         if bounds is None:

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from glocal.data.features import Features
 from glocal.data.labels import Superclasses, check_labels, superclass_rows
+from glocal.data.seen import seen_rows
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.few_shot import few_shot
@@ -24,7 +25,7 @@ from glocal.evaluation.sides import leave_out
 from glocal.evaluation.structure import kept_neighbours, neighbourhoods
 from glocal.finding import SIGNIFICANCE
 from glocal.objective import single_threaded_blas
-from glocal.scores import DIFFERENCE, ORIGINAL, Score, Scores
+from glocal.scores import DIFFERENCE, MAX_SHARE_SEEN, ORIGINAL, Score, Scores
 from glocal.screen import COLUMNS, Printable
 from glocal.similarity import Embedding, Labels, Mask, repeated_rows
 from glocal.suite.table import corrected, score_lines, score_table
@@ -241,11 +242,25 @@ def _embeddings(
         if transform.bias is not None:
             arms[f"{name}{_RECENTRED}"] = transform.recentred(features)
     arms |= transforms
+    _warn_of_seen(arms, features)
     features = table_rows(arms, features, force=force)
     X = features.matrix.astype(np.float64)
     original = replace(features.standardization, mean=0.0)(X, "float64")
     arms = {CENTRED: LinearTransform.centring(features), **arms}
     return {ORIGINAL: original} | {name: arm.map_rows(X) for name, arm in arms.items()}
+
+
+def _warn_of_seen(arms: Mapping[str, LinearTransform], features: Features) -> None:
+    """Warn of transforms that were fitted to many of the labelled images."""
+    for name, transform in arms.items():
+        share = 0.0 if name.endswith(_RECENTRED) else seen_rows(transform.meta, features)
+        if (share or 0) > MAX_SHARE_SEEN:
+            warnings.warn(
+                f"{name} was fitted to answers about {share:.0%} of these images; its gains on "
+                "other images may be smaller.",
+                DataWarning,
+                stacklevel=4,
+            )
 
 
 def _tasks(
