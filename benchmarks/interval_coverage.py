@@ -79,7 +79,7 @@ def population() -> tuple[np.ndarray, np.ndarray]:
         n_superordinate=20, n_category=10, n_object=50, n_local=1, n_triplets=1, dimensions=32,
         seed=7,
     )  # fmt: skip
-    return world.mind, world.objects.standardization(world.objects.matrix, "float64")
+    return world.mind, world.objects.scaling(world.objects.matrix, "float64")
 
 
 def agreement_world(size: tuple[int, int, int], seed: int) -> World:

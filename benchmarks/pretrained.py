@@ -41,7 +41,7 @@ with people. For few-shot classification and anomaly detection take
 `clip-vit-b-32-centred`.""",
     1.0: """\
 Use it where labels are few, for coarse classes and for anomaly detection. It subtracts the column
-means of the THINGS features first, which changes neighbours: {kept_raw:.2f} of those of the raw
+means of the THINGS features first, which changes neighbours: {kept:.2f} of those of the raw
 rows stay on photographs that it was not fitted to. Where neighbours should stay, use
 `clip-vit-b-32`. For a mixed collection of your own, move its origin:
 `transform.recentred(images)`. Texts need their own mean subtracted: they are not photographs.""",
@@ -77,7 +77,7 @@ def measured(transform: LinearTransform, data: FitData) -> dict[str, Any]:
 
 def sides(transform: LinearTransform, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rows before the transform and after it."""
-    return transform.standardization(np.asarray(X, dtype=np.float64), "float64"), transform(X)
+    return np.asarray(X, dtype=np.float64), transform(X)
 
 
 def scores(transform: LinearTransform, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def made(data: FitData, name: str) -> LinearTransform:
 
 def folds(transform: LinearTransform, data: FitData) -> list[LinearTransform]:
     """Fits of the same choice, each without the answers about a third of the objects."""
-    centre = transform.meta["fit"]["keep"]["centre"]
+    centre = transform.meta["fit"]["centre"]
     curve = keep_curve(replace(data, centre=centre))
     return [
         replace(fitted, meta={**transform.meta, "fit": {"n_answers": len(fold.data.answers)}})
@@ -124,7 +124,7 @@ def write(transform: LinearTransform, data: FitData, name: str) -> None:
     centre = CENTRES[name]
     line = "| {title} | {n:,} | {kept:.3f} ± {error:.3f} | {original:.3f}, {shot:.3f} |"
     others = [line.format(title=title, **row) for title, row in numbers.pop("others").items()]
-    purpose = PURPOSES[centre].format(kept_raw=record["heldout"]["kept_raw"])
+    purpose = PURPOSES[centre].format(kept=record["heldout"]["kept"])
     texts = {"purpose": purpose, "comparison": COMPARISONS[centre], "others": "\n".join(others)}
     notes = NOTES.format(name=name, centre=centre, keep=KEEP, fit=record, **texts, **numbers)
     transform.save_pretrained(FOLDER / name, notes=notes, **DESCRIBED)

@@ -51,13 +51,15 @@ def test_scikit_learn_checks(estimator, check, as_a_user):
 
 
 OPTIONS = {"alpha": 0.2, "lmbda": 0.2}
+"""Of the fits, whose origin is that of `fit_arm`."""
 
 
 @pytest.fixture(scope="module")
 def aligner(world):
     """An Aligner fitted with local features."""
     local = world.local.matrix
-    return Aligner(**OPTIONS).fit(world.objects.matrix, world.answers, local_features=local)
+    aligner = Aligner(centre="scalar", **OPTIONS)
+    return aligner.fit(world.objects.matrix, world.answers, local_features=local)
 
 
 def test_it_is_fit_arm_with_another_face(world, aligner):

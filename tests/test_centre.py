@@ -8,7 +8,8 @@ import pytest
 from world import folder, run
 
 from glocal import Aligner
-from glocal.aligner import Arm, Exact, FitData, Keep, cross_score, fit
+from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit
+from glocal.aligner.fitting import fit_plan
 from glocal.aligner.folds import fit_folds
 from glocal.data.features import Features
 from glocal.data.rows import row_statistics
@@ -40,7 +41,7 @@ def test_a_centred_fit_is_a_fit_to_centred_features(shifted, centre):
     centred by hand, by the column means of the objects.
     """
     X, images = (f.matrix.astype(float) for f in (shifted.features, shifted.local_features))
-    shift = centre * (X.mean(axis=0) - X.mean())
+    shift = centre * X.mean(axis=0)
     by_hand = FitData(Features(X - shift), shifted.answers, Features(images - shift))
     arm = Arm("glocal", lmbda=1.0)
     centred, other = (
@@ -48,17 +49,20 @@ def test_a_centred_fit_is_a_fit_to_centred_features(shifted, centre):
     )
     np.testing.assert_allclose(centred(X), other(X - shift), atol=5e-3)
     assert centred.bias is not None
-    assert centred.std == pytest.approx((X - shift).std())
+    assert centred.mean == pytest.approx(centre * X.mean())
+    assert centred.std == pytest.approx(np.sqrt(np.mean((X - shift) ** 2)))
 
 
 def test_the_promise_is_about_the_centred_features_and_the_record_has_both_shares(shifted):
-    """With a centred fit, `keep` counts neighbours of the centred features, and the record also
-    states the smaller share of raw neighbours.
+    """With a centred fit, `keep` promises neighbours of the centred features, and the record and
+    the curve also state the smaller share of those in the raw rows.
     """
     record = fit(replace(shifted, centre=1.0), Keep(keep=0.8)).record
     assert record.centre == 1.0
-    assert record.heldout.kept >= 0.8
-    assert record.heldout.kept_raw < record.heldout.kept
+    assert record.heldout.kept_centred >= 0.8
+    assert record.heldout.kept < record.heldout.kept_centred
+    rows = record.keep["curve"]
+    assert all(row["kept"] < row["kept_centred"] for row in rows)
 
 
 def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
@@ -69,12 +73,11 @@ def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
     arm = Arm("global", lmbda=1e4)
     scores = cross_score(data, arm)
     transform = fit(data, arm).transform
-    raw = data.features.standardization
     images = [data.evaluation_rows(fold.rows) for fold in fit_folds(data)]
-    shares = [kept_by_image(raw(rows, "float64"), transform(rows)).mean() for rows in images]
-    assert scores.kept == pytest.approx(1, abs=1e-3)
-    assert scores.kept_raw == pytest.approx(np.mean(shares), abs=1e-3)
-    assert scores.kept_raw < 0.95
+    shares = [kept_by_image(rows, transform(rows)).mean() for rows in images]
+    assert scores.kept_centred == pytest.approx(1, abs=1e-3)
+    assert scores.kept == pytest.approx(np.mean(shares), abs=1e-3)
+    assert scores.kept < 0.95
 
 
 @pytest.mark.nightly
@@ -93,18 +96,18 @@ def test_auto_centres_where_that_helps():
     assert record.heldout.agreement > uncentred.heldout.agreement
     scores = cross_score(data, Keep(), folds=2)
     assert scores.kept == pytest.approx(record.heldout.kept, abs=0.05)
-    assert scores.kept_raw == pytest.approx(record.heldout.kept_raw, abs=0.05)
-    assert scores.kept_raw < 0.8
+    assert scores.kept_centred == pytest.approx(record.heldout.kept_centred, abs=0.05)
+    assert scores.kept < 0.8
     without = replace(data, features=Features(mind - mind.mean(axis=0)))
     assert fit(without, Keep()).record.centre == 0.0
 
 
 def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):
     """The original agreement, on folds of objects and of questions, and the statistics of the
-    fitted rows of a centred fit are those of the standardized raw features.
+    fitted rows of a centred fit are those of the raw rows.
     """
     data = replace(shifted, centre=1.0, local_features=None)
-    X = data.features.standardization(data.features.matrix, "float64")
+    X = data.features.matrix
     scores = cross_score(data, Arm("global", lmbda=1.0), Exact(tol=1e-2))
     credit = np.concatenate([answer_credit(X, fold.answers) for fold in fit_folds(data, 3)])
     assert scores.original == pytest.approx(credit.mean())
@@ -112,9 +115,56 @@ def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):
     fitted = fit(data, Keep())
     original = odd_one_out(X, data.answers, interval=False).accuracy
     assert fitted.record.heldout.original == pytest.approx(original)
-    expected = row_statistics(data.features, fitted.transform.std)
-    assert fitted.transform.meta["rows"] == expected
-    assert expected != row_statistics(data.features, data.features.standardization.std)
+    assert fitted.transform.meta["rows"] == row_statistics(data.features)
+
+
+@pytest.mark.parametrize("centre", [0.0, 0.5, 1.0, "scalar"])
+def test_strength_0_of_every_transform_is_the_rows_as_given(shifted, centre):
+    """At strength 0 the rows keep their cosines, whatever origin the fit had."""
+    data = replace(shifted, centre=centre, local_features=None)
+    transform = fit(data, Arm("global", lmbda=1.0), Exact(tol=1e-2)).transform
+    X = shifted.features.matrix.astype(np.float64)
+    Z = transform.at_strength(0)(X)
+    np.testing.assert_allclose(Z / Z[:, :1], X / X[:, :1], rtol=1e-4)
+
+
+def test_the_scalar_origin_is_the_standardization_of_the_paper(shifted):
+    """With `centre="scalar"` the transform has the mean and deviation of all entries and no bias,
+    the agreement is compared with that of the raw rows, and the paper's loop takes it by default.
+    """
+    data = replace(shifted, centre="scalar")
+    arm = Arm("global", lmbda=1.0)
+    fitted = fit(data, arm)
+    X = shifted.features.matrix
+    assert (fitted.transform.mean, fitted.transform.std) == pytest.approx((X.mean(), X.std()))
+    assert fitted.transform.bias is None
+    assert fitted.record.centre == "scalar"
+    credit = [answer_credit(X, fold.answers) for fold in fit_folds(data)]
+    scores = cross_score(data, arm, Exact(tol=1e-2))
+    assert scores.original == pytest.approx(np.concatenate(credit).mean())
+    assert scores.kept_centred is not None
+    assert fit_plan(shifted, arm, PaperLoop()).data.centre == "scalar"
+    assert fit_plan(shifted, arm, None).data.centre == 0
+    assert fit_plan(replace(shifted, centre=0.5), arm, PaperLoop()).data.centre == 0.5
+
+
+def test_features_that_are_almost_their_means_are_warned_of(shifted):
+    """A large offset, which hides the differences of rows, is warned of with the way out."""
+    data = replace(shifted, features=Features(shifted.features.matrix + 1e3), local_features=None)
+    with pytest.warns(DataWarning, match="centre=1"):
+        fit(data, Arm("global", lmbda=1.0), Exact(tol=1e-1))
+    fit(replace(data, centre=1.0), Arm("global", lmbda=1.0), Exact(tol=1e-1))
+
+
+def test_a_sweep_chooses_by_the_neighbours_that_the_promise_is_about(shifted):
+    """The points of a centred sweep have both shares of neighbours, and its choice keeps the share
+    of those in the centred rows.
+    """
+    grid = {"method": ["global"], "lmbda": [100.0, 0.1]}
+    result = sweep(replace(shifted, centre=1.0), grid, folds=2, keep=0.9, solver=Exact(tol=1e-2))
+    assert {"kept", "kept_centred"} <= {*result.points}
+    assert result.best["kept"] < 0.9 < result.best["kept_centred"]
+    assert "kept_centred" not in sweep(shifted, grid, folds=2, solver=Exact(tol=1e-2)).points
 
 
 def test_a_sweep_chooses_the_centre_by_its_own_share(shifted, monkeypatch):

@@ -114,7 +114,7 @@ def test_an_axis_stands_above_chance_by_the_folds(world, as_a_user):
 def _recorded(data):
     """A fit whose record has the number of its answers."""
     transform = Exact(tol=1e-2).solve(data, Arm("global", lmbda=0.3)).transform
-    return replace(transform, meta={"fit": {"n_answers": len(data.answers)}})
+    return replace(transform, meta={**transform.meta, "fit": {"n_answers": len(data.answers)}})
 
 
 def test_an_axis_that_folds_do_not_share_is_unsure(monkeypatch):

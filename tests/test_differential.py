@@ -127,7 +127,7 @@ def fit(rng, folder):
     problem = random_problem(rng, folder)
     options = random_arm(rng, problem, folder)
     files = f"--features {folder}/features.npy --answers {folder}/answers.npz"
-    record, message = ended(f"fit {files} {options} --out {folder}/fit.npz")
+    record, message = ended(f"fit {files} {options} --centre scalar --out {folder}/fit.npz")
     highest = oracle.lambda_max(problem.X, problem.answers, problem.weights, problem.kind)
     if record is None:
         assert "lambda_max" in message or "optimum is W = 0" in message, message

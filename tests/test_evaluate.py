@@ -30,7 +30,8 @@ Y = np.arange(60) % 3
 CLASSES = 10 * Y + np.arange(60) // 3 % 2
 SUPER = {str(name): f"s{name // 10}" for name in np.unique(CLASSES)}
 X = RNG.normal(size=(3, 5))[Y] + RNG.normal(size=(60, 5)) + 0.5
-Z = (X - X.mean()) / X.std()
+RMS = np.sqrt(np.mean(X**2))
+Z = X / RMS
 TEST = RNG.normal(size=(40, 5)) + X[:40]
 ASKED = world.answers(300, 60).objects
 AGAIN = np.concatenate([ASKED[:50]] * 3)
@@ -49,7 +50,7 @@ def folder(tmp_path_factory):
         tmp_path_factory.mktemp("evaluate"),
         x_npy=X, test_npy=TEST, others_npy=TEST[::-1] + 3, y_npy=Y, z_npy=Y[:40], rdm_npy=RDMS,
         classes_npy=CLASSES, answers_npy=answers, again_npy=AGAIN, long_npy=1000 * X,
-        t_npz=LinearTransform(W, None, 0.1, 2.0, {"rows": row_statistics(X, 2.0)}),
+        t_npz=LinearTransform(W, None, 0.1, 2.0, {"rows": row_statistics(X)}),
         net_npy=IMAGENET.matrix, numbers_npy=NUMBERS,
         ids_txt="\n".join(["nowhere", *(f"o{i}" for i in range(60))]),
         super_csv="\n".join(["class,superclass", *map(",".join, SUPER.items())]),
@@ -89,7 +90,7 @@ COMMANDS = {
     "rsa --features x.npy --rdm rdm.npy": lambda f: rsa(f(X), RDMS),
     f"few-shot {SIDES} --probe ncm": lambda f: few_shot(f(X), Y, f(TEST), Y[:40], probe="ncm"),
     f"anomaly {SIDES}": lambda f: anomaly(f(X), Y, f(TEST), Y[:40]),
-    "structure --features x.npy": lambda f: structure((X - 0.1) / 2, f(X)),
+    "structure --features x.npy": lambda f: structure(X, f(X)),
     f"retrieval {SEARCH}": lambda f: retrieval(f(TEST), Y[:40], f(X), Y),
 }
 SPLITS = {"rsa": "rdm.npy", "odd-one-out": "answers.npy", "structure": "x.npy"}
@@ -120,9 +121,7 @@ def test_a_command_gives_what_the_library_gives(tmp_path, command):
     values = {row.metric: row.value for row in expected.scores if row.transform != "people"}
     assert rows == pytest.approx(values, rel=1e-6)
     assert scores[0].split == SPLITS.get(name, "test.npy")
-    # the structure of the original is standardized by the scalars of the transform
-    mean, std = (0.1, 2) if name == "structure" else (X.mean(), X.std())
-    originals = (library(lambda rows, m=m: (rows - m) / std) for m in (mean, X.mean(axis=0)))
+    originals = (library(lambda rows, m=m: (rows - m) / RMS) for m in (0, X.mean(axis=0)))
     original, centred = originals  # PCA of five columns is a rotation
     for other, beside in zip((original, centred, centred), record["baselines"], strict=True):
         difference = expected.units.minus(other.units).mean
@@ -138,7 +137,7 @@ BREEDS = "--train net.npy --train-labels numbers.npy"
 
 
 def breeds():
-    scaled = Features(IMAGENET.standardization(IMAGENET.matrix, "float64"), None, "x")
+    scaled = Features(IMAGENET.scaling(IMAGENET.matrix, "float64"), None, "x")
     train, y = breeds_side("living17", scaled, NUMBERS, "training")
     test, z = breeds_side("living17", scaled, NUMBERS, "test")
     return few_shot(train.matrix, y, test.matrix, z, shots=2, probe="ncm")
@@ -146,7 +145,7 @@ def breeds():
 
 CASES = {
     "anomaly --train x.npy --test test.npy --anomalies others.npy": lambda: anomaly_against(
-        Z, *((x - X.mean()) / X.std() for x in (TEST, TEST[::-1] + 3))
+        Z, *(x / RMS for x in (TEST, TEST[::-1] + 3))
     ),
     "few-shot --train x.npy --train-labels y.npy --probe ncm": lambda: few_shot(Z, Y, probe="ncm"),
     "retrieval --queries x.npy --query-labels y.npy": lambda: retrieval(Z, Y),
@@ -163,7 +162,7 @@ CASES = {
 @pytest.mark.parametrize("command", CASES)
 def test_options_choose_what_is_scored(command):
     """The files and options of a command choose the same as the arguments of its function: shots
-    and queries are left out of one file, and all rows of BREEDS are standardized together.
+    and queries are left out of one file, and all rows of BREEDS are scaled together.
     """
     expected = numbers(CASES[command]())
     record = evaluate(command, "--json").json

@@ -172,13 +172,13 @@ def test_answers_that_the_fit_has_not_seen_are_the_result(meta, words):
 
 
 def test_held_out_scores_of_centred_features_name_both_counts():
-    """The sentence has the neighbours of the centred and of the raw features, and their number."""
-    scores = heldout(of="questions", kept_raw=0.75, gain_low=None, gain_high=None)
+    """The sentence has the neighbours of the raw and of the centred features, and their number."""
+    scores = heldout(of="questions", kept_centred=0.9, gain_low=None, gain_high=None)
     run = transform_run("t", transform(1, fit={"heldout": scores}), OBJECTS)
     for part in (
         "to questions that the fit had not seen, about the same objects, up from 41.0 %",
         "keeps 93.0 % of the 7 nearest neighbours",
-        "in the centred features, 75.0 % in the raw ones (among 8 images)",
+        "of each image, 90.0 % of those in the centred features (among 8 images)",
     ):
         assert part in findings(run)[0].sentence
 

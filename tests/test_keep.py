@@ -110,13 +110,7 @@ def test_fresh_images_keep_what_was_promised(photographs, solved, keep):
     heldout = solution.report.heldout
     record = solution.report.keep
     assert (heldout.n_images, heldout.k, heldout.among) == (60, 10, "local images")
-    scalars = photographs.data.scalars
-    kept = np.mean(
-        [
-            neighbours_kept(scalars(rows, "float64"), solution.transform(rows))
-            for rows in photographs.fresh
-        ]
-    )
+    kept = np.mean([neighbours_kept(rows, solution.transform(rows)) for rows in photographs.fresh])
     assert kept == pytest.approx(heldout.kept, abs=0.04)
     assert kept > keep - 0.04
     order = [None, 0.5, 0.75]
@@ -157,7 +151,7 @@ def test_the_transform_is_the_stated_mix(photographs, curve, solved, keep):
     assert {fit["status"] for fit in record["fits"]} == {solution.report.status} == {"converged"}
     choice = curve.choose(keep)
     gain = curve.crossfit.heldout.estimate(
-        choice.credit - curve.crossfit.heldout.raw_credit
+        choice.credit - curve.crossfit.heldout.original_credit
     )  # paired
     expected = [choice.kept.mean(), choice.agreement, *gain.interval()]
     names = ("kept", "agreement", "gain_low", "gain_high")
@@ -190,8 +184,8 @@ def test_an_unconverged_fit_of_a_mixture_is_reported(curve, monkeypatch, unconve
 
 def test_an_error_that_is_not_known_is_none(tmp_path):
     """Any two answers about five objects share one: no error can be estimated, and none is stated,
-    nor is a gain claimed. The command says that the features stay, by how much they are centred,
-    and nothing about new objects.
+    nor is a gain claimed. The command says that only the origin moved, and nothing about new
+    objects.
     """
     data = random_data(5, 4, 60, seed=0)
     record = fit(data).record
@@ -202,7 +196,7 @@ def test_an_error_that_is_not_known_is_none(tmp_path):
     options = f"--features {files}/x.npy --answers {files}/a.npz --centre 1"
     code, output, notes = run(f"fit {options} --out {files}/t.npz")
     assert (code, "new objects" in notes) == (0, False)
-    assert "the features stay as they are, centred by 1: 60 answers" in output
+    assert "only the origin was moved (centre 1.0): 60 answers" in output
     assert "which cannot be told from" in output
     assert "interval" not in output
 
@@ -261,7 +255,7 @@ def test_ties_take_the_larger_penalty(curve):
 
 def gaining(curve, errors, kept, **changes):
     """A mixture whose gain over the original is this multiple of its error."""
-    raw = curve.crossfit.heldout.raw_credit
+    raw = curve.crossfit.heldout.original_credit
     noise = np.random.default_rng(int(errors)).normal(size=len(raw))
     credit = raw + noise + (errors * curve.crossfit.heldout.estimate(noise).error - noise.mean())
     kept = np.full(len(curve.original.kept), kept)
@@ -286,7 +280,7 @@ def test_each_note_has_its_condition(curve, line):
     """Advice depends on the gain of the choice, and on what a lower `keep` would add to it, in
     standard errors.
     """
-    raw = curve.crossfit.heldout.raw_credit
+    raw = curve.crossfit.heldout.original_credit
     original = replace(curve.original, credit=raw, agreement=raw.mean())
     errors, keep, noun = (field.strip() for field in line.split("|"))
     options = zip(errors.split(), (0.95, 0.5), (1.0, 0.1), strict=False)

@@ -32,7 +32,8 @@ ARMS = {
 def all_columns(X, blocks):
     """The axes of a fit that is not reduced to the row space."""
     moments, axes = np.linalg.eigh(X.T @ X / len(X))
-    return Axes(axes, np.maximum(moments, 0))
+    moments = np.maximum(moments, 0)
+    return Axes(axes, moments, moments)
 
 
 @pytest.mark.parametrize("name", ARMS)
@@ -55,7 +56,7 @@ def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     assert small.report.certificate == full.report.certificate
     np.testing.assert_allclose(small.transform.weights, full.transform.weights, atol=1e-2)
     used = [OBJECTS, LOCAL][: 1 + arm.local]
-    rows = np.concatenate([OBJECTS.standardization(f.matrix, "float64") for f in used])
+    rows = np.concatenate([data.scalars(f.matrix, "float64") for f in used])
     basis = np.linalg.svd(rows)[2].T
     W = basis.T @ small.transform.weights @ basis
     r = len(rows)

@@ -89,7 +89,6 @@ MADE = simulated_world(
     n_superordinate=3, n_category=2, n_object=4, n_local=120, n_triplets=1500, dimensions=24
 )
 N = len(MADE.objects)
-SCALARS = MADE.objects.standardization
 IMAGES = MADE.local.matrix[60:]
 LABELS = MADE.local_category[60:] % 2
 
@@ -158,7 +157,7 @@ def test_every_score_is_that_of_its_function(rows, numbers, folder):
         "centred": CENTRED,
     }
     objects = MADE.objects.matrix.astype(float)
-    before = odd_one_out(SCALARS(objects, "float64"), heldout)
+    before = odd_one_out(objects, heldout)
     after = odd_one_out(transforms["global"](objects), heldout)
     expected = [after.accuracy, after.low, after.high, after.n]
     assert numbers["heldout", "global", "accuracy_cosine"] == pytest.approx(expected, abs=1e-6)
@@ -169,7 +168,7 @@ def test_every_score_is_that_of_its_function(rows, numbers, folder):
     for arm, transform in transforms.items():
         Z = transform(IMAGES.astype(float))
         few = few_shot(Z, LABELS, shots=2, draws=4, probe="ncm").accuracy
-        kept = neighbours_kept(SCALARS(IMAGES, "float64"), Z, 5)
+        kept = neighbours_kept(IMAGES, Z, 5)
         scores = [numbers["few", arm, "accuracy_ncm"], numbers["near", arm, "neighbours_kept"]]
         assert [score[0] for score in scores] == pytest.approx([few, kept])
 
@@ -353,7 +352,7 @@ def test_superclasses_are_a_file_of_a_task(copy):
     table = "class,superclass\n0,a\n1,b\n2,a\n3,b\n4,a\n5,b\n"
     world.folder(copy, classes_npy=y, super_csv=table)
     options = {"superclasses": dict(enumerate("ababab")), "shots": 2, "draws": 4, "probe": "ncm"}
-    expected = few_shot(SCALARS(IMAGES, "float64"), y, **options).accuracy
+    expected = few_shot(IMAGES.astype(float), y, **options).accuracy
     assert again(copy, text).scores[0].value == pytest.approx(expected)
 
 

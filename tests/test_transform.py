@@ -139,15 +139,17 @@ def test_rows_that_are_not_finite_are_refused(rows):
 @both
 @pytest.mark.parametrize("strength", [0.0, 0.3, 3.0])
 def test_strength_interpolates_to_the_scaled_identity(transform, strength):
-    """W_s = cI + s (W - cI) and b_s = s b with c = tr W / p, so that strength 0 only scales rows;
-    strengths multiply.
+    """W_s = cI + s (W - cI), b_s = s b and mean_s = s mean with c = tr W / p, so that strength 0
+    only scales rows; strengths multiply.
     """
     c = np.trace(W.astype("f8")) / P * np.eye(P)
     b = None if transform.bias is None else strength * B
-    expected = by_hand(X, replace(transform, weights=c + strength * (W - c), bias=b))
+    blended_by_hand = replace(
+        transform, weights=c + strength * (W - c), bias=b, mean=strength * transform.mean
+    )
     blended = transform.at_strength(strength)
     half = blended.at_strength(0.5)
-    close(blended(X), expected)
+    close(blended(X), by_hand(X, blended_by_hand))
     close(half(X), transform.at_strength(strength / 2)(X))
     assert f"strength {strength / 2:g}" in repr(half)
 
@@ -289,16 +291,16 @@ record {"source": {"model": ["x"]}}
 record {"fit": 5}
 record {"fit": {"method": "global"}}
 record {"sweep": 5}
-record {"sweep": {"heldout": []}}
+record {"sweep": {"fold_unit": []}}
 record {"reduced": [1]}
 record {"rows": "x"}
 record {"rows": {"columns": {}}}
-record {"rows": {"mean_length": "long", "normalised": true}}
-record {"rows": {"mean_length": 1.0, "normalised": false, "columns": null}}
-record {"rows": {"mean_length": 1.0, "normalised": false, "columns": {"a": 1.0}}}
-record {"rows": {"mean_length": 1.0, "normalised": false, "columns": {"6": 1.0}}}
-record {"rows": {"mean_length": 1.0, "normalised": false, "columns": {"0": "y"}}}
-record {"rows": {"mean_length": 1.0, "normalised": false, "columns": {"999999999999": 1.0}}}
+rows {"mean_length": "long", "normalised": true}
+rows {"mean_length": 1.0, "normalised": false, "columns": null}
+rows {"mean_length": 1.0, "normalised": false, "columns": {"a": 1.0}}
+rows {"mean_length": 1.0, "normalised": false, "columns": {"6": 1.0}}
+rows {"mean_length": 1.0, "normalised": false, "columns": {"0": "y"}}
+rows {"mean_length": 1.0, "normalised": false, "columns": {"999999999999": 1.0}}
 record {"card": []}
 record {"card": {"a": 1}}
 record {"card": {"licence": [1]}}
@@ -335,6 +337,8 @@ def damaged(line):
     record = json.loads(content)
     if part == "heldout":
         record = {"heldout": heldout(**record)}
+    if part == "rows":
+        return {"rows": {"mean": 0.0, "std": 1.0, **record}}
     return record if part == "record" else {"fit": fit_record(**record)}
 
 
@@ -495,16 +499,16 @@ marked by_.55 none nothing
 
 
 def test_a_fit_records_its_rows():
-    """A record has the lengths of the rows, whether all are 1, and the columns that stand out."""
+    """A record has the mean and deviation of all entries, the lengths of the rows, whether all are
+    1, and the columns that stand out.
+    """
     length = pytest.approx(np.linalg.norm(ROWS, axis=1).mean())
-    statistics = {"spread": 1.0, "mean_length": length, "normalised": False, "columns": {}}
-    assert row_statistics(ROWS) == statistics
+    scalars = {"mean": pytest.approx(ROWS.mean()), "std": pytest.approx(ROWS.std())}
+    statistics = {"mean_length": length, "normalised": False, "columns": {}}
+    assert row_statistics(ROWS) == scalars | statistics
     standard = (MARKED - MARKED.mean()) / MARKED.std()
-    for scale in (1, 2):
-        marked = row_statistics(MARKED, MARKED.std() / scale)
-        columns = {str(i): scale * standard[:, i].mean() for i in range(4)}
-        assert marked["spread"] == pytest.approx(scale)
-        assert marked["columns"] == pytest.approx(columns, abs=3e-4)
+    columns = {str(i): standard[:, i].mean() for i in range(4)}
+    assert row_statistics(MARKED)["columns"] == pytest.approx(columns, abs=3e-4)
 
 
 @pytest.mark.parametrize("line", WARNINGS.strip().split("\n"))

@@ -15,7 +15,7 @@ from glocal.scores import ORIGINAL, Score, Scores, read_scores
 from glocal.suite import verdict as rule
 from glocal.suite.verdict import CENTRED, FIVE_IMAGES, KEPT, ONE_IMAGE, RETRIEVAL
 
-META = {"rows": {"mean_length": 26.0, "normalised": False}}
+META = {"rows": {"mean": 9.0, "std": 1.0, "mean_length": 26.0, "normalised": False}}
 HARMLESS = LinearTransform(np.eye(8, dtype="f4"), np.full(8, 9, "f4"), 9.0, 1.0, META)  # z = x
 ARMS = (ORIGINAL, CENTRED, "near", "far")
 

@@ -42,6 +42,7 @@ ADVICE = {
     "too few answers": "Collect more answers.",
     "seen": "Do not rely on it: score answers that the fit had not seen.",
     "unchanged": "It leaves the features as they are. Collect more answers.",
+    "moved": "It only moves the origin of the features. Collect more answers.",
     "uncertain": "Do not rely on it yet. Collect more answers.",
     "worse": "Do not use it.",
     "use, not for search": "Where neighbours matter, as in search, fit again with --keep 0.9. "
@@ -50,6 +51,7 @@ ADVICE = {
     "use": "Use it:",
 }
 """The advice for each choice; a command follows the choices to use an arm."""
+KEPT_CENTRED = "neighbours_kept_centred"
 _FOLDS = (HELD_OUT_OBJECTS, HELD_OUT_QUESTIONS)
 _LOWER_IS_BETTER = ("fpr95", "loss")
 
@@ -175,8 +177,8 @@ def recorded_scores(fit: Mapping[str, Any], arm: str, network: str = "") -> Scor
         structure(KEPT, 1.0),
         structure(KEPT, heldout.kept, *kept_ends, transform=arm),
     ]
-    if heldout.kept_raw != heldout.kept:  # the fit centres the features
-        scores.append(structure(f"{KEPT}_raw", heldout.kept_raw, transform=arm))
+    if heldout.kept_centred is not None:
+        scores.append(structure(KEPT_CENTRED, heldout.kept_centred, transform=arm))
     return Scores(scores)
 
 
@@ -205,7 +207,7 @@ def choice(subject: Subject) -> str:
     if agreement.after.is_seen:
         return "seen"
     if subject.fit.get("status") == UNCHANGED:
-        return "unchanged"
+        return "moved" if subject.fit.get("centre") else "unchanged"
     if agreement.change == "none":
         return "uncertain"
     if agreement.change == "down":
@@ -282,16 +284,16 @@ def _agreeing(subject: Subject, agreement: _Agreement) -> str:
 
 
 def _keeping(subject: Subject, kept: Score) -> str:
-    """The neighbours kept; of centred features, those of the raw features too."""
+    """The neighbours kept; of a fit that moves the origin, those of the features there too."""
     k = value_at(kept.settings, "k")
     number = "" if k is None else f"{k} "
-    raw = subject.scores.of(subject.network, kept.task, subject.arm, f"{KEPT}_raw")
-    of_raw = ""
-    if raw is not None:
-        of_raw = f" in the centred features, {100 * raw.value:.1f} % in the raw ones"
+    centred = subject.scores.of(subject.network, kept.task, subject.arm, KEPT_CENTRED)
+    of_centred = ""
+    if centred is not None:
+        of_centred = f", {100 * centred.value:.1f} % of those in the centred features"
     images = f" (among {kept.n:,} images)" if kept.n else ""
     share = f"{100 * kept.value:.1f} %"
-    return f"keeps {share} of the {number}nearest neighbours of each image{of_raw}{images}"
+    return f"keeps {share} of the {number}nearest neighbours of each image{of_centred}{images}"
 
 
 def _comparison(subject: Subject) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNCHANGED = "unchanged"
-"""The status of a fit that leaves the features as they are, or as centring leaves them: W = I."""
+"""The status of a fit with W = I: the features stay as they are, but for a `centre` above 0."""
 
 
 def built(kind: type) -> BeforeValidator:
@@ -73,11 +73,13 @@ class HeldOutScores(BaseModel):
         cannot be estimated.
     loss, original_loss : float
         The loss with the transform, and of features that are only scaled, in nats.
-    kept, kept_raw : float
-        The share of its `k` nearest neighbours that an image keeps among the `n_images` held-out
-        images of a fold (a mean), which are `among`: of the neighbours of the features as the fit
-        centres them, and of the features as they are. `kept_low` and `kept_high` are the ends of
-        the 95 % interval over images.
+    kept : float
+        The share of its `k` nearest neighbours in the features as they are that an image keeps
+        among the `n_images` held-out images of a fold (a mean), which are `among`. `kept_low` and
+        `kept_high` are the ends of the 95 % interval over images.
+    kept_centred : float or None
+        The share of the neighbours in the features with the origin of the fit; None if the fit
+        subtracts nothing.
     axes_chance : float or None
         The change of an axis that the choice of the answers alone explains.
     """
@@ -101,7 +103,7 @@ class HeldOutScores(BaseModel):
     kept: Share
     kept_low: Share | None
     kept_high: Share | None
-    kept_raw: Share
+    kept_centred: Share | None
     k: Count
     n_images: Count
     among: Literal["local images", "objects"]
@@ -115,7 +117,7 @@ class KeepRecord(TypedDict):
     share: float | None
     scale: float
     fits: list[dict[str, Any]]
-    curve: list[dict[str, float]]
+    curve: list[dict[str, float | None]]
     losses: dict[str, float]
     evaluations: int
     notes: list[str]
@@ -125,7 +127,8 @@ class KeepRecord(TypedDict):
 class SolverReport:
     """The outcome of a fit, as the solver reports it.
 
-    `centre` is the share of the column means that was subtracted from the features. `parts` are the
+    `centre` is the share of the column means that was subtracted from the features, or "scalar" for
+    the standardization of the paper. `parts` are the
     unweighted terms of `objective`. `status` is ``"converged"``, ``"budget"``, ``"stalled"`` or
     `UNCHANGED`, and `reason` explains it. `gap` is an upper bound (for `glocal` an estimate) on the
     distance of the objective from the optimum, in nats, or None if no bound is known. `certificate`
@@ -140,7 +143,7 @@ class SolverReport:
     `watched` holds the losses on that fold.
     """
 
-    centre: float
+    centre: Share | Literal["scalar"]
     objective: float | None
     parts: dict[str, float] | None
     status: str
@@ -208,8 +211,7 @@ class FitRecord(Printable, SolverReport):
         if (curve := self.keep) is None:
             return method_in_words(vars(self))
         if self.status == UNCHANGED:
-            centred = f", centred by {self.centre:g}" if self.centre else ""
-            return f"the features stay as they are{centred}"
+            return unchanged_in_words(self.centre)
         fits = [method_in_words(settings) for settings in curve["fits"]]
         other = fits[1] if len(fits) > 1 else "the original features"
         criterion = "lmbda chosen on held-out questions"
@@ -254,6 +256,13 @@ def parameters_in_words(values: Mapping[Any, Any], signs: Mapping[str, str]) -> 
         is_set = value is not None and not math.isnan(value)
         if is_set and (name, value) != ("mix", 1):
             yield f"{sign} {value:g}"
+
+
+def unchanged_in_words(centre: float | str | None) -> str:
+    """What a fit with W = I does, by its `centre`."""
+    if not centre:
+        return "the features stay as they are"
+    return f"only the origin was moved (centre {centre})"
 
 
 def to_json(value: Any) -> str:

@@ -26,7 +26,7 @@ def align(
     local_images: PathLike | None = None,
     layer: str | None = None,
     keep: float | None = None,
-    centre: float | Literal["auto"] = 0.0,
+    centre: float | Literal["auto", "scalar"] | None = None,
     normalize: bool = False,
     progress: Callable[[str, int, int], None] = lambda step, done, total: None,
 ) -> Fit:

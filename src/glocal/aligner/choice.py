@@ -42,7 +42,7 @@ class KeepCurve:
     crossfit : CrossFit
         The fits on the folds, and the held-out answers.
     original : Mixture
-        The features without a transform, centred like the data.
+        The features without a transform, with the origin of the data.
     paths : tuple of lists of Mixture
         One path for each λ, the largest first; none without a `keep`.
     losses : dict
@@ -100,7 +100,7 @@ class KeepCurve:
         chosen = self.choose(keep)
         freest = chosen if keep is None else self.choose(_LOWEST_KEEP)
         heldout = self.crossfit.heldout
-        gain = heldout.estimate(chosen.credit - heldout.raw_credit)
+        gain = heldout.estimate(chosen.credit - heldout.original_credit)
         if gain.error is None or gain.mean <= 2 * gain.error:
             advice = "A lower keep allows a larger change."
             if keep is None or not freest.step:
@@ -139,7 +139,7 @@ class KeepCurve:
         return replace(solution, report=report)
 
     def _unchanged(self) -> Solution:
-        """The features as they are, or as centring leaves them."""
+        """The features as they are, but for their origin."""
         report = SolverReport(
             centre=self.data.fixed_centre,
             objective=None,
@@ -230,12 +230,14 @@ class KeepCurve:
             notes=self.notes(keep),
         )
 
-    def _curve_row(self, keep: float) -> dict[str, float]:
+    def _curve_row(self, keep: float) -> dict[str, float | None]:
         """The scores of the choice for another share of neighbours."""
         choice = self.choose(keep)
+        is_centred = self.crossfit.heldout.is_centred
         return {
             "keep": keep,
             "agreement": choice.agreement,
-            "kept": float(choice.kept.mean()),
+            "kept": self.crossfit.kept(choice),
+            "kept_centred": float(choice.kept.mean()) if is_centred else None,
             "kept_error": choice.kept_error,
         }

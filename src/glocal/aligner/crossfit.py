@@ -147,7 +147,7 @@ class CrossFit:
     ) -> Mixture:
         """Score the embedded objects of every fold, and its images if there are any."""
         credit = self.heldout.credit(objects)
-        kept = self.heldout.kept(images) if images else np.empty(0)
+        kept = self.heldout.kept_centred(images) if images else np.empty(0)
         return Mixture(lmbda, step, credit, self.heldout.mean(credit), kept)
 
     def global_scores(self, lmbda: float) -> Mixture:
@@ -156,7 +156,7 @@ class CrossFit:
         return self.scores(self.embeddings(lmbda), lmbda=lmbda, step=float(step))
 
     def original(self) -> Mixture:
-        """The features without a transform, centred like the data."""
+        """The features without a transform, with the origin of the data."""
         return self.scores(self.heldout.rows, self.heldout.image_rows)
 
     def weights(self, mixture: Mixture) -> tuple[float, list[Float[np.ndarray, "p p"]]]:
@@ -170,6 +170,16 @@ class CrossFit:
         S = self.heldout.similarities(Z)
         scale = best_similarity_scale(S, self.heldout.answers.weights)
         return scale, [scale**0.5 * W for W in matrices]
+
+    def kept(self, mixture: Mixture) -> float:
+        """The mean share of its neighbours in the raw rows that an image keeps under a mixture."""
+        if not self.heldout.is_centred:
+            return float(mixture.kept.mean())
+        images = self.heldout.image_rows
+        if mixture.step:
+            matrices = self.weights(mixture)[1]
+            images = [X @ W for X, W in zip(images, matrices, strict=True)]
+        return float(self.heldout.kept(images).mean())
 
 
 def _start(near: Sequence[Solution], fits: Sequence[Solution]) -> WarmStart | None:

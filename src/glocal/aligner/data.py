@@ -1,7 +1,8 @@
-"""The data of a fit: objects, answers, and blocks of local images, standardized by two scalars."""
+"""The data of a fit: objects, answers, and blocks of local images, with their origin and scale."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from numbers import Real
@@ -19,7 +20,7 @@ from glocal.data.check.readings import MAX_ANSWERS_BEFORE_FIT, check_columns
 from glocal.data.features import Features, Standardization, check_finite
 from glocal.data.rows import row_statistics
 from glocal.data.splits import local_blocks
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import array_sha256
 from glocal.options import Options
 from glocal.transform import LinearTransform
@@ -30,6 +31,9 @@ NEIGHBOURS = 10
 """The number of nearest neighbours of an image that are compared before and after a transform."""
 AUTO: Literal["auto"] = "auto"
 """The value of `centre` that leaves the choice to `Keep`."""
+SCALAR: Literal["scalar"] = "scalar"
+"""The value of `centre` that standardizes features as the paper does."""
+_MAX_SHARE_OF_MEANS = 0.99  # of the second moments: above it little is left to tell rows apart
 _MAX_EVALUATION_IMAGES = 10_000  # held-out images whose neighbours are compared
 
 
@@ -54,19 +58,21 @@ class FitData:
     Parameters
     ----------
     features : Features
-        (n, p) object features, not standardized. Their two scalars standardize all rows.
+        (n, p) object features, as they are. All rows get their origin and scale.
     answers : Answers
         Answers whose indices are rows of `features`. Answers of weight 0 are left out.
     local_features : Features or None
-        (m, p) features of local images, not standardized. `glocal` needs them; the other arms do
+        (m, p) features of local images, as they are. `glocal` needs them; the other arms do
         not use them.
     block_size, seed : int
         The number of local images in a block, at least 3, and the seed of blocks and folds. Only
         the first 16 blocks are used.
-    centre : float or "auto"
-        s, from 0 to 1: object and local features become x - s (m - mean), where m are the column
-        means of the objects and mean is their overall mean. The subtraction becomes the bias of the
-        transform. "auto" leaves the choice of s to `Keep`.
+    centre : float, "auto", "scalar" or None
+        s, from 0 to 1: object and local features become (x - s m) / std, where m are the column
+        means of the objects and std is the root mean square of what is left. The subtraction
+        becomes the bias of the transform. "auto" leaves the choice of s to `Keep`. "scalar"
+        subtracts the mean of all entries and divides by their standard deviation, as the paper
+        does. None is 0, or "scalar" with the paper's loop.
     normalize : bool
         Scale each object and local row to length 1 first. If all object rows have length 1 already,
         this is done anyway. The transform then scales all rows itself.
@@ -83,7 +89,7 @@ class FitData:
     _: KW_ONLY
     block_size: int = Blocks().block_size
     seed: int = Blocks().seed
-    centre: float | Literal["auto"] = 0.0
+    centre: float | Literal["auto", "scalar"] | None = None
     normalize: bool = False
     objects: Int[np.ndarray, " k"] | None = None
     images: Int[np.ndarray, " m"] | None = None
@@ -100,9 +106,10 @@ class FitData:
         for name, value in blocks:  # numbers of Python, as the record needs them
             object.__setattr__(self, name, value)
         is_share = isinstance(self.centre, Real) and 0 <= self.centre <= 1
-        if self.centre != AUTO and not is_share:
+        if not (is_share or self.centre in (AUTO, SCALAR, None)):
             raise ParameterError(
-                f"`centre` is {self.centre!r}; it must be 0 (raw) to 1 (centred), or auto."
+                f"`centre` is {self.centre!r}; it must be 0 (as they are) to 1 (centred), auto or "
+                "scalar."
             )
         features = self.features.unit(always=self.normalize)
         object.__setattr__(self, "features", features)
@@ -113,34 +120,37 @@ class FitData:
             object.__setattr__(self, "answers", weighted)
 
     @property
-    def fixed_centre(self) -> float:
-        """The centre as a number; raises a ParameterError for "auto"."""
+    def fixed_centre(self) -> float | Literal["scalar"]:
+        """The centre, 0 for None; raises a ParameterError for "auto"."""
         if self.centre == AUTO:
             raise ParameterError(
                 "`centre=auto` can be chosen only with `keep`. Give a number from 0 to 1."
             )
-        return float(self.centre)
+        return SCALAR if self.centre == SCALAR else float(self.centre or 0.0)
 
     @cached_property
     def scalars(self) -> Standardization:
-        """The two scalars of the object features, and the shift that centring subtracts."""
+        """The origin and scale of the features."""
+        features = self.features
         centre = self.fixed_centre
-        standardization = self.features.standardization
+        if centre == SCALAR:
+            return features.standardization
         if not centre:
-            return standardization
-        return standardization.centred(self.features.column_means, centre)
+            return features.scaling
+        return features.standardization.centred(features.column_means, centre)
 
     def transform(self, weights: Float[np.ndarray, "p r"]) -> LinearTransform:
-        """Build the transform of raw features with these weights; centring becomes its bias.
+        """Build the transform of raw features with these weights.
 
-        b = -s (m - mean) W / std
+        Its mean is s times that of all entries; the rest of s m becomes its bias,
+        b = -s (m - mean) W / std.
         """
         scalars = self.scalars
         bias = None
         if scalars.shift is not None:
             bias = -(scalars.shift / scalars.std) @ weights.astype(np.float64)
             bias = bias.astype(np.float32)
-        meta = {"rows": row_statistics(self.features, scalars.std)}
+        meta = {"rows": row_statistics(self.features)}
         return LinearTransform(weights.astype(np.float32), bias, scalars.mean, scalars.std, meta)
 
     def embedding(self, transform: LinearTransform) -> Float[np.ndarray, "n r"]:
@@ -185,7 +195,7 @@ class FitData:
         self.answers.check_range(len(features))
         if not len(self.answers):
             raise DataError("there is no answer to fit.")
-        _ = features.standardization  # raises an error for values that are not finite, or all equal
+        self._check_origin()
         if local is not None and local.dimensions != features.dimensions:
             raise DataError(
                 f"local features have {local.dimensions} columns but the object features have "
@@ -194,6 +204,18 @@ class FitData:
         warn(check_columns(features, self.answers, MAX_ANSWERS_BEFORE_FIT))
         if arm.local and local is not None:
             warn(check_local(features, local, self.blocks[0]))
+
+    def _check_origin(self) -> None:
+        """Warn if the column means are almost all of the features; refuse constant features."""
+        scale = self.features.scaling.std  # an error for values that are not finite, or all equal
+        share = float(np.mean((self.features.column_means / scale) ** 2))
+        if self.centre in (0, None) and share > _MAX_SHARE_OF_MEANS:
+            warnings.warn(
+                f"the column means are {share:.4f} of the second moments of the features, so that "
+                "all objects are almost alike. Subtract them: give `centre=1`.",
+                DataWarning,
+                stacklevel=5,
+            )
 
     @cached_property
     def blocks(self) -> list[Int[np.ndarray, " m"]]:
@@ -205,7 +227,7 @@ class FitData:
         return [images[rows] for rows in blocks[:MAX_BLOCKS]]
 
     def local_rows(self, dtype: str) -> list[Float[np.ndarray, "_ p"]]:
-        """Read each block of local images, in the order of their file, and standardize it."""
+        """Read each block of local images, in the order of their file, with origin and scale."""
         images = self.evaluation_images
         blocks = []
         for rows in self.blocks:
@@ -224,7 +246,7 @@ class FitData:
         return rows, self.answers.relabel(new_index)
 
     def objects_and_answers(self, dtype: str) -> tuple[Float[np.ndarray, "n p"], Answers]:
-        """The standardized objects that the answers name, and the answers as rows of these."""
+        """The objects that the answers name, with origin and scale, and the answers about them."""
         rows, answers = self.named_rows()
         return self.scalars(rows, dtype), answers
 

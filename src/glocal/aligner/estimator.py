@@ -42,10 +42,11 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         following parameters is set, it is `glocal` with local features and `global` without.
     alpha, lmbda, mix, tau : float or None, default None
         Parameters of the method; None is the default of `Arm`.
-    centre : float or "auto", default 0
+    centre : float, "auto", "scalar" or None, default None
         The share, 0 to 1, of the objects' column means that is subtracted from all features before
         the fit (see `FitData`). The subtraction becomes the bias of the transform. "auto" lets
-        `keep` choose 0, ½ or 1.
+        `keep` choose 0, ½ or 1, and "scalar" standardizes as the paper does. None is 0, or "scalar"
+        with the paper's loop.
     normalize : bool, default False
         Whether each row is first scaled to length 1 (see `FitData`), in the fit and afterwards.
     block_size : int, default 1024
@@ -91,7 +92,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         lmbda: float | None = None,
         mix: float | None = None,
         tau: float | None = None,
-        centre: float | Literal["auto"] = 0.0,
+        centre: float | Literal["auto", "scalar"] | None = None,
         normalize: bool = False,
         block_size: int = FitData.block_size,
         seed: int = FitData.seed,
@@ -181,7 +182,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> Any:
-        """Standardize by the scalars of the fit and apply W; tensors keep their type and dtype."""
+        """Apply the transform; tensors keep their type and dtype."""
         check_is_fitted(self)
         X = _loaded(X)
         rows = _validated_rows(self, X, reset=False)

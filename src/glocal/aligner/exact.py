@@ -32,6 +32,7 @@ from glocal.transform import LinearTransform
 
 Dtype = Literal["float32", "float64"]
 _ROUGH_TOLERANCE = 1e-2  # relative, of a fit that another one starts from
+_MIN_LENGTH = 0.1  # of an axis at the start of a fit, which must not be singular
 _MIN_SINGULAR_VALUE = 1e-3  # least share of the largest that counts toward the rank of `naive`
 
 
@@ -184,7 +185,7 @@ class Exact(Options):
                 objective,
                 start.W,
                 _criterion(objective, certified=certified),
-                problem.axes.moments,
+                problem.axes.spreads,
                 tol=self.tolerance,
                 max_evaluations=self.max_evaluations - spent,
                 pairs=start.pairs if is_same_penalty else (),
@@ -202,16 +203,16 @@ class Exact(Options):
     def _first_start(
         self, problem: Problem, objective: Objective, arm: Arm, counter: Counter
     ) -> WarmStart:
-        """The start of a fit that has no other fit to start from: the best scaled identity.
+        """The start of a fit that has no other fit to start from: the best scale of the axes.
 
-        From a start near 0, a fit with a local term may stay close to a small multiple of the
-        identity, where L_local is lowest and L_global is at chance. If the best scale is nearly 0,
-        `glocal` therefore starts from the optimum of `global`, whose fit takes a part of the
-        budget.
+        Their lengths are equal, but for axes along which the features have a mean. From a start
+        near 0, a fit with a local term may stay close to a small multiple of the identity, where
+        L_local is lowest and L_global is at chance. If the best scale is nearly 0, `glocal`
+        therefore starts from the optimum of `global`, whose fit takes a part of the budget.
         """
-        scale, is_nearly_zero = identity_scale(objective)
-        X = objective.choices.X
-        W = np.asarray(scale * np.eye(X.shape[1]), X.dtype)
+        lengths = problem.axes.lengths.astype(objective.choices.X.dtype)
+        scale, is_nearly_zero = identity_scale(objective, lengths)
+        W = np.diag(lengths * lengths.dtype.type(scale))
         if objective.local is None or not is_nearly_zero or self.max_evaluations == 1:
             return WarmStart(arm, W)
         without_local = replace(objective, local=None, alpha=0.0)
@@ -219,7 +220,7 @@ class Exact(Options):
             without_local,
             W,
             DualityGap(without_local, certified=False),
-            problem.axes.moments,
+            problem.axes.spreads,
             tol=_ROUGH_TOLERANCE,
             max_evaluations=self.max_evaluations - 1,
             counter=counter,
@@ -293,12 +294,17 @@ class Axes:
     With fewer rows than columns U spans the rows of the objects and local images. Outside this span
     no loss depends on W, so that the penalty alone determines it. There W = cI with
     c = mix t / (p - mix q), t = tr UᵀWU and q = p - r (c = 0 for `naive`, mix 0). The remaining
-    penalty is that of UᵀWU with the share mix r / (p - mix q), which is 1 for mix 1. U and the
-    moments are float64.
+    penalty is that of UᵀWU with the share mix r / (p - mix q), which is 1 for mix 1.
+
+    If the features are not centred, their mean is a large part of the second moment of an axis or
+    two, and tells no answers apart. The `spreads` (r,), the geometric means of the second moments
+    and the variances, measure how much the objective changes with the length of an axis. All arrays
+    are float64.
     """
 
     U: Float[np.ndarray, "p r"]
     moments: Float[np.ndarray, " r"]
+    spreads: Float[np.ndarray, " r"]
 
     @classmethod
     def of(cls, X: Float[np.ndarray, "n p"], blocks: Sequence[Float[np.ndarray, "_ p"]]) -> Axes:
@@ -309,11 +315,21 @@ class Axes:
             span, _ = np.linalg.qr(np.concatenate([X, *blocks]).T)
             X = X @ span
         moments, U = np.linalg.eigh(X.T @ X / len(X))
-        return cls(U if span is None else span @ U, np.maximum(moments, 0))
+        moments = np.maximum(moments, 0)
+        variances = np.maximum(moments - (X.mean(axis=0) @ U) ** 2, 0)
+        return cls(U if span is None else span @ U, moments, np.sqrt(moments * variances))
 
     def leading(self, count: int) -> Axes:
         """The axes with the largest second moments, at most `count`."""
-        return Axes(self.U[:, -count:], self.moments[-count:])
+        return Axes(self.U[:, -count:], self.moments[-count:], self.spreads[-count:])
+
+    @property
+    def lengths(self) -> Float[np.ndarray, " r"]:
+        """The lengths of the axes at the start of a fit, which turn second moments to spreads."""
+        shares = np.divide(
+            self.spreads, self.moments, out=np.ones_like(self.moments), where=self.moments > 0
+        )
+        return np.maximum(np.sqrt(shares), _MIN_LENGTH)
 
     def back(self, W: Float[np.ndarray, "r r"], mix: float) -> Float[np.ndarray, "p p"]:
         """Return W on the original columns, in float32 as in transform files."""

@@ -14,7 +14,7 @@ import numpy as np
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
 from glocal.aligner.choice import KeepCurve
-from glocal.aligner.data import FitData
+from glocal.aligner.data import SCALAR, FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.folds import Fold, fit_folds, fold_unit
 from glocal.aligner.heldout import heldout_scores, scaled_identity
@@ -194,11 +194,19 @@ def fit_plan(data: FitData, what: Arm | Keep | None, solver: Solver | None) -> F
             f"`solver` is {solver!r}; pass glocal.Exact(…), glocal.PaperLoop(…), or None."
         )
     solver = solver or Exact()
+    data = with_centre(data, solver)
     arm = Arm.of({}, local=data.local_features is not None)
     if what is None:
         what = Keep() if isinstance(solver, Exact) else arm
     data.check(arm if isinstance(what, Keep) else what)
     return FitPlan(data, what, solver)
+
+
+def with_centre(data: FitData, solver: Solver) -> FitData:
+    """The data with the centre that the solver takes if none is given."""
+    if data.centre is not None:
+        return data
+    return replace(data, centre=SCALAR if isinstance(solver, PaperLoop) else 0.0)
 
 
 def fit_and_score(

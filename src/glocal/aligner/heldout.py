@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -54,17 +54,17 @@ class HeldOut:
 
     @property
     def is_centred(self) -> bool:
-        """Whether any fold centres its features."""
-        return any(data.centre for data in self.data)
+        """Whether the fit of any fold moves the origin."""
+        return any(data.fixed_centre != 0 for data in self.data)
 
     @cached_property
     def rows(self) -> list[Rows]:
-        """The objects, standardized as for the fit of each fold."""
+        """The objects with the origin and scale of the fit of each fold."""
         return self._standardized(self.objects)
 
     @cached_property
     def image_rows(self) -> list[Rows]:
-        """The images, standardized as for the fit of each fold."""
+        """The images with the origin and scale of the fit of each fold."""
         return self._standardized(self.images)
 
     def _standardized(self, raw: list[Rows]) -> list[Rows]:
@@ -72,6 +72,12 @@ class HeldOut:
 
     @cached_property
     def _neighbours(self) -> list[csr_array]:
+        return [neighbourhoods(X, self.k) for X in self.images]
+
+    @cached_property
+    def _centred_neighbours(self) -> list[csr_array]:
+        if not self.is_centred:
+            return self._neighbours
         return [neighbourhoods(X, self.k) for X in self.image_rows]
 
     def credit(self, Z: Sequence[Rows], similarity: str = "cosine") -> Float[np.ndarray, " t"]:
@@ -92,23 +98,22 @@ class HeldOut:
         return self.credit(Z), self.mean(choice_loss(self.similarities(Z)))
 
     def kept(self, Z: Sequence[Rows]) -> Float[np.ndarray, " m"]:
-        """The share of its neighbours that each image keeps if the images are embedded as Z."""
-        parts = zip(self.image_rows, Z, self._neighbours, strict=True)
+        """The share of its neighbours in the raw rows that each image keeps if embedded as Z."""
+        parts = zip(self.images, Z, self._neighbours, strict=True)
         return np.concatenate([kept_by_image(X, Y, self.k, before=near) for X, Y, near in parts])
 
-    def raw_kept(self, Z: Sequence[Rows]) -> Float[np.ndarray, " m"]:
-        """The share of its neighbours before centring that each image keeps."""
-        standardized = self.data[0].features.standardization
-        parts = zip(self.images, Z, strict=True)
-        return np.concatenate(
-            [kept_by_image(standardized(X, "float64"), Y, self.k) for X, Y in parts]
-        )
+    def kept_centred(self, Z: Sequence[Rows]) -> Float[np.ndarray, " m"]:
+        """The same share in the rows with the origin of the fit, of which `keep` promises a part.
+
+        Without a `centre` these are the neighbours in the raw rows.
+        """
+        parts = zip(self.image_rows, Z, self._centred_neighbours, strict=True)
+        return np.concatenate([kept_by_image(X, Y, self.k, before=near) for X, Y, near in parts])
 
     @cached_property
-    def raw_credit(self) -> Float[np.ndarray, " t"]:
-        """The credit of each answer under the features before centring."""
-        standardized = self.data[0].features.standardization
-        return self.credit([standardized(X, "float64") for X in self.objects])
+    def original_credit(self) -> Float[np.ndarray, " t"]:
+        """The credit of each answer under the features as they are."""
+        return self.credit(self.objects)
 
     def mean(self, values: Float[np.ndarray, " t"]) -> float:
         """The weighted mean of one value per answer."""
@@ -142,9 +147,8 @@ def heldout_scores(
 ) -> HeldOutScores:
     """Score the transform of each fold on the answers and the images that the fold holds out.
 
-    Agreement and loss are compared with those of the features as they are, for the loss at the
-    scale that fits the other answers best. A transform keeps neighbours of the features as its fold
-    centres them.
+    Agreement, loss and neighbours are compared with those of the features as they are, for the loss
+    at the scale that fits the other answers best.
     """
     parts = HeldOut(folds)
     return HeldOutScores(
@@ -186,20 +190,14 @@ def _agreement(
 
 
 def _neighbours_kept(parts: HeldOut, transforms: Sequence[LinearTransform]) -> dict[str, Any]:
-    """The neighbours kept of the features as the folds centre them, and as they are."""
+    """The neighbours kept of the features as they are, and of those with the origin of the fit."""
     Z = [transform.map_rows(X) for transform, X in zip(transforms, parts.images, strict=True)]
-    shares = parts.kept(Z)
-    raw_shares = parts.raw_kept(Z) if parts.is_centred else shares
-    kept, low, high = ItemValues(values=shares).bounded()
-    return {
-        "kept": kept,
-        "kept_low": low,
-        "kept_high": high,
-        "kept_raw": float(raw_shares.mean()),
-    }
+    kept, low, high = ItemValues(values=parts.kept(Z)).bounded()
+    kept_centred = float(parts.kept_centred(Z).mean()) if parts.is_centred else None
+    return {"kept": kept, "kept_low": low, "kept_high": high, "kept_centred": kept_centred}
 
 
-def scaled_identity(data: FitData, centre: float) -> LinearTransform:
+def scaled_identity(data: FitData, centre: float | Literal["scalar"]) -> LinearTransform:
     """The scaled identity that fits the answers best, with this centre in place of the data's."""
     data = replace(data, centre=centre)
     X, answers = data.objects_and_answers("float64")

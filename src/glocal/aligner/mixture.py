@@ -32,7 +32,8 @@ class Mixture:
     agreement : float
         The weighted mean of `credit`.
     kept : (m,) array
-        The share of its nearest neighbours that each held-out image keeps.
+        The share of its nearest neighbours in the rows with the origin of the fit that each
+        held-out image keeps.
     """
 
     lmbda: float

@@ -94,7 +94,7 @@ def align(
         help="One more network, with features of the objects at hand; repeatable.",
     ),
     yes: bool = Option(False, "--yes", help="Download without a question."),
-    centre: CentreOption = "0",
+    centre: CentreOption = None,
     normalize: Normalize = False,
     model: str | None = Option(None, hidden=True),
     as_json: AsJson = False,
@@ -127,7 +127,7 @@ def align(
         fitted = _align_images(networks[0], pictures, judged, out, keep, centre, normalize)
         files = "transform.npz, README.md (the model card), report.html, features"
         return show_fit(fitted.record, out, written=f"{out}: {files}", as_json=as_json)
-    if pictures.model_fields_set or centre != "0":
+    if pictures.model_fields_set or centre is not None:
         raise ParameterError(
             "`local_images`, `layer` and `centre` need `images`. Published features are fitted as "
             "they are and centred, and objects stand in for local images."
@@ -145,7 +145,7 @@ def _align_images(
     judged: Judged,
     out: Path,
     keep: Keep,
-    centre: str,
+    centre: str | None,
     normalize: bool,
 ) -> Fit:
     """Align a network that is run on images."""

@@ -66,7 +66,7 @@ class Scoring(Options):
     )
 
     def sources(self, features: Path, shared: Shared | None = None, **arguments: Any) -> Sources:
-        """The data of a command; its two scalars and baselines are those of `features`.
+        """The data of a command, whose scale and baselines are those of `features`.
 
         `arguments` are those of `Sources`. The output is checked before any work.
         """
@@ -258,16 +258,12 @@ def anomaly_command(
 def structure_command(scoring: Scoring, task: StructureTask) -> None:
     """Structure that a transform keeps: neighbours, CKA, rank correlation of dissimilarities.
 
-    The reference is the features standardized by the two scalars of the transform, so that the
-    baseline original keeps everything.
+    The reference is the features as they are, so that the baseline original keeps everything.
 
     Example: glocal evaluate structure --features local.npy --transform transform.npz
     --baseline pca
     """
-    scalars = None
-    if scoring.transform is not None:
-        scalars = LinearTransform.from_pretrained(scoring.transform).standardization
-    scoring.show(task, scoring.sources(task.features, standardization=scalars))
+    scoring.show(task, scoring.sources(task.features))
 
 
 @app.command("retrieval")

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from typer import Option
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop
-from glocal.aligner.data import AUTO, Blocks
+from glocal.aligner.data import AUTO, SCALAR, Blocks
 from glocal.aligner.fitting import (
     arm_or_keep,
     fit_and_score,
@@ -47,31 +47,35 @@ SolverName = Annotated[
 ]
 
 CentreOption = Annotated[
-    str,
+    str | None,
     Option(
-        metavar="0..1|auto",
+        metavar="0..1|auto|scalar",
         rich_help_panel=Arm.panel,
         help="Share of the objects' column means to subtract from all features; auto chooses it "
-        "with --keep.",
+        "with --keep, and scalar standardizes as the paper does. [default: 0; scalar with --solver "
+        "paper]",
     ),
 ]
 
 
-def parse_centre(text: str) -> float | Literal["auto"]:
-    """Read a number or auto; raise a ParameterError for any other text."""
-    if text == AUTO:
-        return AUTO
+def parse_centre(text: str | None) -> float | Literal["auto", "scalar"] | None:
+    """Read a number, auto or scalar; raise a ParameterError for any other text."""
+    if text is None:
+        return None
+    for word in (AUTO, SCALAR):
+        if text == word:
+            return word
     try:
         return float(text)
     except ValueError:
-        raise ParameterError(f"`centre` is {text!r}; it must be 0 to 1, or auto.") from None
+        raise ParameterError(f"`centre` is {text!r}; it must be 0 to 1, auto or scalar.") from None
 
 
 def load_data(
     features: Path,
     answers: AnswersFile,
     local_features: Path | None,
-    centre: str,
+    centre: str | None,
     blocks: Blocks,
     normalize: bool,
 ) -> FitData:
@@ -109,7 +113,7 @@ def fit(
         "scores, also none of those by which --keep chose.",
     ),
     solver: SolverName = "exact",
-    centre: CentreOption = "0",
+    centre: CentreOption = None,
     normalize: Normalize = False,
     as_json: AsJson = False,
 ) -> None:

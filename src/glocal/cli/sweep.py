@@ -56,7 +56,7 @@ def sweep(
         Literal["loss"] | None,
         Option(help="Choose the smallest held-out loss, instead of --keep."),
     ] = None,
-    centre: CentreOption = "0",
+    centre: CentreOption = None,
     normalize: Normalize = False,
     solver: SolverName = "exact",
     jobs: int = Option(1, help="Processes that fit the grid; -1 for one per core."),

@@ -32,12 +32,10 @@ _MAX_SHARE_MISSING = 0.1  # largest fraction of objects without answers, or with
 
 @dataclass(frozen=True)
 class Standardization:
-    """Two scalars over every row and column of the object features: X̃ = (X - mean) / std.
+    """An origin and a scale of features: X̃ = (X - mean - shift) / std.
 
-    `std` is the population standard deviation. Both scalars are computed in float64 (Muttenthaler
-    et al. 2023). `shift` (p,) is the vector that centring also subtracts from each row, or None;
-    `std` is then the standard deviation of the centred rows. If `is_unit`, each row is first scaled
-    to length 1.
+    `mean` is a scalar, and `shift` (p,) is what is subtracted from each column besides, or None.
+    If `is_unit`, each row is first scaled to length 1.
     """
 
     mean: float
@@ -63,10 +61,10 @@ class Standardization:
         return standardized
 
     def centred(self, column_means: Values, centre: float) -> Standardization:
-        """Return a standardization that also centres the columns, by the fraction `centre`.
+        """Return X → (X - s m) / std with s = `centre`, 0 to 1, and the column means m.
 
-        It subtracts `centre` (0 to 1) times the deviation of each column mean from the overall
-        mean, and its std² is smaller accordingly.
+        `std` is then the root mean square of X - s m over the rows of which this is the
+        standardization.
 
         Raises
         ------
@@ -74,12 +72,13 @@ class Standardization:
             If all rows are the same, so that centring leaves nothing of them.
         """
         deviation = column_means - self.mean
-        variance = self.std**2 - (1 - (1 - centre) ** 2) * float(np.mean(deviation**2))
-        if not variance > 1e-12 * self.std**2:
+        within = self.std**2 - float(np.mean(deviation**2))
+        square = within + (1 - centre) ** 2 * float(np.mean(column_means**2))
+        if not square > 1e-12 * self.std**2:
             raise DataError(
                 "all rows of the features are the same; centring leaves nothing of them."
             )
-        return replace(self, std=variance**0.5, shift=centre * deviation)
+        return replace(self, mean=centre * self.mean, std=square**0.5, shift=centre * deviation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +239,9 @@ class Features:
 
     @cached_property
     def standardization(self) -> Standardization:
-        """The two scalars of these features.
+        """The two scalars of the paper over all entries: their mean and population deviation.
+
+        Both are computed in float64 (Muttenthaler et al. 2023).
 
         Raises
         ------
@@ -266,6 +267,12 @@ class Features:
                 "Multiply the features by a constant: no result depends on their unit."
             )
         return Standardization(mean, std, is_unit=self.is_unit)
+
+    @cached_property
+    def scaling(self) -> Standardization:
+        """The rows divided by the root mean square of all entries: no cosine changes."""
+        scalars = self.standardization
+        return replace(scalars, mean=0.0, std=float(np.hypot(scalars.mean, scalars.std)))
 
     def _is_constant(self, mean: float, std: float) -> bool:
         """Whether all values are the mean, but for rounding."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,37 +29,34 @@ class Difference(NamedTuple):
     is_certain: bool
 
 
-def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[str, Any]:
+def row_statistics(X: Features | np.ndarray) -> dict[str, Any]:
     """The statistics of the rows of a fit, which the transform keeps as ``meta["rows"]``.
 
     Parameters
     ----------
     X : Features or (n, p) array
-    std : float or None
-        The scalar that the transform divides by, if it is not the standard deviation of `X`. It is
-        smaller for a transform that was fitted to centred rows.
 
     Returns
     -------
     dict
-        ``spread``, the standard deviation of the rows over `std`; ``mean_length``, the mean of
-        their Euclidean lengths; ``normalised``, whether all lengths are 1; and ``columns``, the
-        standardized means of up to 16 columns that stand out, by column number. The outputs of
-        transformers have such columns whatever the input. ``columns`` is empty if fewer than four
-        stand out.
+        ``mean`` and ``std``, the mean and standard deviation of all entries; ``mean_length``, the
+        mean of the Euclidean lengths of the rows; ``normalised``, whether all lengths are 1; and
+        ``columns``, the standardized means of up to 16 columns that stand out, by column number.
+        The outputs of transformers have such columns whatever the input. ``columns`` is empty if
+        fewer than four stand out.
     """
     features = X if isinstance(X, Features) else Features(X)
     scalars = features.standardization
-    spread = 1.0 if std is None else scalars.std / std
     means = (features.column_means - scalars.mean) / scalars.std
     order = np.argsort(-np.abs(means), kind="stable")[:_MAX_COLUMNS]
     columns = {
-        str(column): round(spread * float(means[column]), 4)
+        str(column): round(float(means[column]), 4)
         for column in order.tolist()
         if abs(means[column]) >= _MIN_COLUMN_MEAN
     }
     return {
-        "spread": spread,
+        "mean": scalars.mean,
+        "std": scalars.std,
         "mean_length": float(features.lengths.mean()),
         "normalised": features.unit(always=False).is_unit,
         "columns": columns if len(columns) >= _MIN_COLUMNS else {},
@@ -76,8 +74,8 @@ def difference(
     Compared are the lengths of the rows, the mean and spread of all values, and the columns that
     stand out. The first two differ little between sets of images that one network has seen in the
     same way, and such a column stands out on other images too. `statistics` are those of
-    `row_statistics`, or empty, and `origin` is what the fit is called. Without statistics
-    no difference is certain.
+    `row_statistics`, or empty; `scalars` then take the place of their mean and std, and no
+    difference is certain. `origin` is what the fit is called.
     """
     lengths = np.linalg.norm(rows, axis=1)
     lengths = lengths[lengths > 0]
@@ -89,10 +87,11 @@ def difference(
         return Difference(sentence, is_certain=True)
     if len(rows) < _MIN_ROWS:
         return None
+    if "mean" in statistics:
+        scalars = replace(scalars, mean=statistics["mean"], std=statistics["std"])
     standardized = scalars(rows, "float64")
-    spread = statistics.get("spread", 1.0)
-    mean = float(standardized.mean()) / spread
-    std = float(standardized.std()) / spread
+    mean = float(standardized.mean())
+    std = float(standardized.std())
     if not (abs(mean) <= _MAX_SHIFT and 1 / _MAX_SPREAD_RATIO <= std <= _MAX_SPREAD_RATIO):
         sentence = (
             f"standardized like those of the {origin}, the rows have mean {mean:.3g} and std "

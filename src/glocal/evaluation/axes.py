@@ -33,7 +33,7 @@ def axes(
 ) -> pd.DataFrame:
     """The axes among objects whose share of all differences a transform changes the most.
 
-    X holds the standardized features and Z the transformed features, with rows scaled to length 1.
+    X holds the features as they are and Z the transformed features, with rows scaled to length 1.
     Both are centred over the objects and scaled to ‖·‖_F = 1. The axes are the eigenvectors a,
     ‖a‖ = 1, of the change of the centred cosine matrix,
 
@@ -118,8 +118,7 @@ def embeddings(
 ) -> tuple[Embedding, Embedding, list[Embedding]]:
     """The objects before a transform, after it, and after the fit of each fold, in float64."""
     raw = np.asarray(features.matrix, dtype=np.float64)
-    X = transform.standardization(raw, "float64")
-    return X, transform(raw), [fold(raw) for fold in folds]
+    return features.scaling(raw, "float64"), transform(raw), [fold(raw) for fold in folds]
 
 
 def _stability(

@@ -19,14 +19,17 @@ _MIN_MEAN_SQUARE = 1e-2  # least mean squared length of the scaled rows that is 
 _MAX_LOG_SCALE_ERROR = 1e-2  # largest error of log c²
 
 
-def identity_scale(objective: Objective) -> tuple[float, bool]:
+def identity_scale(
+    objective: Objective, lengths: Float[np.ndarray, " p"] | None = None
+) -> tuple[float, bool]:
     """The c > 0 for which cI minimises an objective, and whether it is essentially 0.
 
-    L_local is the same for every c, and R(cI) = (1 - mix) p c². L_global is convex in m = c², so
+    With `lengths` l it is the c of c diag(l), whose penalty is nearly that of cI. L_local is the
+    same for every c, and R(cI) = (1 - mix) p c². L_global is convex in m = c², so
     that c follows from the root of one increasing derivative. If the root is at 0 (the features
     have no information about the answers), a small scale is returned, since W = 0 is stationary.
     """
-    X = objective.choices.X
+    X = objective.choices.X if lengths is None else objective.choices.X * lengths
     cost = objective.lmbda * (1 - objective.mix) * X.shape[1] / objective.global_weight
     sums_at = objective.choices.at(X)
     mean_square = float(np.sum(X * X, dtype=np.float64)) / len(X)

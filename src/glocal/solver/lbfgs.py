@@ -126,7 +126,8 @@ def minimise(
     criterion : Criterion or None
         The distance from the optimum that `tol` limits; None is `FirstOrderEstimate`.
     moments : (p,) array or None
-        The second moments s of the objects along their principal axes, if W is in these axes. None
+        The second moments s of the objects along their principal axes, if W is in these axes, or
+        rather the geometric mean of the second moment and the variance if it is mostly a mean. None
         means 1 for each.
     tol : float
         Relative tolerance on the objective, above 0; see `allowed_gap`.

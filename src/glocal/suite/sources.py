@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, Strict
@@ -50,12 +50,14 @@ class Shared(Options):
     """The files and settings that all networks of a suite share.
 
     `object_ids` names the objects that `answers` and RDMs index, if these are not the rows of the
-    features. With `normalize` all arms begin from rows scaled to length 1.
+    features. With `normalize` all arms begin from rows scaled to length 1. `centre` is that of the
+    fits, see `FitData`.
     """
 
     answers: MaybeFile = None
     object_ids: MaybeFile = None
     normalize: bool = False
+    centre: Annotated[float, Field(ge=0, le=1)] | Literal["auto", "scalar"] | None = None
     seed: int = Field(42, ge=0, lt=2**32)
     folds: int = Field(3, ge=2)
 
@@ -64,11 +66,10 @@ class Shared(Options):
 class Sources:
     """The data of one network.
 
-    `standardization` has the two scalars by which all features are standardized; by default they
-    are those of the objects. `pretrained` are the names of the transforms that were fitted
-    elsewhere; `glocal.transform.checks.table_rows` checks them, by `force`. Baselines are made from
-    the features `means`, by default from the objects. `hashed` collects the hashes of the files in
-    use. `features`, `labelled` (the rows of a feature file that have a label), `joined_answers` and
+    `pretrained` are the names of the transforms that were fitted elsewhere;
+    `glocal.transform.checks.table_rows` checks them, by `force`. Baselines are made from the
+    features `means`, by default from the objects. `hashed` collects the hashes of the files in use.
+    `features`, `labelled` (the rows of a feature file that have a label), `joined_answers` and
     `transform` load a file once.
     """
 
@@ -77,7 +78,6 @@ class Sources:
     name: str = "{network}"
     root: Path = Path()
     _: KW_ONLY
-    standardization: Standardization | None = None
     pretrained: Sequence[str] = ()
     means: Path | None = None
     force: bool = True
@@ -129,12 +129,12 @@ class Sources:
         return baseline(name, means.unit() if self.objects.is_unit else means)
 
     def embedding(self, transform: LinearTransform | None) -> Embed:
-        """A function from features to rows in float64, standardized or transformed."""
+        """A function from features to rows in float64, scaled or transformed."""
 
         def embed(features: Features) -> np.ndarray:
             features.check_finite()
             if transform is None:
-                return self.scalars(features.matrix, "float64")
+                return self.scaling(features.matrix, "float64")
             check_rows(transform, features, force=self.force)
             return transform.apply(np.asarray(features.matrix, dtype=np.float64))
 
@@ -154,10 +154,9 @@ class Sources:
         return {"normalize": True} if self.objects.is_unit else {}
 
     @cached_property
-    def scalars(self) -> Standardization:
-        """The two scalars by which all features are standardized."""
-        scalars = self.standardization or self.objects.standardization
-        return replace(scalars, is_unit=self.objects.is_unit)
+    def scaling(self) -> Standardization:
+        """The scale of the original features: that of the objects."""
+        return replace(self.objects.scaling, is_unit=self.objects.is_unit)
 
     @cached_property
     def object_ids(self) -> tuple[str, ...] | None:
@@ -171,7 +170,11 @@ class Sources:
         assert self.shared.answers is not None
         joined = self.joined_answers(self.shared.answers)
         data = FitData(
-            self.objects, joined.answers, seed=self.shared.seed, n_dropped=joined.n_dropped
+            self.objects,
+            joined.answers,
+            seed=self.shared.seed,
+            centre=self.shared.centre,
+            n_dropped=joined.n_dropped,
         )
         fold = fit_folds(data, self.shared.folds, "objects")[0]
         return fold.data, fold.answers
@@ -186,7 +189,7 @@ class Sources:
         """The hash of all that a file is made from: `parts`, the version and shared settings."""
         shared = self.shared
         is_unit = self.objects.is_unit
-        text = to_json([__version__, shared.seed, shared.folds, is_unit, *parts])
+        text = to_json([__version__, shared.seed, shared.folds, shared.centre, is_unit, *parts])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def hashes(self, *files: Path | str | None) -> dict[str, str]:

@@ -245,7 +245,7 @@ def _embeddings(
     _warn_of_seen(arms, features)
     features = table_rows(arms, features, force=force)
     X = features.matrix.astype(np.float64)
-    original = replace(features.standardization, mean=0.0)(X, "float64")
+    original = features.scaling(X, "float64")
     arms = {CENTRED: LinearTransform.centring(features), **arms}
     return {ORIGINAL: original} | {name: arm.map_rows(X) for name, arm in arms.items()}
 

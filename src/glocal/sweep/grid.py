@@ -19,7 +19,9 @@ from glocal.options import Options
 Setting = dict[str, Any]
 """The setting of a fit: `Arm.settings`, with eta for the paper's loop."""
 SETTING = ("method", "lmbda", "mix", "alpha", "tau", "eta")
-METRICS = ("agreement", "loss", "kept")
+SCORES = ("agreement", "loss", "kept")
+KEPT_CENTRED = "kept_centred"
+"""The neighbours kept of the rows with the origin of the fit, scored only if that is moved."""
 
 
 class Grid(Options):
@@ -213,12 +215,13 @@ def means_over_folds(points: Sequence[dict[str, Any]], folds: int) -> pd.DataFra
     setting = [name for name in SETTING if name in table]
     table["converged"] = table["status"] == "converged"
     groups = table.groupby(setting, dropna=False, sort=False)
-    metrics = groups[list(METRICS)]
+    names = [name for name in (*SCORES, KEPT_CENTRED) if name in table]
+    metrics = groups[names]
     errors = metrics.sem().add_suffix("_se")
     costs = groups[["evaluations", "seconds"]].sum()
     means = metrics.mean().join([errors, costs, groups[["converged"]].all()])
     is_complete = groups["agreement"].count() == folds
-    order = [*setting, *(name for metric in METRICS for name in (metric, f"{metric}_se"))]
+    order = [*setting, *(name for metric in names for name in (metric, f"{metric}_se"))]
     return means[is_complete].reset_index()[[*order, "evaluations", "seconds", "converged"]]
 
 
@@ -271,7 +274,8 @@ def choose(means: pd.DataFrame, keep: float | None) -> tuple[int, str]:
     if keep is None:
         loss = fitted["loss"]
         return int(loss.idxmin()), "the smallest held-out loss"
-    promises = fitted["kept"] - fitted["kept_se"]
+    kept = KEPT_CENTRED if KEPT_CENTRED in fitted else "kept"
+    promises = fitted[kept] - fitted[f"{kept}_se"]
     number = best_keeping([*fitted["agreement"]], [*promises], keep)
     reason = (
         f"the largest agreement among the settings that promise to keep {keep:g} of the "

@@ -29,7 +29,7 @@ from glocal.errors import (
 )
 from glocal.files import array_sha256
 from glocal.results import to_json
-from glocal.sweep.grid import METRICS, Setting
+from glocal.sweep.grid import SCORES, Setting
 from glocal.transform import LinearTransform
 
 POINT_TOLERANCE = 3e-4
@@ -103,7 +103,7 @@ def fit_path(heldout: HeldOut, solver: Solver, unit: Unit) -> tuple[str, list[Ro
     rows = []
     for setting in unit.path:
         start_time = time.perf_counter()
-        row = {"fold": unit.fold, **setting, **dict.fromkeys(METRICS), **counts}
+        row = {"fold": unit.fold, **setting, **dict.fromkeys(SCORES), **counts}
         row |= _ORIGINAL_OUTCOME
         if setting == ORIGINAL:  # the baseline that agreement is compared with
             row |= _scores(heldout, scaled_identity(data, 0.0))
@@ -149,8 +149,15 @@ def _fits_along(
 def _scores(heldout: HeldOut, transform: LinearTransform) -> dict[str, float]:
     """The scores of a transform on what a fold holds out."""
     credit, loss = heldout.credit_and_loss([transform])
-    kept = heldout.kept([transform.map_rows(images) for images in heldout.images])
-    return {"agreement": heldout.mean(credit), "loss": loss, "kept": float(kept.mean())}
+    Z = [transform.map_rows(images) for images in heldout.images]
+    scores = {
+        "agreement": heldout.mean(credit),
+        "loss": loss,
+        "kept": float(heldout.kept(Z).mean()),
+    }
+    if heldout.is_centred:
+        scores["kept_centred"] = float(heldout.kept_centred(Z).mean())
+    return scores
 
 
 def with_eta(solver: Solver, setting: Setting) -> Solver:

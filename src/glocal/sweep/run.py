@@ -13,7 +13,7 @@ import pandas as pd
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
 from glocal.aligner.data import AUTO
-from glocal.aligner.fitting import Solver
+from glocal.aligner.fitting import Solver, with_centre
 from glocal.aligner.folds import Fold, fit_folds, fold_unit
 from glocal.aligner.heldout import heldout_scores
 from glocal.aligner.keep import keep_curve, share_to_keep
@@ -142,6 +142,7 @@ def sweep(
         raise ParameterError("`jobs` is 0; it must be 1 or more, or -1 for one per core.")
     share = _share_to_keep(select, keep, data)
     solver = solver or Exact()
+    data = with_centre(data, solver)
     if data.centre == AUTO:
         exact = solver if isinstance(solver, Exact) else None
         data = keep_curve(data, exact, keep=keep).data

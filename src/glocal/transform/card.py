@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from glocal.files import read_text
 from glocal.finding import Subject, sentence
-from glocal.results import UNCHANGED, value_at
+from glocal.results import UNCHANGED, unchanged_in_words, value_at
 from glocal.transform.record import CardOptions, network_name
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def _facts(transform: LinearTransform) -> dict[str, Any]:
     settings = {name.split(".")[-1]: value_at(record, f"fit.{name}") for name in _SETTINGS}
     stated = [f"{name} {value}" for name, value in settings.items() if value]
     status = value_at(record, "fit.status")
+    unchanged = unchanged_in_words(value_at(record, "fit.centre"))
     hashes = value_at(record, "fit.provenance.data") or {}
     return {
         "dimensions": "{} to {}".format(*transform.weights.shape),
@@ -134,7 +135,7 @@ def _facts(transform: LinearTransform) -> dict[str, Any]:
         "answers": value_at(record, "fit.n_answers"),
         "objects": value_at(record, "fit.n_objects"),
         "local images": value_at(record, "fit.n_local"),
-        "fit": f"{status}: the features stay as they are" if status == UNCHANGED else status,
+        "fit": f"{status}: {unchanged}" if status == UNCHANGED else status,
         **{f"sha256 of the {name}": f"`{digest}`" for name, digest in hashes.items()},
     }
 

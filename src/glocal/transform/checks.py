@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -141,9 +142,14 @@ def row_differences(transform: LinearTransform, X: Any) -> list[Difference]:
         )
         return [Difference(sentence, is_certain=True)]
     statistics = transform.meta.get("rows") or {}
-    with np.errstate(over="ignore", invalid="ignore"):  # values near the limits of float64
-        other = difference(spaced_rows(X, size), statistics, transform.standardization)
-    differences = [] if other is None else [other]
+    differences = []
+    strength = transform.meta.get("strength", 1.0)
+    if statistics or strength:  # at strength 0 the mean of the rows is not known
+        mean = transform.mean / (strength or 1.0)
+        scalars = replace(transform.standardization, mean=mean)
+        with np.errstate(over="ignore", invalid="ignore"):  # values near the limits of float64
+            other = difference(spaced_rows(X, size), statistics, scalars)
+        differences += [] if other is None else [other]
     source = transform.meta.get("source") or {}
     for name in ("model", "layer"):
         current = network.get(name)

@@ -25,7 +25,7 @@ MIN_RECENTRING_ROWS = 10
 
 @dataclass(frozen=True, eq=False)
 class LinearTransform:
-    """An affine transform of standardized features.
+    """An affine transform of features with an origin and a scale, z = ((x - mean) / std) W + b.
 
     W maps p dimensions to p, or to r < p if the transform comes from `glocal.transform.reduced`.
     A reduced transform has no strength (`at_strength`); otherwise it is used like any other.
@@ -37,7 +37,8 @@ class LinearTransform:
     bias : (r,) float32 or None
         b; None stands for 0.
     mean, std : float
-        The two standardization scalars of the object features that the transform was fitted on.
+        The scalars that are subtracted from each value, and by which it is then divided. For a fit
+        without `centre` the mean is 0.
     meta : dict
         Provenance and scores, as JSON values; empty for a file of the authors.
 
@@ -233,9 +234,9 @@ class LinearTransform:
     def at_strength(self, strength: float) -> LinearTransform:
         """Interpolate between the original features and the full transform.
 
-        W_s = cI + s (W - cI) and b_s = s b with c = tr W / p and s ≥ 0. s = 0 gives the original
-        features up to scale, s = 1 the transform. Values in between keep more of each
-        neighbourhood; values above 1 exaggerate the transform.
+        W_s = cI + s (W - cI), b_s = s b and mean_s = s mean with c = tr W / p and s ≥ 0. s = 0
+        gives the original features up to scale, s = 1 the transform. Values in between keep more of
+        each neighbourhood; values above 1 exaggerate the transform.
 
         Raises
         ------
@@ -260,7 +261,13 @@ class LinearTransform:
         blended = strength * W + (1 - strength) * c * np.eye(len(W))
         bias = None if self.bias is None else (strength * self.bias).astype(self.bias.dtype)
         meta = {**self.meta, "strength": strength * self.meta.get("strength", 1.0)}
-        return replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
+        return replace(
+            self,
+            weights=blended.astype(self.weights.dtype),
+            bias=bias,
+            mean=strength * self.mean,
+            meta=meta,
+        )
 
     def rerank(
         self, query: Any, candidates: Any, k: int = 10

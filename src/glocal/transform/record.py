@@ -99,7 +99,8 @@ class _Sweep(RecordPart):
 
 
 class _Rows(RecordPart):
-    spread: float = Field(1.0, gt=0)
+    mean: float
+    std: float = Field(gt=0)
     mean_length: float = Field(ge=0)
     normalised: bool
     columns: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], float] = Field({})
