@@ -280,8 +280,8 @@ a b odd; cup egg ball | {"names": ["x"]}       | DataError      | list of object
 a b odd seconds; 0 1 2 "4,389" | {}            | DataError      | decimal comma
 a b c chosen; x y z q           | {}           | DataError      | picked among
 anchor x y; 0 1 2               | {}           | DataError      | anchor as reference
-one two rating; x y 3; x z 4    | {}           | DataError      | pivot_table.*values='rating'
-trial image odd; 1 x 0; 1 y 1   | {}           | DataError      | groupby.'trial'
+one two rating; x y 3; x z 4    | {}           | DataError      | pivot_table
+trial image odd; 1 x 0; 1 y 1   | {}           | DataError      | groupby
 [{"stimuli": ["a"], "response": "a"}] | {}     | DataError      | three or more
 """
 

@@ -78,6 +78,9 @@ JOINED = {
     "a number of the class names no rows": (
         "no,kind,sku\n1,b,4\n0,a,0\n1,b,1\n0,a,2\n1,b,3\n", "0 1 2 3 4", "a b a b b",
     ),
+    "lines of other rows may contradict each other": (
+        LINES + ",hat\n,sock\nx,hat\nx,sock\n", "a c d", "shoe sock hat",
+    ),
     "a name may have two lines with one label": (LINES + "a,shoe\n", "a c d", "shoe sock hat"),
     "columns of names that agree": ("id,sku,kind\nc,C.png,x\na,A.png,y\n", "a c", "y x"),
 }  # fmt: skip

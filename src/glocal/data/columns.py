@@ -60,10 +60,15 @@ _SHOWN_ROLES: tuple[tuple[str, ...], ...] = (
     ("reference", "left", "right"),
     ("reference", "a", "b"),
 )
-_RATINGS = ("rating", "similarity", "dissimilarity", "distance", "score")
-"""Titles of a column of ratings, which are no answers."""
-_TRIALS = ("trial", "trial_id", "trial_number", "question", "question_id")
-"""Titles of a column that numbers the trials of a table with one row a stimulus."""
+_RESHAPED = {
+    ("rating", "similarity", "dissimilarity", "distance", "score"): "For ratings of pairs, write "
+    "a matrix, table.pivot_table(index=FIRST, columns=SECOND, values=RATING).to_csv('matrix.csv'), "
+    "and import it with --values similarity or dissimilarity.",
+    ("trial", "trial_id", "trial_number", "question"): "If each row is one stimulus of a trial, "
+    "make one row of a trial first: table.groupby(TRIAL)[STIMULUS].agg(list), sorted "
+    "with the odd one last.",
+}
+"""What to do with a table that has one of these titles and no answers."""
 MISSING = -1
 """The index of an object whose cell is empty."""
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are names
@@ -123,11 +128,13 @@ def _roles_of_question(
         is_answered = pick_role is not None or roles.keys() >= {"left_votes", "right_votes"}
         if is_answered and has_same_reference and roles.keys() >= {*shown_roles}:
             return shown_roles, pick_role
+    titles = {title.lower() for title in table}
+    advice = "".join(f" {fix}" for marks, fix in _RESHAPED.items() if titles & {*marks})
     raise DataError(
         f"it has the columns {', '.join(list(table)[:12])}{_in_words(roles)}; answers need a, b "
         "and odd, or a, b, c (or stimuli) and odd, or reference, closer and farther, or reference, "
         "left and right (or choices) and chosen. State the column of each role: glocal data import "
-        f"--column ROLE=COLUMN, or columns={{'ROLE': 'COLUMN'}} in Python.{_reshaping(table)}"
+        f"--column ROLE=COLUMN, or columns={{'ROLE': 'COLUMN'}} in Python.{advice}"
     )
 
 
@@ -135,27 +142,6 @@ def _in_words(roles: Mapping[str, list[str]]) -> str:
     """The roles that were recognised, for a message."""
     pairs = [f"{', '.join(titles)} as {role}" for role, titles in roles.items()]
     return f" (of which {'; '.join(pairs)})" if pairs else ""
-
-
-def _reshaping(table: pd.DataFrame) -> str:
-    """The line of pandas that reshapes a table of ratings, or one with a row for each stimulus."""
-    column_of = {str(title).lower(): title for title in table}
-    rating = next((column_of[title] for title in _RATINGS if title in column_of), None)
-    trial = next((column_of[title] for title in _TRIALS if title in column_of), None)
-    if rating is not None:
-        first, second = [title for title in table if title != rating][:2] or ["a", "b"]
-        return (
-            f" For ratings of pairs, write a matrix: table.pivot_table(index={first!r}, "
-            f"columns={second!r}, values={rating!r}).to_csv('matrix.csv'), and import it with "
-            "--values similarity or dissimilarity."
-        )
-    if trial is not None and table[trial].duplicated().any():
-        return (
-            " If each row is one stimulus of a trial, first make one row of a trial: "
-            f"table.groupby({trial!r})['STIMULUS'].agg(list), where STIMULUS is the column of the "
-            "objects, sorted with the odd one last."
-        )
-    return ""
 
 
 def _without_decimals(table: pd.DataFrame, columns: set[str]) -> pd.DataFrame:

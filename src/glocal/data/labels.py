@@ -145,7 +145,7 @@ def _joined(labels: pd.Series, others: pd.DataFrame, features: Features) -> list
             f"match. Write both alike. {_BY_LINE}"
         )
     for column in columns:
-        pairs = zip(best.row_labels, column.row_labels, strict=True)
+        pairs = zip(best.row_labels, column.row_labels, strict=False)
         differ = any(label != other for label, other in pairs if label and other)
         if column.share >= _MIN_SHARE_OF_NAMES and differ:
             raise DataError(
@@ -159,15 +159,16 @@ def _as_names(column: pd.Series, labels: pd.Series, features: Features) -> _Colu
     """Take a column of a table as the names of rows."""
     assert features.names is not None
     filled = column[column != ""]
+    if filled.nunique() < _MIN_SHARE_OF_NAMES * min(len(filled), len({*features.names})):
+        return _Column(str(column.name), 0.0, [], "")  # such as a number of the class
     entry_of, fault = matching_entries(features.names, filled.tolist())
     n_rows = sum(name in entry_of for name in features.names)
-    # lines that repeat a name, such as a number of the class, do not name rows of their own
-    n_lines = len({*entry_of.values()})
-    share = max(n_rows / len(features), n_lines / max(1, len(filled)))
+    named = {*entry_of.values()}
+    share = max(n_rows / len(features), len(named) / max(1, len(filled)))
     label_of: dict[str, str] = {}
     for entry, label in zip(column.tolist(), labels.tolist(), strict=True):
-        is_repeated = label and label_of.setdefault(entry, label) != label
-        if is_repeated and share >= _MIN_SHARE_OF_NAMES and not fault:
+        is_new = not label or entry not in named or label_of.setdefault(entry, label) == label
+        if not is_new and share >= _MIN_SHARE_OF_NAMES and not fault:
             fault = (
                 f"the column {column.name!r} has {entry!r} twice, with the labels "
                 f"{label_of[entry]!r} and {label!r}. Keep one of the lines."

@@ -7,15 +7,15 @@ of either list. Entries that both have a folder are compared with their folders 
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from glocal.errors import DataError
 
-_IMAGE_ENDING = re.compile(
-    r"\.(avif|bmp|gif|hei[cf]|jfif|jp2|jpe?g|pbm|pgm|png|pnm|ppm|svg|tiff?|webp)$", re.IGNORECASE
+_IMAGE_ENDINGS = (
+    *("avif", "bmp", "gif", "heic", "heif", "jfif", "jp2", "jpeg", "jpg"),
+    *("pbm", "pgm", "png", "pnm", "ppm", "svg", "tif", "tiff", "webp"),
 )
 
 
@@ -25,7 +25,9 @@ def object_name(name: str) -> str:
     >>> object_name("images/crystal1.jpg"), object_name("dr.who")
     ('crystal1', 'dr.who')
     """
-    return _IMAGE_ENDING.sub("", name.replace("\\", "/").rsplit("/", 1)[-1])
+    file = name.replace("\\", "/").rpartition("/")[2]
+    stem, _, ending = file.rpartition(".")
+    return stem if ending.lower() in _IMAGE_ENDINGS and "." in file else file
 
 
 class Matches(NamedTuple):
@@ -39,30 +41,41 @@ class Matches(NamedTuple):
     ambiguous: str
 
 
-def matching_entries(texts: Iterable[str], entries: Iterable[str]) -> Matches:
+def matching_entries(texts: Sequence[str], entries: Iterable[str]) -> Matches:
     """Find the entry that names the same object as each text, by the rule of this module.
 
     >>> matching_entries(["im/CUP.jpg", "egg", "hat"], ["egg.png", "cup.png"]).entry_of
     {'im/CUP.jpg': 'cup.png', 'egg': 'egg.png'}
     """
     listed = dict.fromkeys(entries)
-    sought = dict.fromkeys(texts)
-    entry_of = {text: text for text in sought if text in listed}
+    entry_of = {text: text for text in texts if text in listed}
     ambiguous = ""
-    for key_of in (_path, _bare_name):
-        entries_of = _by_key(listed, key_of)
-        for key, same_texts in _by_key(sought, key_of).items():
-            same_entries = entries_of.get(key, [])
-            if not same_entries or all(text in entry_of for text in same_texts):
-                continue
-            if len(same_texts) == len(same_entries) == 1:
-                entry_of[same_texts[0]] = same_entries[0]
-            elif key_of is _bare_name:
-                ambiguous = ambiguous or _sentence(same_texts, same_entries)
+    entries_of = _by_key(listed, _bare_name)
+    for key, same_texts in _by_key(dict.fromkeys(texts), _bare_name).items():
+        same_entries = entries_of.get(key, [])
+        if not same_entries or all(text in entry_of for text in same_texts):
+            continue
+        if len(same_texts) == len(same_entries) == 1:
+            entry_of[same_texts[0]] = same_entries[0]
+            continue
+        for text, entry in _by_folder(same_texts, same_entries).items():
+            entry_of.setdefault(text, entry)
+        if not ambiguous and any(text not in entry_of for text in same_texts):
+            ambiguous = _sentence(same_texts, same_entries)
     return Matches(entry_of, ambiguous)
 
 
-def entries_named(texts: Iterable[str], entries: Iterable[str]) -> dict[str, str]:
+def _by_folder(texts: Sequence[str], entries: Sequence[str]) -> dict[str, str]:
+    """The entry of each text that is alike with its folder, if no other text or entry is."""
+    entries_of = _by_key(entries, _path)
+    return {
+        same_texts[0]: entries_of[path][0]
+        for path, same_texts in _by_key(texts, _path).items()
+        if len(same_texts) == len(entries_of.get(path, ())) == 1
+    }
+
+
+def entries_named(texts: Sequence[str], entries: Iterable[str]) -> dict[str, str]:
     """The entry that names the same object as each text; a DataError if that is ambiguous."""
     entry_of, ambiguous = matching_entries(texts, entries)
     if ambiguous:
