@@ -25,7 +25,9 @@ HEAD = """\
 <!-- Written by docs/cli_reference.py. Do not edit: change the help texts and run it again. -->
 
 Results go to standard output, messages to standard error. `--json` puts exactly one JSON object on
-standard output. Every command also has `--help`; `glocal --version` prints the version.
+standard output. Every command also has `-h` or `--help`, `-q` or `--quiet` (errors alone),
+and `-v` or `--verbose` (a line for each step); `glocal --version` prints the version. In Python,
+`logging.getLogger("glocal")` has the same lines, and is silent by default.
 
 | exit code | meaning |
 |---|---|
@@ -53,6 +55,8 @@ def commands(command: Any, name: str = "glocal") -> Iterator[tuple[str, Any]]:
         yield name, command
         return
     for word, part in subcommands.items():
+        if part.hidden:
+            continue
         yield from commands(part, name if word == "run" else f"{name} {word}")
 
 

@@ -17,9 +17,13 @@ import typer
 import world
 from world import run
 
+from glocal.aligner import Arm
 from glocal.cli import app
+from glocal.cli.app import execute
 from glocal.cli.output import in_options
 from glocal.data.world import simulated_world
+from glocal.errors import DataError
+from glocal.transform import LinearTransform
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,63 @@ def test_arguments_between_backticks_become_options(line):
     command, message, shown = line.split(" | ")
     assert run(f"{command} --help").code == 0
     assert in_options(message) == shown
+
+
+def test_every_command_takes_h_q_and_v(inside):
+    """-h is --help; -q leaves errors alone on standard error; -v prints a line for each step, with
+    what the library logs; without -v nothing is logged, in the next command too.
+    """
+    fit = "fit --features . --answers triplets.npy --out t.npz --method global --lmbda 3"
+    assert run("fit -h").out == run("fit --help").out
+    usual, quiet, verbose, after = (run(f"{fit}{flag}").err for flag in ("", " -q", " -v", ""))
+    assert "generalisation is unmeasured" in usual
+    assert quiet == ""
+    steps = [line for line in verbose.splitlines() if re.match(r"\d\d:\d\d:\d\d ", line)]
+    assert sum("objective" in line for line in steps) > 1
+    assert sum("read " in line for line in steps) == 2
+    assert after == usual
+    failed = run("-q fit --features none.npy --answers triplets.npy --out t.npz")
+    assert (failed.code, failed.err.startswith("error: ")) == (1, True)
+
+
+def test_the_help_groups_commands_and_options():
+    """The commands are listed by what one wants to do, and the options of a fit by subject; each
+    default that is printed says when it is in force.
+    """
+    groups = re.findall(r"╭─ (\w[\w ,-]*?) ─", run("--help").out)
+    assert groups == ["Options", "Decide", "Fit", "Use", "Measure", "Prepare"]
+    help_text = run("fit --help").out
+    panels = re.findall(r"╭─ (\w[\w ,-]*?) ─", help_text)
+    method = "A method of the paper, in place of --keep"
+    assert panels == ["Options", "Data", "Keep", method, "Solver", "Output"]
+    defaults = " ".join(help_text.split(method)[1].split("╰─")[0].split()).count("default:")
+    assert defaults == len(Arm.model_fields)
+    assert "--model-name" not in help_text
+
+
+def test_a_name_that_lists_and_a_single_row_say_what_to_write(inside):
+    """`transforms list` names the command that lists; a row that is no matrix names X[None]."""
+    ended = run("transforms list")
+    assert (ended.code, "transforms pull" in ended.err) == (2, True)
+    with pytest.raises(DataError, match=r"X\[None\]"):
+        LinearTransform(np.eye(4, dtype="f4"), None, 0.0, 1.0)(np.ones(4))
+
+
+@pytest.mark.parametrize(
+    "command, advice", [("sweep", "--resume"), ("suite", "again"), ("try", "")]
+)
+def test_an_interruption_says_what_applies_to_the_command(monkeypatch, capsys, command, advice):
+    """A sweep goes on with --resume, a suite keeps what is scored, and others say neither."""
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glocal.cli.app._command", lambda: interrupted)
+    monkeypatch.setattr("glocal.cli.app._options", lambda command, arguments: {})
+    assert execute([command]) == 130
+    message = capsys.readouterr().err
+    assert advice in message
+    assert ("resume" in message) == (command == "sweep")
 
 
 SHOTS = """

@@ -331,16 +331,17 @@ def test_pull_lists_the_names():
 
 
 def test_a_fit_is_shared_in_a_folder_that_is_not_published():
-    """`fit` records what the features do not state themselves; `push T OWNER/NAME` writes a folder
-    with a card that tells it, and says how to publish it; `pull` copies its transform, in the
-    format of the name of the copy. Other addresses and endings are refused.
+    """`push T OWNER/NAME` writes a folder with a card that tells what its options and the fit do,
+    and says how to publish it; `pull` copies its transform, in the format of the name of the copy.
+    Other addresses and endings are refused.
     """
     pytest.importorskip("safetensors")
     folder(Path())
-    line = "fit --features x.npy --answers t.npy --method global --holdout 3 --model-name my-net"
+    line = "fit --features x.npy --answers t.npy --method global --holdout 3"
+    assert run(f"{line} --out t.npz").code == 0
     options = ("--preprocessing", "resized to 224", "--notes", "Of our pilot.")
-    assert run(f"{line} --out t.npz", *options).code == 0
-    pushed = run("transforms push t.npz me/aligned --licence mit --layer b")
+    line = "transforms push t.npz me/aligned --licence mit --model-name my-net --layer b"
+    pushed = run(line, *options)
     assert ["hf://OWNER/NAME" in pushed.out, "not published" in pushed.out] == [True, True]
     shared = glocal.pretrained("me/aligned")
     source = {"model": "my-net", "layer": "b", "preprocessing": "resized to 224"}

@@ -50,18 +50,31 @@ class Arm(Options):
     Muttenthaler et al. 2023, Eq. 3 (naive), Eq. 6 (global, glocal).
     """
 
-    panel: ClassVar[str] = "Method (instead of --keep)"
+    panel: ClassVar[str] = "A method of the paper, in place of --keep"
 
-    method: Method = Field("glocal", description="Method to fit; global without local features.")
-    alpha: float = Field(0.1, ge=0, lt=1, description="Weight of the local term.")
+    method: Method = Field(
+        "glocal",
+        description="Method to fit. [default: with another option of these, glocal; without local "
+        "features, global]",
+    )
+    alpha: float = Field(
+        0.1, ge=0, lt=1, description="Weight of the local term. [default: 0.1 with glocal]"
+    )
     lmbda: float | None = Field(
         None,
         gt=0,
         description="Strength of the penalty; naive needs it. [default: chosen on held-out "
         "questions]",
     )
-    tau: float = Field(0.25, gt=0, description="Temperature of the local term.")
-    mix: float = Field(1.0, gt=0, le=1, description="Share of the scaled identity in the penalty.")
+    tau: float = Field(
+        0.25, gt=0, description="Temperature of the local term. [default: 0.25 with glocal]"
+    )
+    mix: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of the scaled identity in the penalty. [default: 1 with --method]",
+    )
 
     @model_validator(mode="after")
     def _check_parameters(self) -> Arm:

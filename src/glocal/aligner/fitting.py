@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 import warnings
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ from glocal.screen import Printable
 from glocal.similarity import at_chance, one_point
 from glocal.solver import Counter, OnStep
 from glocal.transform import LinearTransform
+
+_LOG = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -347,6 +350,7 @@ def _record_fit(data: FitData, solution: Solution, seconds: float) -> Fit:
             __version__, data.hashes(local=local), data.seed, threads=solution.threads
         ),
     )
+    _LOG.info("fitted %s", record.summary())
     if not record.converged:
         warnings.warn(
             f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from operator import attrgetter
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -38,6 +39,8 @@ class Keep(Options):
         with local images. Without any, None chooses λ of `global` by the loss on held-out questions
         alone, and promises no share.
     """
+
+    panel: ClassVar[str] = "Keep"
 
     keep: float | None = Field(
         None,

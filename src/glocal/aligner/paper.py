@@ -57,12 +57,14 @@ class PaperLoop(Options):
     Muttenthaler et al. 2023, and the authors' scripts: LukasMut/gLocal at commit 635fdaa.
     """
 
-    panel: ClassVar[str] = "--solver paper"
+    panel: ClassVar[str] = "Solver"
     name: ClassVar[str] = "paper"
 
-    eta: float = Field(0.01, gt=0, description="Learning rate of --solver paper.")
-    optimiser: Literal["sgd", "adam"] = Field("sgd", description="Optimiser of --solver paper.")
-    bias: bool = Field(False, description="Let --solver paper learn a bias too.")
+    eta: float = Field(0.01, gt=0, description="Learning rate. [default: 0.01 with --solver paper]")
+    optimiser: Literal["sgd", "adam"] = Field(
+        "sgd", description="Optimiser of the paper's loop. [default: sgd with --solver paper]"
+    )
+    bias: bool = Field(False, description="With --solver paper, learn a bias too.")
     dtype: Dtype = Field("float32", description="Precision of the computation.")
     squared: bool = False
     batch_size: int = Field(256, ge=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import errno
 import io
+import logging
 import sys
 import threading
 import warnings
@@ -17,7 +18,7 @@ from typing import Any
 import typer
 
 from glocal._version import __version__
-from glocal.cli.output import OPTIONS, in_options, print_message
+from glocal.cli.output import IS_QUIET, OPTIONS, in_options, print_error, print_message
 from glocal.errors import (
     GLocalError,
     GLocalWarning,
@@ -31,10 +32,16 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS = (
-    "demo verdict anomaly fit sweep apply suite report extract align evaluate data transforms"
-)
+_GROUPS = {
+    "Decide": "verdict demo",
+    "Fit": "fit sweep align",
+    "Use": "apply transforms anomaly",
+    "Measure": "evaluate suite report",
+    "Prepare": "extract data",
+}
+"""The commands by the headings of the help."""
 _NAMES = {"verdict": "try"}  # no function can be called `try`
 _COLLECT = (
     "glocal collect needs glocal-collect, which is not installed. Install it from a checkout: "
@@ -42,8 +49,18 @@ _COLLECT = (
 )
 _UNAVAILABLE = {"collect": _COLLECT}
 """Messages for unavailable commands of other packages; loading an entry point updates them."""
+_AFTER_INTERRUPTION = {
+    "sweep": " --resume goes on with it.",
+    "suite": " Run it again: what is scored is kept.",
+    "extract": " Run it again: what is extracted is kept.",
+    "align": " Run it again: extracted features are kept.",
+    "apply": " Run it again: finished Parquet files are kept.",
+}
+"""What applies to a command that was interrupted."""
 _interruptions: list[int] = []
 """The signals that have interrupted this process."""
+_LOG = logging.getLogger("glocal")
+_LEVELS = ("quiet", "verbose")
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -55,7 +72,7 @@ def _add_plugins() -> None:
     for entry_point in entry_points(group="glocal.commands"):
         name = entry_point.name
         try:
-            app.add_typer(entry_point.load(), name=name)
+            app.add_typer(entry_point.load(), name=name, rich_help_panel="Prepare")
             _UNAVAILABLE.pop(name, None)
         except Exception as error:  # noqa: BLE001
             reason = f"{type(error).__name__}: {one_line(error)}"
@@ -66,12 +83,19 @@ def _add_plugins() -> None:
             print_message(f"warning: {_UNAVAILABLE[name]}")
 
 
-for _name in _COMMANDS.split():
-    _module = import_module(f"glocal.cli.{_name}")
-    if hasattr(_module, "app"):
-        app.add_typer(_module.app, name=_name)
+def _add_command(name: str, group: str) -> None:
+    """Add the command or the application of a module."""
+    module = import_module(f"glocal.cli.{name}")
+    if hasattr(module, "app"):
+        app.add_typer(module.app, name=name, rich_help_panel=group)
     else:
-        app.command(_NAMES.get(_name, _name))(getattr(_module, _name))
+        command = getattr(module, name)
+        app.command(_NAMES.get(name, name), rich_help_panel=group)(command)
+
+
+for _group, _names in _GROUPS.items():
+    for _name in _names.split():
+        _add_command(_name, _group)
 _add_plugins()
 
 
@@ -121,7 +145,7 @@ def execute(arguments: Sequence[str]) -> int:
         line, with an unknown or missing option or a value outside its range. 130: interrupted by
         Ctrl-C or SIGTERM.
     """
-    command_name = "".join(arguments[:1])
+    command_name = next((word for word in arguments if not word.startswith("-")), "")
     try:
         if command_name in _UNAVAILABLE:
             raise MissingDependencyError(_UNAVAILABLE[command_name])
@@ -139,10 +163,13 @@ def execute(arguments: Sequence[str]) -> int:
         cause = error.__cause__ if isinstance(error, typer.Abort) else None
         is_interruption = isinstance(cause, KeyboardInterrupt) or bool(_interruptions)
         code = 130 if is_interruption else _report(cause or error)
+    finally:
+        IS_QUIET.set(False)
+        _LOG.handlers.clear()
+        _LOG.setLevel(logging.NOTSET)
     if code == 130:
-        print_message(
-            "interrupted; earlier files are unchanged. Run it again (sweep with --resume)."
-        )
+        advice = _AFTER_INTERRUPTION.get(command_name, "")
+        print_error(f"interrupted; earlier files are unchanged.{advice}")
     return code
 
 
@@ -163,8 +190,50 @@ def _show_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
 
 @cache
 def _command() -> Any:
-    """The root command."""
-    return typer.main.get_command(app)
+    """The root command; it and all others have the options -q and -v."""
+    root: Any = typer.main.get_command(app)
+    options = _verbosity()
+    commands = [root]
+    for command in commands:  # which grows
+        command.params += options
+        commands += getattr(command, "commands", {}).values()
+    return root
+
+
+def _verbosity() -> list[Any]:
+    """The options that say how much a command prints on standard error."""
+    template = typer.Typer()
+
+    @template.command()
+    def _options_of_all(
+        quiet: bool = typer.Option(
+            False, "-q", "--quiet", callback=_keep_quiet, help="Print no messages but errors."
+        ),
+        verbose: bool = typer.Option(
+            False, "-v", "--verbose", callback=_log_steps, help="Print a line for each step."
+        ),
+    ) -> None:
+        pass
+
+    options = [param for param in typer.main.get_command(template).params if param.name in _LEVELS]
+    for option in options:
+        option.expose_value = False
+    return options
+
+
+def _keep_quiet(is_given: bool) -> None:
+    """Print no messages but errors."""
+    if is_given:
+        IS_QUIET.set(True)
+
+
+def _log_steps(is_given: bool) -> None:
+    """Print what the library logs."""
+    if is_given and not _LOG.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        _LOG.addHandler(handler)
+        _LOG.setLevel(logging.INFO)
 
 
 def _options(command: Any, arguments: Sequence[str]) -> dict[str, str]:
@@ -181,18 +250,18 @@ def _options(command: Any, arguments: Sequence[str]) -> dict[str, str]:
 def _report(error: BaseException) -> int:
     """Print an error as one sentence and return the exit code; raise an unforeseen error again."""
     if isinstance(error, GLocalError):
-        print_message(f"error: {in_options(str(error))}")
+        print_error(f"error: {in_options(str(error))}")
         return 2 if isinstance(error, ParameterError) else 1
     if isinstance(error, BrokenPipeError):
         return 1
     if hasattr(error, "format_message"):  # a wrong command line
         if message := " ".join(error.format_message().split()):  # else the help was printed
-            print_message(f"error: {message}")
+            print_error(f"error: {message}")
         return 2
     sentence = _unforeseen(error)
     if sentence is None:
         raise error
-    print_message(f"error: {sentence}")
+    print_error(f"error: {sentence}")
     return 1
 
 

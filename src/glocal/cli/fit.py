@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,7 +18,7 @@ from glocal.aligner.fitting import (
 )
 from glocal.aligner.folds import MIN_ANSWERS_FOR_OBJECT_FOLDS
 from glocal.aligner.keep import Keep
-from glocal.cli.inputs import AnswersFile, FeaturesPath, LocalPath, Normalize
+from glocal.cli.inputs import KEEP, OUTPUT, AnswersFile, FeaturesPath, LocalPath, Normalize
 from glocal.cli.options import flat
 from glocal.cli.output import (
     AsJson,
@@ -35,7 +34,6 @@ from glocal.files import ending, writable_target
 from glocal.finding import Subject, choice, sentence
 from glocal.results import UNCHANGED, FitRecord
 from glocal.transform.formats import ENDINGS
-from glocal.transform.record import SourceOptions
 
 SolverName = Annotated[
     Literal["exact", "paper"],
@@ -50,7 +48,7 @@ CentreOption = Annotated[
     str | None,
     Option(
         metavar="0..1|auto|scalar",
-        rich_help_panel=Arm.panel,
+        rich_help_panel=KEEP,
         help="Share of the objects' column means to subtract from all features; auto chooses it "
         "with --keep, and scalar standardizes as the paper does. [default: 0; scalar with --solver "
         "paper]",
@@ -98,19 +96,22 @@ def load_data(
 def fit(
     features: FeaturesPath,
     answers: AnswersFile,
-    out: Annotated[Path, Option(help="The transform file to write (.npz or .safetensors).")],
+    out: Annotated[
+        Path,
+        Option(help="The transform file to write (.npz or .safetensors).", rich_help_panel=OUTPUT),
+    ],
     keep: Keep,
     arm: Arm,
     exact: Exact,
     paper: PaperLoop,
     blocks: Blocks,
-    source: SourceOptions,
     local_features: LocalPath = None,
     holdout: int | None = Option(
         None,
         help="Number K of folds: also fit without each fold of the objects and local images (with "
         "fewer than 5,000 answers, of the questions) and score the held-out data; 0 for no "
         "scores, also none of those by which --keep chose.",
+        rich_help_panel=OUTPUT,
     ),
     solver: SolverName = "exact",
     centre: CentreOption = None,
@@ -146,7 +147,7 @@ def fit(
                 f"{quantity} {evaluation.value:.6f}",
             ),
         )
-    replace(fitted.transform, meta=source.described(fitted.transform.meta)).save(out)
+    fitted.transform.save(out)
     show_fit(fitted.record, out, as_json=as_json)
 
 

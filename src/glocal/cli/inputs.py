@@ -17,9 +17,13 @@ from glocal.files import read_lines
 from glocal.options import Options
 
 FEATURES = "Feature file, or folder with features.npy and file_names.txt."
-FeaturesPath = Annotated[Path, Option(help=FEATURES)]
+DATA = "Data"
+KEEP = "Keep"
+OUTPUT = "Output"
+FeaturesPath = Annotated[Path, Option(help=FEATURES, rich_help_panel=DATA)]
 LocalPath = Annotated[
-    Path | None, Option(help="Features of local images, whose neighbours are kept.")
+    Path | None,
+    Option(help="Features of local images, whose neighbours are kept.", rich_help_panel=DATA),
 ]
 
 OBJECT_IDS = "Names of the objects that the answers index, one per line."
@@ -30,6 +34,7 @@ Normalize = Annotated[
     bool,
     Option(
         "--normalize",
+        rich_help_panel=KEEP,
         help="Scale each row to length 1 first, as the transform then does too; implied if all "
         "objects have that length.",
     ),
@@ -44,7 +49,7 @@ def read_ids(path: Path | None) -> tuple[str, ...] | None:
 class AnswersFile(Options):
     """A file of answers, and the list of objects that they index."""
 
-    panel: ClassVar[str] = "Data"
+    panel: ClassVar[str] = DATA
 
     answers: Path = Field(
         description="Answers: a self-describing .npz, the CSV of a study or another table that "

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer import Option
 
+from glocal.aligner import Arm, Exact
 from glocal.data.features import NAMES_FILE
 from glocal.data.readers import FEATURE_ENDINGS
 from glocal.errors import ParameterError
@@ -28,6 +29,7 @@ _NAMES_OR_PATHS = (
     *("images", "local_images", "thumbnails"),
 )
 """Options whose texts may be paths; no other text is one, such as a layer or a title."""
+_PANELS = ("Data", "Keep", Arm.panel, Exact.panel, "Output")
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
@@ -60,10 +62,19 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
         groups = {name: _group(model, values) for name, model in models.items()}
         command(**{name: values[name] for name in own_names}, **groups)
 
-    ordered = sorted(options.values(), key=lambda option: option.default is not option.empty)
+    required_first = sorted(options.values(), key=lambda option: option.default is not option.empty)
+    ordered = sorted(required_first, key=_panel_place)
     run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
     run.__annotations__ = {name: option.annotation for name, option in options.items()}
     return run
+
+
+def _panel_place(option: inspect.Parameter) -> int:
+    """The place of the heading of an option in the help; a heading without a place is first."""
+    details = [*getattr(option.annotation, "__metadata__", ()), option.default]
+    panels = [getattr(detail, "rich_help_panel", None) for detail in details]
+    places = [_PANELS.index(panel) for panel in panels if panel in _PANELS]
+    return places[0] if places else -1
 
 
 def _group(model: type[Options], values: Mapping[str, Any]) -> Options:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from functools import cache
 from typing import Annotated, Any
 
@@ -19,7 +21,13 @@ from glocal.results import flattened, to_json
 from glocal.scores import DIFFERENCE, Score
 from glocal.screen import Cell, block, fits, row_blocks, screen_width, text_table, wrapped
 
-AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standard output.")]
+AsJson = Annotated[
+    bool,
+    Option("--json", help="Print one JSON object on standard output.", rich_help_panel="Output"),
+]
+IS_QUIET: ContextVar[bool] = ContextVar("is_quiet", default=False)
+"""Whether the running command prints no message but errors."""
+_LOG = logging.getLogger("glocal.cli")
 
 OPTIONS: dict[str, str] = {}
 """The options of the running command, by their names in Python; the application fills this in."""
@@ -61,6 +69,12 @@ def _console() -> Any:
 
 
 def print_message(sentence: str) -> None:
+    """Print one line on standard error, unless only errors are wanted."""
+    if not IS_QUIET.get():
+        print_error(sentence)
+
+
+def print_error(sentence: str) -> None:
     """Print one line on standard error."""
     if is_live():
         _console().print(printable(sentence))
@@ -142,12 +156,25 @@ def progress_bar(
     Yields a function of the count so far, the total (if it was not known before) and the present
     step; each may be left out. Meanwhile the output of other code goes to standard error.
     """
-    reporter = (
-        _bar(what, unit) if is_live() else contextlib.nullcontext(lambda *args, **options: None)
-    )
-    with contextlib.redirect_stdout(sys.stderr), reporter as report:
-        report(total=total)
+    is_logged = _LOG.isEnabledFor(logging.INFO)
+    is_shown = is_live() and not is_logged and not IS_QUIET.get()
+    reporter = _bar(what, unit) if is_shown else contextlib.nullcontext(_show_nothing)
+    with contextlib.redirect_stdout(sys.stderr), reporter as show:
+
+        def report(
+            count: float | None = None, total: float | None = None, doing: str | None = None
+        ) -> None:
+            if is_logged:
+                numbers = [f"{number:g}" for number in (count, total) if number is not None]
+                _LOG.info(" ".join([what, " of ".join(numbers), unit, doing or ""]))
+            show(count, total, doing)
+
+        show(None, total, None)
         yield report
+
+
+def _show_nothing(count: float | None, total: float | None, doing: str | None) -> None:
+    """Take the place of a bar where there is no terminal."""
 
 
 @contextlib.contextmanager

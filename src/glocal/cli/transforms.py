@@ -12,6 +12,7 @@ from typer import Argument, Option
 from glocal.cli.options import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_catalogue, print_json, print_result, progress_bar
 from glocal.data.sources.registry import published
+from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal.transform import LinearTransform
 from glocal.transform.card import CARD_NAME
@@ -67,6 +68,14 @@ def _list(as_json: bool) -> None:
         return print_json({"transforms": rows})
     return print_catalogue(
         (row["name"], row["licence"], f"{row['what']}. {row['warning']}") for row in rows
+    )
+
+
+@app.command("list", hidden=True)
+def list_command() -> None:
+    """Say how the names are listed."""
+    raise ParameterError(
+        "glocal transforms pull, without a name, lists the names of all transforms."
     )
 
 

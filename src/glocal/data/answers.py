@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -34,6 +35,8 @@ from glocal.similarity import (
     Values,
     candidate_pairs,
 )
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +236,9 @@ class Answers:
             for reason, n in dropped.items():
                 warnings.warn(f"{path}: left out {n} × {reason}.", DataWarning, stacklevel=2)
         with naming(path):
-            return cls.from_array(**({"names": names} | arrays))
+            answers = cls.from_array(**({"names": names} | arrays))
+        _LOG.info("read %s: %d answers", path, len(answers))
+        return answers
 
     def save(self, path: PathLike, *, provenance: dict[str, Any] | None = None) -> None:
         """Atomically write all fields to ``.npz``, or only the 0-based objects to ``.npy``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from glocal.data.tables import TABLES
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, array_sha256, ending, read_lines, read_object
 from glocal.similarity import Mask, Numbers, Values, row_slices, scaled_to_length_1
+
+_LOG = logging.getLogger(__name__)
 
 FEATURES_FILE = "features.npy"
 NAMES_FILE = "file_names.txt"
@@ -164,6 +167,7 @@ class Features:
             may_be_of_another_file = not is_folder and path.stem != "features"
             if may_be_of_another_file and matrix.shape[:1] != (len(names),):
                 names = None
+        _LOG.info("read %s: %s", file, " x ".join(map(str, matrix.shape)))
         return cls(matrix, names, str(file))
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ from glocal.sweep.points import (
     with_eta,
 )
 from glocal.transform import LinearTransform
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +156,7 @@ def sweep(
     missing = [unit for unit in plan.units if unit.name not in rows]
     for name, unit_rows in fit_units(plan.folds, plan.solver, missing, jobs, scheduler):
         rows[name] = unit_rows
+        _LOG.info("finished path %s of %d", name, len(plan.units))
         points = _points(plan, rows)
         if out is not None:
             write_rows(_path_file(Path(out), name), unit_rows)

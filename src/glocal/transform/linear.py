@@ -191,6 +191,10 @@ class LinearTransform:
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise a DataError if `shape` is not (n, p)."""
         p = self.dimensions
+        if shape == (p,):
+            raise DataError(
+                f"this is one row of shape ({p},); pass a matrix of rows, such as X[None]."
+            )
         if len(shape) != 2 or shape[1] != p:
             raise DataError(
                 f"features have shape {shape} but the transform maps {p} dimensions. It needs (n, "
