@@ -114,9 +114,10 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     a block are a file too, such as ``participants.csv``.
     """
     written = []
-    for block in (block for run in runs for block in run.blocks if block.data is not None):
-        written.append(make_folder(folder) / f"{block.title.lower()}.csv")
-        write_text(written[-1], block.data.to_csv())
+    for block in (block for run in runs for block in run.blocks):
+        if block.data is not None:
+            written.append(make_folder(folder) / f"{block.title.lower()}.csv")
+            write_text(written[-1], block.data.to_csv())
     for number, run in enumerate(runs, start=1):
         if not run.scores:
             continue
