@@ -23,6 +23,7 @@ from glocal.files import array_sha256
 from glocal.report import Run, findings, report_page, transform_run
 from glocal.report.figures import axes_svg, save_figure
 from glocal.report.finding import Finding, featured_arm
+from glocal.report.methods import methods_paragraph
 from glocal.report.objects import objects_of
 from glocal.scores import HELD_OUT_OBJECTS, Score, Scores
 
@@ -169,6 +170,39 @@ def test_answers_that_the_fit_has_not_seen_are_the_result(meta, words):
     assert ("that it was fitted to, the features" in page) == ("fit" not in meta)
     was_fitted = "The transform was fitted to these answers." in page
     assert was_fitted == (meta.get("fitted") == SEEN)
+
+
+# scores, the record of the fit, and what the paragraph to copy says
+PARAGRAPHS = """
+GAIN | {} | was 45.0 % before and 56.0 % after, a difference of +11.0 points [+8.0, +14.0].
+GAIN; kept 1 .91 | {} | Of the 10 nearest neighbours of an image 91.0 % stayed.
+GAIN; cars .6 .5 .001 | {} | cars changed by -0.100 (p 0.001, corrected by Holm).
+GAIN | {"n_answers": 9000, "n_objects": 50, "method": "global", "lmbda": 0.3} | to 9,000 answers about 50 images by
+GAIN | {"method": "global", "lmbda": 0.3, "provenance": {"version": "9.9"}} | glocal 9.9 (global lmbda 0.3)
+GAIN | {"method": "global", "keep": {"keep": 0.9}} | chosen to keep 90 % of each image
+GAIN | {"method": "global", "keep": {"keep": null}} | λ was chosen on held-out questions
+GAIN | {"status": "unchanged"} | no transform was better
+GAIN | {} | Muttenthaler, L."""  # noqa: E501
+
+
+@pytest.mark.parametrize("row", PARAGRAPHS.strip().split("\n"))
+def test_a_paragraph_to_copy_has_the_fit_the_results_and_the_reference(row):
+    """The paragraph states the design, how the transform was fitted, each result with its interval,
+    and the source; it begins with the design of a study, and a page shows it.
+    """
+    text, fit, words = row.split(" | ")
+    run = Run("t", scores(text), fits={"t": json.loads(fit)}, featured="t", design=("Ten people.",))
+    paragraph = methods_paragraph(run, findings(run))
+    assert words in paragraph
+    assert paragraph.startswith("Ten people. ")
+    assert ("A linear transform" in paragraph) == (fit != "{}")
+
+
+def test_nothing_is_to_copy_where_nothing_was_compared():
+    """Without results there is no paragraph."""
+    run = Run("t", scores("kept 1 .9"), featured="t")
+    assert methods_paragraph(run, findings(run)) == ""
+    assert "to copy" not in report_page([run])
 
 
 def test_held_out_scores_of_centred_features_name_both_counts():

@@ -22,13 +22,16 @@ Learning curve
 What people’s answers amplify
 Neighbours before and after
 Answers that flipped
+Methods and results, to copy
 Provenance"""
 SENTENCES = """5 participants took part. The fit uses 456 answers from 4 of them; excluded: p4.
 Answering as if at random: p5;
 to questions that the fit had not seen, about the same objects
 People agree with each other on at least
 answers.npz --out transform.npz
-and twice as many, from 4 more people like these"""  # p6 never began
+and twice as many, from 4 more people like these
+5 participants saw 600 trials of three of 12 images and named the odd one out
+Number of participants who were excluded: 1; who answered as if at random"""  # p6 never began
 
 
 @pytest.mark.nightly

@@ -17,6 +17,7 @@ from glocal.report.charts import charts_of
 from glocal.report.figures import axes_svg, save_figure
 from glocal.report.finding import findings
 from glocal.report.front import warnings_of
+from glocal.report.methods import methods_paragraph
 from glocal.report.objects import objects_of
 from glocal.report.runs import Run
 from glocal.report.templates import asset, render
@@ -167,6 +168,7 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
         "charts": list(_chart_places(number, run, charts)),
         "objects": objects,
         "scores": _scores(run),
+        "methods": methods_paragraph(run, headlines),
         "provenance": _provenance(run),
         "record": {
             key: value if isinstance(value, str) else to_json(value)

@@ -68,7 +68,8 @@ class Run:
 
     `featured` is the arm that the run is about: a transform, or the choice of a sweep. It is empty
     if the run compares arms. `settings` are the points of a sweep. `lead` is a sentence that
-    follows the advice, and `blocks` follow the scores.
+    follows the advice, and `blocks` follow the scores. `design` are sentences on how the answers
+    were collected.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Run:
     settings: tuple[Point, ...] = ()
     lead: str = ""
     blocks: tuple[Block, ...] = ()
+    design: tuple[str, ...] = ()
 
     @property
     def chance(self) -> float:

@@ -22,6 +22,7 @@ from glocal.report import Block, Run, transform_run
 from glocal.report.charts import COLOURS, INK, inline_data, metric_axis, tooltips
 from glocal.scores import Score
 from glocal_collect.export import Collected
+from glocal_collect.methods import design_of
 from glocal_collect.overview import JUDGED, cells, describe_people, people_table
 from glocal_collect.standing import Standing, advise
 from glocal_collect.study import Study
@@ -120,7 +121,8 @@ def study_page(
     blocks = (_people_block(people, participants), _curve_block(curve, record, bounds))
     commands = {run.featured: _fit_command(study, features)}
     lead = f"{standing.sentence()} {advice}"
-    run = replace(run, name=study.title, lead=lead, blocks=blocks, commands=commands)
+    design = design_of(study, collected, people)
+    run = replace(run, name=study.title, lead=lead, blocks=blocks, commands=commands, design=design)
     return StudyPage(run, (participants, standing.sentence(), advice, reason), record)
 
 
