@@ -12,6 +12,7 @@ from glocal import Answers, Features, LinearTransform, verdict
 from glocal.data.seen import sketch
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.scores import ORIGINAL, Score, Scores, read_scores
+from glocal.suite import selection
 from glocal.suite import verdict as rule
 from glocal.suite.verdict import CENTRED, FIVE_IMAGES, KEPT, ONE_IMAGE, RETRIEVAL
 
@@ -216,6 +217,50 @@ def test_the_command_joins_labels_by_name_and_writes_score_rows(fast, tmp_path, 
     assert (record["arm"], record["sentence"]) == (CENTRED, lines[-1])
     values = [score.value for score in read_scores("scores.jsonl")]
     assert [row["value"] for row in record["scores"]] == values
+
+
+def test_the_command_appends_to_rows_of_scores_and_to_nothing_else(fast, tmp_path, monkeypatch):
+    """Rows of `evaluate` in the file stay, and both name the same network, so that they share a
+    section of a page; a text that holds no scores is refused before any work, and stays.
+    """
+    X, y = made_rows(n=12)
+    files = {"y_txt": "\n".join(map(str, y)), "notes_txt": "my notes\n"}
+    monkeypatch.chdir(folder(tmp_path, features_npy=X.astype("f4"), **files))
+    assert run("evaluate structure --features features.npy --out s.jsonl").code == 0
+    before = read_scores("s.jsonl")
+    assert run("try features.npy --labels y.txt --out s.jsonl").code == 0
+    rows = read_scores("s.jsonl")
+    assert len(rows) > len(before)
+    assert rows[: len(before)] == before
+    assert len({row.network for row in rows}) == 1
+    ended = run("try features.npy --labels y.txt --out notes.txt")
+    assert (ended.code, (tmp_path / "notes.txt").read_text()) == (1, "my notes\n")
+    assert "score" in ended.err
+
+
+def test_of_many_rows_a_sample_is_scored_and_said(fast, monkeypatch):
+    """Above the limit, classes are scored in proportion to their sizes, small ones by at least 12
+    rows; arms are centred by the means of all rows.
+    """
+    monkeypatch.setattr(selection, "MAX_ROWS", 900)
+    monkeypatch.setattr(selection, "SAMPLE_ROWS", 100)
+    rng = np.random.default_rng(0)
+    y = rng.permutation(np.repeat(["large", "small", "medium"], [600, 15, 300]))
+    X = rng.normal(size=(len(y), 8)) + 1
+    with pytest.warns(DataWarning, match="of 915 rows are scored"):
+        selected = selection.select_rows(Features(X), y)
+    names, sizes = np.unique(selected.labels, return_counts=True)
+    assert dict(zip(names.tolist(), sizes.tolist(), strict=True)) == {
+        "large": 65,
+        "medium": 32,
+        "small": 12,
+    }
+    assert len(selected.whole) == 915
+    assert (selected.features.matrix == X[np.isin(X[:, 0], selected.features.matrix[:, 0])]).all()
+    embeddings = rule._embeddings(selected, {}, force=False)
+    means = embeddings[CENTRED].mean(axis=0) * X.std()
+    expected = selected.features.matrix.mean(axis=0) - X.mean(axis=0)
+    np.testing.assert_allclose(means, expected, atol=1e-6)
 
 
 @pytest.mark.nightly

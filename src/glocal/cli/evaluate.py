@@ -11,7 +11,7 @@ import typer
 from pydantic import Field
 from typer import Option
 
-from glocal.cli.inputs import FORCE, AnswersFile, FeaturesPath
+from glocal.cli.inputs import FORCE, AnswersFile, FeaturesPath, network_of
 from glocal.cli.options import flat
 from glocal.cli.output import print_json, print_lines, print_message, print_scores, progress_bar
 from glocal.data.seen import Seen, seen
@@ -32,7 +32,6 @@ from glocal.suite.tasks import (
     Task,
 )
 from glocal.transform import LinearTransform
-from glocal.transform.record import network_name
 from glocal.transform.reduction import BASELINES
 
 app = typer.Typer(
@@ -90,7 +89,7 @@ class Scoring(Options):
                 row,
                 split="" if task.split is None else task.split.name,
                 features=str(sources.network.features),
-                network=_network(sources),
+                network=network_of(sources.objects, sources.network.features),
                 settings={**row.settings, **sources.settings},
                 **shares.get(row.transform, {}),
             )
@@ -137,14 +136,6 @@ class Scoring(Options):
                 progress(len(results), doing=name)
                 results[name] = task.score(sources, sources.embedding(transform))
         return results
-
-
-def _network(sources: Sources) -> str:
-    """The model and layer that the features record, or else the name of their file."""
-    file = sources.network.features
-    is_unnamed = file.stem == "features" and file.parent.name
-    name = file.parent.name if is_unnamed else file.stem
-    return network_name(sources.objects.network) or name
 
 
 def _transform(name: str, sources: Sources) -> LinearTransform | None:

@@ -15,6 +15,7 @@ from glocal.data.features import Features
 from glocal.data.join import Joined, join
 from glocal.files import read_lines
 from glocal.options import Options
+from glocal.transform.record import network_name
 
 FEATURES = "Feature file, or folder with features.npy and file_names.txt."
 DATA = "Data"
@@ -77,3 +78,10 @@ class AnswersFile(Options):
         answers, joined = self.joined(features)
         warn_of_order(Case(features, answers=answers, object_ids=self.names))
         return joined
+
+
+def network_of(features: Features, file: Path) -> str:
+    """The model and layer that features record, or else the name of their file, for rows."""
+    is_unnamed = file.stem == "features" and file.parent.name
+    name = file.parent.name if is_unnamed else file.stem
+    return network_name(features.network) or name

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from glocal.cli.inputs import Force
+from glocal.cli.inputs import Force, network_of
 from glocal.cli.options import flat
 from glocal.cli.output import AsJson, print_commands, print_json, print_lines, progress_bar
 from glocal.data.features import Features
@@ -62,7 +62,8 @@ def verdict(
             force=force,
             progress=progress,
         )
-    scores = [replace(score, features=str(features)) for score in result.scores]
+    network = network_of(rows, features)
+    scores = [replace(score, features=str(features), network=network) for score in result.scores]
     if out is not None:
         append_scores(out, scores)
     if as_json:

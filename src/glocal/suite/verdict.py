@@ -27,7 +27,8 @@ from glocal.finding import SIGNIFICANCE
 from glocal.objective import single_threaded_blas
 from glocal.scores import DIFFERENCE, MAX_SHARE_SEEN, ORIGINAL, Score, Scores
 from glocal.screen import COLUMNS, Printable
-from glocal.similarity import Embedding, Labels, Mask, repeated_rows
+from glocal.similarity import Embedding, Labels, Mask
+from glocal.suite.selection import MAX_LISTED, MIN_IMAGES, Selection, select_rows
 from glocal.suite.table import corrected, score_lines, score_table
 from glocal.suite.tasks import warn_at_chance
 from glocal.transform import LinearTransform
@@ -37,8 +38,6 @@ from glocal.transform.sharing import bundled
 if TYPE_CHECKING:
     import pandas as pd
 
-MIN_IMAGES = 12
-"""Classes with fewer images are left out."""
 MIN_KEPT = 0.9
 """If images keep a smaller share of their nearest neighbours, another arm is named too."""
 CENTRED = "centred"
@@ -49,7 +48,6 @@ RETRIEVAL = "mAP"
 KEPT = "neighbours kept"
 _SHOTS = {ONE_IMAGE: 1, FIVE_IMAGES: 5}
 _DRAWS = {"ncm": 40, "logistic": 10}
-_MAX_LISTED = 8  # small classes that a message names
 _K = 10  # neighbours
 _IN_WORDS = {
     ORIGINAL: "the features as they are",
@@ -133,7 +131,8 @@ def verdict(
         are compared with the statistics of the transforms (see `glocal.transform.check_rows`).
     labels : (n,) integers or names
         The class of each row. Classes with fewer than 12 images are left out, with a DataWarning;
-        equal rows count as one image, and are warned of.
+        equal rows count as one image, and are warned of. Of more than 20,000 rows a sample of
+        about 4,000 is scored, which a DataWarning says; the column means are those of all rows.
     transforms : mapping or None
         Further transforms, by name.
     superclasses : mapping or None
@@ -165,11 +164,9 @@ def verdict(
     labels = check_labels(labels, len(features))
     features.check_finite()
     _check_names(transforms or {})
-    left_out = _small_classes(labels, _is_repeated(features, labels))
-    rows = ~np.isin(labels, [*left_out])
-    y = labels[rows]
-    features = replace(features, matrix=features.matrix[rows], names=None)
-    arms = _embeddings(features, transforms or {}, force)
+    selection = select_rows(features, labels)
+    y = selection.labels
+    arms = _embeddings(selection, transforms or {}, force)
     scores: list[Score] = []
     with single_threaded_blas():
         tasks = _tasks(y, arms[ORIGINAL], superclasses)
@@ -182,7 +179,7 @@ def verdict(
     all_scores = Scores(scores)
     arm, objections = choice([*arms], all_scores)
     shown = Scores(score for score in scores if score.baseline in (None, ORIGINAL))
-    return Verdict(arm, sentence([*arms], arm, objections, all_scores), shown, left_out)
+    return Verdict(arm, sentence([*arms], arm, objections, all_scores), shown, selection.left_out)
 
 
 def _check_names(transforms: Mapping[str, LinearTransform]) -> None:
@@ -197,56 +194,25 @@ def _check_names(transforms: Mapping[str, LinearTransform]) -> None:
         )
 
 
-def _is_repeated(features: Features, labels: Labels) -> Mask:
-    """Which rows equal an earlier row of their class; a DataWarning counts all equal rows."""
-    n_equal = np.count_nonzero(repeated_rows(features.matrix))
-    if n_equal:
-        warnings.warn(
-            f"{n_equal} of {len(labels)} rows equal an earlier row: images "
-            "that are in the set twice make differences look more certain than they are.",
-            DataWarning,
-            stacklevel=3,
-        )
-    return repeated_rows(features.matrix, labels)
-
-
-def _small_classes(labels: Labels, is_repeated: Mask) -> dict[Any, int]:
-    """The classes with too few different images, and their number; a DataWarning names them."""
-    sizes = Counter(dict.fromkeys(labels.tolist(), 0))
-    sizes.update(labels[~is_repeated].tolist())
-    small = {name: size for name, size in sorted(sizes.items()) if size < MIN_IMAGES}
-    listed = [f"{name} ({size})" for name, size in small.items()] or ["none"]
-    listing = ", ".join(listed[:_MAX_LISTED]) + ", …" * (len(listed) > _MAX_LISTED)
-    n_large = len(sizes) - len(small)
-    if n_large < 2:
-        raise DataError(
-            f"a verdict needs two classes of at least {MIN_IMAGES} images, but there are "
-            f"{n_large}; smaller classes: {listing}."
-        )
-    if small:
-        message = f"classes with fewer than {MIN_IMAGES} images are left out: {listing}."
-        warnings.warn(message, DataWarning, stacklevel=3)
-    return small
-
-
 def _embeddings(
-    features: Features, transforms: Mapping[str, LinearTransform], force: bool
+    selection: Selection, transforms: Mapping[str, LinearTransform], force: bool
 ) -> dict[str, Float[np.ndarray, "n _"]]:
-    """The rows of each arm, by its name; all arms begin from rows of the same scale."""
+    """The scored rows of each arm, by its name; all arms begin from rows of the same scale."""
     arms: dict[str, LinearTransform] = {}
     for name, file in bundled().items():
         transform = LinearTransform.load(file)
-        if row_differences(transform, features):
+        if row_differences(transform, selection.features):
             continue
         arms[name] = transform
         if transform.bias is not None:
-            arms[f"{name}{_RECENTRED}"] = transform.recentred(features)
+            arms[f"{name}{_RECENTRED}"] = transform.recentred(selection.whole)
     arms |= transforms
-    _warn_of_seen(arms, features)
-    features = table_rows(arms, features, force=force)
+    _warn_of_seen(arms, selection.features)
+    features = table_rows(arms, selection.features, force=force)
     X = features.matrix.astype(np.float64)
     original = features.scaling(X, "float64")
-    arms = {CENTRED: LinearTransform.centring(features), **arms}
+    centring = LinearTransform.centring(selection.whole, normalize=features.is_unit)
+    arms = {CENTRED: centring, **arms}
     return {ORIGINAL: original} | {name: arm.map_rows(X) for name, arm in arms.items()}
 
 
@@ -314,7 +280,7 @@ def _testable(y: Labels, superclass_of: Superclasses) -> dict[Any, str]:
     leave_out(
         len(single),
         len(sizes),
-        f"superclasses have one class ({', '.join(single[:_MAX_LISTED])}), and need two to be "
+        f"superclasses have one class ({', '.join(single[:MAX_LISTED])}), and need two to be "
         "tested",
     )
     return testable

@@ -5,19 +5,18 @@ from __future__ import annotations
 import sys
 import warnings
 from dataclasses import dataclass, field, replace
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, NoReturn
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from glocal.data.features import Features, Standardization, as_matrix, check_finite, row_blocks
 from glocal.data.rows import row_statistics
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike
 from glocal.results import value_at
-from glocal.similarity import unit_rows
-from glocal.transform import checks, exports, formats, sharing
+from glocal.transform import checks, exports, formats, ranking, sharing
 
 MIN_RECENTRING_ROWS = 10
 """Number of images below which `LinearTransform.recentred` warns that their mean is unreliable."""
@@ -144,7 +143,7 @@ class LinearTransform:
             The rows differ from those of the fit; see `glocal.transform.check_rows`. Only the
             first such call warns.
         """
-        X = self._as_rows(features)
+        X = self.as_rows(features)
         checks.check_rows(self, X)
         return self.map_rows(X)
 
@@ -171,7 +170,7 @@ class LinearTransform:
             check_finite(as_matrix(Z), source, numbers, verb="is mapped to")
         return Z
 
-    def _as_rows(self, features: Any) -> Any:
+    def as_rows(self, features: Any) -> Any:
         """Return an array or a tensor; raise a DataError unless it is (n, p) real numbers."""
         torch = sys.modules.get("torch")  # imported already if the features are a tensor
         if torch is not None and isinstance(features, torch.Tensor):
@@ -273,56 +272,6 @@ class LinearTransform:
             meta=meta,
         )
 
-    def rerank(
-        self, query: Any, candidates: Any, k: int = 10
-    ) -> tuple[Int[np.ndarray, "*q k"], Float[np.ndarray, "*q k"]]:
-        """Sort the matches of a search in raw features by their cosine after the transform.
-
-        The search index itself need not change.
-
-        Parameters
-        ----------
-        query : (p,) or (q, p) array, tensor or list
-            Raw features of one query, or of several.
-        candidates : (c, p) or (q, c, p) array, tensor or list
-            Raw features of the matches of the query, or of each query. Take 30 matches to find
-            the nearest ten.
-        k : int
-            Number of matches to return, at most c.
-
-        Returns
-        -------
-        rows, cosines : (k,) or (q, k) int and float
-            Indices into the candidates in order of decreasing cosine to their query after the
-            transform, and these cosines.
-
-        Raises
-        ------
-        DataError, ParameterError
-            There is not one list of candidates for each query, or k is not 1 to c.
-        """
-        x = as_matrix(query)
-        C = as_matrix(candidates)
-        if C.ndim != x.ndim + 1 or C.shape[:-2] != x.shape[:-1] or x.ndim < 1:
-            raise DataError(
-                f"query has shape {x.shape} and candidates {C.shape}; they must be (p,) and "
-                "(c, p), or (q, p) and (q, c, p)."
-            )
-        c = C.shape[-2]
-        if not isinstance(k, Integral) or not 1 <= k <= c:
-            raise ParameterError(
-                f"`k` is {k!r}; there are {c} candidates, so it must be an integer from 1 to {c}."
-            )
-        directions = []
-        for X in (x, C):
-            rows = self._as_rows(X.reshape(-1, X.shape[-1])).astype(np.float64)
-            checks.check_rows(self, rows)
-            Z = unit_rows(self.map_rows(rows))
-            directions.append(Z.reshape(*X.shape[:-1], -1))
-        cosines = np.einsum("...d,...cd->...c", *directions)
-        rows = np.argsort(-cosines, axis=-1, kind="stable")[..., :k]
-        return rows, np.take_along_axis(cosines, rows, axis=-1)
-
     @classmethod
     def centring(
         cls, features: Features | Float[np.ndarray, "n p"], *, normalize: bool = False
@@ -383,11 +332,14 @@ class LinearTransform:
         """
         if not (isinstance(toward, Real) and np.isfinite(toward) and toward >= 0):
             raise ParameterError(f"`toward` is {toward!r}; it must be a number of at least 0.")
-        X = self._as_rows(as_matrix(images)).astype(np.float64)
-        n = len(X)
-        if not n:
-            raise DataError("there are no images whose mean could become the origin. Give ten.")
-        checks.check_rows(self, images if isinstance(images, Features) else X)
+        if not isinstance(images, Features):
+            rows = self.as_rows(as_matrix(images))
+            if not len(rows):
+                raise DataError("there are no images whose mean could become the origin. Give ten.")
+            images = Features(rows if rows.dtype.kind in "fiu" else rows.astype(np.float32))
+        checks.check_rows(self, images)
+        images.check_finite()
+        n = len(images)
         if n < MIN_RECENTRING_ROWS:
             warnings.warn(
                 f"the mean of {n} images is only a rough estimate of the mean of a collection; "
@@ -396,11 +348,13 @@ class LinearTransform:
                 stacklevel=2,
             )
         b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
-        b_images = b - self.map_rows(X).mean(axis=0)
+        means = images.unit(always=self.normalised).column_means
+        b_images = -((means - self.mean) / self.std) @ self.weights.astype(np.float64)
         bias = (n * b_images + toward * b) / (n + toward)
         meta = {**self.meta, "recentred": {"n": n, "toward": float(toward)}}
         return replace(self, bias=bias.astype(np.float32), meta=meta)
 
+    rerank = ranking.rerank
     save = formats.save
     to_linear = exports.to_linear
     fold_into = exports.fold_into
