@@ -30,11 +30,15 @@ setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml $(COLLECT)/pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]' --editable $(COLLECT)
-	touch $@ $(VENV)/.test $(VENV)/.demo
+	touch $@ $(VENV)/.test $(VENV)/.demo $(VENV)/.docs
 
 $(VENV)/.test: pyproject.toml $(COLLECT)/pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[io,report,test]' --editable $(COLLECT)
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: pyproject.toml $(COLLECT)/pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]' --editable $(COLLECT)
+	touch $@
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[report]'
@@ -63,7 +67,7 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-docs: setup
+docs: $(VENV)/.docs
 	$(BIN)/python docs/cli_reference.py --check
 	$(BIN)/sphinx-build -E --quiet --fail-on-warning --keep-going docs site
 

@@ -1,7 +1,7 @@
-"""Write docs/cli.md from the command line itself; with --check, report whether it is out of date.
+"""Write docs/cli/ from the command line itself; with --check, report whether it is out of date.
 
-Only names that every version of typer gives its commands and parameters are read, so that the page
-does not depend on the version installed.
+Only names that every version of typer gives its commands and parameters are read, so that the
+pages do not depend on the version installed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,32 @@ import typer
 
 from glocal.cli.app import app
 
-PAGE = Path(__file__).with_name("cli.md")
-HEAD = """\
+FOLDER = Path(__file__).with_name("cli")
+SUBJECTS = {
+    "Decide": "whether any of it serves your images",
+    "Fit": "from answers to a transform",
+    "Use": "apply and share transforms, find anomalies",
+    "Measure": "scores, suites and reports",
+    "Prepare": "features, answers and studies",
+}
+"""What the commands of each page are for, by the groups of ``glocal --help``."""
+WRITTEN = (
+    "<!-- Written by docs/cli_reference.py. Do not edit: "
+    "change the help texts and run it again. -->"
+)
+INDEX = """\
 # Command line
 
-<!-- Written by docs/cli_reference.py. Do not edit: change the help texts and run it again. -->
+{written}
 
 Results go to standard output, messages to standard error. `--json` puts exactly one JSON object on
 standard output. Every command also has `-h` or `--help`, `-q` or `--quiet` (errors alone),
 and `-v` or `--verbose` (a line for each step); `glocal --version` prints the version. In Python,
 `logging.getLogger("glocal")` has the same lines, and is silent by default.
+
+| commands | for |
+|---|---|
+{groups}
 
 | exit code | meaning |
 |---|---|
@@ -40,24 +56,26 @@ and `-v` or `--verbose` (a line for each step); `glocal --version` prints the ve
 
 A command that names one of these options, and has no line of its own for it, means this.
 
+{shared}
+```{{toctree}}
+:hidden:
+
+{pages}
+```
 """
 _RANGE_AND_DEFAULT = re.compile(r"\s*\[((?:at |above |below |default: )[^\[\]]*)\]$")
 _OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*")  # two hyphens in a sentence would become a dash
 
 
 def commands(command: Any, name: str = "glocal") -> Iterator[tuple[str, Any]]:
-    """Each command that does something, in the order of the help.
-
-    With it comes its whole name less the word ``run``.
-    """
+    """The whole name of each command that does something, and the command, as the help has them."""
     subcommands = getattr(command, "commands", None)
     if subcommands is None:
         yield name, command
         return
     for word, part in subcommands.items():
-        if part.hidden:
-            continue
-        yield from commands(part, name if word == "run" else f"{name} {word}")
+        if not part.hidden:
+            yield from commands(part, f"{name} {word}")
 
 
 def examples(command: Any) -> list[str]:
@@ -66,23 +84,44 @@ def examples(command: Any) -> list[str]:
     return [" ".join(line.split()) for line in lines]
 
 
-def page() -> str:
-    """The whole page; a row that five commands have in common is in the first table only."""
+def pages() -> dict[str, str]:
+    """The pages by their names; a row that five commands have in common is on the index only."""
     named = list(commands(typer.main.get_command(app)))
     counts = Counter(row for _, command in named for row in _rows(command).values())
     shared = {row: None for row, count in counts.items() if count >= 5}
-    parts = [HEAD, _table(shared)]
-    for name, command in named:
-        description = (command.help or "").partition("Example: ")[0].strip()
-        description = _OPTION.sub(r"`\g<0>`", description)
-        lines = "\n".join(examples(command))
-        parts.append(f"\n## {name}\n\n{description}\n\n```sh\n{lines}\n```\n\n")
-        rows = _rows(command)
-        if own := [row for row in rows.values() if row not in shared]:
-            parts.append(_table(own) + "\n")
-        also = ", ".join(f"`{option}`" for option, row in rows.items() if row in shared)
-        parts.append(f"[Shared options](#shared-options): {also}.\n")
-    return "".join(parts)
+    top = typer.main.get_command(app).commands
+    lines = []
+    texts = {}
+    for group, subject in SUBJECTS.items():
+        words = [word for word, command in top.items() if command.rich_help_panel == group]
+        sections = [
+            _section(name, command, shared) for name, command in named if name.split()[1] in words
+        ]
+        intro = f"# {group}\n\n{WRITTEN}\n\n{subject[0].upper()}{subject[1:]}.\n"
+        texts[group.lower()] = intro + "".join(sections)
+        listing = ", ".join(f"`{word}`" for word in words)
+        lines.append(f"| [{group}]({group.lower()}.md): {listing} | {subject} |")
+    texts["index"] = INDEX.format(
+        written=WRITTEN, groups="\n".join(lines), shared=_table(shared), pages="\n".join(texts)
+    )
+    return texts
+
+
+def _section(name: str, command: Any, shared: Container[str]) -> str:
+    """The section of a command: its description, examples, and options."""
+    description = (command.help or "").partition("Example: ")[0].strip()
+    description = _OPTION.sub(r"`\g<0>`", description)
+    lines = "\n".join(examples(command))
+    rows = _rows(command)
+    own = [row for row in rows.values() if row not in shared]
+    also = ", ".join(f"`{option}`" for option, row in rows.items() if row in shared)
+    return "".join(
+        [
+            f"\n## {name}\n\n{description}\n\n```sh\n{lines}\n```\n\n",
+            f"{_table(own)}\n" if own else "",
+            f"[Shared options](index.md#shared-options): {also}.\n",
+        ]
+    )
 
 
 def _table(rows: Iterable[str]) -> str:
@@ -131,17 +170,20 @@ def _is_option(param: Any) -> bool:
 
 
 def main() -> int:
-    """Write the page, or check it; the exit status."""
+    """Write the pages, or check them; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit 1 if docs/cli.md is out of date")
-    text = page()
-    if not parser.parse_args().check:
-        PAGE.write_text(text, encoding="utf-8")
-    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
-        sys.stderr.write(
-            "docs/cli.md is out of date: run docs/cli_reference.py and commit what it writes.\n"
-        )
-        return 1
+    parser.add_argument("--check", action="store_true", help="exit 1 if docs/cli is out of date")
+    is_check = parser.parse_args().check
+    for page, text in pages().items():
+        file = FOLDER / f"{page}.md"
+        if not is_check:
+            FOLDER.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        elif not file.is_file() or file.read_text(encoding="utf-8") != text:
+            sys.stderr.write(
+                "docs/cli is out of date: run docs/cli_reference.py and commit what it writes.\n"
+            )
+            return 1
     return 0
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from docutils.nodes import SkipNode
@@ -24,6 +25,10 @@ exclude_patterns = ["**/.ipynb_checkpoints", "log.md"]  # the log is read in the
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+
+# the extra docs has no PyTorch, whose names in signatures are enough
+_NETWORKS = ("torch", "torchvision", "timm", "open_clip", "PIL", "lightning", "onnxruntime")
+autodoc_mock_imports = [library for library in _NETWORKS if find_spec(library) is None]
 
 autodoc_default_options = {
     "member-order": "bysource",
@@ -61,10 +66,8 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-# pages without pages below them have no list of these
-html_sidebars = {
-    page: [] for page in ("index", "start", "use-it", "collect", "evaluate", "results")
-}
+templates_path = ["_templates"]
+html_sidebars = {"**": ["sidebar-pages.html"]}
 project_copyright = author
 copybutton_exclude = ".linenos, .gp, .go"
 
@@ -89,15 +92,18 @@ def escape_bars(
         lines[number] = "``".join(parts)
 
 
-def include_manual(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Show the manual of glocal-collect in place of the link to it in the repository."""
-    if docname == "collect-manual":
-        manual = "../packages/glocal-collect/README.md"
-        source[0] = f"```{{include}} {manual}\n:relative-docs: ../../docs\n```\n"
+INCLUDED = {"collect-manual": "../packages/glocal-collect/README.md", "changes": "../CHANGELOG.md"}
+"""Files of the repository that pages of the site show in place of the link to them."""
+
+
+def include_file(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Show a file of the repository in place of the page that links to it."""
+    if docname in INCLUDED:
+        source[0] = f"```{{include}} {INCLUDED[docname]}\n:relative-docs: ../../docs\n```\n"
 
 
 def setup(app: Sphinx) -> None:
     """Register the functions above."""
-    app.connect("source-read", include_manual)
+    app.connect("source-read", include_file)
     app.add_html_math_renderer("mathml", (write_mathml, None), (write_mathml, None))
     app.connect("autodoc-process-docstring", escape_bars)
