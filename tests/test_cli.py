@@ -64,6 +64,7 @@ fit | Pass `base=1`. | Pass `base=1`.
 data import | `kind='nearest-of-n'`; else | --kind nearest-of-n; else
 sweep | Pass `resume=True` to continue. | Pass --resume to continue.
 evaluate rsa | `base` is 2, `object_ids` | `base` is 2, --object-ids
+sweep | `resume=False`, `local_features=None` | --no-resume, no --local-features
 apply | `object_ids` | `object_ids`
 fit | local_features does not exist | local_features does not exist
 fit | savez(path, answers=…, kind=…) | savez(path, answers=…, kind=…)

@@ -231,8 +231,8 @@ INPUTS = """
 nothing            | suite.toml seed seed                 | none
 features           | net/features.npy                     | *
 names of rows      | net/file_names.txt 0 00              | *
-answers            | t.npy                                | *
-object ids         | ids.txt ; _;                         | *
+answers            | t.npy                 | */gl* views/* */heldout.npz */again.npz */rdm.npz
+object ids         | ids.txt ; _;          | */gl* views/* */heldout.npz */again.npz */rdm.npz
 seed               | suite.toml 42 1                      | *
 folds              | suite.toml seed folds=2;seed        | *
 baseline           | suite.toml seed baseline="given";seed | views/*

@@ -39,7 +39,8 @@ def in_options(sentence: str) -> str:
     """Replace Python arguments in a message of the library by options of the running command.
 
     Only text between backticks is an argument: `base=1` becomes --base 1, `resume=True` --resume,
-    and `object_ids` --object-ids. An argument that is not an option of the command stays unchanged.
+    `resume=False` --no-resume, `base=None` "no --base", and `object_ids` --object-ids. An argument
+    that is not an option of the command stays unchanged.
     """
 
     def option(match: re.Match[str]) -> str:
@@ -50,6 +51,10 @@ def in_options(sentence: str) -> str:
             return match[0]
         if value in (None, "True"):
             return flag
+        if value == "False":
+            return flag.replace("--", "--no-", 1)
+        if value == "None":
+            return f"no {flag}"
         return f"{flag} {value.strip(_QUOTES)}"
 
     return _ARGUMENT.sub(option, sentence)

@@ -208,7 +208,9 @@ def _cell(
 ) -> tuple[Result, bool]:
     """The result of a task for an arm, and whether it was read from the file of the cell."""
     shared = sources.shared
-    files = (sources.network.features, *task.paths, shared.answers, shared.object_ids)
+    files = [sources.network.features, *task.paths]
+    if task.reads_answers:  # those of a fit are in the content of its transform
+        files += [file for file in (shared.answers, shared.object_ids) if file is not None]
     key = sources.key(task.model_dump(mode="json"), sources.hashes(*files), _content(transform))
 
     def write() -> None:

@@ -6,7 +6,7 @@ import warnings
 from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -36,6 +36,9 @@ _MAX_P = 0.05  # a correlation with this p-value or a larger one cannot be told 
 class Task(Options):
     """One evaluation: the files that it reads, and the options of its function."""
 
+    reads_answers: ClassVar[bool] = False
+    """Whether the task reads the answers, or the object ids, that a suite shares."""
+
     @property
     def split(self) -> Path | None:
         """The file of the scored data: the anomalies, the test images, or the first file.
@@ -57,6 +60,7 @@ class Task(Options):
 class OddOneOutTask(Task):
     """Agreement with people, on the answers about held-out objects or on the answers of a file."""
 
+    reads_answers: ClassVar[bool] = True
     kind: Literal["odd-one-out"] = "odd-one-out"
     answers: MaybeFile = None
     similarity: Literal["cosine", "dot"] = Field("cosine", description="Similarity of a pair.")
@@ -81,6 +85,7 @@ class OddOneOutTask(Task):
 class RSATask(Task):
     """Correlation with people's dissimilarities."""
 
+    reads_answers: ClassVar[bool] = True
     kind: Literal["rsa"] = "rsa"
     rdm: File = Field(
         description="Human dissimilarities, (n, n) or (people, n, n); NaN for a missing pair."
