@@ -117,6 +117,7 @@ def test_pooled_scores_are_the_mean_of_independent_folds(evidence, kind, options
 
 
 @pytest.mark.data
+@pytest.mark.filterwarnings("ignore:the labels have names")  # in the order of the rows
 def test_what_clip_gains_comes_out_again(evidence, data_dir):
     """The transform in the package has the scores of `keep` 0.9 in the record, and features as they
     are the score on categories of new objects.

@@ -82,6 +82,10 @@ JOINED = {
         LINES + ",hat\n,sock\nx,hat\nx,sock\n", "a c d", "shoe sock hat",
     ),
     "a name may have two lines with one label": (LINES + "a,shoe\n", "a c d", "shoe sock hat"),
+    "a tenth of the lines may repeat a name": (
+        "no,kind\n" + "".join(f"im{i % 9},k{i % 9}\n" for i in range(10)),
+        " ".join(f"im{i}" for i in range(12)), " ".join(f"k{i}" for i in range(9)),
+    ),
     "columns of names that agree": ("id,sku,kind\nc,C.png,x\na,A.png,y\n", "a c", "y x"),
 }  # fmt: skip
 
