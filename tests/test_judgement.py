@@ -235,6 +235,8 @@ def test_the_rates_of_careful_people_are_recovered():
 # agreeing of n answers, beside 20 people of .52 to .68; chance is 1/3
 JUDGEMENTS = """
 100 300 | as if at random
+114 300 | as if at random | since p is .0502
+115 300 | cannot be told | since p is .039
 180 300 | careful, 1 : 1,000,000
 120 300 | cannot be told | since it is significantly above chance
 30 80 | as if at random

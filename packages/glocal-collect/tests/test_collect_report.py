@@ -11,7 +11,7 @@ from world import answers, folder, run
 
 from glocal.scores import Score
 from glocal_collect.settings import Settings
-from glocal_collect.standing import Standing, advise
+from glocal_collect.standing import advise, standing
 from glocal_collect.study import create
 
 pytest.importorskip("altair")
@@ -61,7 +61,7 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(answered,
     assert table.index[is_random].tolist() == ["p5"]
     standing = summary["standing"]
     assert standing["before"] < standing["after"]
-    assert "Measured on answers to questions that the fit had not seen, agreement rises" in html
+    assert "Measured on answers to questions that the fit had not seen, agreement is" in html
 
 
 LACKS = """
@@ -118,12 +118,12 @@ def test_the_formula_and_the_last_doubling_decide_whether_to_go_on(row):
 
 # agreement before and after in per cent, the least gain, the ends of the ceiling, and the sentence
 STANDINGS = """
-48 75 5 78 nan | rises from 48.0 to 75.0 %. That is at most 90 % of what is attainable.
+48 75 5 78 nan | is 48.0 % before and 75.0 % after the fit. That is at most 90 % of what is attainable.
 48 75 5 78 84 | That is 75 to 90 % of what is attainable.
 48 75 5 70 nan | That is at most 100 % of what is attainable.
-48 75 5 nan nan | rises from 48.0 to 75.0 %.
+48 75 5 nan nan | is 48.0 % before and 75.0 % after the fit.
 48 75 -1 78 84 | no certain gain so far.
-48 75 nan 78 84 | no certain gain so far."""
+48 75 nan 78 84 | no certain gain so far."""  # noqa: E501
 
 
 @pytest.mark.parametrize("row", STANDINGS.strip().split("\n"))
@@ -132,10 +132,11 @@ def test_a_study_stands_by_measurement_where_its_gain_and_the_ceiling_say(row):
     agreement before; without an upper end it is the largest possible share.
     """
     numbers, sentence = row.split(" | ")
-    numbers = [None if np.isnan(x) else x / 100 for x in map(float, numbers.split())]
-    before, after, low, lower, upper = numbers
+    before, after, low, *ends = (float(number) / 100 for number in numbers.split())
+    ends = [end for end in ends if not np.isnan(end)]
+    low = None if np.isnan(low) else low
     gain = Score("odd-one-out", "accuracy_cosine_difference", after - before, low, 0.3, 1000)
-    standing = Standing(before, after, gain, lower, upper)
-    assert standing.sentence().endswith(sentence)
-    is_known = low is not None and low > 0 and upper is not None
-    assert standing.remaining == (pytest.approx(0.09) if is_known else None)
+    measured = standing(before, after, gain, ends)
+    assert measured.sentence().endswith(sentence)
+    has_remaining = low is not None and low > 0 and len(ends) == 2
+    assert measured.remaining == (pytest.approx(0.09) if has_remaining else None)

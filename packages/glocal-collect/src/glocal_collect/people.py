@@ -119,7 +119,7 @@ class StudyService:
             is_newcomer = token.is_visitor and not has_begun
             if refusal is None and not (is_newcomer and self._are_too_many()):
                 connection.execute(_OPENED, (OPEN if is_newcomer else token.id,))
-        if refusal is not None:
+        if refusal is not None:  # raised within the transaction, it would undo the count
             raise refusal
         return has_begun
 

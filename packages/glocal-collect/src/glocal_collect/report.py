@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,21 +14,15 @@ from glocal.aligner.folds import fit_folds
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
-from glocal.errors import DataError, import_optional
-from glocal.evaluation.agreement import ceiling
-from glocal.evaluation.comparison import Result
+from glocal.errors import DataError
 from glocal.finding import plural
 from glocal.report import Block, Run, transform_run
-from glocal.report.charts import COLOURS, INK, inline_data, metric_axis, tooltips
-from glocal.scores import Score
+from glocal_collect.curve import LearningCurve
 from glocal_collect.export import Collected
 from glocal_collect.methods import design_of
 from glocal_collect.overview import JUDGED, cells, describe_people, people_table
-from glocal_collect.standing import Standing, advise
+from glocal_collect.standing import Standing, advise, standing
 from glocal_collect.study import Study
-
-if TYPE_CHECKING:
-    import altair as alt
 
 _COLUMNS = (
     "Answers",
@@ -38,20 +32,11 @@ _COLUMNS = (
     "Agrees with others",
     "Repeats alike",
 )
-_CURVE_HEIGHT = 260  # pixels
 _JUDGEMENT = (
     "Judgement: the odds of answers at random against careful ones, by agreement with a model of "
     "other people’s answers; “cannot be told” if there are too few answers, or if the odds are "
     "between 1 : 10 and 10 : 1. “Agrees with others” covers the questions that others answered "
     "too, and states their number."
-)
-_NO_CEILING = (
-    "The ceiling, people’s agreement with each other, is not known: fewer than a tenth of the "
-    "answers are to questions that were asked twice or more."
-)
-_CURVE = (
-    "Each quarter of the questions is held out in turn, and fits to parts of the other answers are "
-    "scored on it. Agreement is a fraction; in brackets the 95 % interval."
 )
 
 
@@ -90,40 +75,48 @@ def study_page(
     DataError
         There are fewer than 60 answers, or the features belong to other images.
     """
-    from glocal.aligner.curve import MIN_ANSWERS, curve_record, learning_curve
-
     loaded = Features.load(features)
     loaded.check_finite()
-    answers = collected.without(collected.excluded).answers()
-    if len(answers) < MIN_ANSWERS:
-        raise DataError(
-            f"the study {study.title!r} has {len(answers)} answers about similarity; its "
-            f"page needs at least {MIN_ANSWERS}. Make it once people have given more answers."
-        )
+    answers = _answers(study, collected)
     joined = join(loaded, answers)
     loaded = loaded.named(answers.names)
     run = _fitted(loaded, joined, progress)
     progress("comparing people")
     everybody = people_table(study, collected, describe_people(study, collected, features))
     people = everybody[everybody["answers"] > 0]
-    bounds = ceiling(joined.answers)
-    curve = learning_curve(loaded, joined.answers)
-    standing = _standing(bounds, run)
-    advice, reason = advise(curve[-1], joined.answers, standing.remaining)
+    progress("fitting growing parts of the answers")
+    curve = LearningCurve.of(loaded, joined.answers)
+    measured = _standing(run, curve.ends)
+    advice, reason = advise(curve.scores[-1], joined.answers, measured.remaining)
+    participants = " ".join(_participants(people, joined.answers))
     record = {
         "participants": people[[*JUDGED]].reset_index().to_dict("records"),
-        "standing": standing.record(),
-        "ceiling": None if bounds is None else bounds.record(),
-        **curve_record(curve),
+        "standing": measured._asdict(),
+        **curve.record(),
         "advice": f"{advice} {reason}",
     }
-    participants = " ".join(_participants(people, joined.answers))
-    blocks = (_people_block(people, participants), _curve_block(curve, record, bounds))
-    commands = {run.featured: _fit_command(study, features)}
-    lead = f"{standing.sentence()} {advice}"
-    design = design_of(study, collected, people)
-    run = replace(run, name=study.title, lead=lead, blocks=blocks, commands=commands, design=design)
-    return StudyPage(run, (participants, standing.sentence(), advice, reason), record)
+    run = replace(
+        run,
+        name=study.title,
+        lead=f"{measured.sentence()} {advice}",
+        blocks=(_people_block(people, participants), curve.block(record["advice"])),
+        commands={run.featured: _fit_command(study, features)},
+        design=design_of(study, collected, people),
+    )
+    return StudyPage(run, (participants, measured.sentence(), advice, reason), record)
+
+
+def _answers(study: Study, collected: Collected) -> Answers:
+    """The answers of those who are not excluded; raises a DataError if they are too few."""
+    from glocal.aligner.curve import MIN_ANSWERS
+
+    answers = collected.without(collected.excluded).answers()
+    if len(answers) < MIN_ANSWERS:
+        raise DataError(
+            f"the study {study.title!r} has {len(answers)} answers about similarity; its "
+            f"page needs at least {MIN_ANSWERS}. Make it once people have given more answers."
+        )
+    return answers
 
 
 def _fit_command(study: Study, features: Path) -> str:
@@ -151,52 +144,13 @@ def _fitted(features: Features, joined: Joined, progress: Callable[[str], None])
     return transform_run("transform", transform, features, joined.answers, folds=folds)
 
 
-def _curve_block(curve: Sequence[Score], record: dict[str, Any], bounds: Result | None) -> Block:
-    """The learning curve as a table and a chart, with the ends of the ceiling and the advice."""
-    ends = [] if bounds is None else [score.value for score in bounds.scores]
-    points = record["curve"]
-    sizes = [*(f"{point['answers']:,}" for point in points), "gain of the last doubling"]
-    scores = [*(score.text() for score in curve[:-1]), curve[-1].text()]
-    table = pd.DataFrame({"Fitted answers": sizes, "Agreement": scores})
-    note = f"{_CURVE} A black line is an end of the ceiling." if ends else _CURVE
-    sentences = (record["advice"], *([] if ends else [_NO_CEILING]))
-    return Block("Learning curve", sentences, note, table, curve_chart(points, ends))
-
-
-def curve_chart(curve: list[dict[str, Any]], ends: list[float]) -> alt.LayerChart:
-    """Draw agreement with held-out answers against the number of fitted ones, and the ceiling."""
-    alt = import_optional("altair", "a report")
-    points = pd.DataFrame(curve)
-    x = alt.X(
-        "answers:Q",
-        title="fitted answers",
-        scale=alt.Scale(type="log", base=2, nice=False, padding=16),
-        axis=alt.Axis(values=points["answers"].tolist(), format=",d"),
-    )
-    y, low = (metric_axis(alt.Y, name, "accuracy_cosine") for name in ("value", "low"))
-    tooltip = ["answers:Q", *tooltips("value", "low", "high")]
-    base = alt.Chart(inline_data(points)).encode(x, tooltip=tooltip)
-    colour = COLOURS[0]
-    layers = [
-        base.mark_line(color=colour).encode(y),
-        base.mark_rule(color=colour, strokeWidth=2).encode(low, y2="high:Q"),
-        base.mark_point(color=colour, filled=True, size=80, opacity=1).encode(y),
-    ]
-    if ends:
-        lines = alt.Chart(inline_data(pd.DataFrame({"value": ends}))).mark_rule(color=INK)
-        layers.append(lines.encode(y, tooltip="value:Q"))
-    return alt.layer(*layers).properties(
-        height=_CURVE_HEIGHT, description="Agreement with people against the fitted answers"
-    )
-
-
-def _standing(bounds: Result | None, run: Run) -> Standing:
-    """Where the study stands, by the scores of the default fit."""
+def _standing(run: Run, ends: Sequence[float]) -> Standing:
+    """Where the study stands, by the scores of the default fit and the ends of the ceiling."""
     (network,) = run.scores.networks
     agreement = run.subject(network, run.featured).agreement
     if agreement is None:
         raise DataError("the fit of the study has no agreement. Collect more answers.")
-    return Standing.of(agreement.before, agreement.after, agreement.gain, bounds)
+    return standing(agreement.before.value, agreement.after.value, agreement.gain, ends)
 
 
 def _participants(people: pd.DataFrame, answers: Answers) -> Iterator[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from glocal.data.answers import Answers
 from glocal.data.planning import attained_share
-from glocal.evaluation.comparison import Result
 from glocal.scores import Score
 
 MIN_GAIN = 0.01
@@ -16,82 +16,43 @@ _OPEN = "It is open whether more answers about these images would help."
 
 
 class Standing(NamedTuple):
-    """The agreement before and after a fit, on answers to questions that the fit had not seen.
+    """Where a study stands, on answers to questions that the fit had not seen.
 
-    `gain` is their paired difference, or None if it is not known. `lower` and `upper` are the ends
-    of the ceiling as fractions, or None where they are not known.
+    `before` and `after` are the agreement as fractions, `has_gained` says whether the gain is
+    certain. `attained` are the shares of the attainable gain by the lower end of the ceiling, which
+    is the largest, and by its upper end, if they are known. `remaining` is the agreement that is
+    still attainable; None without an upper end or a certain gain.
     """
 
     before: float
     after: float
-    gain: Score | None
-    lower: float | None
-    upper: float | None
-
-    @classmethod
-    def of(cls, before: Score, after: Score, gain: Score | None, bounds: Result | None) -> Standing:
-        """The standing by the scores of a fit and by the ceiling."""
-        lower = upper = None
-        if bounds is not None:
-            lower = float(bounds.leave_one_out[0])
-            upper = None if bounds.majority is None else float(bounds.majority[0])
-        return cls(before.value, after.value, gain, lower, upper)
-
-    @property
-    def has_gained(self) -> bool:
-        """Whether the fit has certainly gained."""
-        return self.gain is not None and (self.gain.low or 0.0) > 0
-
-    @property
-    def attained(self) -> tuple[float | None, float | None]:
-        """The least and the largest share of the attainable gain that is attained.
-
-        The attainable gain is the ceiling less the agreement before. Its upper end gives the least
-        share, and its lower end the largest.
-        """
-        return self._share(self.upper), self._share(self.lower)
-
-    def _share(self, ceiling: float | None) -> float | None:
-        if not self.has_gained or ceiling is None or ceiling <= self.before:
-            return None
-        return min(1.0, (self.after - self.before) / (ceiling - self.before))
-
-    @property
-    def remaining(self) -> float | None:
-        """The agreement that is still attainable; None without an upper end or a certain gain."""
-        if not self.has_gained or self.upper is None:
-            return None
-        return max(0.0, self.upper - self.after)
+    has_gained: bool
+    attained: tuple[float, ...] = ()
+    remaining: float | None = None
 
     def sentence(self) -> str:
         """Where the study stands, as measured."""
         measured = (
-            f"Measured on answers to questions that the fit had not seen, agreement rises from "
-            f"{100 * self.before:.1f} to {100 * self.after:.1f} %."
+            "Measured on answers to questions that the fit had not seen, agreement is "
+            f"{100 * self.before:.1f} % before and {100 * self.after:.1f} % after the fit"
         )
         if not self.has_gained:
-            return (
-                f"Measured on answers to questions that the fit had not seen, agreement is "
-                f"{100 * self.before:.1f} % before and {100 * self.after:.1f} % after the fit: no "
-                f"certain gain so far."
-            )
-        least, largest = self.attained
-        if largest is None:
-            return measured
-        share = f"at most {100 * largest:.0f} %"
-        if least is not None:
-            share = f"{100 * least:.0f} to {100 * largest:.0f} %"
-        return f"{measured} That is {share} of what is attainable."
+            return f"{measured}: no certain gain so far."
+        if not self.attained:
+            return f"{measured}."
+        most, *least = (f"{100 * share:.0f}" for share in self.attained)
+        share = f"{least[0]} to {most}" if least else f"at most {most}"
+        return f"{measured}. That is {share} % of what is attainable."
 
-    def record(self) -> dict[str, float | None]:
-        """The numbers as JSON values."""
-        least, largest = self.attained
-        return {
-            "before": self.before,
-            "after": self.after,
-            "attained_at_least": least,
-            "attained_at_most": largest,
-        }
+
+def standing(before: float, after: float, gain: Score | None, ends: Sequence[float]) -> Standing:
+    """Compare the gain of a fit with the ends of the ceiling, the lower one first, if known."""
+    has_gained = gain is not None and (gain.low or 0.0) > 0
+    if not has_gained:
+        return Standing(before, after, has_gained)
+    attained = tuple((after - before) / (end - before) if end > after else 1.0 for end in ends)
+    remaining = max(0.0, ends[1] - after) if len(ends) > 1 else None
+    return Standing(before, after, has_gained, attained, remaining)
 
 
 def advise(last_doubling: Score, answers: Answers, remaining: float | None) -> tuple[str, str]:
