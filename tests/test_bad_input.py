@@ -27,7 +27,9 @@ FIT --features complex.npy | real
 FIT --features two.npy | 2 rows
 FIT --features pickled.npy | pickled
 FIT --features gap.npy | row 3, column 2
-FIT --answers based.npy | --base 1
+FIT --answers based.npy | glocal data import FILE --base 1 --out answers.npz
+FIT --base 1 | --base
+FIT --kind anchor | --kind
 FIT --answers far.npy | 0..29
 FIT --answers halves.npy | integers
 FIT --answers nan.npy | row 0 is [

@@ -145,13 +145,16 @@ OPTIONS = "--features x.npy --object-ids ids.txt --triplets"
 
 
 def test_the_command_tells_consequence_and_fix(folder):
-    """The JSON has all parts of a finding and the text names the option; errors exit with 1,
-    warnings with 0.
+    """The JSON has all parts of a finding, and the fix is the line that converts the file, whose
+    option the check takes too; errors exit with 1, warnings with 0.
     """
     result = world.run(f"data check {OPTIONS} turned.npy --json").json
     (finding,) = (each for each in result["findings"] if each["severity"] == "warning")
     assert (finding["check"], result["warnings"], result["errors"]) == ("columns", 1, 0)
     assert " ".join(sorted(finding)) == "check consequence fix message severity"
+    assert "glocal data import FILE --odd-column 0 --out answers.npz" in finding["fix"]
+    converted = world.run(f"data check {OPTIONS} turned.npy --odd-column 0 --json").json
+    assert converted["warnings"] == 0
     ended = world.run(f"data check {OPTIONS} based.npy")
     assert (ended.code, "--base 1" in ended.out) == (1, True)
 

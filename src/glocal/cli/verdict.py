@@ -28,7 +28,7 @@ def verdict(
         Option(
             metavar="LABELS[:COLUMN]",
             help="Class of each row: .npy, one per line, or a column of a table, which is joined "
-            "by name if the features have names.",
+            "by name if the features have names. Rows without a label are left out.",
         ),
     ],
     superclasses: Path | None = Option(
