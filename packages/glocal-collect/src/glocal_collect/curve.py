@@ -1,18 +1,14 @@
-"""The learning curve of a study and the ceiling: numbers, table and chart."""
+"""The learning curve of a study and the ends of the ceiling, as a table and a chart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from glocal.data.answers import Answers
-from glocal.data.features import Features
+from glocal.aligner.curve import curve_record
 from glocal.errors import import_optional
-from glocal.evaluation.agreement import ceiling
-from glocal.evaluation.comparison import Result
 from glocal.report import Block
 from glocal.report.charts import COLOURS, INK, inline_data, metric_axis, tooltips
 from glocal.scores import Score
@@ -31,49 +27,20 @@ _CURVE = (
 )
 
 
-@dataclass(frozen=True)
-class LearningCurve:
-    """Agreement for growing numbers of answers, and the ceiling.
+def curve_block(scores: Sequence[Score], ends: Sequence[float], advice: str) -> Block:
+    """The learning curve as a table and a chart, with the ends of the ceiling and the advice.
 
-    `scores` has a row for each size and last the gain of the last doubling. `ceiling` is None if
-    too few questions were asked twice.
+    The last of the scores is the gain of the last doubling.
     """
-
-    scores: Sequence[Score]
-    ceiling: Result | None
-
-    @classmethod
-    def of(cls, features: Features, answers: Answers) -> LearningCurve:
-        """Fit growing parts of the answers, which index the rows of the features."""
-        from glocal.aligner.curve import learning_curve
-
-        return cls(learning_curve(features, answers), ceiling(answers))
-
-    @property
-    def ends(self) -> list[float]:
-        """The ends of the ceiling that are known, the lower one first."""
-        return [] if self.ceiling is None else [score.value for score in self.ceiling.scores]
-
-    def record(self) -> dict[str, Any]:
-        """The curve and the ceiling as JSON values."""
-        from glocal.aligner.curve import curve_record
-
-        bounds = None if self.ceiling is None else self.ceiling.record()
-        return {"ceiling": bounds, **curve_record(self.scores)}
-
-    def block(self, advice: str) -> Block:
-        """The curve as a table and a chart, with the ends of the ceiling and the advice."""
-        points = self.record()["curve"]
-        sizes = [*(f"{point['answers']:,}" for point in points), "gain of the last doubling"]
-        table = pd.DataFrame(
-            {"Fitted answers": sizes, "Agreement": [score.text() for score in self.scores]}
-        )
-        note = f"{_CURVE} A black line is an end of the ceiling." if self.ends else _CURVE
-        sentences = (advice, *([] if self.ends else [_NO_CEILING]))
-        return Block("Learning curve", sentences, note, table, curve_chart(points, self.ends))
+    points = curve_record(scores)["curve"]
+    sizes = [*(f"{point['answers']:,}" for point in points), "gain of the last doubling"]
+    table = pd.DataFrame({"Fitted answers": sizes, "Agreement": [score.text() for score in scores]})
+    note = f"{_CURVE} A black line is an end of the ceiling." if ends else _CURVE
+    sentences = (advice, *([] if ends else [_NO_CEILING]))
+    return Block("Learning curve", sentences, note, table, curve_chart(points, ends))
 
 
-def curve_chart(curve: list[dict[str, Any]], ends: list[float]) -> alt.LayerChart:
+def curve_chart(curve: list[dict[str, Any]], ends: Sequence[float]) -> alt.LayerChart:
     """Draw agreement with held-out answers against the number of fitted ones, and the ceiling."""
     alt = import_optional("altair", "a report")
     points = pd.DataFrame(curve)

@@ -10,10 +10,21 @@ from glocal.data.features import Features
 from glocal_collect.export import Collected
 from glocal_collect.study import Study
 
-JUDGED = (
-    *("answers", "seconds", "catch", "catch_trials", "shared", "agreement"),
-    *("repeats", "alike", "model", "log10_odds", "judgement", "is_marked", "excluded"),
-)
+JUDGED = [
+    "answers",
+    "seconds",
+    "catch",
+    "catch_trials",
+    "shared",
+    "agreement",
+    "repeats",
+    "alike",
+    "model",
+    "log10_odds",
+    "judgement",
+    "is_marked",
+    "excluded",
+]
 """Columns with numbers about a person that may be published."""
 NOT_COMPARED = pd.DataFrame(columns=JUDGED).drop(columns=["answers", "excluded"])
 """The description of people whom nothing has compared yet."""

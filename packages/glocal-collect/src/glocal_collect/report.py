@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from glocal.aligner.curve import MIN_ANSWERS, curve_record, learning_curve
 from glocal.aligner.folds import fit_folds
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
 from glocal.errors import DataError
+from glocal.evaluation.agreement import ceiling
 from glocal.finding import plural
 from glocal.report import Block, Run, transform_run
-from glocal_collect.curve import LearningCurve
+from glocal_collect.curve import curve_block
 from glocal_collect.export import Collected
 from glocal_collect.methods import design_of
 from glocal_collect.overview import JUDGED, cells, describe_people, people_table
@@ -85,21 +87,24 @@ def study_page(
     everybody = people_table(study, collected, describe_people(study, collected, features))
     people = everybody[everybody["answers"] > 0]
     progress("fitting growing parts of the answers")
-    curve = LearningCurve.of(loaded, joined.answers)
-    measured = _standing(run, curve.ends)
-    advice, reason = advise(curve.scores[-1], joined.answers, measured.remaining)
+    curve = learning_curve(loaded, joined.answers)
+    bounds = ceiling(joined.answers)
+    ends = [] if bounds is None else [score.value for score in bounds.scores]
+    measured = _standing(run, ends)
+    advice, reason = advise(curve[-1], joined.answers, measured.remaining)
     participants = " ".join(_participants(people, joined.answers))
     record = {
-        "participants": people[[*JUDGED]].reset_index().to_dict("records"),
+        "participants": people[JUDGED].reset_index().to_dict("records"),
         "standing": measured._asdict(),
-        **curve.record(),
+        "ceiling": None if bounds is None else bounds.record(),
+        **curve_record(curve),
         "advice": f"{advice} {reason}",
     }
     run = replace(
         run,
         name=study.title,
         lead=f"{measured.sentence()} {advice}",
-        blocks=(_people_block(people, participants), curve.block(record["advice"])),
+        blocks=(_people_block(people, participants), curve_block(curve, ends, record["advice"])),
         commands={run.featured: _fit_command(study, features)},
         design=design_of(study, collected, people),
     )
@@ -108,8 +113,6 @@ def study_page(
 
 def _answers(study: Study, collected: Collected) -> Answers:
     """The answers of those who are not excluded; raises a DataError if they are too few."""
-    from glocal.aligner.curve import MIN_ANSWERS
-
     answers = collected.without(collected.excluded).answers()
     if len(answers) < MIN_ANSWERS:
         raise DataError(
@@ -129,7 +132,7 @@ def _fit_command(study: Study, features: Path) -> str:
 def _people_block(people: pd.DataFrame, sentence: str) -> Block:
     """The participants in a sentence and a table."""
     table = cells(people)[[*_COLUMNS]].reset_index(names="Person")
-    return Block("Participants", (sentence,), _JUDGEMENT, table, data=people[[*JUDGED]])
+    return Block("Participants", (sentence,), _JUDGEMENT, table, data=people[JUDGED])
 
 
 def _fitted(features: Features, joined: Joined, progress: Callable[[str], None]) -> Run:
