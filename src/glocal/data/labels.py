@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 Superclasses = Mapping[Any, str]
 """The superclass of each class; classes may be texts even if labels are integers."""
 _MIN_SHARE_OF_NAMES = 0.9  # of the rows or of the lines, for a column that names the rows
-_BY_LINE = (
-    "To give the labels in the order of the rows, write a file of the labels alone: one per line, "
-    "or .npy."
-)
 
 
 class LabelledRows(NamedTuple):
@@ -134,25 +130,33 @@ def _joined(labels: pd.Series, others: pd.DataFrame, features: Features) -> list
     """The label of each row by the column that holds the names of the rows."""
     columns = [_as_names(others[title], labels, features) for title in others]
     best = max(columns, key=lambda column: (column.share, column.fault))
-    if best.fault:
-        raise DataError(best.fault)
-    if best.share < _MIN_SHARE_OF_NAMES:
+    fault = best.fault
+    if not fault and best.share < _MIN_SHARE_OF_NAMES:
         assert features.names is not None
-        raise DataError(
+        fault = (
             f"no column holds the names of {features.source}, such as {features.names[0]!r}: the "
             f"column {best.title!r}, such as {others[best.title].iloc[0]!r}, comes closest with a "
             f"share of {best.share:.2f}, and {_MIN_SHARE_OF_NAMES:g} of the rows or lines must "
-            f"match. Write both alike. {_BY_LINE}"
+            "match. Write both alike."
         )
     for column in columns:
-        pairs = zip(best.row_labels, column.row_labels, strict=False)
-        differ = any(label != other for label, other in pairs if label and other)
-        if column.share >= _MIN_SHARE_OF_NAMES and differ:
-            raise DataError(
+        if not fault and column.share >= _MIN_SHARE_OF_NAMES and _differ(best, column):
+            fault = (
                 f"the columns {best.title!r} and {column.title!r} both hold names of rows, and "
                 "give them different labels. Remove one of them from the table."
             )
+    if fault:
+        raise DataError(
+            f"{fault} To give the labels in the order of the rows, write a file of the labels "
+            "alone: one per line, or .npy."
+        )
     return best.row_labels
+
+
+def _differ(first: _Column, second: _Column) -> bool:
+    """Whether two columns give a row different labels."""
+    pairs = zip(first.row_labels, second.row_labels, strict=True)
+    return any(label != other for label, other in pairs if label and other)
 
 
 def _as_names(column: pd.Series, labels: pd.Series, features: Features) -> _Column:

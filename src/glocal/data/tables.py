@@ -206,7 +206,7 @@ def _row_names(texts: pd.DataFrame) -> tuple[str, ...] | None:
 def _are_column_numbers(titles: list[str]) -> bool:
     """Whether titles are 0, 1, 2, …, as pandas numbers columns, perhaps after those of names."""
     numbers = [title for title in titles if _is_number(title)]
-    return len(numbers) > 2 and numbers == [*map(str, range(len(numbers)))]
+    return len(numbers) > 2 and counts_rows(numbers, 0)
 
 
 def _first_line(file: Path, errors: str = "strict") -> str:
