@@ -8,20 +8,25 @@ few-shot   nearest class means on new pools of shots and new test images of the 
            class for each shot is rough.
 anomaly    new test images of the same classes, for the given training images, in three modes
 retrieval  new images of the same classes, in one set or with a gallery apart
+all labels new images of the same classes, each classified by all others
 
 The second estimand is the paired difference of a transform from none, or of the two features. All
 scores are unbiased, so that the truth is their mean over the worlds; the error in brackets is that
 of the coverage. `width` is the mean standard error that is stated, over the standard deviation of
 the scores.
 
+`choices` counts how often `glocal try` recommends one of five arms that have the same class means
+and independent noise, so that none is better: of 200 sets of each design, by situation.
+
 Worlds are made in chunks of 100, in two processes, and kept in bench-out/coverage.
 
-Run: python benchmarks/interval_coverage.py [--n 1000] [agreement] [few-shot] [anomaly] [retrieval]
+Run: python benchmarks/interval_coverage.py [--n 1000] [agreement] … [all-labels] [choices]
 """
 
 import itertools
 import tomllib
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -36,16 +41,22 @@ from workbench import OUT, kept
 from glocal.data.answers import Answers
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.evaluation.agreement import answer_credit, credit_units
+from glocal.evaluation.all_labels import all_labels
 from glocal.evaluation.anomaly import anomaly
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import Units
 from glocal.evaluation.retrieval import retrieval
+from glocal.suite.situations import ImageLabels, Rows, questions
+from glocal.suite.verdict import decide
 
 DRAWS = (5, 10, 40)
 DIMENSIONS = 16
 STRETCH = np.repeat([1.5, 0.5], DIMENSIONS // 2)  # a transform
 CHUNK = 100
+SETS = 200
+CHOICES = ((4, 10), (6, 12, 50))
+"""The numbers of classes, and of images of each, of the sets of `choices`."""
 Images = tuple[np.ndarray, np.ndarray]
 """Rows and their labels."""
 World = dict[str, tuple[float, float, float]]
@@ -140,11 +151,34 @@ def retrieval_world(n_sets: int, n_classes: int, n_images: int, seed: int) -> Wo
     return compared(scaled(retrieval, *sides))
 
 
+def all_labels_world(n_classes: int, n_images: int, seed: int) -> World:
+    """New images of fixed classes."""
+    X, y = sample(n_classes, n_images, np.random.default_rng(seed))
+    return compared(scaled(all_labels, X, y))
+
+
+def arms_alike(n_classes: int, n_images: int, seed: int) -> tuple[dict[str, Rows], np.ndarray]:
+    """Five arms whose images have the same class means, and noise of their own; their labels."""
+    rng = np.random.default_rng(seed)
+    sets = [sample(n_classes, n_images, rng) for _ in range(5)]
+    return {f"arm {k}": Rows(X) for k, (X, _) in enumerate(sets)}, sets[0][1]
+
+
+def choices(n_classes: int, n_images: int, seed: int) -> list[str]:
+    """The situations in which one of five arms that are alike is recommended."""
+    arms, y = arms_alike(n_classes, n_images, seed)
+    first = arms["arm 0"]
+    asked = questions(ImageLabels.of(first, y, None), originals=first)
+    decided = [decide(question, arms)[0] for question in asked]
+    return [situation.name for situation in decided if situation.gain is not None]
+
+
 PARTS: dict[str, Callable[..., World]] = {
     "agreement": agreement_world,
     "few-shot": few_shot_world,
     "anomaly": anomaly_world,
     "retrieval": retrieval_world,
+    "all-labels": all_labels_world,
 }
 DESIGNS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
@@ -175,14 +209,30 @@ def report(design: str, worlds: list[World]) -> None:
         )
 
 
+def report_choices(n: int) -> None:
+    """Print how many of n sets get a recommendation, by design and situation."""
+    for n_classes, n_images in itertools.product(*CHOICES):
+        file = OUT / "coverage" / f"choices-{n_classes}-{n_images}-{n}.json"
+        make = partial(choices, n_classes, n_images)
+        sets = kept(file, n, partial(list, map(make, range(n))))
+        counted = Counter(itertools.chain.from_iterable(sets))
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(counted.items()))
+        print(
+            f"{n_classes} classes of {n_images} images, of {n} sets: {counts or 'none'}", flush=True
+        )
+
+
 def main() -> None:
     """Make the worlds, and print a line for each design and estimand."""
     parser = workbench.parser(__doc__)
-    parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
+    parser.add_argument("parts", nargs="*", help=", ".join([*PARTS, "choices"]))
     parser.add_argument("--n", type=int, default=1000, help="worlds of each design, in hundreds")
     options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if not options.parts or "choices" in options.parts:
+        report_choices(SETS)
     with ProcessPoolExecutor(2) as pool:
-        for part in options.parts or PARTS:
+        for part in [part for part in options.parts or PARTS if part in PARTS]:
             for design in itertools.product(*DESIGNS[part]):
                 make = partial(chunk, part, design)
                 chunks = pool.map(make, range(0, options.n, CHUNK))

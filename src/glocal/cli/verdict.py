@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
 from glocal.cli.inputs import Force, network_of
 from glocal.cli.options import flat
-from glocal.cli.output import AsJson, print_commands, print_json, print_lines, progress_bar
+from glocal.cli.output import AsJson, print_commands, print_json, progress_bar
 from glocal.data.features import Features
-from glocal.data.labels import load_labels, load_superclasses
-from glocal.scores import ORIGINAL, append_scores, check_scores_target
-from glocal.screen import screen_width
-from glocal.suite.verdict import Verdict
+from glocal.data.labels import load_labels, load_superclasses, split_column
+from glocal.errors import ParameterError
+from glocal.scores import Score, append_scores, check_scores_target
+from glocal.screen import COLUMNS, screen_width
+from glocal.suite.advice import Verdict
 from glocal.suite.verdict import verdict as find_verdict
 from glocal.transform import LinearTransform
+
+_ONE_COLUMN = (
+    "--superclasses, --normal, --class-texts and --test are about one column of labels; name one."
+)
 
 
 @flat
@@ -26,24 +34,38 @@ def verdict(
     labels: Annotated[
         Path,
         Option(
-            metavar="LABELS[:COLUMN]",
-            help="Class of each row: .npy, one per line, or a column of a table, which is joined "
-            "by name if the features have names. Rows without a label are left out.",
+            metavar="LABELS[:COLUMN[,COLUMN]]",
+            help="Class of each row: .npy, one per line, or columns of a table, which are joined "
+            "by name if the features have names. Rows without a label are left out. Each column is "
+            "decided by itself.",
         ),
     ],
+    test: Path | None = Option(
+        None, help="Features of other images, to be classified and to search with."
+    ),
+    test_labels: Path | None = Option(
+        None, metavar="LABELS[:COLUMN]", help="Class of each row of --test."
+    ),
     superclasses: Path | None = Option(
+        None, help="Table of the superclass of each class; adds the situation that needs only it."
+    ),
+    class_texts: Path | None = Option(
         None,
-        help="Table of the superclass of each class; adds tasks that learn superclasses and test "
-        "them on classes that gave no images.",
+        help="Embeddings of the class names by the text side of the network, named like the "
+        "classes; adds what names do, alone and beside labels.",
+    ),
+    normal: str | None = Option(
+        None, metavar="CLASS[,CLASS]", help="Also find what is of none of these classes."
     ),
     transform: list[str] | None = Option(
         None, help="Also try this transform, a file or a name; repeatable."
     ),
+    show_all: bool = Option(False, "--all", help="Also print the scores of all arms."),
     out: Path | None = Option(None, help="File that the scores are appended to (.jsonl, .csv)."),
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Should I use it on mine? Score your labelled images with and without transforms.
+    """Should I use it on mine? Choose for your labelled images, in each situation.
 
     Compared are the features as they are, less their column means, with the transforms that come
     with glocal if they are of the same network, and with --transform. Nothing is fitted.
@@ -52,33 +74,81 @@ def verdict(
     """
     if out is not None:
         check_scores_target(out)
-    with progress_bar("trying", unit="tasks") as progress:
-        rows, classes = load_labels(labels, Features.load(features))
-        result = find_verdict(
-            rows,
-            classes,
-            transforms={name: LinearTransform.from_pretrained(name) for name in transform or ()},
-            superclasses=None if superclasses is None else load_superclasses(superclasses),
-            force=force,
-            progress=progress,
-        )
-    network = network_of(rows, features)
-    scores = [replace(score, features=str(features), network=network) for score in result.scores]
+    columns = dict(_columns(labels))
+    if len(columns) > 1 and (superclasses or normal or class_texts or test):
+        raise ParameterError(_ONE_COLUMN)
+    options: dict[str, Any] = {
+        "transforms": {name: LinearTransform.from_pretrained(name) for name in transform or ()},
+        "superclasses": None if superclasses is None else load_superclasses(superclasses),
+        "class_texts": None if class_texts is None else Features.load(class_texts),
+        "normal": [] if normal is None else next(csv.reader([normal])),
+        "force": force,
+        **_tested(test, test_labels),
+    }
+    loaded = Features.load(features)
+    verdicts = {column: _verdict(loaded, path, options) for column, path in columns.items()}
+    scores = _scores(verdicts, loaded, features)
     if out is not None:
-        append_scores(out, scores)
+        append_scores(out, itertools.chain.from_iterable(scores.values()))
     if as_json:
-        print_json({**vars(result), "scores": [score.row() for score in scores]})
+        print_json({"columns": _records(verdicts, scores)})
     else:
-        print_verdict(result)
+        _print(verdicts, show_all)
 
 
-def print_verdict(result: Verdict) -> None:
-    """Print a line for each arm, with its gains over the features as they are, and the sentence."""
-    print_commands(*result.text_lines(screen_width()))
-    print_lines(
-        "",
-        f"gains over {ORIGINAL} [95 % intervals for other images of these classes]; accuracies are "
-        "balanced over classes",
-        "",
-        result.sentence,
-    )
+def _verdict(features: Features, labels: Path, options: Mapping[str, Any]) -> Verdict:
+    """The verdict about one column of labels."""
+    with progress_bar("trying", unit="situations") as progress:
+        rows, classes = load_labels(labels, features)
+        return find_verdict(rows, classes, progress=progress, **options)
+
+
+def _tested(test: Path | None, labels: Path | None) -> dict[str, Any]:
+    """The test images and their labels as arguments of a verdict."""
+    if (test is None) != (labels is None):
+        raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
+    if test is None or labels is None:
+        return {}
+    tested = load_labels(labels, Features.load(test))
+    return {"test": tested.features, "test_labels": tested.labels}
+
+
+def _scores(
+    verdicts: Mapping[str | None, Verdict], features: Features, file: Path
+) -> dict[str | None, list[Score]]:
+    """The rows of scores about each column, which is their split."""
+    about: dict[str, Any] = {"features": str(file), "network": network_of(features, file)}
+    return {
+        column: [replace(score, split=column or "all", **about) for score in result.scores]
+        for column, result in verdicts.items()
+    }
+
+
+def _records(
+    verdicts: Mapping[str | None, Verdict], scores: Mapping[str | None, list[Score]]
+) -> dict[str | None, dict[str, Any]]:
+    """The verdict about each column for JSON, with its rows of scores."""
+    return {
+        column: {**vars(result), "scores": [score.row() for score in scores[column]]}
+        for column, result in verdicts.items()
+    }
+
+
+def _print(verdicts: Mapping[str | None, Verdict], show_all: bool) -> None:
+    """Print the verdict about each column."""
+    for column, result in verdicts.items():
+        if len(verdicts) > 1:
+            print_commands(f"{column}:")
+        print_commands(*result.text_lines(min(screen_width(), COLUMNS)))
+        if show_all:
+            print_commands("", *result.score_lines(screen_width()))
+
+
+def _columns(labels: Path) -> Iterator[tuple[str | None, Path]]:
+    """Yield each column of ``FILE:COLUMN,COLUMN`` with its own path, as `load_labels` reads it."""
+    file, columns = split_column(labels)
+    if columns is None:
+        yield None, labels
+        return
+    for column in next(csv.reader([columns])):
+        yield column, Path(f"{file}:{column}")

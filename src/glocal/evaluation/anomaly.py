@@ -173,6 +173,36 @@ def anomaly_against(
     return _score(names, similarity, kinds[:, None] == 1, tolerance, kinds, settings)
 
 
+def anomaly_of_class(
+    X: Embedding,
+    is_normal: Mask,
+    X_test: Float[np.ndarray, "m p"] | None = None,
+    is_normal_test: Bool[np.ndarray, " m"] | None = None,
+    *,
+    k: int = 5,
+) -> Result:
+    """Detect images that are not normal by the normal ones.
+
+    Without test images, each normal image is compared with the other normal ones, and all others
+    are anomalies. Score and result are those of `anomaly`; the only task is named "all".
+    """
+    (X,) = zeros_if_collapsed(finite(X, SIDES[0]))
+    normal = X[is_normal]
+    if X_test is None or is_normal_test is None:
+        similarity = np.empty(len(X))
+        similarity[is_normal] = nearest_cosines(None, normal, [len(normal)], k).mean(axis=(1, 2))
+        others = nearest_cosines(X[~is_normal], normal, [len(normal)], k)
+        similarity[~is_normal] = others.mean(axis=(1, 2))
+        is_normal_test = is_normal
+    else:
+        similarity = nearest_cosines(X_test, normal, [len(normal)], k).mean(axis=(1, 2))
+    is_anomaly = ~is_normal_test[:, None]
+    settings = {"mode": "one-class", "k": k}
+    tolerance = tie_tolerance(X.shape[1])
+    codes = is_anomaly[:, 0].astype(int)
+    return _score(np.array(["all"]), similarity[:, None], is_anomaly, tolerance, codes, settings)
+
+
 def detection(anomalous: Mask, score: Values) -> tuple[float, float, float]:
     """AUROC, AUPR, and the share of normal images flagged when 95 % of the anomalies are (FPR95).
 

@@ -134,16 +134,17 @@ def class_means(credits: Credits, classes: Numbers) -> Float[np.ndarray, "draws 
     return means.T
 
 
-def balanced_values(credits: Values, classes: Numbers) -> Values:
+def balanced_values(credits: Values, classes: Numbers, inflation: float = 1.0) -> Values:
     """Values whose mean is that over classes, and whose independent error is within the classes.
 
-    With C classes of n_c images, that error is √(Σ_c s_c² / (C² n_c)). A class of one image has no
-    error.
+    With C classes of n_c images, the variance is Σ_c s_c² / (C² n_c), times `inflation`. A class of
+    one image has no error.
     """
     codes, sizes = np.unique(classes, return_inverse=True, return_counts=True)[1:]
     means = np.bincount(codes, credits) / sizes
     n = len(credits)
     # of independent values the error is √(Σ e² / (n (n - 1)))
-    weights = n / (len(sizes) * sizes) * (sizes / np.maximum(sizes - 1, 1) * (1 - 1 / n)) ** 0.5
+    within = sizes / np.maximum(sizes - 1, 1) * (1 - 1 / n) * inflation
+    weights = n / (len(sizes) * sizes) * within**0.5
     values: Values = means.mean() + weights[codes] * (credits - means[codes])
     return values

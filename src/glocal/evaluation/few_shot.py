@@ -157,13 +157,45 @@ def few_shot(
     return _result(sides, units, credits, probe, settings, per_draw)
 
 
+def few_shot_by_superclass(
+    X_train: np.ndarray,
+    y_train: np.ndarray,
+    X_test: np.ndarray | None = None,
+    y_test: np.ndarray | None = None,
+    *,
+    superclasses: Superclasses,
+    shots: int = 1,
+    draws: int = _FAST_DRAWS,
+    seed: int = 42,
+) -> Result:
+    """Classify by nearest class means; a class of the true superclass is right.
+
+    Arguments and result are those of `few_shot`, balanced over classes, but a probe learns classes,
+    each of which has a superclass.
+    """
+    sides = labelled_sides(X_train, y_train, X_test, y_test)
+    _check_targets(sides)
+    sides = _with_enough_images(sides, shots)
+    superclass = np.array([str(superclasses[name]) for name in sides.targets.tolist()])
+    kin = superclass[:, None] == superclass
+    episodes = draw_episodes(sides.train.targets, shots, draws, seed)
+    is_tested = _tested(sides, episodes, False, X_test is None)
+    credits = _credits(sides, episodes, is_tested, PROBES["ncm"], kin=kin)
+    units = _values(sides, credits, shots, X_test is None)
+    is_rough = _is_rough(sides, shots, draws)
+    settings = {"shots": shots, "draws": draws, "seed": seed, "rough": is_rough}
+    per_draw = _accuracy_by_draw(units, shots, False)
+    return _result(sides, units, credits, "ncm", settings, per_draw, chance=float(kin.mean()))
+
+
 def _by_names_alone(names: NameScores, sides: Sides) -> Result:
     """The accuracy of class names alone, with the interval over test images of these classes."""
     codes = sides.test.targets
     credits = shared_credit(names.scores, codes, names.tolerance)
     units = ItemValues(values=balanced_values(credits, codes))
     settings = {"shots": 0, "draws": 1, "class_texts": True}
-    return _result(sides, units, credits[None], "ncm", settings, units.values.mean(keepdims=True))
+    accuracy = units.values.mean(keepdims=True)
+    return _result(sides, units, credits[None], "ncm", settings, accuracy, by_image=credits)
 
 
 def _check_texts(probe: str, superclasses: Superclasses | None) -> None:
@@ -245,7 +277,8 @@ def _credits(
     episodes: Episodes,
     is_tested: Tested,
     probe: Probe,
-    names: NameScores | None,
+    names: NameScores | None = None,
+    kin: Bool[np.ndarray, "k k"] | None = None,
 ) -> Credits:
     """The credit of each test image in each draw, NaN for an image that is not tested."""
     train, test = sides[:2]
@@ -261,7 +294,7 @@ def _credits(
             tolerance = tie_tolerance(shown.shape[1])
             if names is not None:
                 scores, tolerance = names.beside(scores, images, tolerance)
-            credits[draw, images] = shared_credit(scores, test.targets[images], tolerance)
+            credits[draw, images] = shared_credit(scores, test.targets[images], tolerance, kin)
     return credits
 
 
@@ -303,6 +336,7 @@ def _result(
     probe: str,
     settings: dict[str, Any],
     per_draw: Values,
+    **values: Any,
 ) -> Result:
     """The rows of scores: the accuracy that is balanced over classes, and that of all images."""
     n = round(np.count_nonzero(~np.isnan(credits)) / len(credits))
@@ -312,5 +346,5 @@ def _result(
         score(f"accuracy_plain_{probe}", float(np.nanmean(credits, axis=1).mean())),
     )
     draws = tuple(per_draw.tolist())
-    chance = 1 / len(sides.targets)
-    return Result.of(scores, units, probe, per_draw=draws, chance=chance, probe=probe)
+    values = {"chance": 1 / len(sides.targets), "probe": probe, **values}
+    return Result.of(scores, units, probe, per_draw=draws, **values)

@@ -49,8 +49,10 @@ class Estimate:
         is_spread = freedom > 0 and error > _ROUNDING * np.abs(values).max()
         return cls(mean, error if is_spread else None, freedom)
 
-    def interval(self, limits: Limits = (-math.inf, math.inf)) -> tuple[float | None, float | None]:
-        """The 95 % interval, cut at the limits of the range of the score, such as `FRACTION`.
+    def interval(
+        self, limits: Limits = (-math.inf, math.inf), level: float = 0.95
+    ) -> tuple[float | None, float | None]:
+        """The interval of a level, cut at the limits of the range of the score, such as `FRACTION`.
 
         Student's t distribution is unbounded, so that the interval of a fraction near 1 would
         extend beyond 1. Cutting the interval loses no coverage.
@@ -59,7 +61,7 @@ class Estimate:
             return None, None
         from scipy.special import stdtrit  # here, because its import takes 0.2 s
 
-        half = -float(stdtrit(self.freedom, 0.025)) * self.error
+        half = -float(stdtrit(self.freedom, (1 - level) / 2)) * self.error
         lowest, highest = limits
         return max(self.mean - half, lowest), min(self.mean + half, highest)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from glocal.similarity import Choices, Embedding, Numbers, Values, choice, unit_rows
 
@@ -73,11 +74,17 @@ PROBES: dict[str, Probe] = {
 }
 
 
-def shared_credit(scores: Choices, y: Numbers, tolerance: float) -> Values:
+def shared_credit(
+    scores: Choices, y: Numbers, tolerance: float, kin: Bool[np.ndarray, "k k"] | None = None
+) -> Values:
     """The credit of each prediction: 1/t if the true class is one of t tied for the highest score.
 
     It is 0 otherwise. Scores that differ by at most the tolerance are tied. Features that have
     collapsed to one point therefore score exactly chance in every class, whatever the order of the
-    classes.
+    classes. `kin` marks the classes that count as right for each true class; None is only itself.
     """
-    return choice(scores, tolerance)[np.arange(len(y)), y]
+    shares = choice(scores, tolerance)
+    if kin is None:
+        return shares[np.arange(len(y)), y]
+    credits: Values = (shares * kin[y]).sum(axis=1)
+    return credits

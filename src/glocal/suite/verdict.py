@@ -1,128 +1,75 @@
-"""A verdict: which transform, if any, serves the labelled images of a user."""
+"""A verdict: which transform, if any, serves the labelled images of a user, in each situation."""
 
 from __future__ import annotations
 
-import math
+import shlex
 import warnings
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from itertools import combinations, product
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Shaped
 
 from glocal.data.features import Features
-from glocal.data.labels import Superclasses, check_labels, superclass_rows
+from glocal.data.labels import Superclasses, check_labels
 from glocal.data.seen import seen_rows
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.comparison import Result, compared
-from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.retrieval import retrieval
-from glocal.evaluation.sides import leave_out
 from glocal.evaluation.structure import kept_neighbours, neighbourhoods
-from glocal.finding import SIGNIFICANCE
 from glocal.objective import single_threaded_blas
-from glocal.scores import DIFFERENCE, MAX_SHARE_SEEN, ORIGINAL, Score, Scores
-from glocal.screen import COLUMNS, Printable
-from glocal.similarity import Embedding, Labels, Mask
-from glocal.suite.selection import MAX_LISTED, MIN_IMAGES, Selection, select_rows
-from glocal.suite.table import corrected, score_lines, score_table
+from glocal.scores import MAX_SHARE_SEEN, ORIGINAL, Score, Scores
+from glocal.similarity import Labels, repeated_rows
+from glocal.suite.advice import KEPT, Situation, Verdict
+from glocal.suite.selection import Selection, select_rows
+from glocal.suite.situations import (
+    LEVEL,
+    NAMES_ALONE,
+    ONE_LABEL,
+    Arms,
+    Gains,
+    ImageLabels,
+    Question,
+    Rows,
+    choose,
+    differences,
+    questions,
+)
 from glocal.suite.tasks import warn_at_chance
 from glocal.transform import LinearTransform
 from glocal.transform.checks import row_differences, table_rows
 from glocal.transform.sharing import bundled
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-MIN_KEPT = 0.9
-"""If images keep a smaller share of their nearest neighbours, another arm is named too."""
 CENTRED = "centred"
-_RECENTRED = ", recentred"
-ONE_IMAGE = "1 image a class"
-FIVE_IMAGES = "5 images a class"
-RETRIEVAL = "mAP"
-KEPT = "neighbours kept"
-_SHOTS = {ONE_IMAGE: 1, FIVE_IMAGES: 5}
-_DRAWS = {"ncm": 40, "logistic": 10}
+RECENTRED = ", recentred"
 _K = 10  # neighbours
-_IN_WORDS = {
-    ORIGINAL: "the features as they are",
-    CENTRED: "subtracting the column means",
-    FIVE_IMAGES: "with five images a class",
-    RETRIEVAL: "in mAP",
-}
 
 Progress = Callable[[int, int, str], None]
-Tasks = dict[str, Callable[[np.ndarray], Result]]
-"""The function that scores the rows of an arm, by task."""
-
-
-@dataclass(frozen=True, repr=False)
-class Verdict(Printable):
-    """The arm to use, and why.
-
-    Parameters
-    ----------
-    arm : str
-        The name of the arm: ``"original"`` leaves the features as they are, ``"centred"`` subtracts
-        their column means, and all others are transforms.
-    sentence : str
-        The arm, its gains and the neighbours that it keeps, in words.
-    scores : Scores
-        The scores of all arms, by task, and their paired differences from the features as they
-        are. Those of the task ``"1 image a class"`` have `p_corrected`.
-    left_out : mapping
-        The classes that have too few images to enter, with their number of images.
-    """
-
-    arm: str
-    sentence: str
-    scores: Scores
-    left_out: Mapping[Any, int]
-
-    def summary(self) -> str:
-        """Return the sentence."""
-        return self.sentence
-
-    def table(self) -> pd.DataFrame:
-        """Return the gains over the features as they are, a line an arm and a column a task."""
-        return score_table(self.scores, ORIGINAL, _gain_text)
-
-    def text_lines(self, width: int = COLUMNS) -> list[str]:
-        """The table as lines of text, which are blocks if it is wider than the screen."""
-        return score_lines(self.scores, ORIGINAL, width, _gain_text)
-
-
-def _gain_text(scores: Scores, network: str, task: str, arm: str, baseline: str) -> str:
-    """The text of a gain, or of the score if there is none."""
-    score = scores.gain(network, task, arm, baseline) or scores.of(network, task, arm)
-    return "-" if score is None else score.text()
 
 
 def verdict(
     X: Any,
     labels: Labels,
     *,
+    test: Any = None,
+    test_labels: Shaped[np.ndarray, " m"] | None = None,
     transforms: Mapping[str, LinearTransform] | None = None,
     superclasses: Superclasses | None = None,
+    class_texts: Features | None = None,
+    normal: Sequence[Any] = (),
     force: bool = False,
     progress: Progress = lambda count, total, task: None,
 ) -> Verdict:
-    """Decide which transform, if any, to use for labelled images of one's own.
+    """Decide which transform, if any, to use for labelled images of one's own, in each situation.
 
     The arms are the features as they are, the features less their column means, the transforms in
     the box if they were fitted on features of the same network (those with a bias also recentred on
     these rows), and `transforms`. Nothing is fitted to answers.
 
-    The verdict begins with the features as they are and goes through the arms in this order. It
-    moves to an arm whose accuracy with one image a class (nearest class mean) is certainly better
-    than that of the arm where it stands: paired, p < 0.05 after Holm's correction for all pairs of
-    arms. It does not move if the arm is certainly worse than the features as they are, with five
-    images a class or in mAP: the 95 % interval of the paired difference lies below 0.
+    The situations are one label a class and five (nearest class means), all labels (logistic
+    regression), and a search by class (mean average precision); the options add others. In each,
+    the choice begins with the features as they are and steps to each later arm that has a positive
+    gain over the present arm and over the features as they are, paired, each with p < 0.05 after
+    Holm's correction for all pairs of arms.
 
     Parameters
     ----------
@@ -130,26 +77,33 @@ def verdict(
         Raw (not standardized) rows. Features of `glocal extract` record their network; other rows
         are compared with the statistics of the transforms (see `glocal.transform.check_rows`).
     labels : (n,) integers or names
-        The class of each row. Classes with fewer than 12 images are left out, with a DataWarning;
-        equal rows count as one image, and are warned of. Of more than 20,000 rows a sample of
-        about 4,000 is scored, which a DataWarning says; the column means are those of all rows.
+        The class of each row. Classes with fewer than 12 different images are left out, with one
+        label and in a search those with fewer than 6. Of more than 20,000 rows a sample of about
+        4,000 is scored, which a DataWarning says; the column means are those of all rows.
+    test, test_labels : as `X` and `labels`, or None
+        Images to be classified, and to search with, in place of the others; the labels and means
+        that are used stay those of `X`.
     transforms : mapping or None
         Further transforms, by name.
     superclasses : mapping or None
-        The superclass of each class. Superclasses are then learned too, and tested on images of
-        classes that gave no shots.
+        The superclass of each class: with one label a class, a class of the true superclass is
+        right.
+    class_texts : Features or None
+        Embeddings of the class names by the text side of the network; see `few_shot`.
+    normal : sequence of labels
+        Classes: find what is of none of them.
     force : bool
         Go on, with a warning, if rows do not belong to one of `transforms`.
     progress : function
-        Called with the number of finished tasks, the number of all tasks, and the present one.
+        Called with the number of decided situations, the number of all, and the present one.
 
     Raises
     ------
     DataError
-        If fewer than two classes have 12 images, rows do not belong to one of `transforms`, labels
-        and rows differ in number, or a value is NaN or infinite.
+        If no situation can be decided, rows do not belong to one of `transforms`, labels and rows
+        differ in number, a class has no text, or a value is NaN or infinite.
     ParameterError
-        If one of `transforms` has the name of another arm.
+        If one of `transforms` has the name of another arm, or `normal` names no class.
 
     Examples
     --------
@@ -157,36 +111,48 @@ def verdict(
     >>> y = np.repeat([0, 1], 20)
     >>> clarity = np.exp(rng.normal(size=(40, 1)))
     >>> X = 9 + clarity * (np.eye(8)[y] + 0.3 * rng.normal(size=(40, 8)))
-    >>> verdict(X, y).arm
+    >>> [situation.arm for situation in verdict(X, y).situations][0]
     'centred'
     """
-    features = X if isinstance(X, Features) else Features(X)
+    if (test is None) != (test_labels is None):
+        raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
+    _check_names(transforms or {})
+    sides = [_selected(X, labels)]
+    if test is not None:
+        sides.append(_selected(test, test_labels))
+    given = Rows(*(np.asarray(side.features.matrix) for side in sides))
+    _warn_of_equal_rows(given)
+    arms = _arms(sides, transforms or {}, force)
+    y_test = sides[1].labels if test is not None else None
+    images = ImageLabels.of(given, sides[0].labels, y_test, sides[0].all_labels)
+    asked = [
+        *questions(
+            images,
+            superclasses=superclasses,
+            normal=normal,
+            texts=class_texts,
+            originals=given,
+        )
+    ]
+    if all(question.reason for question in asked):
+        reasons = dict.fromkeys(question.reason for question in asked)
+        raise DataError(f"nothing can be decided: a situation {', '.join(reasons)}.")
+    return _decided(asked, arms, sides[0].features.source, progress)
+
+
+def _selected(rows: Any, labels: Labels | None) -> Selection:
+    """The rows of one side that are scored, after checking them."""
+    features = rows if isinstance(rows, Features) else Features(rows)
     labels = check_labels(labels, len(features))
     features.check_finite()
-    _check_names(transforms or {})
-    selection = select_rows(features, labels)
-    y = selection.labels
-    arms = _embeddings(selection, transforms or {}, force)
-    scores: list[Score] = []
-    with single_threaded_blas():
-        tasks = _tasks(y, arms[ORIGINAL], superclasses)
-        for number, (task, score) in enumerate(tasks.items()):
-            progress(number, len(tasks), task)
-            results = {arm: score(Z) for arm, Z in arms.items()}
-            if task == ONE_IMAGE:
-                warn_at_chance(results[ORIGINAL], results[ORIGINAL].chance)
-            scores += _compared(task, results)
-    all_scores = Scores(scores)
-    arm, objections = choice([*arms], all_scores)
-    shown = Scores(score for score in scores if score.baseline in (None, ORIGINAL))
-    return Verdict(arm, sentence([*arms], arm, objections, all_scores), shown, selection.left_out)
+    return select_rows(features, labels)
 
 
 def _check_names(transforms: Mapping[str, LinearTransform]) -> None:
     """Raise a ParameterError if a transform has the name of an arm that is tried anyway."""
-    reserved = {"", ORIGINAL, CENTRED}
+    reserved = {"", ORIGINAL, CENTRED, NAMES_ALONE}
     for name in bundled():
-        reserved |= {name, f"{name}{_RECENTRED}"}
+        reserved |= {name, f"{name}{RECENTRED}"}
     for name in reserved.intersection(transforms):
         raise ParameterError(
             f"a transform is called {name!r}, as is an arm that is tried anyway. Give it another "
@@ -194,32 +160,50 @@ def _check_names(transforms: Mapping[str, LinearTransform]) -> None:
         )
 
 
-def _embeddings(
-    selection: Selection, transforms: Mapping[str, LinearTransform], force: bool
-) -> dict[str, Float[np.ndarray, "n _"]]:
-    """The scored rows of each arm, by its name; all arms begin from rows of the same scale."""
+def _warn_of_equal_rows(rows: Rows) -> None:
+    """Count the rows that equal an earlier one, on either side, in a DataWarning."""
+    parts = [part for part in rows if part is not None]
+    n_equal = np.count_nonzero(repeated_rows(np.concatenate(parts)))
+    if n_equal:
+        warnings.warn(
+            f"{n_equal} of {sum(map(len, parts))} rows equal an earlier row: images that are in "
+            "the set twice make differences look more certain than they are.",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
+def _arms(
+    sides: Sequence[Selection], transforms: Mapping[str, LinearTransform], force: bool
+) -> dict[str, Rows]:
+    """The rows of each arm, by its name; all arms begin from rows of the same scale.
+
+    Column means, and those that a transform is recentred on, are those of the first side.
+    """
+    first = sides[0]
     arms: dict[str, LinearTransform] = {}
     for name, file in bundled().items():
         transform = LinearTransform.load(file)
-        if row_differences(transform, selection.features):
+        if row_differences(transform, first.features):
             continue
         arms[name] = transform
         if transform.bias is not None:
-            arms[f"{name}{_RECENTRED}"] = transform.recentred(selection.whole)
+            arms[f"{name}{RECENTRED}"] = transform.recentred(first.whole)
     arms |= transforms
-    _warn_of_seen(arms, selection.features)
-    features = table_rows(arms, selection.features, force=force)
-    X = features.matrix.astype(np.float64)
-    original = features.scaling(X, "float64")
-    centring = LinearTransform.centring(selection.whole, normalize=features.is_unit)
+    _warn_of_seen(arms, sides[-1].features)
+    tables = [table_rows(arms, side.features, force=force) for side in sides]
+    centring = LinearTransform.centring(first.whole, normalize=tables[0].is_unit)
     arms = {CENTRED: centring, **arms}
-    return {ORIGINAL: original} | {name: arm.map_rows(X) for name, arm in arms.items()}
+    matrices = [table.matrix.astype(np.float64) for table in tables]
+    original = Rows(*(tables[0].scaling(matrix, "float64") for matrix in matrices))
+    mapped = {name: Rows(*map(arm.map_rows, matrices)) for name, arm in arms.items()}
+    return {ORIGINAL: original, **mapped}
 
 
 def _warn_of_seen(arms: Mapping[str, LinearTransform], features: Features) -> None:
-    """Warn of transforms that were fitted to many of the labelled images."""
+    """Warn of transforms that were fitted to many of the images that are scored."""
     for name, transform in arms.items():
-        share = 0.0 if name.endswith(_RECENTRED) else seen_rows(transform.meta, features)
+        share = 0.0 if name.endswith(RECENTRED) else seen_rows(transform.meta, features)
         if (share or 0) > MAX_SHARE_SEEN:
             warnings.warn(
                 f"{name} was fitted to answers about {share:.0%} of these images; its gains on "
@@ -229,151 +213,97 @@ def _warn_of_seen(arms: Mapping[str, LinearTransform], features: Features) -> No
             )
 
 
-def _tasks(
-    y: Labels,
-    X: Embedding,
-    superclasses: Superclasses | None,
-) -> Tasks:
-    """The function that scores the rows of an arm in each task; X are the features as they are."""
-    levels: dict[str, Superclasses | None] = {"": None}
-    if superclasses is not None:
-        levels[", superclasses"] = _testable(y, superclasses)
-    tasks: Tasks = {}
-    for (level, groups), probe, name in product(levels.items(), _DRAWS, _SHOTS):
-        task = name + level if probe == "ncm" else f"{name}{level}, {probe}"
-        tasks[task] = partial(
-            _few_shot,
-            y=y,
-            rows=np.isin(y, [*(groups or y)]),
-            shots=_SHOTS[name],
-            draws=_DRAWS[probe],
-            probe=probe,
-            superclasses=groups,
+def _decided(asked: Sequence[Question], arms: Arms, source: str, progress: Progress) -> Verdict:
+    """Decide all situations, and count the neighbours that the arms keep."""
+    scores: list[Score] = []
+    situations: list[Situation] = []
+    gains_of: dict[str, Gains] = {}
+    with single_threaded_blas():
+        for number, question in enumerate(asked):
+            progress(number, len(asked) + 1, question.name)
+            situation, gains, rows = decide(question, arms)
+            situations.append(situation)
+            gains_of[question.name] = gains
+            scores += rows
+        progress(len(asked), len(asked) + 1, KEPT)
+        scores += _neighbours(arms)
+    recommended = dict.fromkeys(situation.arm for situation in situations)
+    told = [
+        replace(
+            situation,
+            reason=situation.reason or _losses(situation, recommended, gains_of[situation.name]),
+            **_application(situation.arm, source),
         )
-    tasks[RETRIEVAL] = partial(retrieval, query_labels=y)
-    tasks[KEPT] = partial(kept_neighbours, X, k=_K, before=neighbourhoods(X, _K))
-    return tasks
-
-
-def _few_shot(Z: Embedding, y: Labels, rows: Mask, **settings: Any) -> Result:
-    """Score these rows by `few_shot`."""
-    return few_shot(Z[rows], y[rows], **settings)
-
-
-def _testable(y: Labels, superclass_of: Superclasses) -> dict[Any, str]:
-    """The superclass of each class, for superclasses of at least two classes.
-
-    A DataWarning counts the classes without a superclass, and names superclasses of one class.
-    """
-    classes = np.unique(y)
-    rows, superclasses = superclass_rows(classes, superclass_of)
-    leave_out(len(classes) - len(rows), len(classes), "classes have no superclass")
-    sizes = Counter(superclasses.tolist())
-    groups = dict(zip(classes[rows].tolist(), superclasses.tolist(), strict=True))
-    testable = {name: group for name, group in groups.items() if sizes[group] > 1}
-    if len({*testable.values()}) < 2:
-        raise DataError(
-            f"fewer than two superclasses have two classes of at least {MIN_IMAGES} images; one "
-            "class gives the shots and the others are tested."
-        )
-    single = [group for group, size in sizes.items() if size == 1]
-    leave_out(
-        len(single),
-        len(sizes),
-        f"superclasses have one class ({', '.join(single[:MAX_LISTED])}), and need two to be "
-        "tested",
-    )
-    return testable
-
-
-def _compared(task: str, results: Mapping[str, Result]) -> list[Score]:
-    """The scores of a task, and the differences of all pairs of arms; those from original last."""
-    pairs = [(arm, baseline) for baseline, arm in combinations(results, 2) if task != KEPT]
-    scores = [replace(score, task=task) for score in compared(results, reversed(pairs))]
-    return corrected(scores) if task == ONE_IMAGE else scores
-
-
-def _gain(scores: Scores, task: str, arm: str, baseline: str = ORIGINAL) -> Score:
-    """The difference of an arm from a baseline; an undefined one is no gain."""
-    gain = scores.gain("", task, arm, baseline)
-    return gain or Score(task, DIFFERENCE, math.nan, settings={"baseline": baseline})
-
-
-def _kept(scores: Scores, arm: str) -> float:
-    """The share of the neighbours that an arm keeps."""
-    score = scores.of("", KEPT, arm)
-    return math.nan if score is None else score.value
-
-
-def choice(arms: Sequence[str], scores: Scores) -> tuple[str, dict[str, Score]]:
-    """The arm that the rule of `verdict` ends at, and what speaks against each arm that it passed.
-
-    That is the certain loss of the arm, or else its uncertain difference from the arm before.
-    """
-    arm = arms[0]
-    objections = {}
-    for candidate in arms[1:]:
-        step = _gain(scores, ONE_IMAGE, candidate, arm)
-        losses = [_gain(scores, task, candidate) for task in (FIVE_IMAGES, RETRIEVAL)]
-        certain = [loss for loss in losses if (loss.high or 0) < 0]
-        is_better = (step.low or 0) > 0 and (step.p_corrected or 0) < SIGNIFICANCE
-        if is_better and not certain:
-            arm = candidate
-        else:
-            objections[candidate] = next(iter(certain), step)
-    return arm, objections
-
-
-def sentence(arms: Sequence[str], arm: str, objections: Mapping[str, Score], scores: Scores) -> str:
-    """The verdict in words."""
-    gains = {name: _gain(scores, ONE_IMAGE, name) for name in arms[1:]}
-    parts = [
-        "Leave the features as they are: with one image a class, nothing is certainly better "
-        "without being certainly worse elsewhere."
+        for situation in situations
     ]
-    gain = 0.0
-    if arm != ORIGINAL:
-        gain = gains[arm].value
-        parts = [_recommendation(arm, scores), *_closer_arm(arm, gains, scores)]
-    parts += [
-        f"{name} gains {score.text()}, but {_objection(objections[name])}."
-        for name, score in gains.items()
-        if name in objections and round(score.value - gain, 3) > 0
-    ]
-    return " ".join(parts)
+    left_out = {question.name: question.left_out for question in asked}
+    return Verdict(tuple(told), Scores(scores), left_out)
 
 
-def _recommendation(arm: str, scores: Scores) -> str:
-    """The arm to use, its gains, and the neighbours that it keeps."""
-    advice = "Subtracting the column means is enough" if arm == CENTRED else f"Use {arm}"
-    gain = " and ".join(
-        f"{_gain(scores, ONE_IMAGE, arm, baseline).text()} over {_IN_WORDS[baseline]}"
-        for baseline in (ORIGINAL, CENTRED)
-        if baseline != arm
+def decide(question: Question, arms: Arms) -> tuple[Situation, Gains, list[Score]]:
+    """Choose an arm; return the choice, all differences, and the rows of scores."""
+    situation = Situation(question.name, labels=question.detail, reason=question.reason)
+    if question.reason:
+        return situation, {}, []
+    results = question.score(arms)
+    first, *others = results
+    if question.name == ONE_LABEL:
+        warn_at_chance(results[first], results[first].chance)
+    gains = differences(results, question.level)
+    arm = choose([*results], gains, question.level)
+    main = gains.get((arm, first), results[arm].scores[0])
+    situation = replace(
+        situation,
+        arm=arm,
+        value=results[arm].scores[0].value,
+        gain=None if arm == first else main.value,
+        low=main.low,
+        high=main.high,
+        rough=question.level < LEVEL,
     )
-    return (
-        f"{advice}: with one image a class the gain in accuracy is {gain}. Images keep "
-        f"{_kept(scores, arm):.3f} of their {_K} nearest neighbours."
-    )
-
-
-def _closer_arm(arm: str, gains: Mapping[str, Score], scores: Scores) -> list[str]:
-    """The best arm that keeps enough neighbours, if the recommended one does not."""
-    keepers = [
-        name for name, gain in gains.items() if gain.value > 0 and _kept(scores, name) >= MIN_KEPT
+    rows = [
+        replace(row, transform=name, task=question.name)
+        for name, result in results.items()
+        for row in result.scores
     ]
-    if arm in keepers:
+    rows += [replace(gains[name, first], task=question.name) for name in others]
+    return situation, gains, rows
+
+
+def _neighbours(arms: Arms) -> list[Score]:
+    """The share of their nearest neighbours that images keep in each arm."""
+    X = arms[ORIGINAL].train
+    if len(X) <= _K:
         return []
-    if not keepers:
-        return [f"No arm that gains keeps {MIN_KEPT} of them."]
-    best = max(keepers, key=lambda name: gains[name].value)
-    return [f"Of the arms that keep {MIN_KEPT} of them, {best} gains most: {gains[best].text()}."]
+    before = neighbourhoods(X, _K)
+    return [
+        replace(
+            kept_neighbours(X, rows.train, k=_K, before=before).scores[0], transform=arm, task=KEPT
+        )
+        for arm, rows in arms.items()
+    ]
 
 
-def _objection(score: Score) -> str:
-    """What speaks against an arm: a certain loss, or an uncertain difference."""
-    if score.task in _IN_WORDS:
-        return f"is certainly worse {_IN_WORDS[score.task]}: {score.text()}"
-    baseline = score.settings["baseline"]
-    difference = "" if baseline == ORIGINAL else f": {score.text()}"
-    return f"is not certainly better than {_IN_WORDS.get(baseline, baseline)}{difference}"
+def _losses(situation: Situation, recommended: Iterable[str | None], gains: Gains) -> str:
+    """The recommended arms that are certainly worse here than the features as they are."""
+    losses = []
+    for arm in recommended:
+        gain = gains.get((str(arm), ORIGINAL))
+        if gain is not None and arm != situation.arm and (gain.high or 0) < 0:
+            losses.append(f"{arm} loses here: {gain.text()}")
+    return "; ".join(losses)
+
+
+def _application(arm: str | None, source: str) -> dict[str, Any]:
+    """How `glocal apply` applies an arm: the transform, whether it recentres, and the command."""
+    if arm in (None, ORIGINAL, NAMES_ALONE):
+        return {}
+    transform = str(arm).removesuffix(RECENTRED)
+    is_recentred = str(arm).endswith(RECENTRED)
+    words = ["glocal", "apply", transform, source]
+    if is_recentred:
+        words += ["--recentre", source]
+    if is_recentred or arm == CENTRED:
+        words += ["--save-transform", "mine.npz"]
+    command = shlex.join([*words, "--out", "aligned.npy"])
+    return {"transform": transform, "recentred": is_recentred, "command": command}

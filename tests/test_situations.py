@@ -1,0 +1,105 @@
+"""The rule that chooses an arm in a situation, and the differences that it rests on."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from glocal.evaluation.comparison import Result, holm
+from glocal.evaluation.intervals import ItemValues
+from glocal.scores import Score
+from glocal.suite.situations import ImageLabels, Rows, choose, differences, questions
+from glocal.suite.verdict import decide
+
+ARMS = ("original", "centred", "near", "far")
+
+
+def made_gains(accuracy, uncertain=()):
+    """Differences of four arms that are significant unless their pair is uncertain."""
+    gains = {}
+    values = dict(zip(ARMS, accuracy, strict=True))
+    for baseline, arm in combinations(ARMS, 2):
+        value = values[arm] - values[baseline]
+        p = 0.2 if [arm, baseline] in uncertain or not value else 0.001
+        gains[arm, baseline] = Score("", "", value, p=0.04, p_corrected=p)
+    return gains
+
+
+@pytest.mark.parametrize(
+    "accuracy, uncertain, arm",
+    [
+        ([0.5, 0.5, 0.5, 0.5], [], "original"), ([0.5, 0.4, 0.4, 0.3], [], "original"),
+        ([0.5, 0.6, 0.5, 0.55], [], "centred"), ([0.5, 0.6, 0.5, 0.7], [], "far"),
+        ([0.5, 0.6, 0.5, 0.5], [["centred", "original"]], "original"),
+        ([0.5, 0.6, 0.7, 0.5], [["near", "centred"]], "centred"),
+        ([0.5, 0.6, 0.7, 0.5], [["near", "original"]], "centred"),
+        ([0.5, 0.6, 0.7, 0.75], [["far", "near"]], "near"),
+    ],
+)  # fmt: skip
+def test_a_step_needs_a_certain_gain_over_the_present_arm_and_the_first(accuracy, uncertain, arm):
+    """Each later arm is stepped to if it is better than the present arm and than the first one,
+    both significantly after the correction; significant alone is not enough.
+    """
+    assert choose(ARMS, made_gains(accuracy, uncertain), 0.05) == arm
+
+
+def results_of(n=40, shifts=(0.0, 0.1, 0.1, 0.4)):
+    """Four arms on n items; the third equals the second in every unit."""
+    rng = np.random.default_rng(3)
+    values = [0.3 + shift + 0.3 * rng.normal(size=n) for shift in shifts]
+    values[2] = values[1]
+    return {
+        arm: Result((Score("task", "metric", float(x.mean())),), ItemValues(values=x))
+        for arm, x in zip(ARMS, values, strict=True)
+    }
+
+
+@pytest.mark.parametrize("level", [0.05, 0.01])
+def test_intervals_invert_the_correction(level):
+    """P-values are corrected for all pairs that differ in some unit, and an interval excludes 0
+    exactly if the corrected p-value is below the level.
+    """
+    results = results_of()
+    gains = differences(results, level)
+    pairs = [pair for pair in gains if pair != ("near", "centred")]
+    estimates = [results[arm].units.minus(results[baseline].units) for arm, baseline in pairs]
+    corrected = holm([estimate.p for estimate in estimates])
+    assert [gains[pair].p_corrected for pair in pairs] == pytest.approx(corrected)
+    for pair, estimate, p in zip(pairs, estimates, corrected, strict=True):
+        gain = gains[pair]
+        ends = estimate.interval((-1, 1), 1 - level * estimate.p / p)
+        assert (gain.value, gain.low, gain.high) == pytest.approx((estimate.mean, *ends))
+        assert (gain.low > 0 or gain.high < 0) == (p < level)
+    equal = gains["near", "centred"]
+    assert (equal.value, equal.low, equal.p_corrected) == (0, None, 1)
+
+
+def test_a_p_value_of_0_takes_the_level_of_all_pairs():
+    """If p is 0, the interval has the level 1 - .05 over the number of pairs."""
+    values = np.linspace(0, 1e-9, 50)
+    units = {arm: ItemValues(values=values * k + 0.2 * k) for k, arm in enumerate(ARMS[:3])}
+    score = Score("task", "metric", 0.0)
+    gains = differences({arm: Result((score,), unit) for arm, unit in units.items()}, 0.05)
+    gain = gains["centred", "original"]
+    estimate = units["centred"].minus(units["original"])
+    assert (gain.p, gain.p_corrected) == (0, 0)
+    assert (gain.low, gain.high) == estimate.interval((-1, 1), 1 - 0.05 / 3)
+
+
+def test_arms_that_are_alike_are_seldom_recommended():
+    """Of 20 sets with five arms whose images have the same class means and independent noise, at
+    most three get a recommendation in any situation (make coverage counts 200 of each design).
+    """
+    means = np.random.default_rng(0).normal(size=(4, 16))
+    y = np.repeat(np.arange(4), 12)
+    counts = {}
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        arms = {f"arm {k}": Rows(means[y] + 2 * rng.normal(size=(48, 16))) for k in range(5)}
+        first = arms["arm 0"]
+        for question in questions(ImageLabels.of(first, y, None), originals=first):
+            situation, gains, _ = decide(question, arms)
+            assert len(gains) == 10
+            counts[question.name] = counts.get(question.name, 0) + (situation.gain is not None)
+    assert len(counts) == 4
+    assert max(counts.values()) <= 3
