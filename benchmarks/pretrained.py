@@ -44,7 +44,7 @@ Use it where labels are few, for coarse classes and for anomaly detection. It su
 means of the THINGS features first, which changes neighbours: {kept:.2f} of those of the raw
 rows stay on photographs that it was not fitted to. Where neighbours should stay, use
 `clip-vit-b-32`. For a mixed collection of your own, move its origin:
-`transform.recentred(images)`. Texts need their own mean subtracted: they are not photographs.""",
+`transform.recentred(images)`.""",
 }
 COMPARISONS = {
     0.0: """\

@@ -1,9 +1,7 @@
 """Rows are scaled to length 1 wherever those of the fit were."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -54,8 +52,6 @@ def test_an_aligner_scales_rows(world):
     np.testing.assert_allclose(aligner.transform(X), aligner.transform(raw(X)), atol=1e-4)
 
 
-PAGE = Path(__file__).parents[1] / "docs/use-it.md"
-RECIPES = re.findall(r"(?ms)^```python\n(.*?)^```", PAGE.read_text("utf-8"))
 SUITE = """
 networks.n.features = "x.npy"
 arms.original = {}
@@ -64,14 +60,6 @@ arms.centred.baseline = "centred"
 arms.pca.baseline = "pca"
 tasks.structure = {kind = "structure", features = "x.npy", k = 5}
 """
-
-
-def recipe(word, transform):
-    """The names that the recipe with this word defines, for rows as wide as the transform's."""
-    code = next(code for code in RECIPES if word in code)
-    names = {"np": np, "transform": transform, "LinearTransform": LinearTransform}
-    exec(code.replace("64", str(transform.dimensions)), names)
-    return names
 
 
 def applied(transform, X):
@@ -99,26 +87,6 @@ def reported(transform, X):
     return [axis["factor"] for axis in record["axes"][0]["axes"]]
 
 
-def in_sentence_transformers(transform, X):
-    pytest.importorskip("sentence_transformers")
-    names = recipe("Dense(", transform)
-    rows = {"sentence_embedding": names["torch"].from_numpy(X)}
-    for module in (*names["unit_rows"], names["align"]):
-        rows = module(rows)
-    return rows["sentence_embedding"].detach()
-
-
-def in_langchain(transform, X):
-    pytest.importorskip("langchain_core")
-    names = recipe("langchain", transform)
-    first = names["documents"][0]
-    documents = [first.model_copy(update={"page_content": str(i)}) for i in range(30)]
-    rows_of = Mock(embed_documents=lambda texts: [X[int(text)] for text in texts])
-    rows_of.embed_query = lambda text: X[int(text)]
-    rerank = names["AlignedRerank"].model_construct(raw=rows_of, transform=transform)
-    return [int(each.page_content) for each in rerank.compress_documents(documents, "3")]
-
-
 @pytest.fixture(scope="module")
 def fitted(world):
     data = FitData(world.objects, world.answers, normalize=True)
@@ -131,8 +99,6 @@ def fitted(world):
     [
         LinearTransform.__call__, lambda transform, X: transform.rerank(X[0], X)[0],
         applied, evaluated, scored, reported,
-        *(pytest.param(use, marks=pytest.mark.nightly)
-          for use in (in_sentence_transformers, in_langchain)),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
