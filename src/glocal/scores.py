@@ -70,6 +70,8 @@ class Score:
     p, p_corrected : float or None
         The p-value of a difference, and the p-value corrected by Holm's method for all differences
         of a suite.
+    baseline_network : str or None
+        The network of the baseline of a difference, if it is another one.
     seen_answers, seen_objects : float or None
         Of agreement, the shares of the questions and of the objects that the transform was fitted
         to, 0 without a fit; None if they are not known. See `glocal.data.seen`.
@@ -88,6 +90,7 @@ class Score:
     p: float | None = None
     p_corrected: float | None = None
     features: str | None = None
+    baseline_network: str | None = None
     seen_answers: float | None = None
     seen_objects: float | None = None
 
@@ -130,8 +133,8 @@ class Score:
 
 
 _TITLES = [entry.name for entry in fields(Score)]
-_TEXTS = ("task", "metric", "split", "transform", "network", "features")
-_NUMBERS = ("value", "low", "high", "p", "p_corrected")
+_TEXTS = ("task", "metric", "split", "transform", "network", "features", "baseline_network")
+_NUMBERS = ("value", "low", "high", "p", "p_corrected", "seen_answers", "seen_objects")
 _NEEDED = ("task", "metric", "value")
 
 
@@ -139,8 +142,14 @@ class Scores(tuple[Score, ...]):
     """Scores of arms on tasks, in the order in which they were measured, and their differences.
 
     A task shows its first metric, and the same metric with other settings is another metric. Of
-    rows that were appended several times the last one counts.
+    rows that were appended several times the last one counts. Differences from another network are
+    `network_gains`, which nothing else reads.
     """
+
+    @property
+    def network_gains(self) -> list[Score]:
+        """The differences of networks from another network."""
+        return [score for score in self if score.baseline_network is not None]
 
     @property
     def networks(self) -> list[str]:
@@ -165,7 +174,7 @@ class Scores(tuple[Score, ...]):
         return None if score is None or math.isnan(score.value) else score
 
     def gain(self, network: str, task: str, arm: str, baseline: str) -> Score | None:
-        """The paired difference of an arm from a baseline; None if they were not compared."""
+        """The paired difference of an arm from a baseline of the same network, if there is one."""
         metric = self._first_metrics.get(task, "")
         return self._by_place.get((network, task, metric, arm, baseline))
 
@@ -188,6 +197,8 @@ class Scores(tuple[Score, ...]):
         scores: dict[tuple[str, str, str, str, str | None], Score] = {}
         settings: dict[tuple[str, str], dict[str, Any]] = {}
         for score in self:
+            if score.baseline_network is not None:
+                continue
             metric = score.metric.removesuffix(DIFFERENCE)
             own = {name: value for name, value in score.settings.items() if name != "baseline"}
             if settings.setdefault((score.task, metric), own) == own:

@@ -29,6 +29,7 @@ from glocal.scores import (
     Score,
     Scores,
 )
+from glocal.suite.networks import network_differences, network_table
 from glocal.suite.table import corrected, long_scores, score_table
 from glocal.transform import LinearTransform
 from glocal.transform.formats import TRANSFORM_NAME
@@ -82,25 +83,16 @@ class Atlas:
     @cached_property
     def differences(self) -> Scores:
         """The agreement of each network less that of the first, arm by arm, on the same answers."""
-        rows = []
-        for network in self.networks[1:]:
-            first = self.networks[0]
-            for arm in first.agreement.keys() & network.agreement.keys():
-                pair = {first.name: first.agreement[arm], arm: network.agreement[arm]}
-                difference = compared(pair, [(arm, first.name)])[-1]
-                rows.append(replace(difference, network=network.name))
-        rows.sort(key=lambda row: [*self.networks[0].agreement].index(row.transform))
-        return Scores(corrected(rows))
+        if not self.networks:
+            return Scores()
+        return Scores(network_differences({each.name: each.agreement for each in self.networks}))
 
     def save(self, folder: PathLike) -> None:
         """Write ``atlas.html`` and ``atlas.csv`` into the folder of the transforms."""
         names = ", ".join(network.name for network in self.networks)
         page = report_page([self._run(folder)], title=f"Networks and people: {names}")
         save_page(page, Path(folder) / "atlas.html")
-        less_first = (
-            replace(row, metric=f"{row.metric} from {row.baseline}") for row in self.differences
-        )
-        table = long_scores(Scores((*self.scores, *less_first)))
+        table = long_scores(Scores((*self.scores, *self.differences)))
         write_text(Path(folder) / "atlas.csv", table.to_csv(index=False))
 
     def _run(self, folder: PathLike) -> Run:
@@ -122,18 +114,8 @@ class Atlas:
 
     def _blocks(self) -> Iterator[Block]:
         """The networks less the first, and transforms that were fitted to these answers."""
-        import pandas as pd
-
-        less_first = pd.DataFrame(
-            {
-                "network": row.network,
-                "arm": row.transform,
-                "difference": row.text(),
-                "p": "" if row.p_corrected is None else f"{row.p_corrected:.2g}",
-            }
-            for row in self.differences
-        )
         note = "Paired on the same answers; p after Holm's correction."
+        less_first = network_table(self.differences)
         yield Block(f"Agreement less that of {self.networks[0].name}", (), note, less_first)
         fitted = Scores(row for row in self.scores if row.transform == FITTED_ELSEWHERE)
         if fitted:

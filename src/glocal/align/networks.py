@@ -6,18 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from glocal.align.atlas import ORIGINS, AlignedNetwork, Atlas, measured_network
 from glocal.align.checked import checked_join
 from glocal.aligner import FitData, keep_curve
 from glocal.aligner.keep import DEFAULT_KEEP
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.names import object_name
-from glocal.errors import DataError, GLocalError, ParameterError
+from glocal.errors import GLocalError, ParameterError
 from glocal.files import PathLike, make_folder
 from glocal.report import report_page, save_page, transform_run
+from glocal.suite.networks import shared_objects
 from glocal.transform import LinearTransform
 from glocal.transform.formats import TRANSFORM_NAME
 from glocal.transform.sharing import check_replaceable
@@ -65,7 +63,8 @@ def align_networks(
     ParameterError
         There is no network.
     DataError
-        No object is in all networks, or of several networks one has no names.
+        No object is in all networks, or of several networks one has no names and another number of
+        rows; see `glocal.suite.networks.shared_objects`.
     FileError
         `out` holds a card or transform that glocal did not write.
     """
@@ -77,7 +76,10 @@ def align_networks(
             check_replaceable(folder / name / origin)
     aligned: list[AlignedNetwork] = []
     failed: dict[str, str] = {}
-    for name, features in _with_shared_objects(networks).items():
+    shared = dict(networks)
+    if len(networks) > 1:
+        shared = dict(zip(networks, shared_objects([*networks.values()]), strict=True))
+    for name, features in shared.items():
         progress(name)
         try:
             joined = checked_join(features, answers, object_ids)
@@ -97,32 +99,6 @@ def align_networks(
     if len(aligned) > 1:
         atlas.save(folder)
     return atlas
-
-
-def _with_shared_objects(networks: Mapping[str, Features]) -> dict[str, Features]:
-    """The rows of the objects that all networks have, in the order of the first network."""
-    if len(networks) == 1:
-        return dict(networks)
-    rows_of = {}
-    for name, features in networks.items():
-        if features.names is None:
-            raise DataError(
-                f"{features.source} of {name} has no names, and several networks are compared on "
-                "the objects that all have. Put a file_names.txt with one line per row beside it."
-            )
-        rows_of[name] = {object_name(entry): row for row, entry in enumerate(features.names)}
-    first, *others = rows_of.values()
-    shared = [entry for entry in first if all(entry in rows for rows in others)]
-    if not shared:
-        raise DataError(f"no object is in all of {', '.join(networks)}. Name their rows alike.")
-    return {
-        name: replace(
-            features,
-            matrix=np.asarray(features.matrix)[[rows_of[name][entry] for entry in shared]],
-            names=tuple(shared),
-        )
-        for name, features in networks.items()
-    }
 
 
 def _write(network: AlignedNetwork, data: FitData, folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from glocal.evaluation.agreement import ceiling_in_words
 from glocal.evaluation.comparison import Result, compared
 from glocal.options import Options
 from glocal.scores import DIFFERENCE, Score, append_scores, check_scores_target
-from glocal.suite.sources import Network, Shared, Sources
+from glocal.suite.networks import shared_objects
+from glocal.suite.sources import Network, Shared, SharedObjects, Sources
 from glocal.suite.table import UNIT_ROWS
 from glocal.suite.tasks import (
     AnomalyTask,
@@ -32,6 +35,7 @@ from glocal.suite.tasks import (
     Task,
 )
 from glocal.transform import LinearTransform
+from glocal.transform.formats import holds_transform
 from glocal.transform.reduction import BASELINES
 
 app = typer.Typer(
@@ -52,7 +56,8 @@ class Scoring(Options):
     baseline: list[str] | None = Field(
         None,
         description="Also score this baseline and the paired difference from it: original, "
-        "centred (columns minus their means), pca (100 axes), or a transform; repeatable.",
+        "centred (columns minus their means), pca (100 axes), a transform, or for odd-one-out and "
+        "rsa features of another network; repeatable.",
     )
     force: bool = Field(False, description=FORCE)
     out: Path | None = Field(
@@ -71,34 +76,48 @@ class Scoring(Options):
         """
         if self.out is not None:
             check_scores_target(self.out)
+        pretrained = [name for name in self._arms if name not in (*_BASELINES, *self._networks)]
         return Sources(
             shared or Shared(),
             Network(features=features),
-            pretrained=[name for name in self._arms if name not in _BASELINES],
+            pretrained=pretrained,
             force=self.force,
             **arguments,
         )
 
+    @cached_property
+    def _networks(self) -> list[str]:
+        """The baselines that are features of other networks."""
+        names = [name for name in self.baseline or () if name not in _BASELINES]
+        return [name for name in names if os.path.exists(name) and not holds_transform(name)]
+
     def show(self, task: Task, sources: Sources) -> None:
         """Score the transform, or the original, and all baselines; print a table or JSON object."""
+        others = self._others(task, sources)
         shares = self._seen(task, sources)
-        results = self._results(task, sources)
+        results = self._results(task, sources, others)
         first, *baselines = results
+        pairs = [(first, baseline) for baseline in baselines]
+        about: dict[str, Any] = {
+            "split": "" if task.split is None else task.split.name,
+            "features": str(sources.network.features),
+            "network": network_of(sources.objects, sources.network.features),
+        }
         rows = [
             replace(
                 row,
-                split="" if task.split is None else task.split.name,
-                features=str(sources.network.features),
-                network=network_of(sources.objects, sources.network.features),
+                **about,
                 settings={**row.settings, **sources.settings},
                 **shares.get(row.transform, {}),
             )
-            for row in compared(results, [(first, baseline) for baseline in baselines])
+            for row in compared(results, pairs)
         ]
+        record = {**_record(results, rows), **shares.get(first, {})}
+        rows = [_of_network(row, others) for row in rows]
         if self.out is not None:
             append_scores(self.out, rows)
         if self.as_json:
-            print_json({**_record(results, rows), **shares.get(first, {})})
+            print_json(record)
             return
         print_scores(rows)
         print_lines(*filter(None, [ceiling_in_words(rows)]))
@@ -106,6 +125,26 @@ class Scoring(Options):
             print_lines(f"chance {chance:.3f}")
         if sources.settings:
             print_lines(UNIT_ROWS)
+
+    def _others(self, task: Task, sources: Sources) -> dict[str, Sources]:
+        """The data of the other networks, on the objects that all networks have."""
+        if not self._networks:
+            return {}
+        if not isinstance(task, OddOneOutTask | RSATask):
+            raise ParameterError(
+                f"--baseline {self._networks[0]} is no transform, and features of another network "
+                "are compared by odd-one-out and rsa alone."
+            )
+        others = {
+            name: Sources(sources.shared, Network(features=Path(name)), force=self.force)
+            for name in self._networks
+        }
+        networks = [sources, *others.values()]
+        features = [each.features(each.network.features) for each in networks]
+        title = " or ".join(str(each.network.features) for each in networks)
+        for each, shared in zip(networks, shared_objects(features), strict=True):
+            each.shared_objects = SharedObjects(shared, features[0].names, title)
+        return others
 
     def _seen(self, task: Task, sources: Sources) -> dict[str, dict[str, Any]]:
         """The shares of questions and objects that each arm was fitted to; may print a warning."""
@@ -115,7 +154,7 @@ class Scoring(Options):
         fields: dict[str, dict[str, Any]] = {}
         for name in self._arms:
             shares: Seen | None = Seen(0.0, 0.0)
-            if name not in _BASELINES:
+            if name not in (*_BASELINES, *self._networks):
                 shares = seen(sources.transform(name).meta, sources.objects, answers)
             fields[name] = Seen(None, None).fields if shares is None else shares.fields
             if shares is not None and (sentence := shares.warning()) is not None:
@@ -127,15 +166,33 @@ class Scoring(Options):
         """The names of the arms: the transform, or the original features, then the baselines."""
         return [*dict.fromkeys((self.transform or _ORIGINAL, *(self.baseline or ())))]
 
-    def _results(self, task: Task, sources: Sources) -> dict[str, Result]:
+    def _results(
+        self, task: Task, sources: Sources, others: Mapping[str, Sources]
+    ) -> dict[str, Result]:
         """The result of each arm: the transform, or the original features, then the baselines."""
         results: dict[str, Result] = {}
         with progress_bar("scoring", len(self._arms), unit="arms") as progress:
-            transforms = {name: _transform(name, sources) for name in self._arms}
+            transforms = {
+                name: None if name in others else _transform(name, sources) for name in self._arms
+            }
             for name, transform in transforms.items():
                 progress(len(results), doing=name)
-                results[name] = task.score(sources, sources.embedding(transform))
+                network = others.get(name, sources)
+                results[name] = task.score(network, network.embedding(transform))
         return results
+
+
+def _of_network(row: Score, others: Mapping[str, Sources]) -> Score:
+    """A row whose arm or baseline is another network: its original features."""
+    name = row.transform if row.transform in others else row.baseline
+    if name not in others:
+        return row
+    features = others[str(name)].network.features
+    network = network_of(others[str(name)].objects, features)
+    if name == row.transform:
+        return replace(row, transform=_ORIGINAL, network=network, features=str(features))
+    settings = {**row.settings, "baseline": _ORIGINAL}
+    return replace(row, baseline_network=network, settings=settings)
 
 
 def _transform(name: str, sources: Sources) -> LinearTransform | None:

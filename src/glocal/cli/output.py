@@ -131,11 +131,14 @@ def print_scores(scores: Iterable[Score]) -> None:
     """Print a line per metric and a column per arm and paired difference, or a block a metric."""
     table: dict[str, dict[str, Cell]] = {}
     first: dict[str, Score] = {}
+    scores = [*scores]
     for row in scores:
         metric = row.metric.removesuffix(DIFFERENCE)
         first.setdefault(metric, row)
         p = "" if row.p is None else f"  p {row.p:.2g}"
-        name = row.transform if row.baseline is None else f"less {row.baseline}"
+        name = row.transform if row.network == scores[0].network else row.network or ""
+        if row.baseline is not None:
+            name = f"less {row.baseline_network or row.baseline}"
         table.setdefault(metric, {})[name] = row.cell(p)
     titles = {metric: metric + row.note for metric, row in first.items()}
     columns = dict.fromkeys(name for line in table.values() for name in line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -92,26 +92,31 @@ def compared(results: Mapping[str, Result], pairs: Iterable[tuple[str, str]]) ->
     ]
     rows += [row for row in next(iter(results.values())).scores if row.transform == PEOPLE]
     for arm, baseline in pairs:
-        units = results[arm].units
-        baseline_units = results[baseline].units
-        if not (units.values.size and baseline_units.values.size):
-            continue
-        score = results[arm].scores[0]
-        difference = units.minus(baseline_units)
-        lowest, highest = units.limits
-        value, low, high = difference.bounded((lowest - highest, highest - lowest))
-        row = replace(
-            score,
-            metric=score.metric + DIFFERENCE,
-            value=value,
-            low=low,
-            high=high,
-            p=difference.p,
-            transform=arm,
-            settings={**score.settings, "baseline": baseline},
-        )
-        rows.append(row)
+        rows += difference((arm, results[arm]), (baseline, results[baseline]))
     return rows
+
+
+def difference(arm: tuple[str, Result], baseline: tuple[str, Result]) -> Iterator[Score]:
+    """Yield the first score of a named arm minus that of a baseline, unless one is undefined."""
+    name, result = arm
+    baseline_name, baseline_result = baseline
+    units = result.units
+    if not (units.values.size and baseline_result.units.values.size):
+        return
+    score = result.scores[0]
+    estimate = units.minus(baseline_result.units)
+    lowest, highest = units.limits
+    value, low, high = estimate.bounded((lowest - highest, highest - lowest))
+    yield replace(
+        score,
+        metric=score.metric + DIFFERENCE,
+        value=value,
+        low=low,
+        high=high,
+        p=estimate.p,
+        transform=name,
+        settings={**score.settings, "baseline": baseline_name},
+    )
 
 
 def holm(p: Sequence[float]) -> list[float]:

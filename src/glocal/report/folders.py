@@ -27,6 +27,7 @@ from glocal.scores import (
     read_rows,
     read_scores,
 )
+from glocal.suite.networks import network_table
 from glocal.transform import LinearTransform
 from glocal.transform.checks import table_rows
 from glocal.transform.formats import TRANSFORM_NAME
@@ -235,7 +236,12 @@ def _with_fits(run: Run, path: Path) -> Run:
             if (path / features).exists():  # the suite file lies in its folder
                 features = path / features
             commands[name] = apply_command(str(file), str(features))
-    return replace(run, scores=read_scores(path / _ROWS), fits=fits, commands=commands)
+    scores = read_scores(path / _ROWS)
+    blocks = []
+    if scores.network_gains:
+        note = "Paired on the same answers, RDMs or labels; p after Holm's correction in a task."
+        blocks.append(Block("Between networks", (), note, network_table(scores)))
+    return replace(run, scores=scores, fits=fits, commands=commands, blocks=tuple(blocks))
 
 
 def _views(path: Path, run: Run) -> dict[str, dict[str, View]]:

@@ -92,12 +92,16 @@ def _seen(run: Run) -> Iterator[Warned]:
 
 def _worse(run: Run) -> Iterator[Warned]:
     for score in run.scores:
-        if direction(score) == "worse" and score.metric != KEPT + DIFFERENCE:
+        if score.baseline_network is None and _is_loss(score):
             sentence = (
                 f"Worse: {score.transform} is worse than {score.baseline} on {score.task} by "
                 f"{abs(score.value):.3f} (p = {score.p_corrected:.2g} after correction)."
             )
             yield Warned(score.network or "", score.transform, sentence)
+
+
+def _is_loss(score: Score) -> bool:
+    return direction(score) == "worse" and score.metric != KEPT + DIFFERENCE
 
 
 def _unconverged(run: Run) -> Iterator[Warned]:

@@ -26,7 +26,7 @@ from glocal.options import error_sentence
 from glocal.scores import Score
 from glocal.similarity import Labels
 from glocal.suite.sources import Embed, File, Sources
-from glocal.suite.tasks import Task
+from glocal.suite.tasks import Task, labels_by_name
 
 GROUP = "glocal.tasks"
 _ANY_VALUE = (-math.inf, math.inf)
@@ -71,6 +71,10 @@ class PluginTask(Task):
             return task  # which fails when it is scored
         task._options(metric)
         return task
+
+    def shared_data(self, sources: Sources) -> Any:
+        """The labels of the images, and their names."""
+        return labels_by_name(*sources.labelled(self.features, self.labels))
 
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by the function; whatever goes wrong in it is a PluginError."""

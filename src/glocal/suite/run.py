@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from glocal.files import (
 from glocal.results import Provenance, to_json
 from glocal.scores import AGREEMENT, PEOPLE, Score, Scores, write_rows
 from glocal.screen import COLUMNS, Printable
+from glocal.suite.networks import network_differences, network_lines
 from glocal.suite.plan import Baseline, Fitted, Original, Plan, SuiteArm, transform_of
 from glocal.suite.sources import Sources
 from glocal.suite.table import UNIT_ROWS, corrected, long_scores, score_lines, score_table
@@ -46,7 +48,7 @@ Transforms = dict[str, LinearTransform | None]
 Results = dict[str, Result]
 """The result of each arm of a network on a task."""
 _UNITS = {kind.__name__: kind for kind in (ItemValues, ObjectValues, CrossedValues, EpisodeValues)}
-_TEXTS = ("key", "scores", "units")
+_TEXTS = ("key", "scores", "units", "shared")
 _VALUES = tuple({field.name for kind in _UNITS.values() for field in fields(kind)})
 
 
@@ -77,6 +79,8 @@ class SuiteResult(Printable):
         if any(isinstance(arm, Fitted) for arm in self.plan.arms.values()):
             part = f"fold 0 of {self.plan.folds} of the objects"
             yield f"Arms are fitted without {part}, and scored on it."
+        if self.scores.network_gains:
+            yield "Networks are compared on the same data; p after correction within a task."
         yield (
             f"* differs from {self.plan.baseline} (paired, p < 0.05 after Holm's correction for "
             "all comparisons)."
@@ -84,7 +88,8 @@ class SuiteResult(Printable):
 
     def text_lines(self, width: int = COLUMNS) -> list[str]:
         """The table as lines of text, which are blocks if it is wider than the screen."""
-        return score_lines(self.scores, self.plan.baseline, width)
+        lines = score_lines(self.scores, self.plan.baseline, width)
+        return [*lines, *network_lines(self.scores, width)]
 
     def table(self) -> pd.DataFrame:
         """A line for each network and arm, and a column for each task, with 95 % intervals."""
@@ -131,6 +136,7 @@ def run_suite(
     folder = make_folder(out)
     cells = _Cells(plan, folder / "cells", progress)
     scores: list[Score] = []
+    results_of: dict[str, dict[str, Results]] = {task: {} for task in plan.tasks}
     for sources in networks:
         transforms: Transforms = {
             name: transform_of(arm, sources, folder / "transforms" / sources.name / f"{name}.npz")
@@ -140,9 +146,11 @@ def run_suite(
             if results := cells.results(sources, task, transforms):
                 _warn_of_seen(task, results)
                 scores += _compared(plan, sources, task, results)
+                results_of[task][sources.name] = results
         for name in plan.arms:
             _make_view(folder, plan, sources, transforms, name)
-    all_scores = Scores(corrected(scores))
+    between = (row for task, of_task in results_of.items() for row in _between(task, of_task))
+    all_scores = Scores((*corrected(scores), *between))
     _write_folder(folder, plan, networks, all_scores)
     return SuiteResult(all_scores, plan, sum(cells.were_kept), cells.failed)
 
@@ -203,6 +211,20 @@ def _compared(plan: Plan, sources: Sources, task: str, results: Results) -> list
     ]
 
 
+def _between(task: str, results: Mapping[str, Results]) -> list[Score]:
+    """The networks that have the answers, RDMs or labels of the first one, less the first one."""
+    if not results:
+        return []
+    shared = [next(iter(of_arms.values())).values["shared"] for of_arms in results.values()]
+    same = {
+        network: of_arms
+        for (network, of_arms), data in zip(results.items(), shared, strict=True)
+        if data and data == shared[0]
+    }
+    rows = network_differences(same) if same else []
+    return [replace(row, task=task) for row in rows]
+
+
 def _cell(
     file: Path, arm: SuiteArm, task: Task, sources: Sources, transform: LinearTransform | None
 ) -> tuple[Result, bool]:
@@ -223,7 +245,12 @@ def _cell(
             for score in result.scores
         ]
         units = result.units
-        texts = {"key": key, "scores": to_json(rows), "units": type(units).__name__}
+        texts = {
+            "key": key,
+            "scores": to_json(rows),
+            "units": type(units).__name__,
+            "shared": _shared(task, sources),
+        }
         write_npz(file, {**{name: np.array(text) for name, text in texts.items()}, **vars(units)})
 
     return kept_by_key(file, key, _load_cell, lambda result: result.values["key"], write)
@@ -245,13 +272,19 @@ def _seen(
 def _load_cell(file: Path) -> Result:
     fix = "Delete it; the task will then be scored again."
     arrays = read_npz(file, what="cell", fix=fix, required=_TEXTS, optional=_VALUES)
-    key, rows, kind = (str(arrays.pop(name)) for name in _TEXTS)
+    key, rows, kind, shared = (str(arrays.pop(name)) for name in _TEXTS)
     scores = tuple(Score(**row) for row in json.loads(rows))
     values: dict[str, Any] = {
         name: array if array.ndim else array.item() for name, array in arrays.items()
     }
     values["limits"] = tuple(values["limits"].tolist())
-    return Result(scores, _UNITS[kind](**values), {"key": key})
+    return Result(scores, _UNITS[kind](**values), {"key": key, "shared": shared})
+
+
+def _shared(task: Task, sources: Sources) -> str:
+    """The hash of the answers, RDMs or labels of a task; empty if it has none."""
+    data = task.shared_data(sources)
+    return "" if data is None else hashlib.sha256(to_json(data).encode()).hexdigest()
 
 
 def _make_view(

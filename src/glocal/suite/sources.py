@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, Strict
@@ -62,15 +62,27 @@ class Shared(Options):
     folds: int = Field(3, ge=2)
 
 
+class SharedObjects(NamedTuple):
+    """The features of the objects that several networks have, and what these networks are called.
+
+    Answers and RDMs that do not name their objects index `listed`, or the rows if that is None.
+    """
+
+    features: Features
+    listed: tuple[str, ...] | None
+    networks: str
+
+
 @dataclass(eq=False)
 class Sources:
     """The data of one network.
 
     `pretrained` are the names of the transforms that were fitted elsewhere;
     `glocal.transform.checks.table_rows` checks them, by `force`. Baselines are made from the
-    features `means`, by default from the objects. `hashed` collects the hashes of the files in use.
-    `features`, `labelled` (the rows of a feature file that have a label), `joined_answers` and
-    `transform` load a file once.
+    features `means`, by default from the objects. With `shared_objects` only the objects are scored
+    that other networks have too. `hashed` collects the hashes of the files in use. `features`,
+    `labelled` (the rows of a feature file that have a label), `joined_answers` and `transform` load
+    a file once.
     """
 
     shared: Shared
@@ -81,6 +93,7 @@ class Sources:
     pretrained: Sequence[str] = ()
     means: Path | None = None
     force: bool = True
+    shared_objects: SharedObjects | None = None
     hashed: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -105,11 +118,15 @@ class Sources:
         Answers about objects without features are left out, and a DataWarning counts them.
         """
         answers = Answers.load(self.path(file), names=self.object_ids)
-        joined = join(self.objects, answers, self.object_ids)
+        ids = self.object_ids if answers.names is not None else self.listed_objects
+        joined = join(self.objects, answers, ids)
         if joined.n_dropped:
+            networks = self.text(self.network.features)
+            if self.shared_objects is not None:
+                networks = self.shared_objects.networks
             warnings.warn(
                 f"{joined.n_dropped} of {len(answers)} answers of {self.text(file)} name an "
-                f"object that {self.text(self.network.features)} lacks; they are left out.",
+                f"object that {networks} lacks; they are left out.",
                 DataWarning,
                 stacklevel=2,
             )
@@ -145,6 +162,8 @@ class Sources:
         """The features of the objects that people judged, as all arms begin from them."""
         transforms = {name: self.transform(name) for name in self.pretrained}
         features = self.features(self.network.features)
+        if self.shared_objects is not None:
+            features = self.shared_objects.features
         normalize = self.shared.normalize
         return table_rows(transforms, features, normalize=normalize, force=self.force)
 
@@ -163,6 +182,13 @@ class Sources:
         """The names of the objects that answers and RDMs index; None if they index the features."""
         ids = self.shared.object_ids
         return None if ids is None else read_lines(self.path(ids), what="object ids")
+
+    @property
+    def listed_objects(self) -> tuple[str, ...] | None:
+        """The names of the objects that answers without names, and RDMs, index."""
+        if self.object_ids is None and self.shared_objects is not None:
+            return self.shared_objects.listed
+        return self.object_ids
 
     @cached_property
     def fold(self) -> tuple[FitData, Answers]:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 UNIT_ROWS = "All arms begin from rows scaled to length 1."
 _BLOCK_WIDTH = 76  # columns
-_COLUMNS = ["network", "features", "arm", "task", "metric", "value", "low", "high", "p", "n"]
+_COLUMNS = [
+    *("network", "features", "arm", "task", "metric"),
+    *("value", "low", "high", "p", "n", "baseline_network"),
+]
 
 
 def long_scores(scores: Scores) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import warnings
 from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.labels import load_superclasses
-from glocal.data.rdm import join_rdms, load_rdms
+from glocal.data.rdm import JoinedRDMs, join_rdms, load_rdms
 from glocal.data.sources.breeds import breeds_side
 from glocal.data.tables import read_list
 from glocal.errors import DataWarning, ParameterError
@@ -25,6 +25,7 @@ from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
+from glocal.files import array_sha256
 from glocal.options import Options
 from glocal.suite.sources import Embed, File, MaybeFile, Sources
 
@@ -52,6 +53,13 @@ class Task(Options):
         """The answers that are scored, if the task is about people's answers."""
         return None
 
+    def shared_data(self, sources: Sources) -> Any:
+        """The answers, RDMs or labels by object; networks with the same ones are compared.
+
+        None if there are none.
+        """
+        return None
+
     @abstractmethod
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score one embedding."""
@@ -70,6 +78,12 @@ class OddOneOutTask(Task):
         if self.answers is None:
             return sources.heldout_answers
         return sources.joined_answers(self.answers).answers
+
+    def shared_data(self, sources: Sources) -> Any:
+        """The answers, by the names of their objects."""
+        answers = self.scored_answers(sources)
+        details = [values for values in (answers.weights, answers.person) if values is not None]
+        return [_by_name(sources.objects, answers.objects), *map(array_sha256, details)]
 
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `odd_one_out`, with the `ceiling` if questions were repeated on purpose."""
@@ -97,8 +111,12 @@ class RSATask(Task):
         "cosine", description="Similarity of a pair."
     )
 
-    def score(self, sources: Sources, embed: Embed) -> Result:
-        """Score by `rsa`, with a DataWarning if the correlation cannot be told from 0."""
+    def shared_data(self, sources: Sources) -> Any:
+        """The RDMs, by the names of their objects."""
+        joined = self._joined(sources)
+        return [_by_name(sources.objects, joined.rows), array_sha256(joined.rdms)]
+
+    def _joined(self, sources: Sources) -> JoinedRDMs:
         index = None
         if self.rdm_index is not None:
             index = read_list(sources.path(self.rdm_index), what="RDM index")
@@ -111,7 +129,11 @@ class RSATask(Task):
                 stacklevel=2,
             )
         rdms = load_rdms(sources.path(self.rdm))
-        joined = join_rdms(sources.objects, rdms, index, sources.object_ids)
+        return join_rdms(sources.objects, rdms, index, sources.listed_objects)
+
+    def score(self, sources: Sources, embed: Embed) -> Result:
+        """Score by `rsa`, with a DataWarning if the correlation cannot be told from 0."""
+        joined = self._joined(sources)
         result = rsa(embed(sources.objects)[joined.rows], joined.rdms, kernel=self.kernel)
         p = None if np.isnan(result.spearman) else result.units.estimate().p
         if p is not None and p >= _MAX_P:
@@ -177,6 +199,13 @@ class _Sides(Task):
             *breeds_side(self.breeds, train, y_train, "training"),
             *breeds_side(self.breeds, test, y_test, "test"),
         )
+
+    def shared_data(self, sources: Sources) -> Any:
+        """The labels of training and test images, and their names."""
+        if self.train_labels is None:
+            return None
+        train, y_train, test, y_test = self.sides(sources)
+        return [labels_by_name(train, y_train), labels_by_name(test, y_test)]
 
 
 class FewShotTask(_Sides):
@@ -307,6 +336,13 @@ class RetrievalTask(Task):
             )
         return self
 
+    def shared_data(self, sources: Sources) -> Any:
+        """The labels of queries and gallery, and their names."""
+        sides = [sources.labelled(self.queries, self.query_labels)]
+        if self.gallery is not None and self.gallery_labels is not None:
+            sides.append(sources.labelled(self.gallery, self.gallery_labels))
+        return [labels_by_name(*side) for side in sides]
+
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `retrieval`."""
         import pandas as pd
@@ -321,6 +357,22 @@ class RetrievalTask(Task):
         shares = pd.Series(labels).value_counts(normalize=True)
         warn_at_chance(result, float(shares.reindex(query_labels, fill_value=0.0).mean()))
         return result
+
+
+def _by_name(features: Features, rows: np.ndarray) -> list[Any]:
+    """Rows as positions in the sorted names of their objects, and these names, if there are any."""
+    if features.names is None:
+        return [array_sha256(rows.astype(np.int64))]
+    used, positions = np.unique(rows, return_inverse=True)
+    names = np.array(features.labels)[used]
+    ranks = np.argsort(np.argsort(names))
+    return [sorted(names.tolist()), array_sha256(ranks[positions.reshape(rows.shape)])]
+
+
+def labels_by_name(features: Features, labels: np.ndarray) -> list[Any]:
+    """Labels, and the names of their images if they have any."""
+    names = None if features.names is None else features.labels
+    return [labels.tolist(), names]
 
 
 def warn_at_chance(result: Result, chance: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,23 @@ def save(transform: LinearTransform, path: PathLike) -> None:
             write = import_optional("safetensors.numpy", "a .safetensors file").save
             tensors = {key: np.array(value, ndmin=1, order="C") for key, value in arrays.items()}
             stream.write(write(tensors, metadata={"meta": record}))
+
+
+def holds_transform(path: PathLike) -> bool:
+    """Whether a file or folder that exists holds a transform, by its array ``weights``.
+
+    A damaged file counts as one, so that reading it names the damage.
+    """
+    if os.path.isdir(path):
+        return os.path.isfile(os.path.join(path, TRANSFORM_NAME))
+    if ending(path) == ".safetensors":
+        library = import_optional("safetensors", "a .safetensors file")
+        with reading(path, "transform", _FIX) as file, library.safe_open(file, "numpy") as opened:
+            return "weights" in opened.keys()  # noqa: SIM118
+    if not zipfile.is_zipfile(path):
+        return ending(path) == ".npz"
+    with zipfile.ZipFile(path) as archive:
+        return "weights.npy" in archive.namelist()
 
 
 def read_transform(

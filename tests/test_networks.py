@@ -1,0 +1,190 @@
+"""Two networks are compared on the objects that both have, and on the same answers or labels."""
+
+import itertools
+
+import numpy as np
+import pytest
+import world
+from scipy.spatial.distance import cdist
+from world import run
+
+from glocal import Answers, Features, LinearTransform, odd_one_out, rsa
+from glocal.data.rows import row_statistics
+from glocal.errors import DataError, DataWarning
+from glocal.scores import read_scores
+from glocal.suite.networks import shared_objects
+from glocal.suite.plan import Plan
+from glocal.suite.run import run_suite
+
+N = 40
+RNG = np.random.default_rng(0)
+MIND = RNG.normal(size=(N, 4))
+NEAR = np.hstack([MIND, RNG.normal(size=(N, 6))]).astype("f4")  # a network like people
+FAR = (np.hstack([0.5 * MIND, RNG.normal(size=(N, 3))]) + 3).astype("f4")
+ORDER = RNG.permutation(N)[: N - 4]  # of the rows of the other network, which lacks four objects
+NAMES = [f"object_{i:02d}" for i in range(N)]
+ANSWERS = world.chosen(world.answers(2000, N), MIND)
+HAS_BOTH = np.isin(ANSWERS.objects, ORDER).all(axis=1)
+POSITION = np.argsort(np.argsort(ORDER))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two networks in folders with names, and each alone in a file without."""
+    path = tmp_path_factory.mktemp("networks")
+    world.folder(path / "near", features_npy=NEAR, file_names_txt="\n".join(NAMES))
+    others = "\n".join(f"images/{NAMES[row].upper()}.jpg" for row in ORDER)
+    world.folder(path / "far", features_npy=FAR[ORDER], file_names_txt=others)
+    scalars = (float(NEAR.mean()), float(NEAR.std()))
+    W = np.diag([2.0] * 4 + [1.0] * 6).astype("f4")
+    transform = LinearTransform(W, None, *scalars, {"rows": row_statistics(NEAR)})
+    return world.folder(
+        path,
+        near_npy=NEAR, far_npy=FAR, rdm_npy=cdist(MIND, MIND), a_npy=ANSWERS.objects,
+        named_npz=Answers(ANSWERS.objects, names=NAMES), t_npz=transform,
+        y_txt="\n".join(map(str, np.arange(N) % 2)),
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _inside(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+
+def evaluate(line):
+    return run(f"evaluate {line}")
+
+
+@pytest.mark.parametrize("answers", ["a.npy", "named.npz"])
+def test_agreement_of_two_networks_is_compared_on_the_objects_of_both(answers, tmp_path):
+    """Answers about objects that one network lacks are left out and counted; the difference is
+    paired, and its row names both networks.
+    """
+    out = tmp_path / "s.jsonl"
+    line = f"odd-one-out --features near --answers {answers} --transform t.npz"
+    command = evaluate(f"{line} --baseline far --baseline original --json --out {out}")
+    record = command.json
+    common = ANSWERS.select(HAS_BOTH)
+    assert f"{(~HAS_BOTH).sum()} of 2000 answers" in command.err
+    transformed = LinearTransform.load("t.npz")(NEAR)
+    expected = [odd_one_out(X, common) for X in (transformed, FAR, NEAR)]
+    first, far, original = expected
+    assert record["n"] == len(common)
+    assert record["accuracy"] == pytest.approx(first.accuracy)
+    for entry, baseline in zip(record["baselines"], (far, original), strict=True):
+        difference = first.units.minus(baseline.units)
+        assert entry["accuracy"] == pytest.approx(baseline.accuracy)
+        names = ("value", "low", "high", "p")
+        numbers = (difference.mean, *difference.interval(), difference.p)
+        assert [entry["difference"][name] for name in names] == pytest.approx(numbers, rel=1e-6)
+    rows = read_scores(out)
+    (between,) = rows.network_gains
+    assert (between.network, between.baseline_network, between.transform) == (
+        "near",
+        "far",
+        "t.npz",
+    )
+    assert rows.of("far", "odd-one-out", "original").value == pytest.approx(far.accuracy)
+    assert rows.gain("near", "odd-one-out", "t.npz", "original").baseline_network is None
+    assert "less far" in evaluate(f"{line} --baseline far").out
+
+
+def test_the_interval_of_a_difference_is_that_of_a_bootstrap_over_objects():
+    """Drawing objects anew, the difference of two networks varies as its interval says."""
+    every = np.array([*itertools.combinations(range(N), 3)], dtype=np.int32)
+    answers = world.chosen(Answers(every), MIND)
+    near, far = (odd_one_out(X, answers).units for X in (NEAR, FAR))
+    counts = np.random.default_rng(0).multinomial(N, np.full(N, 1 / N), size=500)
+    weights = counts[:, answers.objects].prod(axis=2)  # how often all three objects are drawn
+    means = weights @ (near.values - far.values) / weights.sum(axis=1)
+    assert near.minus(far).error == pytest.approx(means.std(), rel=0.2)
+
+
+def test_rsa_of_two_networks_is_compared_on_the_objects_of_both():
+    """The RDM of the shared objects is correlated with both networks, in paired values."""
+    record = evaluate("rsa --features near --rdm rdm.npy --baseline far --json").json
+    rows = np.sort(ORDER)
+    rdm = cdist(MIND, MIND)[np.ix_(rows, rows)]
+    near, far = (rsa(X[rows], rdm) for X in (NEAR, FAR))
+    assert record["spearman"] == pytest.approx(near.spearman)
+    (baseline,) = record["baselines"]
+    assert baseline["spearman"] == pytest.approx(far.spearman)
+    value = near.units.minus(far.units).mean
+    assert baseline["difference"]["value"] == pytest.approx(value)
+
+
+def test_without_names_rows_are_taken_to_be_the_same_objects():
+    """Files without names are compared row by row, with a warning, if they have as many rows; a
+    file with weights is a transform.
+    """
+    command = evaluate("odd-one-out --features near.npy --answers a.npy --baseline far.npy --json")
+    assert command.json["baselines"][0]["accuracy"] == odd_one_out(FAR, ANSWERS).accuracy
+    assert "row i of each network" in command.err
+    with pytest.warns(DataWarning, match="row i of each network"):
+        shared_objects([Features(NEAR), Features(FAR)])
+    with pytest.raises(DataError, match="numbers of rows"):
+        shared_objects([Features(NEAR), Features(FAR[:20])])
+    with pytest.raises(DataError, match="no object"):
+        shared_objects([Features(NEAR[:2], ("a", "b")), Features(FAR[:2], ("c", "d"))])
+    few = evaluate("few-shot --train near.npy --train-labels y.txt --baseline far.npy")
+    assert (few.code, "odd-one-out and rsa" in few.err) == (2, True)
+
+
+SUITE = """
+answers = "a.npy"
+[networks.near]
+features = "near.npy"
+[networks.far]
+features = "far.npy"
+[arms.original]
+[arms.centred]
+baseline = "centred"
+[tasks.people]
+kind = "odd-one-out"
+[tasks.rdm]
+kind = "rsa"
+rdm = "rdm.npy"
+[tasks.few]
+kind = "few-shot"
+train = "{network}.npy"
+train_labels = "y.txt"
+shots = 1
+probe = "ncm"
+draws = 4
+[tasks.kept]
+kind = "structure"
+features = "{network}.npy"
+"""
+
+
+@pytest.mark.filterwarnings("ignore:the few-shot score")
+def test_a_suite_compares_networks_arm_by_arm_where_the_data_are_the_same(folder, tmp_path):
+    """Tasks with the same answers, RDM or labels have rows of the second network less the first,
+    corrected within the task; nothing that is said about one network reads them.
+    """
+    pytest.importorskip("altair")
+    from glocal.report import findings, load_runs, report_page
+
+    world.folder(
+        folder, s_toml=SUITE, alone_toml=SUITE.replace("near", "skip").replace("far", "near")
+    )
+    result = run_suite(Plan.load("s.toml"), tmp_path / "both")
+    gains = result.scores.network_gains
+    assert {row.task for row in gains} == {"people", "rdm", "few"}
+    assert {(row.network, row.baseline_network) for row in gains} == {("far", "near")}
+    of_people = {row.transform: row for row in gains if row.task == "people"}
+    for arm, row in of_people.items():
+        values = [result.scores.of(network, "people", arm).value for network in ("far", "near")]
+        assert row.value == pytest.approx(values[0] - values[1])
+        assert row.low < row.value < row.high
+    smallest = min(row.p for row in of_people.values())
+    assert min(row.p_corrected for row in of_people.values()) == pytest.approx(2 * smallest)
+    assert "people, less near" in run(f"suite s.toml --out {tmp_path}/both").out
+    (of_both,) = load_runs([tmp_path / "both"])
+    assert "Between networks" in report_page([of_both])
+    alone = SUITE.replace('[networks.near]\nfeatures = "near.npy"\n', "")
+    world.folder(folder, alone_toml=alone)
+    run_suite(Plan.load("alone.toml"), tmp_path / "alone")
+    (of_one,) = load_runs([tmp_path / "alone"])
+    (expected,) = findings(of_one)
+    assert expected in findings(of_both)
