@@ -112,10 +112,14 @@ def read_question(
         picked, interpretation["picked"] = _picked(texts, shown[:, n_fixed:], names, place_base)
         picked[picked >= 0] += n_fixed
     picked[(shown == "").any(axis=1)] = -1
-    kind = "odd-one-out"
-    if n_fixed:
-        kind = "anchor" if n_shown == 3 else "nearest-of-n"
-    return Question(kind, shown, picked, roles, interpretation)
+    return Question(_kind(n_fixed, n_shown), shown, picked, roles, interpretation)
+
+
+def _kind(n_fixed: int, n_shown: int) -> str:
+    """The kind of trials that show so many objects, `n_fixed` (0 or 1) of them a reference."""
+    if not n_fixed:
+        return "odd-one-out"
+    return "anchor" if n_shown == 3 else "nearest-of-n"
 
 
 def _roles_of_question(
