@@ -1,6 +1,6 @@
 """The definitions of the paper and the docs in plain float64, to check whole commands by.
 
-Nothing here imports glocal. `docs/method.md` has the formulas of the fit, `docs/evaluate.md` those
+Nothing here imports glocal. `docs/method.md` has the formulas of the fit, `docs/measures.md` those
 of the scores.
 """
 

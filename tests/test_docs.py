@@ -26,7 +26,7 @@ from glocal.suite.demo import write_demo
 
 ROOT = Path(__file__).resolve().parents[1]
 START = ROOT / "docs" / "start.md"
-USE = ROOT / "docs" / "use-it.md"
+USE = ROOT / "docs" / "recipes.md"
 EXTEND = ROOT / "docs" / "extend.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
