@@ -70,7 +70,7 @@ def study(network: str, n_objects: int, n_answers: int, draw: int) -> list[Row]:
         {
             "arm": arm,
             "side": side,
-            "agreement": odd_one_out(transform(Z), answers, interval=False).accuracy,
+            "agreement": odd_one_out(transform(Z), answers, interval=False).agreement,
         }
         for arm, transform in transforms.items()
         for side, (Z, answers) in sides.items()
@@ -107,7 +107,7 @@ def nested_row(data: FitData, keep: Keep) -> Row:
     assert promised is not None
     measured = cross_score(data, keep)
     row: Row = {"original": measured.original}
-    for name in ("agreement", "kept"):
+    for name in ("agreement", "neighbours_kept"):
         row |= {f"promised {name}": getattr(promised, name), name: getattr(measured, name)}
     return row
 

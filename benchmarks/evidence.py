@@ -72,7 +72,7 @@ def people(networks: Sequence[str]) -> Record:
         "chance": 1 / 3,
         "people": {name: bounds.values[name] for name in ("majority", "leave_one_out")},
         "overfitting": {
-            "fitted": glocal.odd_one_out(X, data.answers, interval=False).accuracy,
+            "fitted": glocal.odd_one_out(X, data.answers, interval=False).agreement,
             "heldout": heldout.agreement,
             "heldout_loss": heldout.loss,
         },
@@ -96,7 +96,7 @@ def sweeps(networks: Sequence[str]) -> Record:
 def means_of(data: glocal.FitData, out: Path) -> list[Record]:
     """The means of the default sweep over the folds, whose points stay in a folder."""
     columns = ["method", "alpha", "lmbda", "tau"]
-    columns += ["agreement", "agreement_se", "kept", "kept_se", "loss"]
+    columns += ["agreement", "agreement_se", "neighbours_kept", "neighbours_kept_se", "loss"]
     result = sweep(data, out=out, resume=(out / "points.jsonl").exists())
     means: list[Record] = result.means[columns].to_dict("records")
     return means

@@ -87,7 +87,7 @@ def scaled(evaluate: Callable[..., Result], *sides: np.ndarray, **options: Any) 
 def population() -> tuple[np.ndarray, np.ndarray]:
     """The features of all objects by people, and by a network."""
     world = simulated_world(
-        n_superordinate=20, n_category=10, n_object=50, n_local=1, n_triplets=1, dimensions=32,
+        n_superordinate=20, n_category=10, n_object=50, n_local=1, n_answers=1, dimensions=32,
         seed=7,
     )  # fmt: skip
     return world.mind, world.objects.scaling(world.objects.matrix, "float64")

@@ -101,7 +101,12 @@ def scores(network: str, names: list[str]) -> list[dict[str, Any]]:
         heldout = heldout_scores(data, folds, of_folds)
         for measure_name, value, low, high in (
             ("agreement", heldout.agreement, heldout.low, heldout.high),
-            ("neighbours", heldout.kept, heldout.kept_low, heldout.kept_high),
+            (
+                "neighbours",
+                heldout.neighbours_kept,
+                heldout.neighbours_kept_low,
+                heldout.neighbours_kept_high,
+            ),
         ):
             row = {"value": value, "low": low, "high": high}
             rows.append({"network": network, "task": measure_name, "arm": name, **row})

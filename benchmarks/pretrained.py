@@ -48,7 +48,7 @@ rows stay on photographs that it was not fitted to. Where neighbours should stay
 }
 COMPARISONS = {
     0.0: """\
-With one image a class, subtracting the column means of the THINGS features gains as much without
+With one example a class, subtracting the column means of the THINGS features gains as much without
 any answer (docs/results.md); what the transform adds is agreement with people.""",
     1.0: """\
 Neighbours are counted among the raw rows. Subtracting the column means alone, without any answer,
@@ -68,9 +68,9 @@ def measured(transform: LinearTransform, data: FitData) -> dict[str, Any]:
     assert data.local_features is not None
     sets = arms.images(NETWORK)
     return {
-        "agreement": odd_one_out(after, data.answers, interval=False).accuracy,
-        "original": odd_one_out(before, data.answers, interval=False).accuracy,
-        "kept": structure(*sides(transform, data.local_features.matrix)).neighbours_kept,
+        "agreement": odd_one_out(after, data.answers, interval=False).agreement,
+        "original": odd_one_out(before, data.answers, interval=False).agreement,
+        "neighbours_kept": structure(*sides(transform, data.local_features.matrix)).neighbours_kept,
         "others": {title: scores(transform, *sets[name]) for name, title in SETS.items()},
     }
 
@@ -81,12 +81,12 @@ def sides(transform: LinearTransform, X: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def scores(transform: LinearTransform, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """Neighbours kept, and one-shot accuracy before and after the transform."""
+    """Neighbours kept, and accuracy with one example a class before and after the transform."""
     pair = sides(transform, X)
     kept = structure(*pair)
     before, after = (few_shot(Z, y, shots=1, probe="ncm").accuracy for Z in pair)
     error = kept.units.estimate().error
-    row = {"n": len(X), "kept": kept.neighbours_kept, "error": error}
+    row = {"n": len(X), "neighbours_kept": kept.neighbours_kept, "error": error}
     return {**row, "original": before, "shot": after}
 
 
@@ -124,7 +124,7 @@ def write(transform: LinearTransform, data: FitData, name: str) -> None:
     centre = CENTRES[name]
     line = "| {title} | {n:,} | {kept:.3f} ± {error:.3f} | {original:.3f}, {shot:.3f} |"
     others = [line.format(title=title, **row) for title, row in numbers.pop("others").items()]
-    purpose = PURPOSES[centre].format(kept=record["heldout"]["kept"])
+    purpose = PURPOSES[centre].format(kept=record["heldout"]["neighbours_kept"])
     texts = {"purpose": purpose, "comparison": COMPARISONS[centre], "others": "\n".join(others)}
     notes = NOTES.format(name=name, centre=centre, keep=KEEP, fit=record, **texts, **numbers)
     transform.save_pretrained(FOLDER / name, notes=notes, **DESCRIBED)

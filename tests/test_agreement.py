@@ -1,4 +1,4 @@
-"""Agreement with people: the accuracy and the loss on answers, and the ceiling that people set."""
+"""Agreement with people: that and the loss on answers, and the ceiling that people set."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -34,7 +34,7 @@ def test_accuracy_and_loss_equal_explicit_loops(answers, Z, similarity):
     score = odd_one_out(Z, asked, similarity=similarity)
     files = (Z.astype(float), answers.objects, weights, answers.kind)
     expected = [*oracle.agreement(*files, similarity), float(oracle.global_loss(*files))]
-    assert (score.accuracy, score.tie_rate, score.loss) == pytest.approx(expected, rel=1e-12)
+    assert (score.agreement, score.tie_rate, score.loss) == pytest.approx(expected, rel=1e-12)
     details = {"objects": answers.objects, "weights": weights, "persons": person}
     ends = ObjectValues(values=score.units.values, **details).estimate().interval(FRACTION)
     assert (score.low, score.high) == pytest.approx(ends, rel=1e-9)
@@ -59,13 +59,13 @@ def test_answers_that_cannot_be_scored_are_refused(as_a_user):
 
 
 def test_arms_on_held_out_answers_are_rowed_beside_the_first():
-    """Each arm has a row of accuracy, and each arm but the first a row of its paired, weighted
+    """Each arm has a row of agreement, and each arm but the first a row of its paired, weighted
     difference, with its interval.
     """
     before, after = (answer_credit(Z[:, :p], ANSWERS) for p in (4, 1))
     credits = {"original": before, "one": after}
     rows = agreement_scores(credits, replace(ANSWERS, weights=WEIGHTS), "all")
-    metrics = ["accuracy_cosine", "accuracy_cosine", "accuracy_cosine_difference"]
+    metrics = ["agreement", "agreement", "agreement_difference"]
     assert [row.metric for row in rows] == metrics
     assert [row.transform for row in rows] == ["original", "one", "one"]
     for row, values in zip(rows, (before, after, after - before), strict=True):
@@ -164,4 +164,4 @@ def test_the_published_repeated_answers_have_their_ceiling(data_dir):
     assert (result.majority[0], bound) == pytest.approx((0.6717, 0.6426), abs=5e-5)
     assert (result.n_answers, answers.n_people) == (9988, 325)
     spose = odd_one_out(np.load(data_dir / "things/spose_49d.npy"), answers, similarity="dot")
-    assert 0.8 < (spose.accuracy - 1 / 3) / (bound - 1 / 3) < 1.1
+    assert 0.8 < (spose.agreement - 1 / 3) / (bound - 1 / 3) < 1.1

@@ -70,7 +70,7 @@ def test_it_is_fit_arm_with_another_face(world, aligner):
     np.testing.assert_allclose(aligner.transform_.weights, fit.transform.weights, atol=1e-5)
     assert aligner.record_.objective == pytest.approx(fit.record.objective, rel=1e-6)
     X = world.objects.matrix
-    accuracy = odd_one_out(aligner.transform(X), world.answers).accuracy
+    accuracy = odd_one_out(aligner.transform(X), world.answers).agreement
     assert aligner.score(X, world.answers) == accuracy
 
 

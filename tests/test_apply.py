@@ -25,7 +25,7 @@ RNG = np.random.default_rng(0)
 TRANSFORM = LinearTransform(
     RNG.normal(size=(P, P)).astype("f4"), RNG.normal(size=P).astype("f4"), 0.3, 1.7
 )
-UNIT_FIT = replace(TRANSFORM, meta={"rows": {"normalised": True, "mean_length": 1.0}})
+UNIT_FIT = replace(TRANSFORM, meta={"rows": {"normalize": True, "mean_length": 1.0}})
 X = RNG.normal(0.3, 1.7, size=(230, P)).astype("f4")
 OTHER_SCALE = pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  # than that of a fit
 

@@ -127,7 +127,7 @@ def test_a_transform_of_the_authors_is_a_marked_row(files, made, tmp_path, monke
     assert ended.code == 0, ended.err
     row = rows_of(tmp_path / "out" / "atlas.csv")["net", FITTED_ELSEWHERE, METRIC]
     heldout = odd_one_out((made.X - 2)[:, :6], made.answers)
-    assert abs(float(row["value"]) - heldout.accuracy) < 0.05
+    assert abs(float(row["value"]) - heldout.agreement) < 0.05
     page = (tmp_path / "out" / "atlas.html").read_text("utf-8")
     assert "Fitted to these answers" in page
     assert f"With {FITTED_ELSEWHERE}" not in page

@@ -58,9 +58,9 @@ FIT --out nowhere.npz | does not exist
 FIT --out /proc/self/o.npz | cannot write
 apply missing.npz x.npy --out o.npy | missing.npz
 apply w.npz x.npy --out /dev/full | space
-evaluate odd-one-out --features x.npy --triplets t.npy --out s.xls | .jsonl
-evaluate odd-one-out --features x.npy --triplets t.npy --out scores | .txt or .csv.
-evaluate odd-one-out --features x.npy --triplets t.npy --out /dev/full | space
+evaluate odd-one-out --features x.npy --answers t.npy --out s.xls | .jsonl
+evaluate odd-one-out --features x.npy --answers t.npy --out scores | .txt or .csv.
+evaluate odd-one-out --features x.npy --answers t.npy --out /dev/full | space
 report . --out page.pdf | .html
 try x.npy --labels ids.txt | 12 images
 try seven.npy --labels halves.txt --transform w.npz | 8 dimensions

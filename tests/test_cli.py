@@ -29,7 +29,7 @@ from glocal.transform import LinearTransform
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """A simulated world, and a link to itself."""
-    made = simulated_world(n_category=4, n_object=5, n_triplets=5_000, n_local=100)
+    made = simulated_world(n_category=4, n_object=5, n_answers=5_000, n_local=100)
     folder = world.folder(
         tmp_path_factory.mktemp("files"),
         features_npy=made.objects.matrix, triplets_npy=made.answers.objects,
@@ -197,7 +197,7 @@ def test_the_package_is_run_as_a_module_and_completes():
     assert output("-m", "glocal", "--version")[0] == "glocal"
     asked = {"COMP_WORDS": "glocal data split --by ", "COMP_CWORD": "4"}
     asked["_GLOCAL_COMPLETE"] = "complete_bash"
-    assert output(*processes.COMMAND_LINE[1:], **asked) == ["objects", "persons"]
+    assert output(*processes.COMMAND_LINE[1:], **asked) == ["objects", "people"]
 
 
 def test_a_command_whose_package_is_missing_or_fails_says_so(monkeypatch, capsys):

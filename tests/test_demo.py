@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(600)  # on a busy machine
 ARMS = ["original", "keep 0.8"]
 OTHER_ARMS = ["naive", "global", "glocal"]
 MEASURES = {
-    "agreement": "accuracy_cosine",
+    "agreement": "agreement",
     "1 example a kind": "accuracy_ncm",
     "names of kinds": "accuracy_ncm",
     "anomalies of a kind": "auroc",

@@ -47,7 +47,7 @@ def plant(clean, fault):
 def small():
     """A small world without faults, whose objects have names that are listed in another order."""
     sizes = {"n_superordinate": 5, "n_category": 8, "n_object": 5, "n_local": 200}
-    made = simulated_world(**sizes, n_triplets=8_000, dimensions=64, seed=5)
+    made = simulated_world(**sizes, n_answers=8_000, dimensions=64, seed=5)
     rng = np.random.default_rng(0)
     names = made.objects.names
     rows = rng.permutation(len(names))
@@ -141,7 +141,7 @@ def folder(small, tmp_path, monkeypatch):
     )
 
 
-OPTIONS = "--features x.npy --object-ids ids.txt --triplets"
+OPTIONS = "--features x.npy --object-ids ids.txt --answers"
 
 
 def test_the_command_tells_consequence_and_fix(folder):
@@ -166,7 +166,7 @@ def test_fit_says_that_the_answers_mean_something_else(folder, case):
     """
     ids, answers, what = case.split(" ", 2)
     line = "fit --features x.npy --out w.npz --method global --lmbda 10 --holdout 0"
-    ended = world.run(f"{line} --object-ids {ids}.txt --triplets {answers}.npy")
+    ended = world.run(f"{line} --object-ids {ids}.txt --answers {answers}.npy")
     assert ended.code == 0
     assert re.search(f"warning.*{what}", ended.err)
 

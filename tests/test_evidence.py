@@ -48,7 +48,7 @@ def test_the_table_of_the_readme_is_that_of_the_record():
     expected = [
         [decimals(ARMS[arm]["agreement"]) for arm in columns],
         [decimals(SCORES[CLIP, "things 1", arm]["value"]) for arm in columns],
-        ["1", *(decimals(ARMS[arm]["kept"]) for arm in columns[1:])],
+        ["1", *(decimals(ARMS[arm]["neighbours_kept"]) for arm in columns[1:])],
     ]
     text = (ROOT / "README.md").read_text("utf-8").replace("**", "")
     rows = re.findall(r"(?m)^\|[^|]*" + 4 * r"\| (\.\d{3}|1) " + r"\|$", text)
@@ -56,8 +56,8 @@ def test_the_table_of_the_readme_is_that_of_the_record():
 
 
 def test_the_demo_names_a_real_result_of_the_record():
-    """The last line of the demo has the one-shot accuracy on categories in the record, before and
-    after.
+    """The last line of the demo has the accuracy with one example a category in the record, before
+    and after.
     """
     before, after = (SCORES[CLIP, "things 1", arm]["value"] for arm in ("original", "keep-0.9"))
     assert f"{decimals(after)} instead of {decimals(before)} of unseen objects" in REAL_RESULT
@@ -94,7 +94,7 @@ def test_a_forest_plot_has_the_interval_of_each_difference(evidence):
         "things 1", "difference": 0.085, "difference_low": -0.0764, "difference_high": 0.093}]}"""
     plan = '{"title": "T < U", "columns": ["keep-0.9"], "column": "arm", "lines": "task"}'
     drawing = evidence("evidence_pages").forest(*map(json.loads, (record, plan)))
-    parts = ["categories of unseen objects, 1 image a class<", "M409.6,", "H765.3", 'cx="748.5"']
+    parts = ["categories of unseen objects, 1 example a class<", "M409.6,", "H765.3", 'cx="748.5"']
     parts += ["T &lt; U", "prefers-color-scheme: dark"]
     assert [part for part in parts if part not in drawing] == []
 
@@ -143,6 +143,6 @@ def test_clip_and_its_best_global_come_out_again(evidence, data_dir):
     measured = sweep(data, {"method": ["global"], "lmbda": [1]}).front.set_index("method")
     record = {(row["network"], row["method"], row["lmbda"]): row for row in RECORD["fronts"]}
     for method, lmbda in (("original", None), ("global", 1.0)):
-        for axis, error in (("agreement", 0.002), ("kept", 0.004)):
+        for axis, error in (("agreement", 0.002), ("neighbours_kept", 0.004)):
             expected = record[CLIP, method, lmbda][axis]
             assert measured.loc[method, axis] == pytest.approx(expected, abs=error)

@@ -76,7 +76,7 @@ def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     "missing, command",
     [
-        ("safetensors", "fit --features x.npy --triplets t.npy --out v.safetensors"),
+        ("safetensors", "fit --features x.npy --answers t.npy --out v.safetensors"),
         ("torchvision", "extract --model torchvision:resnet18 --list-layers"),
         ("torch", "extract images --model timm:test_vit --out features"),
     ],

@@ -44,7 +44,7 @@ RECORD = {"heldout": heldout(n=300)}
 SEEN = sketch(OBJECTS, ANSWERS)
 
 
-METRICS = {"agreement": "accuracy_cosine", "kept": "neighbours_kept", "loss": "loss"}
+METRICS = {"agreement": "agreement", "kept": "neighbours_kept", "loss": "loss"}
 
 
 def scores(text):
@@ -164,10 +164,10 @@ def test_answers_that_the_fit_has_not_seen_are_the_result(meta, words):
     answers are never at the head, and are called so.
     """
     run = transform_run("t", transform(4, **meta), OBJECTS, ANSWERS)
-    here = f"{100 * odd_one_out(transform(4)(X), ANSWERS).accuracy:.1f} %"
+    here = f"{100 * odd_one_out(transform(4)(X), ANSWERS).agreement:.1f} %"
     assert words.replace("HERE", here) in findings(run)[0].sentence
     page = report_page([run])
-    assert ("that it was fitted to, the features" in page) == ("fit" not in meta)
+    assert ("that it was fitted to, the original features" in page) == ("fit" not in meta)
     was_fitted = "The transform was fitted to these answers." in page
     assert was_fitted == (meta.get("fitted") == SEEN)
 
@@ -207,7 +207,7 @@ def test_nothing_is_to_copy_where_nothing_was_compared():
 
 def test_held_out_scores_of_centred_features_name_both_counts():
     """The sentence has the neighbours of the raw and of the centred features, and their number."""
-    scores = heldout(of="questions", kept_centred=0.9, gain_low=None, gain_high=None)
+    scores = heldout(of="questions", neighbours_kept_centred=0.9, gain_low=None, gain_high=None)
     run = transform_run("t", transform(1, fit={"heldout": scores}), OBJECTS)
     for part in (
         "to questions that the fit had not seen, about the same objects, up from 41.0 %",
@@ -223,7 +223,7 @@ def test_answers_are_scored_by_the_fit_that_has_not_seen_them():
     parts = map(repeated.select, question_folds(repeated))
     folds = [(transform(4 + k), part) for k, part in enumerate(parts)]
     (finding,) = findings(transform_run("fit", transform(1), OBJECTS, repeated, folds=folds))
-    right = sum(len(part) * odd_one_out(fold(X), part).accuracy for fold, part in folds)
+    right = sum(len(part) * odd_one_out(fold(X), part).agreement for fold, part in folds)
     assert f"{100 * right / 360:.1f} % of 360 answers to questions" in finding.sentence
     ceiling = "People agree with each other on 100.0 to 100.0 % of answers (6 answers a"
     assert ceiling in finding.details

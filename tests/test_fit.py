@@ -189,7 +189,7 @@ def test_folds_score_objects_and_images_that_the_fits_have_not_seen(world):
     solver = Exact(tol=1e-3)
     scores = cross_score(data, arm, solver)
     expected = {"of": "objects", "folds": 3, "seed": 42, "converged": True}
-    expected |= {"k": 10, "n_images": 100, "among": "local images", "kept_centred": None}
+    expected |= {"k": 10, "n_images": 100, "among": "local images", "neighbours_kept_centred": None}
     assert scores.model_dump() | expected == scores.model_dump()
     folds = fit_folds(data, 3)
     results = [fold_scores(data, fold, solver.solve(fold.data, arm).transform) for fold in folds]
@@ -200,8 +200,8 @@ def test_folds_score_objects_and_images_that_the_fits_have_not_seen(world):
     assert scores.low < scores.agreement < scores.high
     assert scores.gain == pytest.approx(scores.agreement - scores.original)
     assert scores.gain > 0
-    assert scores.kept == pytest.approx(np.mean(results, axis=0)[2], abs=1e-3)
-    assert scores.kept_low < scores.kept < scores.kept_high
+    assert scores.neighbours_kept == pytest.approx(np.mean(results, axis=0)[2], abs=1e-3)
+    assert scores.neighbours_kept_low < scores.neighbours_kept < scores.neighbours_kept_high
 
 
 def test_an_arm_with_few_answers_is_measured_by_default(few):
@@ -231,7 +231,7 @@ def test_folds_of_unequal_size_have_one_number_of_neighbours(world, few):
     data = dataclasses.replace(few(1000), local_features=local)
     scores = cross_score(data, Arm("global", lmbda=3.0))
     assert (scores.k, scores.n_images) == (9, 11)
-    assert scores.kept < 1
+    assert scores.neighbours_kept < 1
 
 
 def test_a_fold_of_a_fold_holds_out_a_part_of_the_rest(world, few):

@@ -4,12 +4,12 @@ The golden objectives: 1845 objects, features standardized by their own mean and
 answers whose three objects have features, fold 0 of 3 with seed 42 held out, no bias, float64 to
 |gradient| < 2e-6. Each is what
 
-    glocal data split --features things/features/NETWORK --triplets things/triplets.npy \
+    glocal data split --features things/features/NETWORK --answers things/triplets.npy \
         --object-ids things/unique_id.txt --folds 3 --fold 0 --seed 42 --out split
-    glocal fit --features things/features/NETWORK --triplets split/train.npz --object-ids
+    glocal fit --features things/features/NETWORK --answers split/train.npz --object-ids
     things/unique_id.txt \
         --method global --lmbda LAMBDA --dtype float64 --tol 1e-9 --out transform.npz
-    glocal evaluate odd-one-out --features things/features/NETWORK --triplets split/heldout.npz \
+    glocal evaluate odd-one-out --features things/features/NETWORK --answers split/heldout.npz \
         --object-ids things/unique_id.txt --transform transform.npz
 
 prints; `glocal` has ``--method glocal --local-features imagenet200/NETWORK --alpha 0.1 --tau 0.25``
@@ -83,7 +83,7 @@ def test_untransformed_features_score_what_they_did(problem, network):
     features, _, heldout = problem(network)
     X = features.standardization(features.matrix, "float64")
     for kind, accuracy in zip(("cosine", "dot"), UNTRANSFORMED[network], strict=True):
-        assert odd_one_out(X, heldout, similarity=kind).accuracy == pytest.approx(
+        assert odd_one_out(X, heldout, similarity=kind).agreement == pytest.approx(
             accuracy, abs=1e-4
         )
 
@@ -114,12 +114,12 @@ def test_a_fit_reaches_the_golden_optimum(problem, data_dir, key, dtype):
     cosine, dot = (
         odd_one_out(Z, heldout, similarity=kind, interval=False) for kind in ("cosine", "dot")
     )
-    scores = [cosine.loss, cosine.accuracy, dot.accuracy]
+    scores = [cosine.loss, cosine.agreement, dot.agreement]
     assert scores == pytest.approx(expected, abs=2e-3)
     assert cosine.loss == pytest.approx(expected[0], abs=2e-3 if dtype == "float32" else 1e-4)
 
 
-# glocal evaluate odd-one-out --features things/EMBEDDING.npy --triplets things/triplets.npy \
+# glocal evaluate odd-one-out --features things/EMBEDDING.npy --answers things/triplets.npy \
 #     --similarity dot
 
 
@@ -129,7 +129,7 @@ def test_published_embeddings_score_as_published(data_dir, things, embedding):
     answers, _ = things
     Z = np.load(data_dir / "things" / f"{embedding}.npy")
     score = odd_one_out(Z, answers, similarity="dot", interval=False)
-    assert score.accuracy == pytest.approx(SPOSE[embedding], abs=5e-5)
+    assert score.agreement == pytest.approx(SPOSE[embedding], abs=5e-5)
 
 
 def test_unmapped_answers_are_seen_in_the_score(data_dir, things):
@@ -149,5 +149,5 @@ def test_unmapped_answers_are_seen_in_the_score(data_dir, things):
     scores = [
         odd_one_out(Z, answers.select(touched), similarity="dot") for answers in (raw, mapped)
     ]
-    assert scores[0].accuracy == pytest.approx(0.524, abs=1e-3)
-    assert scores[1].accuracy > 0.64
+    assert scores[0].agreement == pytest.approx(0.524, abs=1e-3)
+    assert scores[1].agreement > 0.64

@@ -49,7 +49,7 @@ def test_an_added_kind_is_fitted_and_saved(two_pairs, tmp_path):
     solution = fit(FitData(Features(X), two_pairs))
     assert solution.record.heldout.of == "questions"
     assert solution.record.heldout.agreement >= solution.record.heldout.original > two_pairs.chance
-    assert odd_one_out(solution.transform(X), two_pairs).accuracy > 0.6
+    assert odd_one_out(solution.transform(X), two_pairs).agreement > 0.6
     two_pairs.save(tmp_path / "a.npz")
     assert Answers.load(tmp_path / "a.npz").pairs == ((0, 1), (2, 3))
     with pytest.raises(DataError, match=r"\(t, 4\)"):
@@ -87,17 +87,17 @@ def test_commands_take_every_kind(tmp_path, monkeypatch, kind):
         sorted_npy=np.argsort(ORDER)[answers.objects],
     )
     monkeypatch.chdir(files)
-    for split in ("bare.npz --object-ids ids.txt --by objects", "named.npz --by persons"):
+    for split in ("bare.npz --object-ids ids.txt --by objects", "named.npz --by people"):
         counts = run(f"data split --answers {split} --out .")
         heldout = Answers.load("heldout.npz")
         assert len(heldout) == counts["heldout"] > 0
         assert heldout.names == names
     world.run(f"data import sorted.npy --kind {kind} --out sorted.npz")
     results = []
-    for data in ("--answers named.npz", "--triplets sorted.npz"):
+    for data in ("--answers named.npz", "--answers sorted.npz"):
         fitted = run(f"fit --method global --lmbda 0.01 --holdout 0 --out t.npz {data}")
         scored = run(f"evaluate odd-one-out {data} --transform t.npz")
-        results.append((fitted["objective"], scored["accuracy"], scored["chance"]))
+        results.append((fitted["objective"], scored["agreement"], scored["chance"]))
     assert results[0] == pytest.approx(results[1], rel=1e-6)
 
 

@@ -55,7 +55,7 @@ import sys, warnings
 from glocal import Arm, Exact, Features, FitData, fit
 from glocal.data.world import simulated_world
 warnings.simplefilter("ignore")
-world = simulated_world(n_triplets=2000, n_local=10, dimensions=256)
+world = simulated_world(n_answers=2000, n_local=10, dimensions=256)
 for path in sys.argv[1:]:
     data = FitData(world.objects, world.answers, Features.load(path), block_size=64)
     peak, found = peak_of(lambda: fit(data, Arm("glocal", lmbda=0.1), Exact(max_evaluations=2)))

@@ -118,7 +118,7 @@ def test_without_names_rows_are_taken_to_be_the_same_objects():
     file with weights is a transform.
     """
     command = evaluate("odd-one-out --features near.npy --answers a.npy --baseline far.npy --json")
-    assert command.json["baselines"][0]["accuracy"] == odd_one_out(FAR, ANSWERS).accuracy
+    assert command.json["baselines"][0]["accuracy"] == odd_one_out(FAR, ANSWERS).agreement
     assert "row i of each network" in command.err
     with pytest.warns(DataWarning, match="row i of each network"):
         shared_objects([Features(NEAR), Features(FAR)])

@@ -281,7 +281,7 @@ def test_the_command_line(tmp_path):
     """
     grid = 'method = "global"\nlmbda = [0.1, 1.0]\n'
     folder(tmp_path, x_npy=X, t_npy=TRIPLETS, grid_toml=grid)
-    data = f"--features {tmp_path}/x.npy --triplets {tmp_path}/t.npy --out {tmp_path}/out"
+    data = f"--features {tmp_path}/x.npy --answers {tmp_path}/t.npy --out {tmp_path}/out"
     fit_line = f"fit {data}.npz --json"
     result = run(f"{fit_line} --solver paper --eta 0.05 --optimiser adam --bias")
     expected = {"solver": "paper", "eta": 0.05, "optimiser": "adam", "bias": True}

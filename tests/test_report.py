@@ -63,7 +63,7 @@ features = "x"
 @pytest.fixture(scope="module")
 def made():
     return simulated_world(
-        n_superordinate=4, n_category=3, n_object=5, n_local=60, n_triplets=2000, dimensions=24
+        n_superordinate=4, n_category=3, n_object=5, n_local=60, n_answers=2000, dimensions=24
     )
 
 
@@ -134,7 +134,7 @@ def test_a_page_has_one_result(folders):
     chosen = points[points["chosen"]].iloc[0]
     page = report_page([swept])
     (finding,) = findings(swept)
-    for number in (chosen["agreement"], chosen["kept"]):
+    for number in (chosen["agreement"], chosen["neighbours_kept"]):
         assert f"{100 * number:.1f} %" in finding.sentence
         assert f">{number:.3f} [" in page
     has_interval = points["agreement_low"] < points["agreement_high"]

@@ -33,7 +33,7 @@ VALUES = (
     | st.text()
 )
 ROWS = st.lists(st.dictionaries(st.text(), VALUES | st.lists(VALUES), max_size=4), max_size=8)
-SCORE = Score("odd-one-out", "accuracy_cosine", 0.47, 0.45, 0.49, 5362, "heldout", "global")
+SCORE = Score("odd-one-out", "agreement", 0.47, 0.45, 0.49, 5362, "heldout", "global")
 
 
 @given(ROWS.filter(bool), ROWS)
@@ -128,7 +128,7 @@ def test_scores_become_objects(tmp_path):
     others = [replace(SCORE, network="net", settings={"k": 5}, p=0.5), replace(SCORE, low=None)]
     scores = [SCORE, *others]
     append_rows(path, [score.row() for score in scores])
-    text = """{"task": "odd-one-out", "metric": "accuracy_cosine", "value": 0.47, "low": 0.45,
+    text = """{"task": "odd-one-out", "metric": "agreement", "value": 0.47, "low": 0.45,
         "high": 0.49, "n": 5362, "split": "heldout", "transform": "global"}"""
     assert read_rows(path)[0] == json.loads(text)
     assert read_scores(path) == Scores(scores)

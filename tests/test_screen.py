@@ -16,7 +16,7 @@ from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
 from glocal.suite.table import score_lines
 
-MADE = simulated_world(n_superordinate=4, n_category=3, n_object=5, n_triplets=2000, dimensions=24)
+MADE = simulated_world(n_superordinate=4, n_category=3, n_object=5, n_answers=2000, dimensions=24)
 LABELS = np.arange(60) % 4
 SUITE = """
 answers = "t.npy"

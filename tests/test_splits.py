@@ -10,7 +10,7 @@ from glocal.aligner import FitData
 from glocal.aligner.folds import fit_folds
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.splits import local_blocks, object_folds, split_answers, split_persons
+from glocal.data.splits import local_blocks, object_folds, split_answers, split_people
 from glocal.errors import DataError, ParameterError
 
 
@@ -39,8 +39,8 @@ ONE = Answers.from_array([[0, 1, 2]], person=["ann"])
         (object_folds, (9, 3, 2**32), "seed"),
         (partial(split_answers, folds=3, fold=-1), (ONE, 9), "3 folds"),
         (partial(split_answers, folds=3, fold=3), (ONE, 9), "3 folds"),
-        (split_persons, (ONE,), "1 participants"),
-        (split_persons, (Answers(ONE.objects),), "do not say who gave them"),
+        (split_people, (ONE,), "1 participants"),
+        (split_people, (Answers(ONE.objects),), "do not say who gave them"),
     ],
 )
 def test_what_cannot_be_split_is_refused(split, arguments, noun):
@@ -73,10 +73,10 @@ def test_folds_are_three_with_the_seed_42_unless_said_otherwise():
     parts = np.array_split(permuted, 3)
     np.testing.assert_equal(object_folds(31), parts)
     for fold, part in enumerate(parts):
-        train, heldout = split_persons(answers, fold=fold)
+        train, heldout = split_people(answers, fold=fold)
         assert set(person[heldout]) == set(part)
         assert (train == ~heldout).all()
-    assert (split_persons(answers)[1] == split_persons(answers, fold=0)[1]).all()
+    assert (split_people(answers)[1] == split_people(answers, fold=0)[1]).all()
 
 
 def test_a_fold_holds_out_objects_and_local_images_together():

@@ -86,7 +86,7 @@ ARMS = "original global glocal given centred".split()
 ONE_ARM = SUITE[: SUITE.index("[arms.global]")]
 HELDOUT = '[tasks.heldout]\nkind = "odd-one-out"\n'
 MADE = simulated_world(
-    n_superordinate=3, n_category=2, n_object=4, n_local=120, n_triplets=1500, dimensions=24
+    n_superordinate=3, n_category=2, n_object=4, n_local=120, n_answers=1500, dimensions=24
 )
 N = len(MADE.objects)
 IMAGES = MADE.local.matrix[60:]
@@ -159,10 +159,10 @@ def test_every_score_is_that_of_its_function(rows, numbers, folder):
     objects = MADE.objects.matrix.astype(float)
     before = odd_one_out(objects, heldout)
     after = odd_one_out(transforms["global"](objects), heldout)
-    expected = [after.accuracy, after.low, after.high, after.n]
-    assert numbers["heldout", "global", "accuracy_cosine"] == pytest.approx(expected, abs=1e-6)
+    expected = [after.agreement, after.low, after.high, after.n]
+    assert numbers["heldout", "global", "agreement"] == pytest.approx(expected, abs=1e-6)
     difference = after.units.minus(before.units)
-    gain = numbers["heldout", "global", "accuracy_cosine_difference"][:3]
+    gain = numbers["heldout", "global", "agreement_difference"][:3]
     assert gain == pytest.approx([difference.mean, *difference.interval()], abs=1e-6)
     assert set(rows.query("task == 'heldout'")["split"]) == {"fold 0 of 3"}
     for arm, transform in transforms.items():
@@ -192,7 +192,7 @@ def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, numb
     table = result.table()
     assert table.columns.tolist() == ["network", "arm", *TASKS]
     assert table["arm"].tolist() == ARMS
-    value, low, high, _ = numbers["again", "global", "accuracy_cosine"]
+    value, low, high, _ = numbers["again", "global", "agreement"]
     assert table["again"][1].rstrip("*") == f"{value:.3f} [{low:.3f}, {high:.3f}]"
     bounds = rows.query("transform == 'people' and task == 'again'")
     assert bounds["metric"].tolist() == ["ceiling_leave_one_out", "ceiling_majority"]
@@ -456,7 +456,7 @@ def test_a_transform_that_was_fitted_to_the_answers_is_no_result(folder, result,
     shares = {
         score.transform: (score.seen_answers, score.seen_objects)
         for score in seen_result.scores
-        if score.metric == "accuracy_cosine"
+        if score.metric == "agreement"
     }
     assert shares == {"original": (0, 0), "given": (1, 1)}
     assert (finding().arm, finding().choice) == ("given", "seen")

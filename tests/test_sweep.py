@@ -36,12 +36,12 @@ GRID = {"method": ["global", "glocal"], "alpha": [0.1, 0.5], "lmbda": [0.1, 1], 
 PATH = {"method": ["global", "glocal"], "lmbda": [1]}
 LOOSE = Exact(tol=1e-3)
 KEY = ["fold", "method", "lmbda", "alpha", "tau"]
-SCORES = ["objective", "agreement", "kept", "loss", "evaluations"]
+SCORES = ["objective", "agreement", "neighbours_kept", "loss", "evaluations"]
 
 
 @pytest.fixture(scope="module")
 def data():
-    world = simulated_world(n_triplets=5_400, n_local=90, n_object=4, dimensions=32)
+    world = simulated_world(n_answers=5_400, n_local=90, n_object=4, dimensions=32)
     return FitData(world.objects, world.answers, world.local)
 
 
@@ -67,7 +67,7 @@ def line(data, tmp_path_factory):
 
     def write(out, toml, options=""):
         (files / "grid.toml").write_text(toml)
-        names = f"--features {files}/x.npy --triplets {files}/t.npy --local-features {files}/l.npy"
+        names = f"--features {files}/x.npy --answers {files}/t.npy --local-features {files}/l.npy"
         return f"sweep {names} --grid {files}/grid.toml --folds 2 --out {out} {options}"
 
     return write
@@ -152,7 +152,7 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data):
     """
     points = swept.points.replace({np.nan: None}).to_dict("records")
     original, fitted = points[:2], points[2:]
-    assert [point["kept"] for point in original] == [1, 1]
+    assert [point["neighbours_kept"] for point in original] == [1, 1]
     assert max(point["loss"] for point in original) < np.log(3)
     assert len({*map(str, fitted)}) == len(fitted) == 2 * 10
     for point in fitted[::7]:
@@ -161,7 +161,7 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data):
         single = fit(fold.data, arm, Exact(tol=1e-4))
         assert point["status"] == "converged"
         assert point["objective"] == pytest.approx(single.record.objective, rel=5e-4)
-        scores = [point[name] for name in ("agreement", "loss", "kept")]
+        scores = [point[name] for name in ("agreement", "loss", "neighbours_kept")]
         assert scores == pytest.approx(fold_scores(data, fold, single.transform), abs=0.01)
         assert (point["n_heldout"], point["n_images"]) == (len(fold.answers), len(fold.rows))
 
@@ -270,7 +270,7 @@ def test_means_are_of_settings_that_every_fold_has_scored():
         lmbda=1.0,
         tau=0.5,
         loss=1.0,
-        kept=0.5,
+        neighbours_kept=0.5,
     )
     (mean,) = means_over_folds(points.to_dict("records"), 2).to_dict("records")
     expected = {"alpha": 0.1, "evaluations": 6, "seconds": 3, "converged": False}
@@ -281,8 +281,8 @@ def test_means_are_of_settings_that_every_fold_has_scored():
 def test_the_front():
     """The front drops dominated rows; of rows with equal scores, the smallest alpha stays."""
     means = table(
-        "alpha agreement kept\n0.9 0.4 1\n0.8 0.5 1\n0.5 0.6 0.7\n0.3 0.6 0.6\n0.4 0.6 0.7\n"
-        "0.1 0.5 0.9"
+        "alpha agreement neighbours_kept\n0.9 0.4 1\n0.8 0.5 1\n0.5 0.6 0.7\n0.3 0.6 0.6\n"
+        "0.4 0.6 0.7\n0.1 0.5 0.9"
     )
     assert pareto_front(means)["alpha"].tolist() == [0.8, 0.4]
 
@@ -292,8 +292,9 @@ def test_choices_on_paper():
     reason. `naive` is chosen only if there is nothing else.
     """
     means = table(
-        "alpha agreement kept loss\n0.9 0.4 1 1.2\n0.7 0.55 0.9 1\n0.5 0.55 0.9 1\n0.1 0.6 0.2 0.9",
-        kept_se=0.0,
+        "alpha agreement neighbours_kept loss\n0.9 0.4 1 1.2\n0.7 0.55 0.9 1\n0.5 0.55 0.9 1\n"
+        "0.1 0.6 0.2 0.9",
+        neighbours_kept_se=0.0,
     )
     naive = means.assign(method=["glocal"] * 3 + ["naive"])
     for rows, keep, alpha in (
@@ -302,7 +303,7 @@ def test_choices_on_paper():
         (means, 0.95, 0.9),
         (means, 0.2, 0.1),
         (means[1:], 0.95, 0.5),  # no setting keeps so many: the nearest one
-        (means.assign(kept_se=[0, 0, 0.01, 0]), 0.9, 0.7),  # an error below the mean
+        (means.assign(neighbours_kept_se=[0, 0, 0.01, 0]), 0.9, 0.7),  # an error below the mean
         (naive, None, 0.5),
         (naive, 0.1, 0.5),
         (naive[3:], None, 0.1),
@@ -363,7 +364,7 @@ def test_a_resumed_sweep_fits_only_what_is_missing(data, swept, out, tmp_path, m
     with monkeypatch.context() as patch:
         patch.setattr("glocal.sweep.points.fit_path", None)
         first, other, again = (sweep(data, GRID, keep=keep, **options) for keep in (0.1, 1, 0.1))
-    assert first.best["kept"] < other.best["kept"]
+    assert first.best["neighbours_kept"] < other.best["neighbours_kept"]
     assert first.heldout == again.heldout
     path, *_ = (tmp_path / "s/paths").iterdir()
     path.unlink()

@@ -46,7 +46,7 @@ k = 5
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    made = simulated_world(n_triplets=4000, n_local=240, n_category=4, dimensions=24)
+    made = simulated_world(n_answers=4000, n_local=240, n_category=4, dimensions=24)
     return world.folder(
         tmp_path_factory.mktemp("files"),
         x_npy=made.objects.matrix, t_npy=made.answers.objects, local_npy=made.local.matrix,

@@ -27,7 +27,7 @@ X = RNG.normal(0.7, 2.3, size=(40, P)) * np.linspace(2, 0.5, P)
 META = {"fit": fit_record()}
 T = LinearTransform(W, B, mean=0.7, std=2.3, meta=META)
 BOTH = [T, replace(T, bias=None)]
-UNIT_FIT = replace(T, meta=META | {"rows": {"normalised": True, "mean_length": 1.0}})
+UNIT_FIT = replace(T, meta=META | {"rows": {"normalize": True, "mean_length": 1.0}})
 ALL = [*BOTH, reduced(T, X, 3)]
 both = pytest.mark.parametrize("transform", BOTH)
 has_safetensors = find_spec("safetensors") is not None
@@ -295,12 +295,12 @@ record {"sweep": {"fold_unit": []}}
 record {"reduced": [1]}
 record {"rows": "x"}
 record {"rows": {"columns": {}}}
-rows {"mean_length": "long", "normalised": true}
-rows {"mean_length": 1.0, "normalised": false, "columns": null}
-rows {"mean_length": 1.0, "normalised": false, "columns": {"a": 1.0}}
-rows {"mean_length": 1.0, "normalised": false, "columns": {"6": 1.0}}
-rows {"mean_length": 1.0, "normalised": false, "columns": {"0": "y"}}
-rows {"mean_length": 1.0, "normalised": false, "columns": {"999999999999": 1.0}}
+rows {"mean_length": "long", "normalize": true}
+rows {"mean_length": 1.0, "normalize": false, "columns": null}
+rows {"mean_length": 1.0, "normalize": false, "columns": {"a": 1.0}}
+rows {"mean_length": 1.0, "normalize": false, "columns": {"6": 1.0}}
+rows {"mean_length": 1.0, "normalize": false, "columns": {"0": "y"}}
+rows {"mean_length": 1.0, "normalize": false, "columns": {"999999999999": 1.0}}
 record {"card": []}
 record {"card": {"a": 1}}
 record {"card": {"licence": [1]}}
@@ -326,7 +326,7 @@ heldout {"of": "images"}
 heldout {"n": 0.5}
 heldout {"agreement": "x"}
 heldout {"gain_low": 1e308}
-heldout {"kept": 2.0}
+heldout {"neighbours_kept": 2.0}
 heldout {"expected": 1}
 """
 
@@ -504,7 +504,7 @@ def test_a_fit_records_its_rows():
     """
     length = pytest.approx(np.linalg.norm(ROWS, axis=1).mean())
     scalars = {"mean": pytest.approx(ROWS.mean()), "std": pytest.approx(ROWS.std())}
-    statistics = {"mean_length": length, "normalised": False, "columns": {}}
+    statistics = {"mean_length": length, "normalize": False, "columns": {}}
     assert row_statistics(ROWS) == scalars | statistics
     standard = (MARKED - MARKED.mean()) / MARKED.std()
     columns = {str(i): standard[:, i].mean() for i in range(4)}

@@ -21,7 +21,7 @@ raw = lambda rows: rows * LENGTHS[: len(rows)]  # the same directions with other
 @pytest.fixture(scope="module")
 def world():
     """A world of rows of length 1."""
-    world = simulated_world(n_category=3, n_triplets=1500, n_local=100, dimensions=24)
+    world = simulated_world(n_category=3, n_answers=1500, n_local=100, dimensions=24)
     objects, local = (
         Features(scaled_to_length_1(part.matrix), part.names)
         for part in (world.objects, world.local)

@@ -165,7 +165,7 @@ def recorded_scores(fit: Mapping[str, Any], arm: str, network: str = "") -> Scor
     agreement = partial(score, "odd-one-out", n=heldout.n)
     structure = partial(score, "structure", n=heldout.n_images, settings={"k": heldout.k})
     ends = (heldout.low, heldout.high)
-    kept_ends = (heldout.kept_low, heldout.kept_high)
+    kept_ends = (heldout.neighbours_kept_low, heldout.neighbours_kept_high)
     gain = (heldout.gain, heldout.gain_low, heldout.gain_high)
     metric, _ = AGREEMENT
     scores = [
@@ -175,10 +175,10 @@ def recorded_scores(fit: Mapping[str, Any], arm: str, network: str = "") -> Scor
         agreement("loss", heldout.original_loss),
         agreement("loss", heldout.loss, transform=arm),
         structure(KEPT, 1.0),
-        structure(KEPT, heldout.kept, *kept_ends, transform=arm),
+        structure(KEPT, heldout.neighbours_kept, *kept_ends, transform=arm),
     ]
-    if heldout.kept_centred is not None:
-        scores.append(structure(KEPT_CENTRED, heldout.kept_centred, transform=arm))
+    if heldout.neighbours_kept_centred is not None:
+        scores.append(structure(KEPT_CENTRED, heldout.neighbours_kept_centred, transform=arm))
     return Scores(scores)
 
 

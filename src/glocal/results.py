@@ -73,11 +73,12 @@ class HeldOutScores(BaseModel):
         cannot be estimated.
     loss, original_loss : float
         The loss with the transform, and of features that are only scaled, in nats.
-    kept : float
-        The share of its `k` nearest neighbours in the features as they are that an image keeps
-        among the `n_images` held-out images of a fold (a mean), which are `among`. `kept_low` and
-        `kept_high` are the ends of the 95 % interval over images.
-    kept_centred : float or None
+    neighbours_kept : float
+        The share of its `k` nearest neighbours in the original features that an image keeps
+        among the `n_images` held-out images of a fold (a mean), which are `among`.
+        `neighbours_kept_low` and `neighbours_kept_high` are the ends of the 95 % interval over
+        images.
+    neighbours_kept_centred : float or None
         The share of the neighbours in the features with the origin of the fit; None if the fit
         subtracts nothing.
     axes_chance : float or None
@@ -100,10 +101,10 @@ class HeldOutScores(BaseModel):
     gain_high: Difference | None
     loss: float
     original_loss: float
-    kept: Share
-    kept_low: Share | None
-    kept_high: Share | None
-    kept_centred: Share | None
+    neighbours_kept: Share
+    neighbours_kept_low: Share | None
+    neighbours_kept_high: Share | None
+    neighbours_kept_centred: Share | None
     k: Count
     n_images: Count
     among: Literal["local images", "objects"]

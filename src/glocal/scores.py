@@ -25,7 +25,7 @@ PEOPLE = "people"
 ORIGINAL = "original"
 """The arm of the features without a transform."""
 DIFFERENCE = "_difference"
-AGREEMENT = ("accuracy_cosine", "accuracy_dot")
+AGREEMENT = ("agreement", "agreement_dot")
 """The metrics of agreement with people, by cosine and by dot product."""
 KEPT = "neighbours_kept"
 HELD_OUT_OBJECTS = "held-out objects"
@@ -45,7 +45,7 @@ class Score:
     Parameters
     ----------
     task, metric : str
-        The task and the metric, e.g. ``"odd-one-out"`` and ``"accuracy_cosine"``;
+        The task and the metric, e.g. ``"odd-one-out"`` and ``"agreement"``;
         docs/file-formats.md lists all metrics. ``…_difference`` is the value of the arm minus that
         of the baseline that `settings` names.
     value : float

@@ -152,7 +152,7 @@ def test_exports_are_read_as_they_come(run, serve_study, tmp_path):
         fitted = world.run(f"fit {data} --lmbda 1 --method global --holdout 0 --out t.npz --json")
         objectives.append(fitted.json["objective"])
         assert "no names" not in fitted.err
-        assert world.run(f"data split {data} --by persons --folds 2 --out {name[2:]}").code == 0
+        assert world.run(f"data split {data} --by people --folds 2 --out {name[2:]}").code == 0
     assert objectives == pytest.approx([objectives[0]] * 3, rel=1e-6)
     first, second = (Answers.load(name) for name in ("a.npz", "b.npz"))
     assert first.person.tolist() == second.person.tolist()

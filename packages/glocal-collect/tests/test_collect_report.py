@@ -108,7 +108,7 @@ def test_the_formula_and_the_last_doubling_decide_whether_to_go_on(row):
     """
     numbers, verdict = row.split(" | ")
     low, high, remaining = (None if np.isnan(x) else x for x in map(float, numbers.split()))
-    gain = Score("odd-one-out", "accuracy_cosine_difference", 0.02, low, high, 1000)
+    gain = Score("odd-one-out", "agreement_difference", 0.02, low, high, 1000)
     advice, reason = advise(gain, answers(1000, 40, person=np.arange(1000) % 4), remaining)
     assert advice.startswith(verdict)
     assert "give about 50 % of what" in reason
@@ -135,7 +135,7 @@ def test_a_study_stands_by_measurement_where_its_gain_and_the_ceiling_say(row):
     before, after, low, *ends = (float(number) / 100 for number in numbers.split())
     ends = [end for end in ends if not np.isnan(end)]
     low = None if np.isnan(low) else low
-    gain = Score("odd-one-out", "accuracy_cosine_difference", after - before, low, 0.3, 1000)
+    gain = Score("odd-one-out", "agreement_difference", after - before, low, 0.3, 1000)
     measured = standing(before, after, gain, ends)
     assert measured.sentence().endswith(sentence)
     has_remaining = low is not None and low > 0 and len(ends) == 2

@@ -35,7 +35,7 @@ from glocal.transform import LinearTransform
 from glocal.transform.formats import TRANSFORM_NAME
 
 ORIGINS = {"plain": 0.0, "centred": 1.0}
-"""The folders of the transforms of a network, and the share of the column means subtracted."""
+"""The folders of the transforms of a network, and the share of the mean subtracted."""
 MEAN_SUBTRACTED = "mean subtracted"
 FITTED_ELSEWHERE = "authors' transform, fitted to these answers"
 

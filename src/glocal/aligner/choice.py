@@ -139,7 +139,7 @@ class KeepCurve:
         return replace(solution, report=report)
 
     def _unchanged(self) -> Solution:
-        """The features as they are, but for their origin."""
+        """The original features, but for their origin."""
         report = SolverReport(
             centre=self.data.fixed_centre,
             objective=None,
@@ -237,7 +237,7 @@ class KeepCurve:
         return {
             "keep": keep,
             "agreement": choice.agreement,
-            "kept": self.crossfit.kept(choice),
-            "kept_centred": float(choice.kept.mean()) if is_centred else None,
-            "kept_error": choice.kept_error,
+            "neighbours_kept": self.crossfit.kept(choice),
+            "neighbours_kept_centred": float(choice.kept.mean()) if is_centred else None,
+            "neighbours_kept_error": choice.neighbours_kept_error,
         }

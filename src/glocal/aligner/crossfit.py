@@ -147,7 +147,7 @@ class CrossFit:
     ) -> Mixture:
         """Score the embedded objects of every fold, and its images if there are any."""
         credit = self.heldout.credit(objects)
-        kept = self.heldout.kept_centred(images) if images else np.empty(0)
+        kept = self.heldout.neighbours_kept_centred(images) if images else np.empty(0)
         return Mixture(lmbda, step, credit, self.heldout.mean(credit), kept)
 
     def global_scores(self, lmbda: float) -> Mixture:

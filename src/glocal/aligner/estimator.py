@@ -77,7 +77,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     Examples
     --------
     >>> from glocal.data.world import simulated_world
-    >>> world = simulated_world(n_triplets=5000, n_local=100)
+    >>> world = simulated_world(n_answers=5000, n_local=100)
     >>> aligner = Aligner("global", lmbda=0.1).fit(world.objects.matrix, world.answers.objects)
     >>> aligner.score(world.objects.matrix, world.answers.objects) > 0.5
     True
@@ -194,7 +194,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         The agreement is a fraction, in which tied pairs share the credit of an answer.
         """
         Z = np.asarray(as_matrix(self.transform(X)))
-        return odd_one_out(Z, _answers(y, sample_weight), interval=False).accuracy
+        return odd_one_out(Z, _answers(y, sample_weight), interval=False).agreement
 
     def _features(self, X: Any, source: str, **options: Any) -> Features:
         """The validated rows, with the names and the origin of features or of a file."""

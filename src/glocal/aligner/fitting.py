@@ -109,7 +109,7 @@ def fit(
     --------
     >>> from glocal.aligner import Arm, FitData, fit
     >>> from glocal.data.world import simulated_world
-    >>> world = simulated_world(n_triplets=5000, n_local=100)
+    >>> world = simulated_world(n_answers=5000, n_local=100)
     >>> fit(FitData(world.objects, world.answers), Arm("global", lmbda=0.1)).record.status
     'converged'
     """

@@ -102,7 +102,7 @@ class HeldOut:
         parts = zip(self.images, Z, self._neighbours, strict=True)
         return np.concatenate([kept_by_image(X, Y, self.k, before=near) for X, Y, near in parts])
 
-    def kept_centred(self, Z: Sequence[Rows]) -> Float[np.ndarray, " m"]:
+    def neighbours_kept_centred(self, Z: Sequence[Rows]) -> Float[np.ndarray, " m"]:
         """The same share in the rows with the origin of the fit, of which `keep` promises a part.
 
         Without a `centre` these are the neighbours in the raw rows.
@@ -112,7 +112,7 @@ class HeldOut:
 
     @cached_property
     def original_credit(self) -> Float[np.ndarray, " t"]:
-        """The credit of each answer under the features as they are."""
+        """The credit of each answer under the original features."""
         return self.credit(self.objects)
 
     def mean(self, values: Float[np.ndarray, " t"]) -> float:
@@ -147,7 +147,7 @@ def heldout_scores(
 ) -> HeldOutScores:
     """Score the transform of each fold on the answers and the images that the fold holds out.
 
-    Agreement, loss and neighbours are compared with those of the features as they are, for the loss
+    Agreement, loss and neighbours are compared with those of the original features, for the loss
     at the scale that fits the other answers best.
     """
     parts = HeldOut(folds)
@@ -190,11 +190,16 @@ def _agreement(
 
 
 def _neighbours_kept(parts: HeldOut, transforms: Sequence[LinearTransform]) -> dict[str, Any]:
-    """The neighbours kept of the features as they are, and of those with the origin of the fit."""
+    """The neighbours kept of the original features, and of those with the origin of the fit."""
     Z = [transform.map_rows(X) for transform, X in zip(transforms, parts.images, strict=True)]
     kept, low, high = ItemValues(values=parts.kept(Z)).bounded()
-    kept_centred = float(parts.kept_centred(Z).mean()) if parts.is_centred else None
-    return {"kept": kept, "kept_low": low, "kept_high": high, "kept_centred": kept_centred}
+    centred = float(parts.neighbours_kept_centred(Z).mean()) if parts.is_centred else None
+    return {
+        "neighbours_kept": kept,
+        "neighbours_kept_low": low,
+        "neighbours_kept_high": high,
+        "neighbours_kept_centred": centred,
+    }
 
 
 def scaled_identity(data: FitData, centre: float | Literal["scalar"]) -> LinearTransform:

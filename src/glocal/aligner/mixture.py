@@ -43,14 +43,14 @@ class Mixture:
     kept: Float[np.ndarray, " m"]
 
     @property
-    def kept_error(self) -> float:
+    def neighbours_kept_error(self) -> float:
         """The standard error of the mean share of neighbours kept."""
         return float(self.kept.std() / np.sqrt(len(self.kept)))
 
     @property
     def promise(self) -> float:
         """The promised share of neighbours: the mean share kept, minus one standard error."""
-        return float(self.kept.mean()) - self.kept_error
+        return float(self.kept.mean()) - self.neighbours_kept_error
 
     @property
     def last_fit(self) -> int:

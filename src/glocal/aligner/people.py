@@ -17,7 +17,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.people import describe
-from glocal.data.splits import split_persons
+from glocal.data.splits import split_people
 from glocal.objective import single_threaded_blas
 from glocal.similarity import Mask, Numbers, Values
 
@@ -93,7 +93,7 @@ def people(answers: Answers, features: Features | None = None, judge: bool = Tru
     Examples
     --------
     >>> from glocal.data.world import simulated_world
-    >>> world = simulated_world(n_object=1, n_triplets=1200, n_local=10)
+    >>> world = simulated_world(n_object=1, n_answers=1200, n_local=10)
     >>> answers = world.answers.objects.copy()
     >>> answers[:300] = np.random.default_rng(0).permuted(answers[:300], axis=1)
     >>> people_of_study = Answers(answers, person=np.repeat(np.arange(4), 300))
@@ -187,7 +187,7 @@ class AnswerModel:
         folds = []
         rows = [np.empty(0, dtype=np.int64)]
         for number in range(n_folds):
-            is_other, is_heldout = split_persons(answers, folds=n_folds, fold=number)
+            is_other, is_heldout = split_people(answers, folds=n_folds, fold=number)
             others = answers.select(is_other & is_fitted)
             if len(others):
                 heldout = answers.select(is_heldout)

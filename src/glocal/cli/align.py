@@ -67,7 +67,6 @@ class Judged(Options):
     answers: Path | None = Field(
         None,
         description="Answers, as in glocal fit. [default: those of THINGS]",
-        json_schema_extra={"flags": "--answers --triplets"},
     )
     object_ids: Path | None = Field(None, description=OBJECT_IDS)
 

@@ -74,7 +74,7 @@ def anomaly(
 
 
 def _transform(name: str | None, means: Path | None) -> LinearTransform | None:
-    """The transform of both sides; None for the features as they are."""
+    """The transform of both sides; None for the original features."""
     if (name == CENTRED) != (means is not None):
         raise ParameterError(
             "`transform=centred` and `means` go together: the means of normal images alone hide "

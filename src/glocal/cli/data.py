@@ -76,7 +76,7 @@ class Conventions(Options):
 def check_command(
     conventions: Conventions,
     features: Path | None = Option(None, help=FEATURES),
-    answers: Path | None = Option(None, "--answers", "--triplets", help="Answers to check too."),
+    answers: Path | None = Option(None, help="Answers to check too."),
     object_ids: ObjectIds = None,
     local_features: Path | None = Option(None, help="Local images to check too."),
     heldout: Path | None = Option(None, help="Held-out answers, read like --answers."),
@@ -86,8 +86,8 @@ def check_command(
 
     With warnings and notes alone, the exit code is 0. Answers that need one of the conventions of
     other systems are checked here; data import then converts them for the other commands. Answers
-    alone can be checked too. Of answers with persons the command states how reliable they are: the
-    ceiling, and the correlation of the similarities that halves of the people see.
+    alone can be checked too. Of answers that name people the command states how reliable they are:
+    the ceiling, and the correlation of the similarities that halves of the people see.
 
     Example: glocal data check --features features.npy --answers triplets.npy
     Example: glocal data check --answers answers.npz
@@ -166,7 +166,7 @@ def split_command(
     features: FeaturesPath,
     form: AnswersFile,
     out: Annotated[Path, Option(help="Folder for train.npz and heldout.npz.")],
-    by: Literal["objects", "persons"] = Option("objects", help="Unit that is held out."),
+    by: Literal["objects", "people"] = Option("objects", help="Unit that is held out."),
     folds: int = Option(3, min=2, help="Number of folds of the objects (or participants)."),
     fold: int = Option(0, min=0, help="Number of the held-out fold, counted from 0."),
     seed: int = Option(42, min=0, help="Seed of the split."),

@@ -39,7 +39,7 @@ def demo(
 ) -> None:
     """Show the method on a small simulated world with a known answer, and write a report.
 
-    The features as they are and keep 0.8 are scored on people's answers, on classes with one
+    The original features and keep 0.8 are scored on people's answers, on classes with one
     example or by their names alone, on anomalies and on neighbours. The folder is that of a suite.
     Its suite.toml and world/ are examples of the files that the other commands read.
 

@@ -224,7 +224,7 @@ def _record(results: Mapping[str, Result], rows: Sequence[Score]) -> dict[str, A
 def odd_one_out_command(
     scoring: Scoring, features: FeaturesPath, file: AnswersFile, task: OddOneOutTask
 ) -> None:
-    """Agreement with people: accuracy with interval, loss in nats, tie rate, and the human ceiling.
+    """Agreement with people with interval, loss in nats, tie rate, and the human ceiling.
 
     Without a transform, the scale of the features and therefore the loss are arbitrary. If
     questions were repeated, the ceiling is a range: from the share of answers that equal the
@@ -306,7 +306,7 @@ def anomaly_command(
 def structure_command(scoring: Scoring, task: StructureTask) -> None:
     """Structure that a transform keeps: neighbours, CKA, rank correlation of dissimilarities.
 
-    The reference is the features as they are, so that the baseline original keeps everything.
+    The reference is the original features, so that the baseline original keeps everything.
 
     Example: glocal evaluate structure --features local.npy --transform transform.npz
     --baseline pca

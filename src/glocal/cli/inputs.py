@@ -55,7 +55,6 @@ class AnswersFile(Options):
     answers: Path = Field(
         description="Answers: a self-describing .npz, the CSV of a study or another table that "
         "data import reads, or integers (.npy or text), counted from 0, the odd one last.",
-        json_schema_extra={"flags": "--answers --triplets"},
     )
     object_ids: Path | None = Field(None, description=OBJECT_IDS)
 

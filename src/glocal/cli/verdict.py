@@ -67,7 +67,7 @@ def verdict(
 ) -> None:
     """Should I use it on mine? Choose for your labelled images, in each situation.
 
-    Compared are the features as they are, less their column means, with the transforms that come
+    Compared are the original features, less their column means, with the transforms that come
     with glocal if they are of the same network, and with --transform. Nothing is fitted.
 
     Example: glocal try features.npy --labels labels.csv:kind

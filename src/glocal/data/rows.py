@@ -40,7 +40,7 @@ def row_statistics(X: Features | np.ndarray) -> dict[str, Any]:
     -------
     dict
         ``mean`` and ``std``, the mean and standard deviation of all entries; ``mean_length``, the
-        mean of the Euclidean lengths of the rows; ``normalised``, whether all lengths are 1; and
+        mean of the Euclidean lengths of the rows; ``normalize``, whether all lengths are 1; and
         ``columns``, the standardized means of up to 16 columns that stand out, by column number.
         The outputs of transformers have such columns whatever the input. ``columns`` is empty if
         fewer than four stand out.
@@ -58,7 +58,7 @@ def row_statistics(X: Features | np.ndarray) -> dict[str, Any]:
         "mean": scalars.mean,
         "std": scalars.std,
         "mean_length": float(features.lengths.mean()),
-        "normalised": features.unit(always=False).is_unit,
+        "normalize": features.unit(always=False).is_unit,
         "columns": columns if len(columns) >= _MIN_COLUMNS else {},
     }
 

@@ -75,7 +75,7 @@ def split_answers(
     return answers.inside(heldout_objects)
 
 
-def split_persons(
+def split_people(
     answers: Answers, *, folds: int = 3, fold: int = 0, seed: int = 42
 ) -> tuple[Mask, Mask]:
     """Return masks (t,) of training and held-out answers if a fold of participants is held out.
@@ -106,7 +106,7 @@ def split_joined(
     joined: Joined,
     n: int,
     *,
-    by: Literal["objects", "persons"] = "objects",
+    by: Literal["objects", "people"] = "objects",
     folds: int = 3,
     fold: int = 0,
     seed: int = 42,
@@ -114,12 +114,12 @@ def split_joined(
     """Split answers that were joined with n rows into those of ``train`` and of ``heldout``.
 
     Both parts index objects as `answers` do. Raises the errors of `split_answers` or
-    `split_persons`, and a DataError if a part is empty.
+    `split_people`, and a DataError if a part is empty.
     """
     if by == "objects":
         masks = split_answers(joined.answers, n, folds=folds, fold=fold, seed=seed)
     else:
-        masks = split_persons(joined.answers, folds=folds, fold=fold, seed=seed)
+        masks = split_people(joined.answers, folds=folds, fold=fold, seed=seed)
     parts = {
         name: answers.select(joined.kept).select(mask)
         for name, mask in zip(("train", "heldout"), masks, strict=True)

@@ -45,7 +45,7 @@ def simulated_world(
     n_category: int = 10,
     n_object: int = 6,
     n_local: int = 900,
-    n_triplets: int = 60_000,
+    n_answers: int = 60_000,
     dimensions: int = 64,
     seed: int = 0,
 ) -> World:
@@ -64,7 +64,7 @@ def simulated_world(
         Number of superordinate classes, of categories per class, and of objects per category.
     n_local : int
         Number of local images, drawn from the same categories.
-    n_triplets, dimensions : int
+    n_answers, dimensions : int
         Number of answers, and of columns of the features (p).
     seed : int
     """
@@ -95,7 +95,7 @@ def simulated_world(
     names = tuple(f"object_{i:04d}" for i in range(len(category)))
     return World(
         objects=Features(images(category), names, "simulated objects"),
-        answers=simulated_answers(mind, n_triplets, seed=seed + 1),
+        answers=simulated_answers(mind, n_answers, seed=seed + 1),
         local=Features(images(local_category), None, "simulated local images"),
         mind=mind,
         superordinate=superordinate,
@@ -103,22 +103,22 @@ def simulated_world(
     )
 
 
-def simulated_answers(mind: Float[np.ndarray, "n d"], n_triplets: int, *, seed: int = 0) -> Answers:
+def simulated_answers(mind: Float[np.ndarray, "n d"], n_answers: int, *, seed: int = 0) -> Answers:
     """Simulate odd-one-out answers of people who choose by the softmax of dot products in `mind`.
 
     Parameters
     ----------
     mind : (n, d) real array
         The embedding by which people answer, for example a published SPoSE embedding.
-    n_triplets, seed : int
+    n_answers, seed : int
         Number of sets of three objects, which are drawn uniformly, and the seed.
     """
     rng = np.random.default_rng(seed)
     n = len(mind)
     gram = (mind @ mind.T).astype(np.float32)
     objects = np.empty((0, 3), dtype=np.int32)
-    while len(objects) < n_triplets:
-        n_missing = n_triplets - len(objects)
+    while len(objects) < n_answers:
+        n_missing = n_answers - len(objects)
         sets = rng.integers(0, n, size=(min(1 << 20, n_missing + 1024), 3), dtype=np.int32)
         i, j, k = sets.T
         sets = sets[(i != j) & (i != k) & (j != k)][:n_missing]

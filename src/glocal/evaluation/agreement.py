@@ -1,4 +1,4 @@
-"""Agreement with people: accuracy and loss of an embedding on answers, and the human ceiling."""
+"""Agreement with people: that of an embedding and its loss on answers, and the human ceiling."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from glocal.evaluation.intervals import FRACTION, ObjectValues
 from glocal.scores import AGREEMENT, PEOPLE, Score
 from glocal.similarity import Choices, Values, choice_loss, credit, finite, of_pairs, pair_tolerance
 
+_METRICS = dict(zip(("cosine", "dot"), AGREEMENT, strict=True))
 MIN_ANSWERS = 30
 """With fewer answers their agreement is too uncertain, and comes with a warning."""
 MIN_REPEATED_SHARE = 0.1
@@ -30,10 +31,10 @@ def odd_one_out(
 ) -> Result:
     """Score an embedding on answers of any kind.
 
-    The accuracy is the weighted share of answers in which the pair that people chose has the
+    The agreement is the weighted share of answers in which the pair that people chose has the
     highest similarity; a tie among k pairs counts 1/k. The loss is the weighted mean of -log
     softmax of the candidate pairs' dot products at the chosen pair (L_global of Muttenthaler et al.
-    2023, Eq. 1), whichever similarity decides the accuracy.
+    2023, Eq. 1), whichever similarity decides the agreement.
 
     Parameters
     ----------
@@ -47,9 +48,9 @@ def odd_one_out(
     Returns
     -------
     Result
-        ``accuracy`` with ``low`` and ``high``, its 95 % interval over objects and, if they are
+        ``agreement`` with ``low`` and ``high``, its 95 % interval over objects and, if they are
         known, persons (None without an interval); ``tie_rate``, the share of answers whose highest
-        similarity is tied; ``loss`` in nats; ``chance``, the accuracy of equal similarities; ``n``
+        similarity is tied; ``loss`` in nats; ``chance``, the agreement of equal similarities; ``n``
         answers; ``similarity``.
 
     Raises
@@ -65,7 +66,7 @@ def odd_one_out(
     Examples
     --------
     >>> Z = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
-    >>> odd_one_out(Z, Answers.from_array([[0, 1, 2]]), interval=False).accuracy
+    >>> odd_one_out(Z, Answers.from_array([[0, 1, 2]]), interval=False).agreement
     1.0
     """
     Z = finite(Z)
@@ -85,12 +86,12 @@ def odd_one_out(
             )
 
     means = np.average([credits, is_tied, losses], axis=1, weights=answers.weights)
-    accuracy, tie_rate, loss = means.tolist()
+    agreement, tie_rate, loss = means.tolist()
     score = partial(Score, "odd-one-out", n=len(answers), settings={"chance": answers.chance})
     scores = (
-        score(f"accuracy_{similarity}", accuracy, low, high),
+        score(_METRICS[similarity], agreement, low, high),
         score("loss", loss),
-        score(f"tie_rate_{similarity}", tie_rate),
+        score("tie_rate", tie_rate),
     )
     return Result.of(scores, units, similarity, similarity=similarity, ceiling=None)
 
@@ -98,7 +99,7 @@ def odd_one_out(
 def answer_credit(Z: np.ndarray, answers: Answers, similarity: str = "cosine") -> Values:
     """The credit of an embedding on each answer: 0, 1, or 1/(number of tied pairs).
 
-    The weighted mean of the credit is the accuracy.
+    The weighted mean of the credit is the agreement.
     """
     Z = finite(Z)
     return credit(_of_pairs(Z, answers, similarity), pair_tolerance(Z, similarity))[0]

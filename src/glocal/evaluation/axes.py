@@ -33,7 +33,7 @@ def axes(
 ) -> pd.DataFrame:
     """The axes among objects whose share of all differences a transform changes the most.
 
-    X holds the features as they are and Z the transformed features, with rows scaled to length 1.
+    X holds the original features and Z the transformed features, with rows scaled to length 1.
     Both are centred over the objects and scaled to ‖·‖_F = 1. The axes are the eigenvectors a,
     ‖a‖ = 1, of the change of the centred cosine matrix,
 

@@ -57,7 +57,7 @@ def reliability(answers: Answers, *, splits: int = SPLITS) -> Result:
     Examples
     --------
     >>> from glocal.data.world import simulated_world
-    >>> answers = simulated_world(n_object=1, n_triplets=9000, n_local=10).answers
+    >>> answers = simulated_world(n_object=1, n_answers=9000, n_local=10).answers
     >>> people_of_study = Answers(answers.objects, person=np.arange(9000) % 10)
     >>> round(reliability(people_of_study).spearman_brown, 1)
     0.9

@@ -33,7 +33,7 @@ _STAR = "M0,-1L.24,-.32L.95,-.31L.38,.12L.59,.81L0,.4L-.59,.81L-.38,.12L-.95,-.3
 _FIXED_LOOKS = {"glocal": 0, "chosen": 0, "global": 1, "naive": 2}
 INK = "#1b1f24"
 _TITLES = {
-    "accuracy_cosine": "agreement with people (fraction)",
+    "agreement": "agreement with people (fraction)",
     "neighbours_kept": "neighbours kept (fraction)",
 }
 
@@ -107,16 +107,16 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     The chart shows every setting, the front of each arm as a line, and the choice in a ring.
     """
     alt = import_optional("altair", "a report")
-    x = metric_axis(alt.X, "kept", "neighbours_kept", nice=False)
-    y = metric_axis(alt.Y, "agreement", "accuracy_cosine", nice=False)
+    x = metric_axis(alt.X, "neighbours_kept", "neighbours_kept", nice=False)
+    y = metric_axis(alt.Y, "agreement", "agreement", nice=False)
     colour, shape = arm_scales("method", points["method"].unique().tolist(), baseline)
-    numbers = tooltips("agreement", "kept")
+    numbers = tooltips("agreement", "neighbours_kept")
     base = alt.Chart(inline_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
     strong = base.transform_filter("datum.strong").encode(colour)
     rule = strong.mark_rule(opacity=0.5)
     layers = [
         strong.mark_line().encode(order="kept:Q"),
-        rule.encode(x="kept_low:Q", x2="kept_high:Q"),
+        rule.encode(x="neighbours_kept_low:Q", x2="neighbours_kept_high:Q"),
         rule.encode(y="agreement_low:Q", y2="agreement_high:Q"),
         base.mark_point(filled=True, size=90, opacity=1).encode(colour, shape),
         base.transform_filter("datum.chosen").mark_point(size=350, color=INK, strokeWidth=2),

@@ -163,7 +163,7 @@ def _with_settings(run: Run, path: Path) -> Run:
     return replace(
         run,
         scores=scores,
-        record={**run.record, "normalize": transform.normalised},
+        record={**run.record, "normalize": transform.normalize},
         settings=settings,
         fits={CHOSEN: fit},
         commands={CHOSEN: apply_command(str(path / TRANSFORM_NAME), "features.npy")},
@@ -181,7 +181,7 @@ def _settings_block(settings: Sequence[Point], reason: str) -> Block:
         {
             "method": f"{point.method} {point.setting}".strip(),
             "agreement": f"{point.agreement.value:.3f}",
-            "kept": f"{point.kept.value:.3f}",
+            "neighbours kept": f"{point.kept.value:.3f}",
         }
         for point in settings
     )
@@ -202,7 +202,7 @@ def _settings(file: Path, scores: Scores) -> tuple[tuple[Point, ...], tuple[str,
         means = pd.read_csv(file)
         if means["method"].isna().any() or means["chosen"].sum() != 1:
             raise ValueError("it must name each method and choose one setting")
-        scored = means.dropna(subset=["agreement", "kept"])
+        scored = means.dropna(subset=["agreement", "neighbours_kept"])
         points = tuple(_setting(row, scores) for row in scored.to_dict("records"))
         n_unconverged = int((~means["converged"]).sum())
     note = f"Not converged: {n_unconverged} of {len(means)} settings on some fold."
@@ -213,7 +213,7 @@ def _setting(row: Mapping[Any, Any], scores: Scores) -> Point:
     """A setting of a sweep, from its row of means."""
     network = "".join(scores.networks)
     arm = CHOSEN if row["chosen"] else row["method"]
-    axes = {"odd-one-out": (AGREEMENT[0], "agreement"), "structure": (KEPT, "kept")}
+    axes = {"odd-one-out": (AGREEMENT[0], "agreement"), "structure": (KEPT, "neighbours_kept")}
     means = [Score(task, metric, float(row[name])) for task, (metric, name) in axes.items()]
     agreement, kept = (scores.of(network, mean.task, arm) or mean for mean in means)
     words = ", ".join(parameters_in_words(row, _SIGNS))

@@ -32,7 +32,8 @@ def front_points(run: Run) -> pd.DataFrame:
 
     from glocal.sweep import pareto_front  # loads the solver, which importing this module does not
 
-    columns = ["network", "method", "setting", "chosen", *_ends("agreement"), *_ends("kept")]
+    names = ["network", "method", "setting", "chosen"]
+    columns = [*names, *_ends("agreement"), *_ends("neighbours_kept")]
     rows = [
         (*point[:4], *_interval(point.agreement), *_interval(point.kept))
         for point in run.settings or arm_points(run.scores)

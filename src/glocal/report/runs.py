@@ -184,7 +184,7 @@ def transform_run(
     record = {
         "fit": fit,
         "source": transform.meta.get("source"),
-        "normalize": transform.normalised,
+        "normalize": transform.normalize,
     }
     if answers is not None:
         record["chance"] = answers.chance
@@ -252,14 +252,14 @@ def _on_fitted_answers(scores: Sequence[Score]) -> Block:
     before, after, _ = scores
     sentence = (
         f"The transform agrees with {100 * after.value:.1f} % of the {after.n:,} answers that it "
-        f"was fitted to, the features as they are with {100 * before.value:.1f} %. Expect lower "
+        f"was fitted to, the original features with {100 * before.value:.1f} %. Expect lower "
         "agreement with new answers."
     )
     return Block("Fitted answers", (sentence,))
 
 
 def _neighbours(name: str, X: Embedding, Z: Embedding) -> Iterator[Score]:
-    """The neighbours that the features as they are, X, and the transformed ones, Z, keep."""
+    """The neighbours that the original features, X, and the transformed ones, Z, keep."""
     (kept,) = kept_neighbours(X, Z, min(10, len(X) - 1)).scores
     yield replace(kept, value=1.0, low=None, high=None)
     yield replace(kept, transform=name)

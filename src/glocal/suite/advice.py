@@ -33,7 +33,7 @@ _HEADS = {
     SUPERCLASSES: "for superclasses, 1 label",
     NAMES: "with no label, class names",
 }
-_IN_WORDS = {ORIGINAL: "the features as they are", NAMES_ALONE: "the names alone"}
+_IN_WORDS = {ORIGINAL: "the original features", NAMES_ALONE: "the names alone"}
 _INDENT = 28  # columns before what is said of a situation
 _MAKE = (
     "glocal align NAME --out DIR",

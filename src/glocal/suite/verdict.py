@@ -61,14 +61,14 @@ def verdict(
 ) -> Verdict:
     """Decide which transform, if any, to use for labelled images of one's own, in each situation.
 
-    The arms are the features as they are, the features less their column means, the transforms in
+    The arms are the original features, the features less their column means, the transforms in
     the box if they were fitted on features of the same network (those with a bias also recentred on
     these rows), and `transforms`. Nothing is fitted to answers.
 
     The situations are one label a class and five (nearest class means), all labels (logistic
     regression), and a search by class (mean average precision); the options add others. In each,
-    the choice begins with the features as they are and steps to each later arm that has a positive
-    gain over the present arm and over the features as they are, paired, each with p < 0.05 after
+    the choice begins with the original features and steps to each later arm that has a positive
+    gain over the present arm and over the original features, paired, each with p < 0.05 after
     Holm's correction for all pairs of arms.
 
     Parameters
@@ -285,7 +285,7 @@ def _neighbours(arms: Arms) -> list[Score]:
 
 
 def _losses(situation: Situation, recommended: Iterable[str | None], gains: Gains) -> str:
-    """The recommended arms that are certainly worse here than the features as they are."""
+    """The recommended arms that are certainly worse here than the original features."""
     losses = []
     for arm in recommended:
         gain = gains.get((str(arm), ORIGINAL))

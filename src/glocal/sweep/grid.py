@@ -19,8 +19,8 @@ from glocal.options import Options
 Setting = dict[str, Any]
 """The setting of a fit: `Arm.settings`, with eta for the paper's loop."""
 SETTING = ("method", "lmbda", "mix", "alpha", "tau", "eta")
-SCORES = ("agreement", "loss", "kept")
-KEPT_CENTRED = "kept_centred"
+SCORES = ("agreement", "loss", "neighbours_kept")
+KEPT_CENTRED = "neighbours_kept_centred"
 """The neighbours kept of the rows with the origin of the fit, scored only if that is moved."""
 
 
@@ -232,11 +232,11 @@ def pareto_front(means: pd.DataFrame) -> pd.DataFrame:
     better in one of them. Of rows that are equal in both, the row with the smallest alpha stays.
     """
     ordered = means.sort_values(
-        ["agreement", "kept", "alpha"],
+        ["agreement", "neighbours_kept", "alpha"],
         ascending=[False, False, True],
         na_position="first",
     )
-    kept = ordered["kept"]
+    kept = ordered["neighbours_kept"]
     return ordered[kept > kept.shift().cummax().fillna(-1.0)].iloc[::-1]
 
 
@@ -274,7 +274,7 @@ def choose(means: pd.DataFrame, keep: float | None) -> tuple[int, str]:
     if keep is None:
         loss = fitted["loss"]
         return int(loss.idxmin()), "the smallest held-out loss"
-    kept = KEPT_CENTRED if KEPT_CENTRED in fitted else "kept"
+    kept = KEPT_CENTRED if KEPT_CENTRED in fitted else "neighbours_kept"
     promises = fitted[kept] - fitted[f"{kept}_se"]
     number = best_keeping([*fitted["agreement"]], [*promises], keep)
     reason = (

@@ -153,10 +153,10 @@ def _scores(heldout: HeldOut, transform: LinearTransform) -> dict[str, float]:
     scores = {
         "agreement": heldout.mean(credit),
         "loss": loss,
-        "kept": float(heldout.kept(Z).mean()),
+        "neighbours_kept": float(heldout.kept(Z).mean()),
     }
     if heldout.is_centred:
-        scores["kept_centred"] = float(heldout.kept_centred(Z).mean())
+        scores["neighbours_kept_centred"] = float(heldout.neighbours_kept_centred(Z).mean())
     return scores
 
 

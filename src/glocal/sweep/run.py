@@ -135,7 +135,7 @@ def sweep(
     --------
     >>> from glocal.aligner import FitData
     >>> from glocal.data.world import simulated_world
-    >>> world = simulated_world(n_object=2, n_triplets=20000, n_local=60)
+    >>> world = simulated_world(n_object=2, n_answers=20000, n_local=60)
     >>> data = FitData(world.objects, world.answers, world.local)
     >>> result = sweep(data, {"lmbda": 0.1, "alpha": [0.1, 0.5]})
     >>> len(result.points), result.best["alpha"]

@@ -153,7 +153,7 @@ def apply_parquet(
     sample = next(parquet_rows(source, column), None)
     if sample is not None:  # the table has rows
         check_rows(transform, sample, force=force)
-    made_by = f"{array_sha256(np.vstack(transform.folded()))} {transform.normalised}"
+    made_by = f"{array_sha256(np.vstack(transform.folded()))} {transform.normalize}"
     total = 0
     for target, shard in zip(targets, shards, strict=True):
         stamp = shard.stat()

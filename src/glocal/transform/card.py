@@ -88,7 +88,7 @@ def card(transform: LinearTransform) -> str:
         "model-index": _model_index(heldout),
     }
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value]  # JSON is YAML
-    is_unit = transform.normalised
+    is_unit = transform.normalize
     return _TEMPLATE.format(
         front="\n".join(lines),
         model=_cell(network_name(record.get("source"))) or "features",
@@ -168,7 +168,7 @@ def _model_index(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "name": "agreement on held-out answers",
                 "value": scores["agreement"],
             },
-            {"type": "neighbours_kept", "name": kept, "value": scores["kept"]},
+            {"type": "neighbours_kept", "name": kept, "value": scores["neighbours_kept"]},
         ],
     }
     return [{"name": "glocal", "results": [result]}]

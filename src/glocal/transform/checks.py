@@ -16,7 +16,7 @@ import numpy as np
 from glocal.data.features import Features
 from glocal.data.rows import Difference, difference, spaced_rows
 from glocal.errors import DataError, DataWarning
-from glocal.transform.record import normalised_name
+from glocal.transform.record import folded_name
 
 if TYPE_CHECKING:
     from glocal.transform.linear import LinearTransform
@@ -110,7 +110,7 @@ def table_rows(
             sentences = [f"{name} does not record whether its rows were scaled to length 1"]
             sentences += [other.sentence for other in row_differences(transform, objects)]
             _warn_once(transform, sentences, "It maps rows as they are.")
-    recorded = {name: transforms[name].normalised for name in transforms.keys() - unrecorded}
+    recorded = {name: transforms[name].normalize for name in transforms.keys() - unrecorded}
     rows = objects.unit(always=normalize or any(recorded.values()))
     if rows.is_unit and not all(recorded.values()):
         name = min(name for name, is_unit in recorded.items() if not is_unit)
@@ -154,7 +154,7 @@ def row_differences(transform: LinearTransform, X: Any) -> list[Difference]:
     for name in ("model", "layer"):
         current = network.get(name)
         fitted = source.get(name)
-        if current and fitted and normalised_name(current) != normalised_name(fitted):
+        if current and fitted and folded_name(current) != folded_name(fitted):
             sentence = (
                 f"the features are of {name} {current}, but the transform was fitted on {fitted}"
             )

@@ -36,7 +36,7 @@ def to_linear(transform: LinearTransform) -> torch.nn.Linear | torch.nn.Sequenti
     torch = import_optional("torch", "to_linear()")
     A, c = transform.folded()
     layer = _linear(A, c, torch.float32, "cpu")
-    if not transform.normalised:
+    if not transform.normalize:
         return layer
     from glocal.transform.layers import UnitLength
 
@@ -76,7 +76,7 @@ def fold_into(
         visual.register_forward_hook(lambda module, inputs, pooled: aligned(pooled))
     """
     torch = import_optional("torch", "fold_into()")
-    if transform.normalised:
+    if transform.normalize:
         raise ParameterError(
             "the transform was fitted on rows of length 1, to which a linear layer cannot scale. "
             "Append to_linear() to the model instead."
@@ -151,7 +151,7 @@ def to_onnx(
     initial: dict[str, np.ndarray] = {"weights": A.astype(np.float32), "bias": c.astype(np.float32)}
     rows = "features"
     step = ""
-    if transform.normalised:
+    if transform.normalize:
         # NOTE in float64 no float32 overflows when squared; LpNormalization may divide 0 by 0
         rows = "unit_rows"
         step = """

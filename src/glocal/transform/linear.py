@@ -106,17 +106,17 @@ class LinearTransform:
     @property
     def standardization(self) -> Standardization:
         """The standardization by `mean` and `std`, as a function of features."""
-        return Standardization(self.mean, self.std, is_unit=self.normalised)
+        return Standardization(self.mean, self.std, is_unit=self.normalize)
 
     @property
-    def normalised(self) -> bool:
+    def normalize(self) -> bool:
         """Whether the fit scaled rows to length 1; the transform then scales all rows first."""
-        return bool(value_at(self.meta, "rows.normalised"))
+        return bool(value_at(self.meta, "rows.normalize"))
 
     def apply(self, features: Any) -> Any:
         """Transform rows of features; calling the transform does the same.
 
-        Rows are scaled to length 1 first if those of the fit were (`normalised`). An array gives
+        Rows are scaled to length 1 first if those of the fit were (`normalize`). An array gives
         an array. A tensor gives a tensor that carries gradients.
 
         Parameters
@@ -216,7 +216,7 @@ class LinearTransform:
 
         dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
         rows = X.to(dtype)
-        if self.normalised:
+        if self.normalize:
             from glocal.transform.layers import UnitLength
 
             rows = UnitLength()(rows)
@@ -348,7 +348,7 @@ class LinearTransform:
                 stacklevel=2,
             )
         b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
-        means = images.unit(always=self.normalised).column_means
+        means = images.unit(always=self.normalize).column_means
         b_images = -((means - self.mean) / self.std) @ self.weights.astype(np.float64)
         bias = (n * b_images + toward * b) / (n + toward)
         meta = {**self.meta, "recentred": {"n": n, "toward": float(toward)}}

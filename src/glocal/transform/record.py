@@ -102,7 +102,7 @@ class _Rows(RecordPart):
     mean: float
     std: float = Field(gt=0)
     mean_length: float = Field(ge=0)
-    normalised: bool
+    normalize: bool
     columns: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], float] = Field({})
 
 
@@ -146,6 +146,6 @@ def network_name(source: Mapping[str, Any] | None) -> str:
     return " / ".join(filter(None, parts))
 
 
-def normalised_name(name: str) -> str:
+def folded_name(name: str) -> str:
     """The name of a network in lower case, with a dash for each slash and underscore."""
     return str(name).casefold().replace("/", "-").replace("_", "-")

@@ -23,7 +23,7 @@ from glocal.errors import FileError, GLocalError, ParameterError, import_optiona
 from glocal.files import PathLike, ending, make_folder, read_text, write_text
 from glocal.transform.card import CARD_MARK, CARD_NAME, card, licence_of
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME
-from glocal.transform.record import CardOptions, normalised_name
+from glocal.transform.record import CardOptions, folded_name
 
 if TYPE_CHECKING:
     from glocal.transform.linear import LinearTransform
@@ -102,7 +102,7 @@ def _local(text: str) -> Path | None:
     for path in (text, os.path.join(text, TRANSFORM_NAME)):
         if os.path.isfile(path):  # False also for a name that is too long
             return Path(path)
-    return bundled().get(normalised_name(text))
+    return bundled().get(folded_name(text))
 
 
 def _published_names() -> list[str]:
@@ -145,8 +145,8 @@ def _unknown(text: str) -> GLocalError:
         return FileError(
             f"there is no transform file {text}, nor {TRANSFORM_NAME} in a folder of this name."
         )
-    names = {normalised_name(name): name for name in (*bundled(), *_published_names())}
-    near = difflib.get_close_matches(normalised_name(text), names, cutoff=0.4)
+    names = {folded_name(name): name for name in (*bundled(), *_published_names())}
+    near = difflib.get_close_matches(folded_name(text), names, cutoff=0.4)
     hint = "glocal transforms pull lists the names."
     if near:
         hint = f"Did you mean {' or '.join(names[name] for name in near)}?"

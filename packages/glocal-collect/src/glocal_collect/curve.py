@@ -50,7 +50,7 @@ def curve_chart(curve: list[dict[str, Any]], ends: Sequence[float]) -> alt.Layer
         scale=alt.Scale(type="log", base=2, nice=False, padding=16),
         axis=alt.Axis(values=points["answers"].tolist(), format=",d"),
     )
-    y, low = (metric_axis(alt.Y, name, "accuracy_cosine") for name in ("value", "low"))
+    y, low = (metric_axis(alt.Y, name, "agreement") for name in ("value", "low"))
     tooltip = ["answers:Q", *tooltips("value", "low", "high")]
     base = alt.Chart(inline_data(points)).encode(x, tooltip=tooltip)
     colour = COLOURS[0]

@@ -1,0 +1,127 @@
+"""One thing has one word: the glossary of docs/concepts.md binds options, keys, names and pages."""
+
+import csv
+import inspect
+import json
+import re
+from dataclasses import fields
+
+import pytest
+import typer
+from test_docs import PAGES, ROOT, TEXTS
+
+import glocal
+from glocal.cli.app import app
+from glocal.results import FitRecord, HeldOutScores, KeepRecord
+from glocal.scores import Score
+
+NOT_CHECKED = ("docs/log.md",)
+EXCEPTIONS = {
+    ("docs/data-sources.md", "triplets"): "others distribute files of this name",
+    ("docs/data.md", "triplets"): "others distribute files of this name",
+    ("docs/cli/prepare.md", "triplets"): "the name of a published file",
+    ("docs/start.md", "triplets"): "the name of a published file",
+}
+"""Where a word may stand all the same, each a page or a name, and why."""
+
+
+def glossary():
+    """The words that are not written, each with what to write: names are in backticks."""
+    table = TEXTS[ROOT / "docs" / "concepts.md"].split("| not written |")[1].split("\n\n")[0]
+    names, phrases = {}, {}
+    for line in table.strip().splitlines()[1:]:
+        word, _, _, others = (cell.strip() for cell in line.strip("|").split("|"))
+        for other in others.split(", "):
+            (names if other.startswith("`") else phrases)[other.strip("`")] = word
+    return names, phrases
+
+
+NAMES, PHRASES = glossary()
+
+
+def options():
+    """The options and arguments of all commands, and the values that they may have."""
+    commands = [typer.main.get_command(app)]
+    for command in commands:  # which grows
+        commands += getattr(command, "commands", {}).values()
+        for param in command.params:
+            choices = getattr(getattr(param, "type_descriptor", None), "choices", None) or ()
+            yield from (*(name.lstrip("-") for name in param.opts), *choices)
+
+
+def public_names():
+    """The names that the package offers, their parameters, and their attributes."""
+    for name in glocal.__all__:
+        offered = getattr(glocal, name)
+        yield name
+        if inspect.isclass(offered):
+            yield from (attribute for attribute in dir(offered) if not attribute.startswith("_"))
+        is_error = inspect.isclass(offered) and issubclass(offered, Exception)
+        if callable(offered) and not is_error:
+            yield from inspect.signature(offered).parameters
+
+
+def keys(value):
+    """The keys of a JSON value, at all levels."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield key
+            yield from keys(part)
+    if isinstance(value, list):
+        for part in value:
+            yield from keys(part)
+
+
+def record_keys():
+    """The keys of records and rows, and the titles of the published tables."""
+    yield from HeldOutScores.model_fields
+    yield from KeepRecord.__annotations__
+    yield from (entry.name for kind in (FitRecord, Score) for entry in fields(kind))
+    yield from keys(glocal.pretrained("clip-vit-b-32").meta)
+    yield from keys(json.loads((ROOT / "docs" / "evidence.json").read_text("utf-8")))
+    for file in (ROOT / "docs" / "all-results").glob("*.csv"):
+        with file.open(encoding="utf-8", newline="") as stream:
+            yield from next(csv.reader(stream))
+
+
+def is_excepted(place, word):
+    return (place, word) in EXCEPTIONS
+
+
+@pytest.mark.parametrize("names", [options, public_names, record_keys])
+def test_no_name_is_one_that_is_not_written(names):
+    """No option, public name, key or title is a word that the glossary replaces."""
+    written = {name.replace("-", "_") for name in names()}
+    assert written
+    assert {name: NAMES[name] for name in written & {*NAMES}} == {}
+
+
+def prose(text):
+    """The text of a page without blocks of code and quotations, and its code in lines apart."""
+    text = re.sub(r"(?ms)^```.*?^```", "", text)
+    text = re.sub(r"(?m)^ {4}.*$|^> .*$", "", text)
+    code = re.findall(r"`([^`\n]+)`", text)
+    return re.sub(r"`[^`\n]+`", "`", text), code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_page_has_a_word_that_is_not_written(page):
+    """The prose of the pages has none of these phrases, and their code none of these names."""
+    place = page.relative_to(ROOT).as_posix()
+    if place in NOT_CHECKED:
+        return
+    text = re.sub(r"(?s)\| word \|.*?\n\n", "", TEXTS[page])
+    words, code = prose(text)
+    words = " ".join(words.split())
+    phrases = [phrase for phrase in PHRASES if re.search(rf"(?i)\b{re.escape(phrase)}\b", words)]
+    parts = {part for line in code for part in re.findall(r"[\w]+", line)}
+    names = parts & {*NAMES}
+    assert [word for word in (*phrases, *names) if not is_excepted(place, word)] == []
+
+
+def test_each_exception_is_needed():
+    """An exception names a page and a word that it has; there are few."""
+    for page, word in EXCEPTIONS:
+        assert word in (ROOT / page).read_text("utf-8"), page
+        assert word in NAMES or word in PHRASES
+    assert len(EXCEPTIONS) <= 15
