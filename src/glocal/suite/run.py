@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +136,6 @@ def run_suite(
     folder = make_folder(out)
     cells = _Cells(plan, folder / "cells", progress)
     scores: list[Score] = []
-    results_of: dict[str, dict[str, Results]] = {task: {} for task in plan.tasks}
     for sources in networks:
         transforms: Transforms = {
             name: transform_of(arm, sources, folder / "transforms" / sources.name / f"{name}.npz")
@@ -146,24 +145,23 @@ def run_suite(
             if results := cells.results(sources, task, transforms):
                 _warn_of_seen(task, results)
                 scores += _compared(plan, sources, task, results)
-                results_of[task][sources.name] = results
         for name in plan.arms:
             _make_view(folder, plan, sources, transforms, name)
-    between = (row for task, of_task in results_of.items() for row in _between(task, of_task))
-    all_scores = Scores((*corrected(scores), *between))
+    all_scores = Scores((*corrected(scores), *cells.network_gains()))
     _write_folder(folder, plan, networks, all_scores)
     return SuiteResult(all_scores, plan, sum(cells.were_kept), cells.failed)
 
 
 @dataclass
 class _Cells:
-    """The cells of a suite: which of them were kept, and why tasks failed."""
+    """The cells of a suite: their results by task and network, and why tasks failed."""
 
     plan: Plan
     folder: Path
     progress: Progress
     were_kept: list[bool] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    by_task: dict[str, dict[str, Results]] = field(default_factory=dict)
 
     def results(self, sources: Sources, task: str, transforms: Transforms) -> Results:
         """The results of a task for the arms of a network; empty if a plugin fails."""
@@ -180,7 +178,17 @@ class _Cells:
                 return {}
             self.were_kept.append(was_kept)
             self.progress(len(self.were_kept), total, f"{sources.name}, {arm}, {task}")
+        self.by_task.setdefault(task, {})[sources.name] = results
         return results
+
+    def network_gains(self) -> Iterator[Score]:
+        """Yield the networks that have the data of the first one, less the first one, by task."""
+        for task, networks in self.by_task.items():
+            first, *_ = networks.values()
+            shared = _shared_hash(first)
+            same = {name: arms for name, arms in networks.items() if _shared_hash(arms) == shared}
+            if shared:
+                yield from (replace(row, task=task) for row in network_differences(same))
 
 
 def _warn_of_seen(task: str, results: Results) -> None:
@@ -211,18 +219,9 @@ def _compared(plan: Plan, sources: Sources, task: str, results: Results) -> list
     ]
 
 
-def _between(task: str, results: Mapping[str, Results]) -> list[Score]:
-    """The networks that have the answers, RDMs or labels of the first one, less the first one."""
-    if not results:
-        return []
-    shared = [next(iter(of_arms.values())).values["shared"] for of_arms in results.values()]
-    same = {
-        network: of_arms
-        for (network, of_arms), data in zip(results.items(), shared, strict=True)
-        if data and data == shared[0]
-    }
-    rows = network_differences(same) if same else []
-    return [replace(row, task=task) for row in rows]
+def _shared_hash(results: Results) -> str:
+    """The hash of the answers, RDMs or labels of a task; empty if it has none."""
+    return str(next(iter(results.values())).values["shared"])
 
 
 def _cell(
@@ -245,11 +244,12 @@ def _cell(
             for score in result.scores
         ]
         units = result.units
+        data = task.shared_data(sources)
         texts = {
             "key": key,
             "scores": to_json(rows),
             "units": type(units).__name__,
-            "shared": _shared(task, sources),
+            "shared": "" if data is None else hashlib.sha256(to_json(data).encode()).hexdigest(),
         }
         write_npz(file, {**{name: np.array(text) for name, text in texts.items()}, **vars(units)})
 
@@ -279,12 +279,6 @@ def _load_cell(file: Path) -> Result:
     }
     values["limits"] = tuple(values["limits"].tolist())
     return Result(scores, _UNITS[kind](**values), {"key": key, "shared": shared})
-
-
-def _shared(task: Task, sources: Sources) -> str:
-    """The hash of the answers, RDMs or labels of a task; empty if it has none."""
-    data = task.shared_data(sources)
-    return "" if data is None else hashlib.sha256(to_json(data).encode()).hexdigest()
 
 
 def _make_view(
