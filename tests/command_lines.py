@@ -1,11 +1,8 @@
-"""Right command lines of all commands, the files that they read, and limits of what they take."""
+"""Right command lines of all commands, and the files that they read."""
 
 import contextlib
-import resource
 import shutil
-import signal
 import socket
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -110,30 +107,6 @@ def run(line, *words):
     is_server = line.startswith("collect")
     with mock.patch("uvicorn.Server.run") if is_server else contextlib.nullcontext():
         return world.run(line, *words)
-
-
-class TooLong(BaseException):
-    """Raised when a command takes too long; not an Exception, so that no reader catches it."""
-
-
-@contextlib.contextmanager
-def limits(cpu_seconds, memory):
-    """Stop code that takes more seconds of processor time, and refuse it more bytes of memory."""
-
-    def stop(*_):
-        raise TooLong(f"more than {cpu_seconds} seconds of processor time")
-
-    data = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    handler = signal.signal(signal.SIGPROF, stop)
-    resource.setrlimit(resource.RLIMIT_DATA, (data + memory, hard))
-    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, handler)
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 @contextlib.contextmanager

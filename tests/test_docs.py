@@ -313,6 +313,24 @@ def test_command_lines_on_the_pages_are_right(page):
         parse(line)
 
 
+FIRST_PAGES = ("README.md", "docs/start.md", "docs/collect.md")
+ONLY_POSIX = re.compile(r"'|\\$|\$|`|&|^\.\s|^export |python3 ")
+
+
+@pytest.mark.parametrize("name", FIRST_PAGES)
+def test_commands_of_the_first_pages_run_in_powershell_too(name):
+    """A shell line of these pages has nothing that PowerShell reads otherwise, unless the page on
+    Windows says what to write there.
+    """
+    table = re.findall(r"(?m)^\| (.*?) \| ", TEXTS[ROOT / "docs" / "windows.md"])
+    explained = {line for cell in table for line in re.findall(r"`(.*?)`", cell)}
+    for block in blocks(TEXTS[ROOT / name], "(?:sh|shell)"):
+        for written in block.splitlines():
+            line = re.sub(r'"[^"$`]*"', "", written.partition(" #")[0]).rstrip()
+            is_explained = line in explained or line.endswith(" &")
+            assert is_explained or not ONLY_POSIX.search(line), written
+
+
 def anchors(text):
     """The anchors of the headings of a page, as the site and GitHub make them."""
     titles = re.findall(r"(?m)^#+ (.*)$", re.sub(r"(?ms)^```.*?^```", "", text))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
+from systems import needs_posix
 from world import folder
 
 from glocal import files
@@ -56,6 +57,7 @@ def test_an_interruption_before_the_first_byte_leaves_nothing(tmp_path, monkeypa
     assert os.listdir(tmp_path) == []
 
 
+@needs_posix
 def test_a_killed_writer_leaves_the_previous_file(tmp_path):
     """If a process dies while it writes, the previous file stays whole."""
     path = tmp_path / "out.bin"
@@ -90,7 +92,7 @@ def test_what_is_written_replaces_the_file_whole(tmp_path):
 
 def test_a_writable_target_is_checked_and_left_untouched(tmp_path):
     """The check creates nothing, and allows endings in capitals and devices of any name."""
-    for path in (tmp_path / "out.NPZ", "/dev/null"):
+    for path in (tmp_path / "out.NPZ", os.devnull):
         assert str(writable_target(path, endings=[".npz"])) == str(path)
     assert os.listdir(tmp_path) == []
 

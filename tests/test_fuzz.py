@@ -14,6 +14,7 @@ from pathlib import Path
 import command_lines
 import numpy as np
 import pytest
+import systems
 import world
 from test_hostile import damaged, damaged_member
 
@@ -176,6 +177,6 @@ def test_random_command_lines_end_well(source, tmp_path, monkeypatch):
             spoil(folder, rng)
         before = content(folder)
         monkeypatch.chdir(folder)
-        with command_lines.without_network(), command_lines.limits(*LIMITS):
+        with command_lines.without_network(), systems.limits(*LIMITS):
             ended = command_lines.run(words[0], *words[1:])
         assert [*faults(words, ended, before, content(folder))] == [], (words, ended)

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import world
-from command_lines import SUITE, limits
+from command_lines import SUITE
 from PIL import Image
+from systems import limits
 from world import features_file
 
 from glocal.cli import output

@@ -14,12 +14,13 @@ import command_lines
 import numpy as np
 import processes
 import pytest
+import systems
 
 TIMES = int(os.environ.get("GLOCAL_SIGNALS", "3"))
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+SIGNALS = ("SIGINT", "SIGTERM", "SIGKILL")
 COMMAND = "print('begins', flush=True); from glocal.cli import main; main()"
 
-pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600 * (TIMES + 1))]
+pytestmark = [systems.needs_posix, pytest.mark.nightly, pytest.mark.timeout(600 * (TIMES + 1))]
 
 
 @pytest.mark.parametrize("name", "fit suite extract apply align demo".split())
@@ -55,7 +56,7 @@ def test_an_interrupted_command_ends_as_an_undisturbed_one(name, command_files, 
     assert expected
     rng = random.Random(f"{name} {time.time() // 86400}")
     for case in range(TIMES):
-        number = SIGNALS[case % len(SIGNALS)]
+        number = signal.Signals[SIGNALS[case % len(SIGNALS)]]
         moment = rng.uniform(0.1, seconds)
         folder = tmp_path / str(case)
         command_lines.copy(command_files, folder)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import processes
 import pytest
+import systems
 from fits import fold_scores
 from world import folder, run
 
@@ -463,6 +464,7 @@ class Dying(Exact):
         return super().minimise(problem, arm, *arguments, **options)
 
 
+@systems.needs_posix
 @pytest.mark.nightly
 def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(
     swept, line, tmp_path, started

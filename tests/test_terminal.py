@@ -4,14 +4,11 @@ pipe gets neither.
 
 import contextlib
 import os
-import pty
 import re
 import signal
 import struct
 import subprocess
-import termios
 from dataclasses import replace
-from fcntl import ioctl
 
 import numpy as np
 import processes
@@ -21,6 +18,9 @@ import world
 from glocal.data.world import simulated_world
 from glocal.transform import LinearTransform
 
+pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
+termios = pytest.importorskip("termios")
+fcntl = pytest.importorskip("fcntl")
 pytestmark = pytest.mark.nightly
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 HIDE = "\x1b[?25l"
@@ -67,7 +67,7 @@ def terminal(started, files, tmp_path):
         master, slave = pty.openpty()
         shown = b""
         out = tmp_path / "out"
-        ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         ignored = ("COLUMNS", "LINES", "NO_COLOR")
         env = {key: value for key, value in os.environ.items() if key not in ignored}
         env |= {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **environment}

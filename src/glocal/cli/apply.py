@@ -69,8 +69,10 @@ def apply(
     """
     if save_transform is not None:
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
+    fitted = None if transform == CENTRED else _loaded(transform, normalize)
     rows = _rows(features, column, out)
-    fitted = _loaded(transform, features, normalize)
+    if fitted is None:
+        fitted = LinearTransform.centring(Features.load(features), normalize=normalize)
     fitted = _adapted(fitted, recentre, strength, force)
     if dimensions is not None:
         fitted = reduced(fitted, rows, dimensions)
@@ -92,10 +94,8 @@ def apply(
     print_result(as_json, record, *lines)
 
 
-def _loaded(name: str, features: Path, normalize: bool) -> LinearTransform:
-    """The transform of a file or name, or the one that subtracts the column means."""
-    if name == CENTRED:
-        return LinearTransform.centring(Features.load(features), normalize=normalize)
+def _loaded(name: str, normalize: bool) -> LinearTransform:
+    """The transform of a file or name, which scales rows by itself if they are to be scaled."""
     path = locate(name)
     if normalize:
         raise ParameterError(

@@ -224,9 +224,9 @@ class Sources:
         for path in (split_column(self.path(file))[0] for file in files if file is not None):
             candidates = path.iterdir() if path.is_dir() else (path, path.with_name(NAMES_FILE))
             for candidate in sorted(filter(Path.is_file, candidates)):
-                name = str(candidate)
+                name = candidate.as_posix()
                 if candidate.is_relative_to(self.root):  # without a look at drives and links
-                    name = str(candidate.relative_to(self.root))
+                    name = candidate.relative_to(self.root).as_posix()
                 if name not in self.hashed:
                     self.hashed[name] = file_sha256(candidate)
                 hashes[name] = self.hashed[name]
