@@ -24,6 +24,7 @@ from workbench import data_of, kept
 
 from glocal.aligner.folds import fit_folds
 from glocal.aligner.heldout import heldout_scores
+from glocal.files import make_folder
 
 SHRINKAGE = 0.1
 MAPS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -64,6 +65,7 @@ def within_classes(X: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def make(network: str) -> None:
     """Write the transforms of all maps."""
+    make_folder(arms.DATA / network / "transforms")
     data = replace(data_of(network), centre=1.0)
     folds = fit_folds(data, arms.FOLDS, "objects")
     heldout = [workbench.heldout_objects(data, fold) for fold in folds]

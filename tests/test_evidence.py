@@ -116,6 +116,29 @@ def test_pooled_scores_are_the_mean_of_independent_folds(evidence, kind, options
     assert pooled.error == pytest.approx(error, rel=0.2)
 
 
+def test_maps_that_need_no_answers_do_what_their_names_say(evidence):
+    """Whitening evens out the variances, and within classes those about the class means; leading
+    components are removed, or alone are left.
+    """
+    maps = evidence("maps").MAPS
+    rng = np.random.default_rng(0)
+    y = np.repeat(["a", "b"], 200)
+    spread = np.geomspace(8, 0.25, 80)
+    X = rng.normal(size=(400, 80)) * spread + 9 * (y == "a")[:, None] * np.eye(80)[3]
+    W = {name: matrix_of(X - X.mean(axis=0), y) for name, matrix_of in maps.items()}
+
+    def ratio(name, rows=X):
+        variances = (rows @ W[name]).var(axis=0)
+        return variances.max() / variances.min()
+
+    ratios = [ratio(f"whitened-{power}") for power in ("eighth", "quarter", "half")]
+    assert sorted(ratios, reverse=True) == ratios
+    assert ratio("within-class", X[y == "b"]) < ratio("whitened-eighth", X[y == "b"])
+    for name, rank in (("without-1", 79), ("without-3", 77), ("first-64", 64)):
+        assert np.linalg.matrix_rank(W[name]) == rank
+        np.testing.assert_allclose(W[name] @ W[name], W[name], atol=1e-12)
+
+
 @pytest.mark.data
 @pytest.mark.filterwarnings("ignore:the labels have names")  # in the order of the rows
 def test_what_clip_gains_comes_out_again(evidence, data_dir):
