@@ -4,6 +4,7 @@
 # make demo    every arm on a simulated world; then the real run, where real data is at hand; a page of each
 # make check   lint, types, tests, docs: what must pass before you submit a change
 # make lowest  all tests with the lowest versions that pyproject.toml allows, in .venv-lowest; gigabytes
+# make owner NAME=…  the owner of the repository in every address, in place of the placeholder
 # make paper   the arms of the paper in all tasks, on the real data of GLOCAL_DATA_DIR; minutes
 # make pretrained  the transform that comes with the package and its card, from the real data; minutes
 # make evidence  every measured number of README and docs again, on the real data, with docs/all-results.md; 45 minutes on two cores
@@ -24,7 +25,7 @@ ifneq ($(wildcard ../shared/data),)
 export GLOCAL_DATA_DIR ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup test nightly demo check lowest newest locks package paper pretrained evidence figure bench lint types docs clean
+.PHONY: setup test nightly demo check lowest newest locks package owner paper pretrained evidence figure bench lint types docs clean
 
 setup: $(VENV)/.ready
 
@@ -96,6 +97,11 @@ locks: $(LOWEST)/uv
 package: $(LOWEST)/uv
 	rm -rf dist && $(LOWEST)/uv build --quiet
 	for file in dist/*.whl dist/*.tar.gz; do examples/installed.sh $$file $(abspath $(LOWEST))/uv || exit 1; done
+
+owner:
+	@test -n "$(NAME)" || { echo "make owner NAME=the owner of the repository on GitHub"; exit 2; }
+	grep -rlE 'github\.com/[A-Za-z0-9-]+/glocal' *.md *.toml *.cff .github docs examples packages \
+	| xargs perl -pi -e 's{github\.com/[A-Za-z0-9-]+/glocal}{github.com/$(NAME)/glocal}g'
 
 paper: setup
 	$(BIN)/python examples/things.py things-data
