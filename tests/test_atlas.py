@@ -1,6 +1,8 @@
 """`glocal align` with published features, or features at hand, of one network or several."""
 
 import csv
+import io
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -81,6 +83,22 @@ def test_published_networks_become_transforms_and_an_atlas(files, made, tmp_path
     assert float(row["value"]) == pytest.approx(second - first)
     assert second - first < float(row["high"]) < 0
     assert "Agreement less that of net" in (out / "atlas.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("answer", ["n\n", ""])
+def test_a_terminal_is_asked_before_anything_is_downloaded(files, tmp_path, monkeypatch, answer):
+    """Whoever says no, or ends the input, downloads nothing; the question names every file with its
+    size.
+    """
+    terminal = io.StringIO(answer)
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", terminal)
+    with published_site(tmp_path, monkeypatch, files) as server:
+        ended = run(f"align net --out {tmp_path}/out")
+    assert (ended.code, server.asked) == (1, [])
+    assert "features/net (" in ended.err
+    assert "things/answers (" in ended.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_network_that_fails_is_named_and_the_others_stand(files, tmp_path, monkeypatch):

@@ -23,7 +23,6 @@ from glocal.cli.output import (
     print_json,
     print_lines,
     print_message,
-    print_table,
     progress_bar,
 )
 from glocal.data.answers import Answers
@@ -33,7 +32,9 @@ from glocal.data.sources.registry import RemoteFeatures, published
 from glocal.errors import GLocalError, ParameterError
 from glocal.options import Options
 from glocal.scores import ORIGINAL
-from glocal.suite.table import cell
+from glocal.screen import screen_width
+from glocal.suite.networks import network_lines
+from glocal.suite.table import score_lines
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
@@ -214,8 +215,10 @@ def _permit_downloads(
         return
     if not sys.stdin.isatty():
         raise ParameterError(f"this downloads {listing}. Pass --yes to allow it.")
-    if not typer.confirm(f"Download {listing}?", err=True):
-        raise typer.Abort
+    print_message(f"This downloads {listing}. Go on? [y/N]")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        print_message("Nothing was downloaded.")
+        raise typer.Exit(1)
 
 
 def _published_parts(network: str) -> list[str]:
@@ -285,14 +288,10 @@ def _show(atlas: Atlas, out: Path, as_json: bool) -> None:
         rows = [row.row() for row in (*atlas.scores, *atlas.differences)]
         print_json({"out": out, "rows": rows, "failed": atlas.failed})
     else:
-        scores = atlas.scores
-        for network in atlas.networks:
-            rows = [
-                [arm, *(cell(scores, network.name, task, arm, ORIGINAL) for task in scores.tasks)]
-                for arm in network.agreement
-            ]
-            print_table([network.name, *scores.tasks], rows)
-            print_commands(f"next: {network.try_command(out)}", "")
+        width = screen_width()
+        print_commands(*score_lines(atlas.scores, ORIGINAL, width))
+        print_commands(*network_lines(atlas.differences, width), "")
+        print_commands(*(f"next: {network.try_command(out)}" for network in atlas.networks))
         if len(atlas.networks) > 1:
             print_lines(f"written to {out}: atlas.html, atlas.csv, and a folder for each network")
     if atlas.failed:
