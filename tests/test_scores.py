@@ -24,6 +24,7 @@ from glocal import (
 )
 from glocal.errors import DataError
 from glocal.evaluation.agreement import ceiling
+from glocal.evaluation.all_labels import all_labels
 from glocal.evaluation.anomaly import anomaly_against
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.intervals import ItemValues
@@ -34,6 +35,13 @@ ROWS = RNG.normal(size=(40, 5))
 LABELS = np.repeat(np.arange(4), 10)
 ANSWERS = answers(200, 40)
 RDMS = np.array([squareform(RNG.uniform(size=780)) for _ in range(3)])
+
+
+def texts(X):
+    """The texts of the four classes, which are rows of the images."""
+    return Features(X[::10], ("0", "1", "2", "3"))
+
+
 EVALUATIONS = {
     "agreement": lambda Z, X: odd_one_out(Z, ANSWERS),
     "dot products": lambda Z, X: odd_one_out(Z, ANSWERS, similarity="dot"),
@@ -45,6 +53,9 @@ EVALUATIONS = {
     "few-shot, test": lambda Z, X: few_shot(X, LABELS, Z, LABELS, probe="ncm"),
     "few-shot, logistic": lambda Z, X: few_shot(Z, LABELS, draws=2),
     "few-shot, 1nn": lambda Z, X: few_shot(Z, LABELS, draws=2, probe="1nn"),
+    "names": lambda Z, X: few_shot(Z, LABELS, shots=0, texts=texts(X), originals=X),
+    "labels": lambda Z, X: all_labels(Z, LABELS),
+    "labels, ncm": lambda Z, X: all_labels(Z, LABELS, X, LABELS, probe="ncm"),
     "anomaly, train": lambda Z, X: anomaly(Z, LABELS, X, LABELS),
     "anomaly, test": lambda Z, X: anomaly(X, LABELS, Z, LABELS, mode="leave-one-out"),
     "anomalies": lambda Z, X: anomaly_against(X, X, Z),

@@ -302,6 +302,8 @@ def test_the_command_prints_what_to_use_and_how(files):
     scores = read_scores("scores.jsonl")
     assert [row["value"] for row in record["scores"]] * 2 == [score.value for score in scores]
     assert {score.split for score in scores} == {"kind"}
+    page = run("report scores.jsonl --out page.html").out
+    assert "Compared with original" in page.replace("\n", " ")
     table = run(f"{line} --all").out
     assert all(arm in table for arm in (ORIGINAL, "w.npz", KEPT))
 

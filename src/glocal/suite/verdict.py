@@ -23,6 +23,7 @@ from glocal.suite.advice import KEPT, Situation, Verdict
 from glocal.suite.selection import Selection, select_rows
 from glocal.suite.situations import (
     LEVEL,
+    NAMES,
     NAMES_ALONE,
     ONE_LABEL,
     Arms,
@@ -237,6 +238,7 @@ def _decided(asked: Sequence[Question], arms: Arms, source: str, progress: Progr
         for situation in situations
     ]
     left_out = {question.name: question.left_out for question in asked}
+    scores.sort(key=lambda score: NAMES in score.task)  # a page begins with what has a baseline
     return Verdict(tuple(told), Scores(scores), left_out)
 
 
