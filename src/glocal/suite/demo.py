@@ -153,8 +153,7 @@ def drawn_world(n_answers: int = 20_000) -> Drawn:
     objects["background"] = objects["kind"]
     local["background"] = rng.integers(len(_KINDS), _PARTS["background"].n_values, _N_LOCAL)
     names = _names()
-    code = network.code
-    mind = np.hstack([code["kind"][objects["kind"]], 0.2 * code["colour"][objects["colour"]]])
+    mind = network.as_people_see(objects)
     world = World(
         objects=Features(network.features(objects, rng), names, "simulated objects"),
         answers=simulated_answers(mind, n_answers, seed=1),
@@ -182,6 +181,11 @@ class _Network(NamedTuple):
         code["kind"] += np.repeat(family_code, _FAMILY, axis=0)
         code["background"][len(_KINDS) :] *= _OTHER_SCALE
         return cls(code, np.linalg.qr(rng.normal(size=(_DIMENSIONS, _DIMENSIONS)))[0])
+
+    def as_people_see(self, objects: dict[str, Numbers]) -> Embedding:
+        """What people compare of objects: their kinds, and a little their colours."""
+        kind = self.code["kind"][objects["kind"]]
+        return np.hstack([kind, 0.2 * self.code["colour"][objects["colour"]]])
 
     def features(self, images: dict[str, Numbers], rng: np.random.Generator) -> Embedding:
         """The features of drawings: the code of each part, mixed with noise."""
