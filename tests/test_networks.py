@@ -70,10 +70,10 @@ def test_agreement_of_two_networks_is_compared_on_the_objects_of_both(answers, t
     expected = [odd_one_out(X, common) for X in (transformed, FAR, NEAR)]
     first, far, original = expected
     assert record["n"] == len(common)
-    assert record["accuracy"] == pytest.approx(first.accuracy)
+    assert record["agreement"] == pytest.approx(first.agreement)
     for entry, baseline in zip(record["baselines"], (far, original), strict=True):
         difference = first.units.minus(baseline.units)
-        assert entry["accuracy"] == pytest.approx(baseline.accuracy)
+        assert entry["agreement"] == pytest.approx(baseline.agreement)
         names = ("value", "low", "high", "p")
         numbers = (difference.mean, *difference.interval(), difference.p)
         assert [entry["difference"][name] for name in names] == pytest.approx(numbers, rel=1e-6)
@@ -84,8 +84,10 @@ def test_agreement_of_two_networks_is_compared_on_the_objects_of_both(answers, t
         "far",
         "t.npz",
     )
-    assert rows.of("far", "odd-one-out", "original").value == pytest.approx(far.accuracy)
-    assert rows.gain("near", "odd-one-out", "t.npz", "original").baseline_network is None
+    assert rows.of("far", "odd-one-out", "original").value == pytest.approx(far.agreement)
+    of_near = ("near", "odd-one-out", "t.npz", "original")
+    assert rows.gain(*of_near).value == pytest.approx(first.agreement - original.agreement)
+    assert rows.gain(*of_near, "far") == between
     assert "less far" in evaluate(f"{line} --baseline far").out
 
 
@@ -118,7 +120,7 @@ def test_without_names_rows_are_taken_to_be_the_same_objects():
     file with weights is a transform.
     """
     command = evaluate("odd-one-out --features near.npy --answers a.npy --baseline far.npy --json")
-    assert command.json["baselines"][0]["accuracy"] == odd_one_out(FAR, ANSWERS).agreement
+    assert command.json["baselines"][0]["agreement"] == odd_one_out(FAR, ANSWERS).agreement
     assert "row i of each network" in command.err
     with pytest.warns(DataWarning, match="row i of each network"):
         shared_objects([Features(NEAR), Features(FAR)])

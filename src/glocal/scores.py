@@ -138,18 +138,20 @@ _NUMBERS = ("value", "low", "high", "p", "p_corrected", "seen_answers", "seen_ob
 _NEEDED = ("task", "metric", "value")
 
 
+_Place = tuple[str, str, str, str, tuple[str, str | None] | None]
+
+
 class Scores(tuple[Score, ...]):
     """Scores of arms on tasks, in the order in which they were measured, and their differences.
 
     A task shows its first metric, and the same metric with other settings is another metric. Of
-    rows that were appended several times the last one counts. Differences from another network are
-    `network_gains`, which nothing else reads.
+    rows that were appended several times the last one counts.
     """
 
     @property
     def network_gains(self) -> list[Score]:
-        """The differences of networks from another network."""
-        return [score for score in self if score.baseline_network is not None]
+        """The differences from another network."""
+        return [score for score in self._by_place.values() if score.baseline_network is not None]
 
     @property
     def networks(self) -> list[str]:
@@ -173,10 +175,20 @@ class Scores(tuple[Score, ...]):
         score = self._by_place.get((network, task, metric, arm, None))
         return None if score is None or math.isnan(score.value) else score
 
-    def gain(self, network: str, task: str, arm: str, baseline: str) -> Score | None:
-        """The paired difference of an arm from a baseline of the same network, if there is one."""
+    def gain(
+        self,
+        network: str,
+        task: str,
+        arm: str,
+        baseline: str,
+        baseline_network: str | None = None,
+    ) -> Score | None:
+        """The paired difference of an arm from a baseline; None if they were not compared.
+
+        The baseline is that of `baseline_network`, or of the same network if this is None.
+        """
         metric = self._first_metrics.get(task, "")
-        return self._by_place.get((network, task, metric, arm, baseline))
+        return self._by_place.get((network, task, metric, arm, (baseline, baseline_network)))
 
     def task_of(self, *metrics: str) -> str:
         """The first task that shows one of these metrics; empty if there is none."""
@@ -192,17 +204,16 @@ class Scores(tuple[Score, ...]):
         return first
 
     @cached_property
-    def _by_place(self) -> dict[tuple[str, str, str, str, str | None], Score]:
-        """The last score by network, task, metric, arm and baseline."""
-        scores: dict[tuple[str, str, str, str, str | None], Score] = {}
+    def _by_place(self) -> dict[_Place, Score]:
+        """The last score by network, task, metric, arm, and baseline with its network."""
+        scores: dict[_Place, Score] = {}
         settings: dict[tuple[str, str], dict[str, Any]] = {}
         for score in self:
-            if score.baseline_network is not None:
-                continue
             metric = score.metric.removesuffix(DIFFERENCE)
             own = {name: value for name, value in score.settings.items() if name != "baseline"}
             if settings.setdefault((score.task, metric), own) == own:
-                place = (score.network or "", score.task, metric, score.transform, score.baseline)
+                baseline = (score.baseline, score.baseline_network) if score.baseline else None
+                place = (score.network or "", score.task, metric, score.transform, baseline)
                 scores[place] = score
         return scores
 
