@@ -5,6 +5,7 @@ sweep    the default sweep on five networks
 arms     the arms and controls of arms.py: agreement, neighbours kept, what each `keep` costs
 tasks    few-shot classification, anomaly detection and retrieval by each arm; needs `arms`
 maps     linear maps that need no answers, beside the arms; needs `arms`
+atlas    fits without local images, and the networks at hand in one table
 answers  agreement as a function of the number of answers
 axes     what the transform in the package amplifies
 pages    docs/all-results.md with its CSV files, from the record alone
@@ -34,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import arms
+import atlas
 import evidence_pages
 import maps
 import numpy as np
@@ -133,6 +135,11 @@ def map_scores(networks: Sequence[str]) -> Record:
     return {"maps": [row for network in networks for row in maps.measure(network)]}
 
 
+def atlas_scores(networks: Sequence[str]) -> Record:
+    """Networks without local images, alone and on the objects that all have."""
+    return atlas.measure(list(networks))
+
+
 def answers(networks: Sequence[str]) -> Record:
     """Learning curves: agreement with answers to other questions about the same objects."""
     rows = []
@@ -167,13 +174,14 @@ PARTS: dict[str, Callable[[Sequence[str]], Record]] = {
     "arms": arm_scores,
     "tasks": task_scores,
     "maps": map_scores,
+    "atlas": atlas_scores,
     "answers": answers,
     "axes": axes,
 }
 SHOWN = {"pages": evidence_pages.write_page, "figures": evidence_pages.draw}
 CHAINS = (
     ("arms tasks maps",),
-    ("arms tasks maps --networks efficientnet-lite0", "sweep people answers axes"),
+    ("arms tasks maps --networks efficientnet-lite0", "sweep people atlas answers axes"),
 )
 """What is measured side by side if no part is named; the largest network is shared out."""
 
