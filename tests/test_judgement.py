@@ -83,7 +83,9 @@ def test_a_fit_that_judges_is_cold_and_made_without_those_it_scores_and_the_mark
     monkeypatch.setattr(Exact, "minimise", minimise)
     assert marked(people(study(6, 200, 2, 20), features)) == [0, 1]
     assert len(minimise.call_args_list) >= 6
-    assert {call.args[3] for call in minimise.call_args_list} == {None}, "where fits start"
+    calls = [call.args for call in minimise.call_args_list]
+    assert {start for _, _, _, start, *_ in calls} == {None}, "where fits start"
+    assert {arm.method for _, _, arm, *_ in calls} == {"global" if features else "naive"}
     n_rounds = len(crossfits)
     assert n_rounds > 1
     for number, crossfit in enumerate(crossfits):
@@ -92,6 +94,19 @@ def test_a_fit_that_judges_is_cold_and_made_without_those_it_scores_and_the_mark
             assert {*fold.data.answers.person} == expected
     scored = [person for fold in crossfits[-1].folds for person in {*fold.answers.person}]
     assert sorted(scored) == [*range(6)]
+
+
+def test_without_features_answers_are_compared_by_dot_products(monkeypatch):
+    """The agreement of a person is the credit by the similarities that were fitted, not by cosines:
+    a code of the objects gives each the length that the answers ask for. The second round keeps λ.
+    """
+    crossfits = spy_on(monkeypatch, module)
+    table = people(study(6, 200, 2, 20))
+    ((lmbda, _),) = crossfits[-1].solutions
+    heldout = crossfits[-1].heldout
+    credit = heldout.credit(crossfits[-1].embeddings(lmbda), "dot")
+    of_people = pd.Series(credit).groupby(heldout.answers.person).mean()
+    np.testing.assert_allclose(table["model"], of_people)
 
 
 def spy_on(monkeypatch, where):
@@ -219,7 +234,7 @@ def mean_and_spread(a, b):
 
 def test_the_rates_of_careful_people_are_recovered():
     """Of 4,000 people the mean and the spread of the rates are found to .005; of ten the spread
-    is found, and of nine with equal rates it is at least .1.
+    is found, and of nine with equal rates it is at least .1. No careful rate is below chance.
     """
     assert mean_and_spread(*fit_rates(*drawn(4000, 0.6, 0.08), 1 / 3)) == pytest.approx(
         (0.6, 0.08), abs=0.005
@@ -227,6 +242,7 @@ def test_the_rates_of_careful_people_are_recovered():
     same = np.full(10, 60)
     n = np.full(10, 100)
     assert mean_and_spread(*fit_rates(same, n, 1 / 3))[1] < 0.02
+    assert mean_and_spread(*fit_rates(same // 3, n, 1 / 3))[0] == pytest.approx(1 / 3)
     assert mean_and_spread(*fit_rates(same[1:], n[1:], 1 / 3)) == pytest.approx(
         (0.6, 0.1), abs=1e-4
     )
@@ -240,8 +256,10 @@ JUDGEMENTS = """
 180 300 | careful, 1 : 1,000,000
 120 300 | cannot be told | since it is significantly above chance
 30 80 | as if at random
+37 80 | cannot be told | since the odds are above 1 : 10
 34 80 | cannot be told | since the odds are near 1 : 1
 0 10 | cannot be told | since 3 of 10 would not be told either
+10 10 | cannot be told | for the same reason
 0 0 | no model"""
 
 
@@ -256,6 +274,7 @@ def test_a_judgement_follows_from_the_odds_that_the_others_give(row):
     scores = pd.DataFrame({"agreeing": [*others, person[0]], "n": [*np.full(20, 300), person[1]]})
     table = judgements(scores, np.zeros(21, dtype=bool), 1 / 3)
     assert table["judgement"].iloc[-1].startswith(judgement)
+    assert np.isnan(table["log10_odds"].iloc[-1]) == (judgement == "no model")
     assert table["is_marked"].iloc[-1] == judgement.startswith(module.RANDOM)
 
 
