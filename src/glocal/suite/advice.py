@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from glocal.scores import DIFFERENCE, ORIGINAL, Score, Scores
-from glocal.screen import COLUMNS, Printable, wrapped
+from glocal.screen import COLUMNS, Printable, fits, wrapped
 from glocal.suite.situations import (
     ALL_LABELS,
     AND_NAMES,
@@ -163,7 +163,9 @@ class Verdict(Printable):
                 lines += wrapped(head, width)
                 head = ""
             for text in situation.lines(len(self.left_out[situation.name])):
-                lines.append(f"{head:{_INDENT}}{text}")
+                line = f"{head:{_INDENT}}{text}"
+                apart = [*wrapped(head, width)] if head else []
+                lines += [line] if fits([line], width) else [*apart, *wrapped(f"  {text}", width)]
                 head = ""
         return [*lines, *self._kept_lines(width), *self._command_lines(width)]
 
