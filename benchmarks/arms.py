@@ -206,7 +206,9 @@ def images(network: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for each in tomllib.loads(Path(__file__).with_name("images.toml").read_text("utf-8"))["sets"]:
         file, labels = (f"{real_data()}/{each[key]}".format(network=network) for key in FILES)
         if Path(file).exists() and LOCAL[network] != each["name"]:
-            features, names = load_labels(labels, Features.load(file))
+            with warnings.catch_warnings():  # line i of these tables is row i
+                warnings.filterwarnings("ignore", "the labels have names", DataWarning)
+                features, names = load_labels(labels, Features.load(file))
             classes = pd.Series(names).astype(str)
             if "class" in each:
                 classes = classes.str.extract(each["class"])[0]

@@ -130,12 +130,14 @@ weak | original agreement .7, original kept 1, naive agreement .6, naive kept .3
     weak agreement .5, weak kept .88
 naive | naive agreement .6, weak agreement .5
 b | a x 1, b x 2, a y 3
+b | a x 3, b x 2, b kept .95
 """
 
 
 def test_of_several_arms_the_one_that_keeps_neighbours_is_shown():
     """The featured arm has the best agreement among those that keep .9 of the neighbours, or keeps
-    most if none does; without neighbours it has the best agreement, or is best on the first task.
+    most if none does; without neighbours it has the best agreement, or is best on the first task,
+    among arms whose neighbours were counted if there are such.
     """
     for line in BEST.replace(",\n", ",").strip().split("\n"):
         featured, cells = line.split(" | ")

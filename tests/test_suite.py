@@ -4,6 +4,7 @@ in pairs.
 
 import fnmatch
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from glocal import (
     Features,
     FitData,
     LinearTransform,
+    PaperLoop,
     few_shot,
     fit,
     neighbours_kept,
@@ -32,7 +34,7 @@ from glocal import (
 from glocal.aligner.folds import fit_folds
 from glocal.data.seen import sketch
 from glocal.data.sources.breeds import breeds
-from glocal.errors import DataWarning, FileError, ParameterError
+from glocal.errors import DataWarning, FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.comparison import holm
 from glocal.scores import read_rows
 from glocal.suite.plan import Plan
@@ -311,6 +313,10 @@ seed = 42 | tasks.odd = 3 | tasks.odd
 seed = 42 | baseline = "none" | baseline
 lmbda = 0.1 | transform = "w.npz" | one of|transform
 baseline = "centred" | baseline = "none" | baseline
+lmbda = 0.1 | lmbda = 0.1;solver = "fast" | solver
+lmbda = 0.1 | keep = 0.8;solver = "paper" | exact solver
+lmbda = 0.1 | lmbda = 0.1;eta = 0.1 | eta
+lmbda = 0.1 | lmbda = 0.1;solver = "paper";patience = 3 | patience
 baseline = "centred" | baseline = "centred";keep = 0.9 | one of
 [arms.given] | [arms.people] | people
 [tasks.few] | [tasks.arm] | heading
@@ -405,6 +411,55 @@ def test_an_rdm_whose_objects_may_be_others_is_said(folder, tmp_path):
     files = f"--features {folder}/net --rdm {folder}/rdm.npy --rdm-index {index}"
     err = run(f"evaluate rsa {files}").err
     assert ["--object-ids" in err, "told from 0" in err] == [True, True]
+
+
+LOOP = 'lmbda = 0.1\nsolver = "paper"\neta = 0.05\nmax_epochs = 1'
+
+
+@pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")
+def test_an_arm_is_fitted_by_the_papers_loop(folder, tmp_path):
+    """An arm of the paper's loop is its fit with the keys of the arm, from the origin of the paper,
+    and has a score in each task.
+    """
+    pytest.importorskip("lightning")
+    (tmp_path / "suite.toml").write_text(SUITE.replace("lmbda = 0.1", LOOP))
+    result = run_suite(Plan.load(tmp_path / "suite.toml", folder), tmp_path / "s")
+    fitted = LinearTransform.load(tmp_path / "s/transforms/net/global.npz")
+    data = fit_folds(FitData(MADE.objects, MADE.answers), 3, "objects")[0].data
+    expected = fit(data, Arm("global", lmbda=0.1), PaperLoop(eta=0.05, max_epochs=1)).transform
+    np.testing.assert_allclose(fitted.weights, expected.weights, atol=1e-6)
+    record = fitted.meta["fit"]
+    assert (record["solver"], record["centre"], record["eta"]) == ("paper", "scalar", 0.05)
+    assert {score.task for score in result.scores if score.transform == "global"} == set(TASKS)
+
+
+def test_the_papers_loop_is_asked_for_before_the_first_fit(folder, tmp_path, monkeypatch):
+    """Without Lightning a suite with such an arm ends before anything is fitted or written."""
+    (tmp_path / "suite.toml").write_text(SUITE.replace("lmbda = 0.1", LOOP))
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    monkeypatch.setattr("glocal.suite.plan.fit", None)
+    with pytest.raises(MissingDependencyError, match="paper"):
+        run_suite(Plan.load(tmp_path / "suite.toml", folder), tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.data
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif("GLOCAL_PAPER" not in os.environ, reason="takes minutes: set GLOCAL_PAPER=1")
+def test_the_papers_loop_fits_clip_in_a_suite(data_dir, tmp_path):
+    """Twenty epochs of the authors' procedure on CLIP agree better than the original features."""
+    things = data_dir / "things"
+    lines = [
+        f'answers = "{things}/triplets.npy"\nobject_ids = "{things}/unique_id.txt"',
+        f'normalize = true\n[networks.clip]\nfeatures = "{things}/features/clip-vit-b32"',
+        '[arms.original]\n[arms.loop]\nmethod = "global"\nsolver = "paper"\nmax_epochs = 20',
+        HELDOUT,
+    ]
+    (tmp_path / "suite.toml").write_text("\n".join(lines))
+    result = run_suite(Plan.load(tmp_path / "suite.toml"), tmp_path / "s")
+    gains = [score for score in result.scores if score.metric == "accuracy_cosine_difference"]
+    assert min(score.value for score in gains) > 0.02
 
 
 # suite files among the examples

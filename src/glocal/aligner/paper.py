@@ -123,13 +123,18 @@ class PaperLoop(Options):
             ),
         )
 
+    @staticmethod
+    def check_installed() -> None:
+        """Raise a MissingDependencyError if Lightning is not installed."""
+        import_optional("lightning.pytorch", "solver paper")
+
     def seconds(self, data: FitData, arm: Arm) -> float:
         """Estimate the time of a fit that uses all epochs, from a few of its steps."""
         procedure = self._procedure(data, arm, Counter())
         return self.max_epochs * len(procedure.train_dataloader()) * procedure.seconds_per_step()
 
     def _procedure(self, data: FitData, arm: Arm, counter: Counter) -> Procedure:
-        import_optional("lightning.pytorch", "solver paper")
+        self.check_installed()
         import torch
 
         from glocal.solver.paper_loop import LoopData, Procedure

@@ -10,7 +10,7 @@ from glocal.finding import ADVICE, Subject, choice, plural, sentence
 from glocal.report.front import arm_points, warnings_of
 from glocal.report.runs import Run
 from glocal.results import value_at
-from glocal.scores import AGREEMENT
+from glocal.scores import AGREEMENT, KEPT
 
 MIN_KEPT = 0.9
 """Smallest share of neighbours that the featured arm of a suite keeps, if any arm keeps as many."""
@@ -52,7 +52,8 @@ def featured_arm(run: Run, network: str) -> str:
     For a transform or a sweep, it is the transform or the choice. For a suite, it is the arm with
     the best agreement among those that keep .9 of the neighbours, or the arm that keeps most if
     none keeps so many. Without neighbours kept, it is the arm with the best agreement, and without
-    agreement the best arm of the first task. An arm that was fitted to the answers is featured only
+    agreement the best arm of the first task. An arm whose neighbours were not counted is featured
+    only if those of no arm were. An arm that was fitted to the answers is featured only
     if all are.
     """
     if run.featured:
@@ -68,11 +69,17 @@ def featured_arm(run: Run, network: str) -> str:
         return max(keeping, key=lambda point: point.agreement.value).method
     if points:
         return max(points, key=lambda point: point.kept.value).method
+    counted = {
+        arm
+        for of_network, arm in run.scores.arms
+        if of_network == network and run.scores.of(network, run.scores.task_of(KEPT), arm)
+    } - {run.baseline}
     task = run.scores.task_of(*AGREEMENT) or next(iter(run.scores.tasks), "")
     ranks = {}
     for of_network, arm in run.scores.arms:
         score = run.scores.of(network, task, arm)
-        if score is not None and of_network == network and arm != run.baseline:
+        is_candidate = arm in counted if counted else arm != run.baseline
+        if score is not None and of_network == network and is_candidate:
             ranks[arm] = (not score.is_seen, score.value)
     return max(ranks, key=lambda arm: ranks[arm], default=run.baseline)
 

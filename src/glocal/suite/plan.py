@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from glocal.aligner import Arm, fit
+from glocal.aligner import Arm, PaperLoop, fit
 from glocal.aligner.keep import Keep
 from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
@@ -32,6 +32,7 @@ from glocal.transform import LinearTransform
 # names become file names: no allowed character is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
 _TASK = "task "
+_LOOP_KEYS = ("eta", "optimiser", "bias", "max_epochs")
 _MAX_MISSING = 8  # files that a message names
 
 
@@ -54,7 +55,28 @@ class Pretrained(Options):
     transform: str
 
 
-Fitted = Arm | Keep
+class PaperFit(Options):
+    """An arm that the authors' procedure fits."""
+
+    arm: Arm
+    solver: PaperLoop
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> PaperFit:
+        """The arm of a table whose `solver` is paper: keys of `Arm`, and those of the loop."""
+        if table["solver"] != PaperLoop.name:
+            raise ParameterError(
+                f"solver is {table['solver']!r}; it must be {PaperLoop.name}, or left out for the "
+                "exact solver."
+            )
+        if "keep" in table:
+            raise ParameterError("keep needs the exact solver; leave out solver, or give a method.")
+        loop = {name: table[name] for name in _LOOP_KEYS if name in table}
+        arm = {name: table[name] for name in table if name not in ("solver", *_LOOP_KEYS)}
+        return cls(arm=Arm(**arm), solver=PaperLoop(**loop))
+
+
+Fitted = Arm | Keep | PaperFit
 """An arm that is fitted on the answers of the suite, without fold 0 of the objects."""
 SuiteArm = Fitted | Pretrained | Baseline | Original
 """An arm of a suite."""
@@ -64,6 +86,8 @@ def suite_arm(table: Any) -> Any:
     """The arm that a table describes by its keys."""
     if not isinstance(table, Mapping):
         return table
+    if "solver" in table:
+        return PaperFit.of(table)
     kinds = {"keep": Keep, "transform": Pretrained, "baseline": Baseline}
     keys = sorted(table.keys() & kinds.keys())
     if len(keys) > 1:
@@ -80,9 +104,15 @@ def suite_task(table: Any, built_in: Callable[[Any], Task]) -> Task:
     return built_in(table) if kind is None or kind in KINDS else PluginTask.of(table, KINDS)
 
 
+def objective_of(arm: Fitted) -> Arm | Keep:
+    """What is fitted, whatever the solver."""
+    return arm.arm if isinstance(arm, PaperFit) else arm
+
+
 def needs_local(arm: SuiteArm) -> bool:
     """Whether an arm cannot be fitted without local images."""
-    return isinstance(arm, Arm) and arm.local
+    objective = objective_of(arm) if isinstance(arm, Fitted) else None
+    return isinstance(objective, Arm) and objective.local
 
 
 def local_file(arm: SuiteArm, network: Network) -> Path | None:
@@ -107,8 +137,9 @@ def transform_of(arm: SuiteArm, sources: Sources, file: Path) -> LinearTransform
     def write() -> None:
         local_features = None if local is None else sources.features(local)
         data = replace(sources.fold[0], local_features=local_features)
-        fitted = fit(data, arm).transform
-        replace(fitted, meta={**fitted.meta, "key": key}).save(file)
+        solver = arm.solver if isinstance(arm, PaperFit) else None
+        transform = fit(data, objective_of(arm), solver).transform
+        replace(transform, meta={**transform.meta, "key": key}).save(file)
 
     load = LinearTransform.load
     return kept_by_key(file, key, load, lambda transform: transform.meta.get("key"), write)[0]
@@ -163,6 +194,11 @@ class Plan(Shared):
         return Sources(
             self, self.networks[network], network, self._root, pretrained=pretrained, force=force
         )
+
+    def check_extras(self) -> None:
+        """Raise a MissingDependencyError if an arm needs a library that is not installed."""
+        if any(isinstance(arm, PaperFit) for arm in self.arms.values()):
+            PaperLoop.check_installed()
 
     def check_files(self) -> None:
         """Raise a FileError that names the first missing files.

@@ -126,10 +126,13 @@ def run_suite(
     ------
     FileError
         A file of a task or arm does not exist. This is checked before any fit.
+    MissingDependencyError
+        An arm of the paper's loop needs Lightning. This is checked before any fit.
     DataError
         `force` is False, and rows do not belong to a transform.
     """
     plan.check_files()
+    plan.check_extras()
     networks = [plan.sources(network, force=force) for network in plan.networks]
     for sources in networks:
         _ = sources.objects  # raises before any fit if they do not belong to a transform
