@@ -92,6 +92,7 @@ ADVICE = """
 .01 .05 nan | Go on collecting
 -.01 .05 nan | It is open
 -.01 .05 .2 | Go on collecting: twice as many answers about these images would add about 5.4 points
+-.01 .05 .06 | Go on collecting: twice as many answers about these images would add about 1.6 points
 -.01 .05 .03 | Stop collecting
 -.004 .004 nan | Stop collecting
 .001 .004 .2 | Stop collecting
@@ -120,6 +121,7 @@ def test_the_formula_and_the_last_doubling_decide_whether_to_go_on(row):
 STANDINGS = """
 48 75 5 78 nan | is 48.0 % before and 75.0 % after the fit. That is at most 90 % of what is attainable.
 48 75 5 78 84 | That is 75 to 90 % of what is attainable.
+48 75 5 70 72 | That is 100 % of what is attainable.
 48 75 5 70 nan | That is at most 100 % of what is attainable.
 48 75 5 nan nan | is 48.0 % before and 75.0 % after the fit.
 48 75 -1 78 84 | no certain gain so far.
@@ -139,4 +141,5 @@ def test_a_study_stands_by_measurement_where_its_gain_and_the_ceiling_say(row):
     measured = standing(before, after, gain, ends)
     assert measured.sentence().endswith(sentence)
     has_remaining = low is not None and low > 0 and len(ends) == 2
-    assert measured.remaining == (pytest.approx(0.09) if has_remaining else None)
+    expected = pytest.approx(max(0, ends[-1] - after)) if has_remaining else None
+    assert measured.remaining == expected

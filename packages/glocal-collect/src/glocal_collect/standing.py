@@ -41,7 +41,9 @@ class Standing(NamedTuple):
         if not self.attained:
             return f"{measured}."
         most, *least = (f"{100 * share:.0f}" for share in self.attained)
-        share = f"{least[0]} to {most}" if least else f"at most {most}"
+        share = f"at most {most}"
+        if least:
+            share = most if least == [most] else f"{least[0]} to {most}"
         return f"{measured}. That is {share} % of what is attainable."
 
 
