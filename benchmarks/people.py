@@ -11,7 +11,7 @@ eggs       416 people × 50 answers about 30 drawings
 simulated  20 people × 100 answers about 100 THINGS objects, who choose by the softmax of the SPoSE
            similarities; features are those of CLIP
 
-Needs GLOCAL_DATA_DIR. Six minutes on one core.
+Needs GLOCAL_DATA_DIR, and five minutes of processor time.
 
 Run: python benchmarks/people.py [--studies NAME ...] [--seeds 5]
 """
