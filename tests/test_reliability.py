@@ -72,7 +72,7 @@ def test_answers_alone_can_be_checked(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     answers = study(4, 100)
     Answers(answers.objects + 1, person=answers.person).save("a.npz")
-    checked = json.loads(run("data check --answers a.npz --heldout a.npz --json").out)
+    checked = json.loads(run("data check --answers a.npz --test-answers a.npz --json").out)
     assert {"base", "leakage"} <= {finding["check"] for finding in checked["findings"]}
     assert checked["reliability"]["split_half"] > 0.5
     printed = run("data check --answers a.npz").out

@@ -20,7 +20,7 @@ from world import folder, run
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop, fit
 from glocal.aligner.folds import fit_folds
-from glocal.aligner.heldout import HeldOut
+from glocal.aligner.heldout import FoldScorer
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
 from glocal.errors import ClusterError, DataError, DivergedError, FileError, ParameterError
@@ -170,7 +170,7 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data):
 def test_a_path_takes_fewer_evaluations_than_cold_fits(data):
     """Each fit on a path starts at the previous optimum, `glocal` at that of `global`."""
     (path,) = paths(settings(PATH, local=True))
-    heldout = HeldOut(fit_folds(data, 2)[:1])
+    heldout = FoldScorer(fit_folds(data, 2)[:1])
     (first, second), [cold_first], [cold] = (
         fit_path(heldout, Exact(), Unit(0, part, ""))[1] for part in (path, path[:1], path[1:])
     )

@@ -16,7 +16,15 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from glocal.errors import FileError
-from glocal.files import PathLike, ending, read_lines, writable_target, write_text, writing
+from glocal.files import (
+    PathLike,
+    ending,
+    read_lines,
+    reading,
+    writable_target,
+    write_text,
+    writing,
+)
 from glocal.results import STRICT, Count, to_json, wrong_place
 from glocal.screen import Cell
 
@@ -134,7 +142,6 @@ class Score:
 
 _TITLES = [entry.name for entry in fields(Score)]
 _TEXTS = ("task", "metric", "split", "transform", "network", "features", "baseline_network")
-_NUMBERS = ("value", "low", "high", "p", "p_corrected", "seen_answers", "seen_objects")
 _NEEDED = ("task", "metric", "value")
 
 
@@ -250,25 +257,19 @@ def read_scores(path: PathLike) -> Scores:
 
 def _csv_rows(path: PathLike) -> list[dict[str, Any]]:
     """The rows of a CSV file of scores, in which an empty cell is a field without a value."""
-    titles, *lines = csv.reader(read_lines(path, what="score"))
-    if titles != _TITLES:
-        raise FileError(
-            f"score file {path} has other titles than scores have ({', '.join(_TITLES)}). Name "
-            "another file."
-        )
-    rows = []
-    try:
-        for line in filter(None, lines):
-            cells = dict(zip(titles, line, strict=True))
-            numbers = {name: float(cells[name]) for name in _NUMBERS if cells[name]}
-            texts = {name: cells[name] for name in _TEXTS if cells[name]}
-            settings = json.loads(cells["settings"])
-            rows.append(
-                {"value": None, "settings": settings, "n": int(cells["n"]), **numbers, **texts}
-            )
-    except ValueError as error:
-        raise FileError(f"score file {path} is damaged ({error}). Evaluate again.") from error
-    return rows
+    import pandas as pd
+
+    with reading(path, "score", "Name another file, or evaluate again."):
+        texts = dict.fromkeys(_TEXTS, str)
+        table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=["", "nan"])
+        if table.columns.tolist() != _TITLES:
+            raise ValueError(f"its titles are not those of scores, {', '.join(_TITLES)}")
+        table["settings"] = table["settings"].map(json.loads)
+        rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [
+        {name: value for name, value in row.items() if name == "value" or value is not None}
+        for row in rows
+    ]
 
 
 def _csv_text(rows: Iterable[Iterable[Any]]) -> str:

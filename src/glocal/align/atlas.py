@@ -12,7 +12,7 @@ import numpy as np
 
 from glocal.aligner import Fit, KeepCurve
 from glocal.aligner.fitting import fit_choice
-from glocal.aligner.heldout import HeldOut
+from glocal.aligner.heldout import FoldScorer
 from glocal.evaluation.agreement import credit_units
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.intervals import ItemValues
@@ -150,7 +150,7 @@ def measured_network(
     )
 
 
-def _agreement(heldout: HeldOut, transforms: Sequence[LinearTransform], split: str) -> Result:
+def _agreement(heldout: FoldScorer, transforms: Sequence[LinearTransform], split: str) -> Result:
     """The agreement of the transform of each fold with the answers that the fold holds out."""
     objects = [t.map_rows(X) for t, X in zip(transforms, heldout.objects, strict=True)]
     units = credit_units(heldout.credit(objects), heldout.answers)
@@ -160,7 +160,7 @@ def _agreement(heldout: HeldOut, transforms: Sequence[LinearTransform], split: s
     return Result((score,), units)
 
 
-def _neighbours(heldout: HeldOut, transforms: Sequence[LinearTransform], split: str) -> Result:
+def _neighbours(heldout: FoldScorer, transforms: Sequence[LinearTransform], split: str) -> Result:
     """The neighbours of the rows as given that the images of each fold keep."""
     parts = zip(transforms, heldout.images, strict=True)
     shares = [kept_by_image(X, t.map_rows(X), heldout.k) for t, X in parts]

@@ -12,7 +12,7 @@ from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.aligner.folds import Fold
-from glocal.aligner.heldout import HeldOut, best_similarity_scale
+from glocal.aligner.heldout import FoldScorer, best_similarity_scale
 from glocal.aligner.mixture import Mixture, mix, scaled_identity_of
 from glocal.solver import Counter, lambda_max
 
@@ -46,7 +46,7 @@ class CrossFit:
     ----------
     data : FitData
     folds : sequence of Fold
-    heldout : HeldOut
+    heldout : FoldScorer
         What the folds hold out.
     alphas : tuple of float
         α of the fits on a path. It falls to 0, which is `global`.
@@ -74,7 +74,7 @@ class CrossFit:
         self.data = data
         self.folds = folds
         self.alphas = PATH_ALPHAS if local else PATH_ALPHAS[-1:]
-        self.heldout = HeldOut(folds)
+        self.heldout = FoldScorer(folds)
         self.solutions: dict[tuple[float, float], list[Solution]] = {}
 
     def fit(self, lmbda: float, alpha: float = 0.0) -> list[Float[np.ndarray, "p p"]]:

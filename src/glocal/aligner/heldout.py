@@ -28,8 +28,8 @@ Rows = Float[np.ndarray, "_ p"]
 _MAX_LOG_SCALE = 5.0  # of the best scale, from the scale that gives similarities a spread of 1
 
 
-class HeldOut:
-    """The answers and images that folds hold out. It scores embeddings of them, one for each fold.
+class FoldScorer:
+    """Scores embeddings, one for each fold, on the answers and images that the fold holds out.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ def heldout_scores(
     Agreement, loss and neighbours are compared with those of the original features, for the loss
     at the scale that fits the other answers best.
     """
-    parts = HeldOut(folds)
+    parts = FoldScorer(folds)
     return HeldOutScores(
         of=folds[0].unit,
         folds=len(folds),
@@ -165,7 +165,7 @@ def heldout_scores(
 
 
 def _agreement(
-    parts: HeldOut, folds: Sequence[Fold], transforms: Sequence[LinearTransform]
+    parts: FoldScorer, folds: Sequence[Fold], transforms: Sequence[LinearTransform]
 ) -> dict[str, Any]:
     """The agreement, the gain over the original features, and both losses."""
     credit, loss = parts.credit_and_loss(transforms)
@@ -189,7 +189,7 @@ def _agreement(
     }
 
 
-def _neighbours_kept(parts: HeldOut, transforms: Sequence[LinearTransform]) -> dict[str, Any]:
+def _neighbours_kept(parts: FoldScorer, transforms: Sequence[LinearTransform]) -> dict[str, Any]:
     """The neighbours kept of the original features, and of those with the origin of the fit."""
     Z = [transform.map_rows(X) for transform, X in zip(transforms, parts.images, strict=True)]
     kept, low, high = ItemValues(values=parts.kept(Z)).bounded()

@@ -11,7 +11,7 @@ from glocal.aligner.crossfit import CrossFit
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact
 from glocal.aligner.folds import Fold
-from glocal.aligner.heldout import HeldOut, best_similarity_scale
+from glocal.aligner.heldout import FoldScorer, best_similarity_scale
 from glocal.objective import single_threaded_blas
 from glocal.similarity import choice_loss
 
@@ -83,7 +83,7 @@ def heldout_losses(crossfit: CrossFit, lmbda: float) -> Float[np.ndarray, " t"]:
     return choice_loss(best_similarity_scale(S, crossfit.heldout.answers.weights) * S)
 
 
-def largest_tie(heldout: HeldOut, losses: Mapping[float, Float[np.ndarray, " t"]]) -> float:
+def largest_tie(heldout: FoldScorer, losses: Mapping[float, Float[np.ndarray, " t"]]) -> float:
     """The largest λ whose held-out loss is within one paired standard error of the lowest."""
     best = min(losses, key=lambda lmbda: heldout.mean(losses[lmbda]))
     for lmbda in sorted(losses, reverse=True):

@@ -79,7 +79,9 @@ def check_command(
     answers: Path | None = Option(None, help="Answers to check too."),
     object_ids: ObjectIds = None,
     local_features: Path | None = Option(None, help="Local images to check too."),
-    heldout: Path | None = Option(None, help="Held-out answers, read like --answers."),
+    test_answers: Path | None = Option(
+        None, help="Answers that the fit does not see, read like --answers."
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Diagnose features and answers; exit with 1 if something invalidates the results.
@@ -94,7 +96,7 @@ def check_command(
     """
     with progress_bar("checking"):
         trained = None if answers is None else _read(answers, object_ids, conventions)
-        tested = None if heldout is None else _read(heldout, object_ids, conventions)
+        tested = None if test_answers is None else _read(test_answers, object_ids, conventions)
         local = None if local_features is None else Features.load(local_features)
         if features is not None:
             objects = Features.load(features)

@@ -18,7 +18,7 @@ from glocal.aligner import Arm, Exact, FitData, PaperLoop, Solution
 from glocal.aligner.exact import WarmStart
 from glocal.aligner.fitting import Solver
 from glocal.aligner.folds import Fold
-from glocal.aligner.heldout import HeldOut, scaled_identity
+from glocal.aligner.heldout import FoldScorer, scaled_identity
 from glocal.errors import (
     ClusterError,
     DivergedError,
@@ -87,12 +87,12 @@ def fit_units(
     scheduler: str | None,
 ) -> Iterator[tuple[str, list[Row]]]:
     """Yield the name and the rows of each unit as soon as it is fitted."""
-    heldout = [HeldOut([fold]) for fold in folds]
+    heldout = [FoldScorer([fold]) for fold in folds]
     with _parallel(heldout, jobs, scheduler) as run:
         yield from run(joblib.delayed(fit_path)(heldout[unit.fold], solver, unit) for unit in units)
 
 
-def fit_path(heldout: HeldOut, solver: Solver, unit: Unit) -> tuple[str, list[Row]]:
+def fit_path(heldout: FoldScorer, solver: Solver, unit: Unit) -> tuple[str, list[Row]]:
     """Fit the settings of one path to the data without a fold, and score them on that fold.
 
     Returns the name of the unit too.
@@ -114,7 +114,7 @@ def fit_path(heldout: HeldOut, solver: Solver, unit: Unit) -> tuple[str, list[Ro
 
 
 def _fitted_and_scored(
-    fit_next: Callable[[Setting], Solution], heldout: HeldOut, setting: Setting
+    fit_next: Callable[[Setting], Solution], heldout: FoldScorer, setting: Setting
 ) -> Row:
     """How the fit of a setting ended, and its scores if it has any."""
     try:
@@ -146,7 +146,7 @@ def _fits_along(
     return fit_next
 
 
-def _scores(heldout: HeldOut, transform: LinearTransform) -> dict[str, float]:
+def _scores(heldout: FoldScorer, transform: LinearTransform) -> dict[str, float]:
     """The scores of a transform on what a fold holds out."""
     credit, loss = heldout.credit_and_loss([transform])
     Z = [transform.map_rows(images) for images in heldout.images]
