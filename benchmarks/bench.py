@@ -108,7 +108,7 @@ class Bench:
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if status:
-            sys.exit(f"{line}\n{log.read_text()}")
+            sys.exit(f"{line}\n{log.read_text(encoding='utf-8')}")
         cpu = usage.ru_utime + usage.ru_stime
         return Run(cpu, time.perf_counter() - start, usage.ru_maxrss / 1024)
 

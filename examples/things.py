@@ -20,16 +20,18 @@ for name in ("things", "cifar10"):
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / name).exists():
         (folder / name).symlink_to(data / name)
-record = json.loads((data / "things" / "rdm48_index.json").read_text())
+record = json.loads((data / "things" / "rdm48_index.json").read_text(encoding="utf-8"))
 index = record["concept_index0_in_unique_id"]
-(folder / "rdm48_index.txt").write_text("".join(f"{i}\n" for i in index))
+(folder / "rdm48_index.txt").write_text("".join(f"{i}\n" for i in index), encoding="utf-8")
 for network in NETWORKS:
     images = data / "imagenet200" / network
     here = folder / network
     X = np.load(images / "features.npy")
-    names = (images / "file_names.txt").read_text().split()
+    names = (images / "file_names.txt").read_text(encoding="utf-8").split()
     (here / "local").mkdir(parents=True, exist_ok=True)
     local = data / "local" / network / "features.npy"
     np.save(here / "local" / "features.npy", np.load(local) if local.exists() else X[:500])
     np.save(here / "imagenet.npy", X[500:])
-    (here / "synset.txt").write_text("".join(name.split("_")[0] + "\n" for name in names[500:]))
+    (here / "synset.txt").write_text(
+        "".join(name.split("_")[0] + "\n" for name in names[500:]), encoding="utf-8"
+    )

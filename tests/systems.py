@@ -1,8 +1,9 @@
-"""What only some systems have: the mark of tests that need it, and limits of time and memory."""
+"""What only some systems have: marks of tests that need it, and limits of time and memory."""
 
 import contextlib
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 needs_posix = pytest.mark.skipif(
     os.name == "nt",
     reason="Windows has no fork, no SIGKILL, no files under /dev and no limits of memory",
+)
+needs_unicode_names = pytest.mark.skipif(
+    sys.getfilesystemencoding() != "utf-8", reason="in this locale, names of files are ASCII"
 )
 
 
@@ -29,7 +33,10 @@ def limits(cpu_seconds, memory):
     if not Path("/proc/self/statm").exists():  # what is read is tested all the same
         yield
         return
-    data = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    data = (
+        int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[5])
+        * resource.getpagesize()
+    )
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     handler = signal.signal(signal.SIGPROF, stop)
     resource.setrlimit(resource.RLIMIT_DATA, (data + memory, hard))

@@ -290,6 +290,6 @@ def test_a_bad_file_is_named(tmp_path, case):
     if name == "b.npz":
         np.savez(tmp_path / name, **FILES_REFUSED[case])
     else:
-        (tmp_path / name).write_text(FILES_REFUSED[case])
+        (tmp_path / name).write_text(FILES_REFUSED[case], encoding="utf-8")
     with pytest.raises((DataError, FileError), match=rf"{name}.*{noun}"):
         Answers.load(tmp_path / name)

@@ -275,13 +275,14 @@ def test_an_interruption_that_a_library_replaces_is_one(monkeypatch):
     swallows it is interrupted again.
     """
 
-    def wait():
-        for _ in range(1000):
-            time.sleep(0.01)
-
     class Swallowing:
         def __del__(self):
             app.interrupt(signal.SIGINT, None)
+
+    def swallow():
+        Swallowing()
+        for _ in range(1000):
+            time.sleep(0.01)
 
     def replace(*_, **__):
         try:
@@ -294,9 +295,8 @@ def test_an_interruption_that_a_library_replaces_is_one(monkeypatch):
     ended = run("demo")
     assert (ended.code, "cannot build" in ended.err) == (130, False)
     monkeypatch.setattr(sys, "unraisablehook", app._show_unraisable)
-    Swallowing()
     with pytest.raises(KeyboardInterrupt):
-        wait()
+        swallow()
 
 
 def test_the_help_has_defaults():

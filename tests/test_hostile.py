@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import systems
 import world
 from command_lines import SUITE
 from PIL import Image
@@ -224,6 +225,7 @@ def test_no_image_starts_a_program(tmp_path, monkeypatch):
             decode_image(tmp_path / name)
 
 
+@systems.needs_unicode_names
 def test_a_sentence_is_safe_for_a_terminal(tmp_path):
     """Control characters, line breaks and changes of direction in names and keys of files are shown
     as escapes.

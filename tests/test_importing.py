@@ -164,7 +164,7 @@ def saved(where, text):
     """A file of this text: JSON as it is, a table with commas for spaces."""
     is_json = text[0] == "["
     path = where / ("t.json" if is_json else "t.csv")
-    path.write_text(text if is_json else text.replace(" ", ","))
+    path.write_text(text if is_json else text.replace(" ", ","), encoding="utf-8")
     return path
 
 

@@ -55,7 +55,9 @@ def make_things(root, n=36):
     answers = sortindex[simulated_answers(colours / 60, 4000).objects]
     np.savetxt(folder / "triplets-train90.txt", answers, "%d")
     np.savetxt(folder / "sortindex.txt", sortindex, "%d")
-    (folder / "unique-id.txt").write_text("".join(f"thing{i:02d}\n" for i in range(n)))
+    (folder / "unique-id.txt").write_text(
+        "".join(f"thing{i:02d}\n" for i in range(n)), encoding="utf-8"
+    )
     np.save(folder / "rdm48.npy", squareform(pdist(colours[:12])))
     np.savetxt(folder / "rdm48_index.txt", np.arange(12), "%d")
     pictures(root / "local-images", 40)
@@ -79,7 +81,9 @@ def make_stuff(root):
     pictures(root / "stuff/images", 12, "material{:02d}.jpg")
     chosen = [RNG.permutation(12)[:3] + 1 for _ in range(300)]
     lines = [",".join(f"material{i:02d}" for i in (*row, row[2])) for row in chosen]
-    (root / "stuff/answers.csv").write_text("\n".join(["a,b,c,odd", *lines]) + "\n")
+    (root / "stuff/answers.csv").write_text(
+        "\n".join(["a,b,c,odd", *lines]) + "\n", encoding="utf-8"
+    )
 
 
 @pytest.mark.nightly

@@ -158,7 +158,10 @@ def test_published_features_are_those_at_hand(data_dir, real_files, publish, nam
         assert published()[f"features/{name}"].checksum == checksum
         path = fetch(f"features/{name}")
     assert (path / "features.npy").read_bytes() == (at_hand / "features.npy").read_bytes()
-    names = [line.removesuffix(".jpg") for line in (at_hand / "file_names.txt").read_text().split()]
+    names = [
+        line.removesuffix(".jpg")
+        for line in (at_hand / "file_names.txt").read_text(encoding="utf-8").split()
+    ]
     assert Features.load(path).names == tuple(names)
 
 
@@ -166,7 +169,7 @@ def test_published_features_are_those_at_hand(data_dir, real_files, publish, nam
 def test_a_fit_to_fetched_files_is_that_to_files_at_hand(data_dir, real_files, publish):
     """Features and answers that are fetched give the fit of those at hand to the bit."""
     root = data_dir / "things"
-    ids = (root / "unique_id.txt").read_text().split()
+    ids = (root / "unique_id.txt").read_text(encoding="utf-8").split()
     with publish(real_files):
         fetched = Features.load(fetch("features/clip-vit-b-32"))
         answers = Answers.load(fetch("things/answers"))

@@ -217,7 +217,9 @@ def test_published_embeddings_correlate_as_before(data_dir, embedding, spearman)
     before.
     """
     things = data_dir / "things"
-    index = json.loads((things / "rdm48_index.json").read_text())["concept_index0_in_unique_id"]
+    index = json.loads((things / "rdm48_index.json").read_text(encoding="utf-8"))[
+        "concept_index0_in_unique_id"
+    ]
     result = rsa(np.load(things / f"{embedding}.npy")[index], load_rdms(things / "rdm48.npy"))
     assert result.spearman == pytest.approx(spearman, abs=5e-5)
     assert result.low < spearman < result.high

@@ -67,7 +67,7 @@ def line(data, tmp_path_factory):
     )
 
     def write(out, toml, options=""):
-        (files / "grid.toml").write_text(toml)
+        (files / "grid.toml").write_text(toml, encoding="utf-8")
         names = f"--features {files}/x.npy --answers {files}/t.npy --local-features {files}/l.npy"
         return f"sweep {names} --grid {files}/grid.toml --folds 2 --out {out} {options}"
 
@@ -350,7 +350,7 @@ def test_the_folder_holds_what_it_promises(swept, out):
     assert (change["is_unseen"], sum(change["flips"]["counts"].values())) == (True, swept.heldout.n)
     saved = LinearTransform.load(out / "transform.npz")
     np.testing.assert_array_equal(saved.weights, swept.transform.weights)
-    assert json.loads((out / "sweep.json").read_text())["solver"]["tol"] == 3e-4
+    assert json.loads((out / "sweep.json").read_text(encoding="utf-8"))["solver"]["tol"] == 3e-4
 
 
 def test_a_resumed_sweep_fits_only_what_is_missing(data, swept, out, tmp_path, monkeypatch):
@@ -372,7 +372,7 @@ def test_a_resumed_sweep_fits_only_what_is_missing(data, swept, out, tmp_path, m
     points = sweep(data, GRID, **options).points
     for rows in (points, read_rows(tmp_path / "s/points.jsonl")):
         assert_same(rows, swept.points)
-    path.write_text('{"fold": 0}\n')
+    path.write_text('{"fold": 0}\n', encoding="utf-8")
     with pytest.raises(FileError, match=path.name):
         sweep(data, GRID, **options)
 
@@ -514,7 +514,7 @@ def test_a_cluster_gives_the_rows_of_one_process(data, swept, tmp_path):
 
         options = {"scheduler": cluster.scheduler_address, "progress": kill}
         result = sweep(data, GRID, folds=2, out=tmp_path / "s", **options)
-        file.write_text(json.dumps({"address": cluster.scheduler_address}))
+        file.write_text(json.dumps({"address": cluster.scheduler_address}), encoding="utf-8")
         assert len(sweep(data, small, folds=2, scheduler=str(file)).points) == 4
     assert killed[0] < len(result.points)
     for points in (result.points, read_rows(tmp_path / "s" / "points.jsonl")):

@@ -84,7 +84,7 @@ def terminal(started, files, tmp_path):
                     process.send_signal(signal.SIGINT)
                     when = None
         os.close(master)
-        return process.wait(), out.read_text(), shown.decode()
+        return process.wait(), out.read_text(encoding="utf-8"), shown.decode()
 
     return run
 

@@ -339,7 +339,7 @@ def test_the_command_appends_to_rows_of_scores_and_to_nothing_else(tmp_path, mon
     assert rows[: len(before)] == before
     assert len({row.network for row in rows}) == 1
     ended = run("try features.npy --labels y.txt --out notes.txt")
-    assert (ended.code, (tmp_path / "notes.txt").read_text()) == (1, "my notes\n")
+    assert (ended.code, (tmp_path / "notes.txt").read_text(encoding="utf-8")) == (1, "my notes\n")
     assert "score" in ended.err
 
 

@@ -102,7 +102,7 @@ def test_a_person_answers_through_a_real_proxy(images, tmp_path):
     url = f"http://127.0.0.1:{port}"
     block = (DEPLOY / "nginx.conf").read_text(encoding="utf-8").replace("443 ssl", str(port))
     block = re.sub("ssl_.*", "", block).replace("8000", str(server_port))
-    (tmp_path / "nginx.conf").write_text(f"{NGINX_CONF}{block} }}")
+    (tmp_path / "nginx.conf").write_text(f"{NGINX_CONF}{block} }}", encoding="utf-8")
     options = f"--port {server_port} --open --per-person 5 --catch 0 --public-url {url}"
     server = processes.Study(tmp_path / "study", f"{images} {options}")
     with contextlib.ExitStack() as stack:
