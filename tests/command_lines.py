@@ -122,13 +122,14 @@ def without_network():
 
 
 def parameters(command=None, name=""):
-    """The options and arguments of every command, read from the application itself."""
+    """The options and arguments of every command that help names, read from the application."""
     command = command or get_command(app)
     if not hasattr(command, "commands"):
         return {name: command.params}
     leaves = {}
     for word, part in command.commands.items():
-        leaves |= parameters(part, f"{name} {word}".strip())
+        if not part.hidden:
+            leaves |= parameters(part, f"{name} {word}".strip())
     return leaves
 
 

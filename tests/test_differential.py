@@ -172,12 +172,12 @@ def agreement(rng, folder):
     similarity = str(rng.choice(["cosine", "dot"]))
     files = f"--features {folder}/features.npy --answers {folder}/answers.npz"
     transform = f"--transform {folder}/t.npz" if (moved := rng.random() < 0.7) else ""
-    Z = mapped(X) if moved else oracle.standardized(X, X)
+    Z = mapped(X) if moved else X / np.sqrt(np.mean(np.square(X, dtype=np.float64)))
     record, message = ended(f"evaluate odd-one-out {files} --similarity {similarity} {transform}")
     assert record, message
     accuracy, tied = oracle.agreement(Z, problem.answers, problem.weights, problem.kind, similarity)
     loss = oracle.global_loss(Z, problem.answers, problem.weights, problem.kind)
-    close([record["accuracy"], record["tie_rate"]], [accuracy, tied], "accuracy and ties")
+    close([record["agreement"], record["tie_rate"]], [accuracy, tied], "agreement and ties")
     close(record["loss"], loss, "loss", 1e-6 * max(1.0, loss))
     record, message = ended(f"apply {folder}/t.npz {folder}/features.npy --out {folder}/Z.npy")
     assert record, message

@@ -63,8 +63,8 @@ def anomaly_scores(
     Examples
     --------
     >>> normal = np.array([[1.0, 0.0], [1.0, 0.1], [1.0, -0.1]])
-    >>> anomaly_scores(normal, np.array([[2.0, 0.0], [0.0, 1.0]]), k=1).tolist()
-    [-1.0, -0.09950371902099892]
+    >>> anomaly_scores(normal, np.array([[2.0, 0.0], [0.0, 1.0]]), k=1).round(4).tolist()
+    [-1.0, -0.0995]
     """
     normal, new = _checked(normal, new)
     gallery = normal[~repeated_rows(normal)]
