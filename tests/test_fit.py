@@ -388,8 +388,8 @@ def test_a_start_from_global_shares_the_budget(monkeypatch, as_a_user):
     for budget in (1, 5, 60, 1000):
         calls.clear()
         solution = Exact(max_evaluations=budget).solve(data, arm)
-        assert solution.evaluations == len(calls) <= budget
-    assert solution.parts["global"] < 0.5  # a start from the best scale ends at chance
+        assert solution.report.evaluations == len(calls) <= budget
+    assert solution.report.parts["global"] < 0.5  # a start from the best scale ends at chance
 
 
 FIT = """
