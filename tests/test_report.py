@@ -198,6 +198,17 @@ def test_every_file_of_scores_has_a_page():
     assert "An axis is unsure" not in report_page([transform_run("t", stretched, objects)])
 
 
+def test_a_page_has_plain_accuracies_where_they_differ():
+    """A task whose accuracy over all images is another one in print has a column of it."""
+    shown = {"accuracy_ncm": 0.5, "accuracy_plain_ncm": 0.6}
+    rows = [Score("unequal", metric, value) for metric, value in shown.items()]
+    rows += [Score("equal", metric, 0.5) for metric in shown]
+    page = report_page([Run("s", Scores(rows))])
+    titles = re.findall(r'<th scope="col"><bdi>(.*?)</bdi>', page)
+    assert titles == ["unequal", "unequal, plain", "equal"]
+    assert "<span>0.600" in page
+
+
 def test_an_arm_looks_alike_everywhere():
     """Each method has the same colour whatever the other arms are, and the baseline is black."""
     looks = lambda *arms: arm_scales("arm", arms, "original")[0].to_dict()["scale"]["range"]
