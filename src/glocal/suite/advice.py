@@ -116,7 +116,7 @@ class Situation:
         if self.name.startswith(NOT_CLASS):
             yield "means are those of all images"
         if n_left_out:
-            yield f"without {n_left_out} classes that have too few images"
+            yield f"classes left out, with too few images: {n_left_out}"
 
     @property
     def _shown(self) -> float:
