@@ -127,20 +127,20 @@ def measured_network(
     name: str, curves: Mapping[str, KeepCurve], keep: float, fitted: LinearTransform | None
 ) -> AlignedNetwork:
     """Fit a network from both origins, whose curves of `keep` are given, and score its arms."""
-    plain, centred = curves.values()
-    n_folds = len(plain.crossfit.folds)
-    columns = np.eye(plain.data.features.dimensions)
+    uncentred, centred = curves.values()
+    n_folds = len(uncentred.crossfit.folds)
+    columns = np.eye(uncentred.data.features.dimensions)
     centring = centred.data.transform(columns)
-    as_given = replace(plain.data.transform(columns), bias=None, mean=0.0, std=1.0)
+    as_given = replace(uncentred.data.transform(columns), bias=None, mean=0.0, std=1.0)
     transforms = {ORIGINAL: [as_given] * n_folds, MEAN_SUBTRACTED: [centring] * n_folds}
     fits = {}
-    for arm, curve in ((f"keep {keep:g}", plain), (f"centred keep {keep:g}", centred)):
+    for arm, curve in ((f"keep {keep:g}", uncentred), (f"centred keep {keep:g}", centred)):
         transforms[arm] = curve.fold_transforms(curve.choose(keep))
         fits[arm] = fit_choice(curve, keep)
     if fitted is not None:
         transforms[FITTED_ELSEWHERE] = [fitted] * n_folds
-    heldout = plain.crossfit.heldout
-    is_of_objects = plain.crossfit.folds[0].unit == "objects"
+    heldout = uncentred.crossfit.heldout
+    is_of_objects = uncentred.crossfit.folds[0].unit == "objects"
     split = HELD_OUT_OBJECTS if is_of_objects else HELD_OUT_QUESTIONS
     return AlignedNetwork(
         name,

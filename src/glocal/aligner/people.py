@@ -181,8 +181,8 @@ class AnswerModel:
         """Folds of the people with answers to fit, and the rows of their held-out answers."""
         answers = self.data.answers
         objects = answers.named_objects()
-        known = np.flatnonzero(self.is_known)
-        is_fitted = ~is_careless[known]
+        rows_with_features = np.flatnonzero(self.is_known)
+        is_fitted = ~is_careless[rows_with_features]
         n_folds = min(_FOLDS, answers.n_people or 0)
         folds = []
         rows = [np.empty(0, dtype=np.int64)]
@@ -194,7 +194,7 @@ class AnswerModel:
                 folds.append(
                     Fold(replace(self.data, answers=others), heldout, objects, "questions")
                 )
-                rows.append(known[is_heldout])
+                rows.append(rows_with_features[is_heldout])
         return folds, np.concatenate(rows)
 
     def _heldout_credit(self, folds: list[Fold], step: int | None) -> tuple[Values, int]:

@@ -182,9 +182,9 @@ def _paths(names: Sequence[str], pairs: Sequence[str]) -> dict[str, Path | None]
     for name in names:
         if f"{PUBLISHED}{name}" not in published():
             keys = [key for key in published() if key.startswith(PUBLISHED)]
-            known = ", ".join(key.removeprefix(PUBLISHED) for key in keys)
+            names_published = ", ".join(key.removeprefix(PUBLISHED) for key in keys)
             raise ParameterError(
-                f"nobody has published features of {name!r}. Published are {known}. For "
+                f"nobody has published features of {name!r}. Published are {names_published}. For "
                 f"another network give photographs of the objects, `images`, or rows at hand, "
                 f"--features {name}=PATH."
             )

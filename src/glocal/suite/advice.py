@@ -145,7 +145,10 @@ class Verdict(Printable):
 
     def summary(self) -> str:
         """Say what to use in each situation."""
-        choices = [f"{one.head.strip()}: {one.arm or one.reason}" for one in self.situations]
+        choices = [
+            f"{situation.head.strip()}: {situation.arm or situation.reason}"
+            for situation in self.situations
+        ]
         return f"{'; '.join(choices)}."
 
     def table(self) -> pd.DataFrame:
@@ -181,7 +184,7 @@ class Verdict(Printable):
 
     def _kept_lines(self, width: int) -> list[str]:
         """The share of its neighbours that an image keeps in each recommended arm."""
-        arms = dict.fromkeys(one.arm for one in self.situations if one.command)
+        arms = dict.fromkeys(situation.arm for situation in self.situations if situation.command)
         scores = {arm: self.scores.of("", KEPT, str(arm)) for arm in arms}
         shares = [f"{score.value:.3f} with {arm}" for arm, score in scores.items() if score]
         if not shares:

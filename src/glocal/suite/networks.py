@@ -66,7 +66,7 @@ def shared_objects(networks: Sequence[Features]) -> list[Features]:
 def _rows_by_name(features: Features, first: Sequence[str]) -> dict[str, int]:
     """The row of each object of the first network that these features have."""
     row_of = positions_in(features.names or (), f"names of {features.source}")
-    return {name: row_of[own] for name, own in entries_named(first, row_of).items()}
+    return {name: row_of[entry] for name, entry in entries_named(first, row_of).items()}
 
 
 def network_differences(results: Mapping[str, Mapping[str, Result]]) -> list[Score]:

@@ -221,7 +221,8 @@ def _of_all_labels(images: ImageLabels) -> Question:
     totals = {label: images.totals[label] for label in classes}
     detail = "all your labels"
     if len({*totals.values()}) == len({*shown.values()}) == 1:
-        size, size_shown = totals[classes[0]], shown[classes[0]]
+        size = totals[classes[0]]
+        size_shown = shown[classes[0]]
         detail = f"all {size}" if size == size_shown else f"{size_shown:,} of your {size:,}"
     elif shown != totals:
         detail = f"{shown.total():,} of your {sum(totals.values()):,} labels"

@@ -121,24 +121,24 @@ def verdict(
     sides = [_selected(X, labels)]
     if test is not None:
         sides.append(_selected(test, test_labels))
-    given = Rows(*(np.asarray(side.features.matrix) for side in sides))
-    _warn_of_equal_rows(given)
+    rows = Rows(*(np.asarray(side.features.matrix) for side in sides))
+    _warn_of_equal_rows(rows)
     arms = _arms(sides, transforms or {}, force)
     y_test = sides[1].labels if test is not None else None
-    images = ImageLabels.of(given, sides[0].labels, y_test, sides[0].all_labels)
-    asked = [
+    images = ImageLabels.of(rows, sides[0].labels, y_test, sides[0].all_labels)
+    all_questions = [
         *questions(
             images,
             superclasses=superclasses,
             normal=normal,
             texts=class_texts,
-            originals=given,
+            originals=rows,
         )
     ]
-    if all(question.reason for question in asked):
-        reasons = dict.fromkeys(question.reason for question in asked)
+    if all(question.reason for question in all_questions):
+        reasons = dict.fromkeys(question.reason for question in all_questions)
         raise DataError(f"nothing can be decided: a situation {', '.join(reasons)}.")
-    return _decided(asked, arms, sides[0].features.source, progress)
+    return _decided(all_questions, arms, sides[0].features.source, progress)
 
 
 def _selected(rows: Any, labels: Labels | None) -> Selection:
@@ -214,22 +214,24 @@ def _warn_of_seen(arms: Mapping[str, LinearTransform], features: Features) -> No
             )
 
 
-def _decided(asked: Sequence[Question], arms: Arms, source: str, progress: Progress) -> Verdict:
+def _decided(
+    all_questions: Sequence[Question], arms: Arms, source: str, progress: Progress
+) -> Verdict:
     """Decide all situations, and count the neighbours that the arms keep."""
     scores: list[Score] = []
     situations: list[Situation] = []
     gains_of: dict[str, Gains] = {}
     with single_threaded_blas():
-        for number, question in enumerate(asked):
-            progress(number, len(asked) + 1, question.name)
+        for number, question in enumerate(all_questions):
+            progress(number, len(all_questions) + 1, question.name)
             situation, gains, rows = decide(question, arms)
             situations.append(situation)
             gains_of[question.name] = gains
             scores += rows
-        progress(len(asked), len(asked) + 1, KEPT)
+        progress(len(all_questions), len(all_questions) + 1, KEPT)
         scores += _neighbours(arms)
     recommended = dict.fromkeys(situation.arm for situation in situations)
-    told = [
+    applicable = [
         replace(
             situation,
             reason=situation.reason or _losses(situation, recommended, gains_of[situation.name]),
@@ -237,9 +239,9 @@ def _decided(asked: Sequence[Question], arms: Arms, source: str, progress: Progr
         )
         for situation in situations
     ]
-    left_out = {question.name: question.left_out for question in asked}
+    left_out = {question.name: question.left_out for question in all_questions}
     scores.sort(key=lambda score: NAMES in score.task)  # a page begins with what has a baseline
-    return Verdict(tuple(told), Scores(scores), left_out)
+    return Verdict(tuple(applicable), Scores(scores), left_out)
 
 
 def decide(question: Question, arms: Arms) -> tuple[Situation, Gains, list[Score]]:
