@@ -132,6 +132,10 @@ def align(
             "`local_images`, `layer` and `centre` need `images`. Published features are fitted as "
             "they are and centred, and objects stand in for local images."
         )
+    for name in BUNDLED.keys() & {*networks}:
+        print_message(
+            f"{name}: the package has better transforms, fitted with photographs: {BUNDLED[name]}."
+        )
     paths = _paths(networks, features or [])
     refuse_overwriting_inputs({"--out": out}, *paths.values())
     _permit_downloads(paths, judged.answers is None, is_permitted=yes)
@@ -236,11 +240,6 @@ def _load(paths: Mapping[str, Path | None]) -> _Loaded:
             if path is not None:
                 loaded.features[name] = Features.load(path)
                 continue
-            if name in BUNDLED:
-                print_message(
-                    f"{name}: the package has better transforms, fitted with photographs: "
-                    f"{BUNDLED[name]}."
-                )
             folder, *transforms = map(_fetched, _published_parts(name))
             loaded.features[name] = Features.load(folder)
             for file in transforms:
