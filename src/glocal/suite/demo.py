@@ -42,7 +42,7 @@ _PATTERNS = ("", '<path d="M0 0h14v5H0z"/>', '<circle cx="7" cy="7" r="4"/>')
 _SIZES = (0.7, 0.85, 1.0)
 _NOISE = 0.4  # standard deviation in each dimension
 _DIMENSIONS = 64
-_OFFSET = 0.5  # in each dimension, of images; that of texts is on the other side of 0
+_TEXT_OFFSET = 0.5  # in each dimension: what all texts of a network have in common
 _FAMILY = 3  # kinds in a family
 _OTHER_BACKGROUNDS = 48  # those of local images, which differ more than those of objects
 _OTHER_SCALE = 3
@@ -192,13 +192,13 @@ class _Network(NamedTuple):
         X = np.hstack([_PARTS[part].scale * self.code[part][images[part]] for part in _PARTS])
         X = np.pad(X, ((0, 0), (0, _DIMENSIONS - X.shape[1])))
         X += _NOISE * rng.normal(size=X.shape)
-        return (X @ self.mixing + _OFFSET).astype(np.float32)
+        return (X @ self.mixing).astype(np.float32)
 
     def texts(self) -> Embedding:
         """The rows of the names of kinds: their codes without noise, with another offset."""
         code = _PARTS["kind"].scale * self.code["kind"]
         X = np.pad(code, ((0, 0), (0, _DIMENSIONS - code.shape[1])))
-        return (X @ self.mixing - _OFFSET).astype(np.float32)
+        return (X @ self.mixing + _TEXT_OFFSET).astype(np.float32)
 
 
 def _names() -> tuple[str, ...]:
