@@ -89,7 +89,7 @@ def test_a_p_value_of_0_takes_the_level_of_all_pairs():
 @pytest.mark.nightly
 def test_arms_that_are_alike_are_seldom_recommended():
     """Of 20 sets with five arms whose images have the same class means and independent noise, at
-    most three get a recommendation in any situation (benchmarks/interval_coverage.py counts 200 of each design).
+    most three get a recommendation in any situation; benchmarks/interval_coverage.py counts more.
     """
     means = np.random.default_rng(0).normal(size=(4, 16))
     y = np.repeat(np.arange(4), 12)
