@@ -1,15 +1,4 @@
-# make setup   .venv with the package and its development tools
-# make test    the quick tests: a minute, without real data
-# make nightly the other tests: real data where it is at hand, browsers, clusters, kills, networks, notebooks
-# make demo    every arm on a simulated world; then the real run, where real data is at hand; a page of each
-# make check   lint, types, tests, docs: what must pass before you submit a change
-# make lowest  all tests with the lowest versions that pyproject.toml allows, in .venv-lowest; gigabytes
-# make owner NAME=…  the owner of the repository in every address, in place of the placeholder
-# make paper   the arms of the paper in all tasks, on the real data of GLOCAL_DATA_DIR; minutes
-# make pretrained  the transform that comes with the package and its card, from the real data; minutes
-# make evidence  every measured number of README and docs again, on the real data, with docs/all-results.md; 45 minutes on two cores
-# make figure   the figures of docs/img that show measurements again, from docs/evidence.json
-# make bench   the cost of whole commands beside their budgets; two minutes, never part of check
+# What each target does stands at the head of CONTRIBUTING.md; `make demo` and `make test` need no other first.
 
 PYTHON ?= python3
 VENV := .venv

@@ -54,8 +54,8 @@ def apply(
     ),
     recentre: Path | None = Option(
         None,
-        help="Features of your own collection, many different images of balanced classes. The "
-        "origin moves toward their mean.",
+        help="Features of your own images, toward whose mean the origin moves: many, different, of "
+        "balanced classes.",
     ),
     column: str | None = Option(None, help="Parquet column of the vectors; other columns stay."),
     force: Force = False,

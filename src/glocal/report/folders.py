@@ -89,7 +89,7 @@ def load_runs(
     }
     if features is not None and not transforms:
         raise ParameterError(
-            "Features only serve to show what a transform does, but no transform is among "
+            "`features` only serve to show what a transform does, but no transform is among "
             f"{', '.join(map(str, paths))}. Leave `features` out, or name a transform file, as "
             f"{paths[0]}/{TRANSFORM_NAME} of a sweep."
         )
