@@ -20,7 +20,6 @@ from glocal.errors import ParameterError
 from glocal.evaluation.all_labels import REPEATS, all_labels
 from glocal.evaluation.anomaly import anomaly_of_class
 from glocal.evaluation.comparison import Result, holm
-from glocal.evaluation.episodes import EpisodeValues
 from glocal.evaluation.few_shot import few_shot, few_shot_by_superclass
 from glocal.evaluation.intervals import Estimate
 from glocal.evaluation.retrieval import retrieval
@@ -193,23 +192,25 @@ def _originals(sides: list[np.ndarray]) -> dict[str, Any]:
 
 def _and_names(images: ImageLabels, few: Question, texts: Features, originals: Rows) -> Question:
     """A few labels and the class names, compared with the names alone on the same draws."""
-    shots = _SHOTS[few.name]
     classes = [label for label in images.sizes if label not in few.left_out]
 
     def score(arms: Arms) -> Results:
         before = images.sides(classes, originals)
-        alone = _by_names(before, texts)
-        options: dict[str, Any] = {"shots": shots, "texts": texts, **_originals(before)}
+        options: dict[str, Any] = {"shots": _SHOTS[few.name], "texts": texts, **_originals(before)}
         results = {arm: few_shot(*images.sides(classes, X), **options) for arm, X in arms.items()}
-        draws = next(iter(results.values()))
-        assert isinstance(draws.units, EpisodeValues)
-        credits = np.where(np.isnan(draws.units.values), np.nan, alone.by_image)
-        units = replace(draws.units, values=credits)
-        value, low, high = units.bounded()
-        first = replace(draws.scores[0], value=value, low=low, high=high)
-        return {NAMES_ALONE: replace(draws, scores=(first,), units=units), **results}
+        alone = _on_the_draws_of(next(iter(results.values())), _by_names(before, texts))
+        return {NAMES_ALONE: alone, **results}
 
     return replace(few, name=few.name + AND_NAMES, score=score)
+
+
+def _on_the_draws_of(draws: Result, alone: Result) -> Result:
+    """The result of class names alone on the images that each draw tests."""
+    credits = np.where(np.isnan(draws.units.values), np.nan, alone.by_image)
+    units = replace(draws.units, values=credits)
+    value, low, high = units.bounded()
+    score = replace(draws.scores[0], value=value, low=low, high=high)
+    return replace(draws, scores=(score,), units=units)
 
 
 def _of_all_labels(images: ImageLabels) -> Question:
