@@ -10,7 +10,7 @@ import processes
 import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import config, install_import_hook
-from processes import browser  # noqa: F401
+from processes import browser, no_screen  # noqa: F401
 
 # keep compiled modules, whatever the environment says, so that workers and later runs start sooner
 sys.dont_write_bytecode = False

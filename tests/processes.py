@@ -11,7 +11,7 @@ from subprocess import PIPE, Popen, run
 
 import pytest
 
-__all__ = ["COMMAND_LINE", "PIPE", "Popen", "Study", "browser", "numbers", "run"]
+__all__ = ["COMMAND_LINE", "PIPE", "Popen", "Study", "browser", "no_screen", "numbers", "run"]
 COMMAND_LINE = [sys.executable, "-c", "from glocal.cli import main; main()"]
 WATCH = """
 import contextlib, sys, threading
@@ -45,6 +45,12 @@ def numbers(code: str, *arguments) -> list[int]:
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     return [int(number) for number in process.stdout.split()]
+
+
+@pytest.fixture(autouse=True)
+def no_screen(monkeypatch):
+    """Results have no limit of width unless a test sets one: workers set a width of their own."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture(scope="module")

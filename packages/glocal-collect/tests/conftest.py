@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 from PIL import Image
-from processes import browser  # noqa: F401 - tests/processes.py of the repository
+from processes import browser, no_screen  # noqa: F401 - tests/processes.py of the repository
 
 
 @pytest.fixture(scope="session")
