@@ -28,7 +28,7 @@ def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, wor
     X = world.local.matrix.copy()
     X[block_rows[16][3]] = np.nan
     local = Features.load(write(tmp_path, X))
-    data = FitData(world.objects, world.answers, local, block_size=12)
+    data = FitData(world.objects, world.answers, local, block_size=12, centre="scalar")
     whole = world.objects.standardization(X, "float32")
     blocks = data.local_rows("float32")
     assert [block.dtype for block in blocks] == [np.float32] * 16

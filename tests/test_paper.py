@@ -117,7 +117,7 @@ def test_the_walk_is_that_of_a_plain_loop(loop, optimiser):
     """W and b of the last epoch are those of a loop with torch's momentum, clipping at 1, and
     LinearLR from 1e-3.
     """
-    fit_data = data(block_size=12)
+    fit_data = data(block_size=12, centre="scalar")
     result = short(eta=0.05, optimiser=optimiser, bias=True).solve(fit_data, GLOCAL).transform
     W = (1e-3 * torch.eye(6, dtype=torch.float64)).requires_grad_()
     b = torch.full((6,), 1e-3, dtype=torch.float64).requires_grad_()
@@ -303,12 +303,12 @@ def test_a_grid_of_the_loop_holds_eta(tmp_path):
     """
     from glocal.sweep import sweep
 
-    data = FitData(Features(X), chosen(world.answers(6000, 60), X))
+    data = FitData(Features(X), chosen(world.answers(6000, 60), X), centre="scalar")
     solver = short(optimiser="adam")
     grid = {"method": "global", "lmbda": 0.01, "eta": [0.01, 0.1]}
     result = sweep(data, grid, folds=2, solver=solver)
     points = result.points[result.points["method"] == "global"].set_index(["fold", "eta"])
     assert sorted(points.index) == [(0, 0.01), (0, 0.1), (1, 0.01), (1, 0.1)]
     alone = solver.replace(eta=0.1).solve(fit_folds(data, 2, "objects")[0].data, GLOBAL)
-    assert points.loc[(0, 0.1), "objective"] == pytest.approx(alone.objective)
+    assert points.loc[(0, 0.1), "objective"] == pytest.approx(alone.report.objective)
     assert result.transform.meta["fit"]["eta"] == result.best["eta"]

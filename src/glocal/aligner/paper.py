@@ -130,7 +130,8 @@ class PaperLoop(Options):
 
     def seconds(self, data: FitData, arm: Arm) -> float:
         """Estimate the time of a fit that uses all epochs, from a few of its steps."""
-        procedure = self._procedure(data, arm, Counter())
+        lmbda = arm.lmbda or 1.0  # one that is yet to be chosen costs the same
+        procedure = self._procedure(data, arm.replace(lmbda=lmbda), Counter())
         return self.max_epochs * len(procedure.train_dataloader()) * procedure.seconds_per_step()
 
     def _procedure(self, data: FitData, arm: Arm, counter: Counter) -> Procedure:
