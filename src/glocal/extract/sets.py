@@ -101,7 +101,7 @@ def _download(datasets: Any, entry: dict[str, Any], root: Path) -> None:
     folder = root / entry["folder"]
     check_online(folder)
     with TemporaryDirectory(prefix=".partial-", dir=make_folder(root)) as partial:
-        getattr(datasets, entry["torchvision"])(partial, download=True)
+        getattr(datasets, entry["torchvision"])(Path(partial), download=True)
         make_folder(folder.parent)
         try:
             (Path(partial) / entry["folder"]).rename(folder)

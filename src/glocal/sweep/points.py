@@ -187,6 +187,9 @@ def _parallel(inputs: Sequence[Any], jobs: int, scheduler: str | None) -> Iterat
                     f"no Dask scheduler answers at {scheduler}. Give the address that it prints "
                     "when it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
                 ) from error
+            if client.amm.running():  # it would leave one copy of the inputs, lost with its worker
+                client.amm.stop()
+                stack.callback(client.amm.start)
             backend = {"backend": "dask", "client": client, "scatter": inputs}
         stack.enter_context(joblib.parallel_config(**backend))
         try:
