@@ -29,7 +29,7 @@ _GRAM_BLOCK_ROWS = 256
 class _Limit:
     """The limit of BLAS that the running fits share, and the number of threads before it."""
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: Any = field(default_factory=threading.Lock)
     n_fits: int = 0
     threads: int = 1
     limits: Any = None
