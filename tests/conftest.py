@@ -22,7 +22,7 @@ THREADS = max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, str(THREADS))
 
-# a shell lets what it starts in the background ignore Ctrl-C, and so would the commands of the tests
+# what a shell starts in the background ignores Ctrl-C, and so would the commands of tests
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if any(name.split(".")[0] == "glocal" for name in sys.modules):
