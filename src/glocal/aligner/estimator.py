@@ -24,7 +24,24 @@ from glocal.similarity import KINDS
 from glocal.transform import LinearTransform
 
 
-class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class _Transforming(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """An estimator that applies the transform that its `fit` leaves in ``transform_``."""
+
+    transform_: LinearTransform
+
+    def transform(self, X: Any) -> Any:
+        """Apply the transform; tensors keep their type and dtype."""
+        check_is_fitted(self)
+        X = _loaded(X)
+        rows = _validated_rows(self, X, reset=False)
+        return self.transform_.apply(X if hasattr(X, "detach") else rows)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.transform_.out_dimensions
+
+
+class Aligner(_Transforming):
     """Align features with people's odd-one-out answers.
 
     To choose settings, give `keep` or use `glocal.sweep.sweep`. ``GridSearchCV`` and
@@ -181,13 +198,6 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.record_ = fitted.record
         return self
 
-    def transform(self, X: Any) -> Any:
-        """Apply the transform; tensors keep their type and dtype."""
-        check_is_fitted(self)
-        X = _loaded(X)
-        rows = _validated_rows(self, X, reset=False)
-        return self.transform_.apply(X if hasattr(X, "detach") else rows)
-
     def score(self, X: Any, y: Any, sample_weight: Float[np.ndarray, " t"] | None = None) -> float:
         """Return the agreement of the transformed X, by cosine, with answers that name rows of X.
 
@@ -202,12 +212,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         rows = _validated_rows(self, X, **options)
         return replace(X, matrix=rows) if isinstance(X, Features) else Features(rows, None, source)
 
-    @property
-    def _n_features_out(self) -> int:
-        return self.transform_.out_dimensions
 
-
-class TransformStep(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class TransformStep(_Transforming):
     """Apply a transform that was fitted before, as a step of a scikit-learn pipeline.
 
     Parameters
@@ -282,17 +288,6 @@ class TransformStep(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         is_whole = self.strength == 1.0
         self.transform_ = transform if is_whole else transform.at_strength(self.strength)
         return self
-
-    def transform(self, X: Any) -> Any:
-        """Apply the transform; tensors keep their type and dtype."""
-        check_is_fitted(self)
-        X = _loaded(X)
-        rows = _validated_rows(self, X, reset=False)
-        return self.transform_.apply(X if hasattr(X, "detach") else rows)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.transform_.out_dimensions
 
 
 def _loaded(X: Any) -> Any:
