@@ -106,10 +106,14 @@ def make_of_curve(network: str, centre: float, data: FitData) -> Record:
 
 
 def save(network: str, arm: str, data: FitData, weights: list[np.ndarray]) -> None:
-    """Write the transforms of an arm; centred data use the means of the fitted objects."""
+    """Write the transforms of an arm.
+
+    Centred data use the means of the fitted objects, half-centred data half the means of all, as
+    `keep` does.
+    """
     for part, W in zip(PARTS, weights, strict=False):
         transform = data.transform(W.astype(np.float32))
-        if data.centre and part != "all":
+        if data.centre == 1 and part != "all":
             fitted = fit_folds(data, FOLDS, "objects")[int(part)].data.objects
             transform = transform.recentred(data.features.matrix[fitted], toward=0)
         transform.save(path(network, arm, part))
