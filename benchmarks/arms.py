@@ -41,7 +41,7 @@ FOLDER = OUT / "evidence"
 DATA = FOLDER / "data"
 FOLDS = 3
 PARTS = (*map(str, range(FOLDS)), "all")
-KEEPS = (0.9, 0.8)  # of the arms that are fitted to all data too
+KEEPS = (0.9, 0.8, 0.6)  # of the arms that are fitted to all data too
 CURVE = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 PREFIXES = {0.0: "", 0.5: "half-centred-", 1.0: "centred-"}
 """The beginning of the names of arms by the share of the column means that is subtracted first."""
