@@ -1,4 +1,4 @@
-"""Altair charts, in colours for all kinds of colour vision (Okabe & Ito 2008) and in shapes."""
+"""Altair charts, in the colour of each method and in shapes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from glocal.errors import import_optional
 from glocal.report.front import front_points
+from glocal.report.looks import CONTROL, INK, looks
 from glocal.report.runs import Run
 from glocal.scores import AGREEMENT, Score
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 _MIN_SHOWN = 3  # least number of points of a front
 _FRONT_HEIGHT = 380  # pixels
 _LINE_HEIGHT = 28  # pixels
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7b61c4")
 _SHAPES = (
     "circle",
     "square",
@@ -29,12 +29,9 @@ _SHAPES = (
     "triangle-right",
     "triangle-left",
 )
-_STAR = "M0,-1L.24,-.32L.95,-.31L.38,.12L.59,.81L0,.4L-.59,.81L-.38,.12L-.95,-.31L-.24,-.32Z"
-_FIXED_LOOKS = {"glocal": 0, "chosen": 0, "global": 1, "naive": 2}
-INK = "#1b1f24"
 _TITLES = {
-    "agreement": "agreement with people (fraction)",
-    "neighbours_kept": "neighbours kept (fraction)",
+    "agreement": "agreement with people",
+    "neighbours_kept": "neighbours kept",
 }
 
 
@@ -79,7 +76,7 @@ def scores_chart(scores: Sequence[Score], run: Run) -> alt.LayerChart:
     rows = pd.DataFrame(map(vars, scores))
     arms, tasks = (rows[column].unique().tolist() for column in ("transform", "task"))
     metric = scores[0].metric if len(tasks) == 1 else ""
-    colour, shape = arm_scales("transform", arms, run.baseline)
+    colour, shape, dashes = arm_scales("transform", arms, run.baseline)
     value, low = (metric_axis(alt.X, name, metric) for name in ("value", "low"))
     base = alt.Chart(inline_data(rows[["task", "transform", "value", "low", "high"]])).encode(
         alt.Y("task:N", sort=tasks, title=None),
@@ -88,7 +85,7 @@ def scores_chart(scores: Sequence[Score], run: Run) -> alt.LayerChart:
         tooltip=["task:N", "transform:N", *tooltips("value", "low", "high")],
     )
     layers = [
-        base.mark_rule(strokeWidth=2).encode(low, x2="high:Q"),
+        base.mark_rule(strokeWidth=2).encode(low, dashes, x2="high:Q"),
         base.mark_point(filled=True, size=90, opacity=1).encode(value, shape),
     ]
     ends = [score.value for score in run.scores if score.metric.startswith("ceiling_")]
@@ -96,7 +93,7 @@ def scores_chart(scores: Sequence[Score], run: Run) -> alt.LayerChart:
         people = alt.Chart(inline_data(pd.DataFrame({"value": ends}))).encode(
             value, tooltip=tooltips("value")
         )
-        layers.append(people.mark_rule(color=INK, strokeDash=[4, 3]))
+        layers.append(people.mark_rule(color=CONTROL.colour, strokeDash=[*CONTROL.dashes]))
     height = _LINE_HEIGHT * len(arms) * len(tasks) + 20 * len(tasks)
     return alt.layer(*layers).properties(height=height, description="Scores with intervals")
 
@@ -109,13 +106,13 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     alt = import_optional("altair", "a report")
     x = metric_axis(alt.X, "neighbours_kept", "neighbours_kept", nice=False)
     y = metric_axis(alt.Y, "agreement", "agreement", nice=False)
-    colour, shape = arm_scales("method", points["method"].unique().tolist(), baseline)
+    colour, shape, _ = arm_scales("method", points["method"].unique().tolist(), baseline)
     numbers = tooltips("agreement", "neighbours_kept")
     base = alt.Chart(inline_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
     strong = base.transform_filter("datum.strong").encode(colour)
     rule = strong.mark_rule(opacity=0.5)
     layers = [
-        strong.mark_line().encode(order="kept:Q"),
+        strong.mark_line().encode(order="neighbours_kept:Q"),
         rule.encode(x="neighbours_kept_low:Q", x2="neighbours_kept_high:Q"),
         rule.encode(y="agreement_low:Q", y2="agreement_high:Q"),
         base.mark_point(filled=True, size=90, opacity=1).encode(colour, shape),
@@ -127,11 +124,12 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
 
 
 def metric_axis(channel: type[Any], field: str, metric: str, **scale: Any) -> Any:
-    """A channel of numbers with the title of a metric and four ticks."""
+    """A channel of shares in per cent, with the title of a metric and four ticks."""
     alt = import_optional("altair", "a report")
     scale = {"zero": False, "padding": 12, **scale}
     title = _TITLES.get(metric, metric or "score")
-    return channel(f"{field}:Q", title=title, scale=alt.Scale(**scale), axis=alt.Axis(tickCount=4))
+    axis = alt.Axis(tickCount=4, format="%")
+    return channel(f"{field}:Q", title=title, scale=alt.Scale(**scale), axis=axis)
 
 
 def tooltips(*names: str) -> list[alt.Tooltip]:
@@ -140,27 +138,29 @@ def tooltips(*names: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{name}:Q", format=".3f") for name in names]
 
 
-def arm_scales(field: str, arms: Sequence[str], baseline: str) -> tuple[alt.Color, alt.Shape]:
-    """Return the colour and shape channels of arms.
-
-    An arm with the name of a method has the colour and shape of that method. The baseline is a
-    black star.
-    """
+def arm_scales(field: str, arms: Sequence[str], baseline: str) -> list[Any]:
+    """Return the colour, shape and dash channels of arms, by their looks and their order."""
     alt = import_optional("altair", "a report")
-    fixed = {arm: _FIXED_LOOKS[arm] for arm in arms if arm in _FIXED_LOOKS}
-    free = itertools.cycle(i for i in range(len(COLOURS)) if i not in fixed.values())
-    styles = {baseline: (INK, _STAR)}
-    for arm in arms:
-        if arm != baseline:
-            i = fixed[arm] if arm in fixed else next(free)
-            styles[arm] = COLOURS[i], _SHAPES[i]
     columns = 2 if max(map(len, arms)) <= 20 else 1
-    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, columns=columns, labelLimit=0)
-    colours, shapes = zip(*(styles[arm] for arm in arms), strict=True)
-    return (
-        alt.Color(f"{field}:N", legend=legend, scale=alt.Scale(domain=[*arms], range=[*colours])),
-        alt.Shape(f"{field}:N", legend=legend, scale=alt.Scale(domain=[*arms], range=[*shapes])),
+    legend = alt.Legend(
+        orient="top",
+        title=None,
+        symbolOpacity=1,
+        symbolStrokeWidth=0,
+        columns=columns,
+        labelLimit=0,
     )
+    styles = looks(arms, baseline).values()
+    shapes = itertools.islice(itertools.cycle(_SHAPES), len(arms))
+    ranges = {
+        alt.Color: [style.colour for style in styles],
+        alt.Shape: [*shapes],
+        alt.StrokeDash: [[*style.dashes] for style in styles],
+    }
+    return [
+        channel(f"{field}:N", legend=legend, scale=alt.Scale(domain=[*arms], range=values))
+        for channel, values in ranges.items()
+    ]
 
 
 def inline_data(rows: pd.DataFrame) -> alt.InlineData:

@@ -10,7 +10,8 @@ import pandas as pd
 from glocal.aligner.curve import curve_record
 from glocal.errors import import_optional
 from glocal.report import Block
-from glocal.report.charts import COLOURS, INK, inline_data, metric_axis, tooltips
+from glocal.report.charts import inline_data, metric_axis, tooltips
+from glocal.report.looks import COLOURS, CONTROL
 from glocal.scores import Score
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def curve_block(scores: Sequence[Score], ends: Sequence[float], advice: str) -> 
     points = curve_record(scores)["curve"]
     sizes = [*(f"{point['answers']:,}" for point in points), "gain of the last doubling"]
     table = pd.DataFrame({"Fitted answers": sizes, "Agreement": [score.text() for score in scores]})
-    note = f"{_CURVE} A black line is an end of the ceiling." if ends else _CURVE
+    note = f"{_CURVE} A dashed line is an end of the ceiling." if ends else _CURVE
     sentences = (advice, *([] if ends else [_NO_CEILING]))
     return Block("Learning curve", sentences, note, table, curve_chart(points, ends))
 
@@ -53,15 +54,15 @@ def curve_chart(curve: list[dict[str, Any]], ends: Sequence[float]) -> alt.Layer
     y, low = (metric_axis(alt.Y, name, "agreement") for name in ("value", "low"))
     tooltip = ["answers:Q", *tooltips("value", "low", "high")]
     base = alt.Chart(inline_data(points)).encode(x, tooltip=tooltip)
-    colour = COLOURS[0]
+    colour = COLOURS["global"]
     layers = [
         base.mark_line(color=colour).encode(y),
         base.mark_rule(color=colour, strokeWidth=2).encode(low, y2="high:Q"),
         base.mark_point(color=colour, filled=True, size=80, opacity=1).encode(y),
     ]
     if ends:
-        lines = alt.Chart(inline_data(pd.DataFrame({"value": ends}))).mark_rule(color=INK)
-        layers.append(lines.encode(y, tooltip="value:Q"))
+        lines = alt.Chart(inline_data(pd.DataFrame({"value": ends}))).encode(y, tooltip="value:Q")
+        layers.append(lines.mark_rule(color=CONTROL.colour, strokeDash=[*CONTROL.dashes]))
     return alt.layer(*layers).properties(
         height=_HEIGHT, description="Agreement with people against the fitted answers"
     )

@@ -1,0 +1,65 @@
+"""One colour for each method, on every page and in every figure.
+
+People with any kind of colour vision can tell the colours apart, and each has a contrast of at
+least 3 : 1 on a white and on a dark page.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from glocal.scores import ORIGINAL
+
+INK = "currentColor"
+"""The colour of the text around a picture; black in a file of its own."""
+COLOURS = {
+    ORIGINAL: "#6e6e6e",
+    "keep": "#d38006",
+    "centred": "#53a36c",
+    "glocal": "#834dab",
+    "naive": "#d86fb4",
+    "names": "#8b5b20",
+    "mean subtracted": "#1197fa",
+    "global": INK,
+}
+_DASHES = {"0.95": (10, 2), "0.8": (6, 3), "0.6": (2, 3)}
+"""The dashes and gaps of a line, in pixels, by the share that `keep` asks for."""
+
+
+class Look(NamedTuple):
+    """The colour of an arm, and the dashes and gaps of its lines; a line without is whole."""
+
+    colour: str
+    dashes: tuple[int, ...] = ()
+
+
+CONTROL = Look(COLOURS[ORIGINAL], (3, 3))
+
+
+def looks(arms: Iterable[str], baseline: str = ORIGINAL) -> dict[str, Look]:
+    """Return the look of each arm: that of its method, or of one that no other arm has.
+
+    >>> looks(["original", "centred-keep-0.6"])["centred-keep-0.6"]
+    Look(colour='#53a36c', dashes=(2, 3))
+    """
+    methods = {arm: _method(arm, baseline) for arm in arms}
+    free = itertools.cycle([name for name in COLOURS if name not in methods.values()] or COLOURS)
+    return {
+        arm: Look(COLOURS[method or next(free)], _dashes(arm)) for arm, method in methods.items()
+    }
+
+
+def _method(arm: str, baseline: str) -> str:
+    """The method that the name of an arm names, or an empty string."""
+    if arm == baseline:
+        return ORIGINAL
+    if arm == "centred":  # without a fit
+        return "mean subtracted"
+    return next((method for method in ("centred", *COLOURS) if method in arm), "")
+
+
+def _dashes(arm: str) -> tuple[int, ...]:
+    """The dashes of the share that the name of an arm ends in."""
+    return _DASHES.get(arm.rpartition("keep")[2][1:], ())
