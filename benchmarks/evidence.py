@@ -7,7 +7,6 @@ tasks    few-shot classification, anomaly detection and retrieval by each arm; n
 maps     linear maps that need no answers, beside the arms; needs `arms`
 atlas    fits without local images, and the networks at hand in one table
 answers  agreement as a function of the number of answers
-axes     what the transform in the package amplifies
 pages    docs/all-results.md with its CSV files, from the record alone
 figures  the figures of docs/img that show the record, from the record alone
 
@@ -39,7 +38,6 @@ import atlas
 import evidence_pages
 import maps
 import numpy as np
-import pretrained
 import tasks
 import workbench
 from workbench import LOCAL, data_of, kept, object_ids, real_data
@@ -159,15 +157,6 @@ def curve_of(features: glocal.Features, part: glocal.Answers) -> Record:
     return curve_record(learning_curve(features, part))
 
 
-def axes(networks: Sequence[str]) -> Record:
-    """The axes of the transform in the package, with their stability over folds."""
-    data = pretrained.data()
-    transform = glocal.pretrained("clip-vit-b-32")
-    table = pretrained.axes_over_folds(transform, data)
-    rows = json.loads(table.to_json(orient="records"))
-    return {"axes": {"chance": table.attrs["chance"], "rows": rows}}
-
-
 PARTS: dict[str, Callable[[Sequence[str]], Record]] = {
     "people": people,
     "sweep": sweeps,
@@ -176,12 +165,11 @@ PARTS: dict[str, Callable[[Sequence[str]], Record]] = {
     "maps": map_scores,
     "atlas": atlas_scores,
     "answers": answers,
-    "axes": axes,
 }
 SHOWN = {"pages": evidence_pages.write_page, "figures": evidence_pages.draw}
 CHAINS = (
     ("arms tasks maps",),
-    ("arms tasks maps --networks efficientnet-lite0", "sweep people atlas answers axes"),
+    ("arms tasks maps --networks efficientnet-lite0", "sweep people atlas answers"),
 )
 """What is measured side by side if no part is named; the largest network is shared out."""
 

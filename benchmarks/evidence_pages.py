@@ -4,15 +4,16 @@ import json
 import math
 import re
 import tomllib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemLoader
 from workbench import ROOT
 
 from glocal.files import make_folder, write_text
-from glocal.report import axes_svg
+from glocal.report.looks import CONTROL, Look, looks
 
 RECORD = ROOT / "docs" / "evidence.json"
 PAGE = ROOT / "docs" / "all-results.md"
@@ -32,9 +33,10 @@ are paired, and bold ones have p < .05 after Holm's correction for all compariso
 difference is marked *rough* if its interval rests on too few draws or images. Intervals of
 few-shot classification, anomaly detection and retrieval are for other images of the same classes.
 """
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 MAX_TICKS = 8
+MAX_NAME = 40  # characters of a name on one line
+FIGURES = Environment(loader=FileSystemLoader(ROOT / "benchmarks"), autoescape=True)
 Record = dict[str, Any]
 
 
@@ -166,38 +168,73 @@ def write_page(record: Record) -> None:
 
 
 def draw(record: Record) -> None:
-    """Draw the plots of the record, and the axes of the transform in the package."""
+    """Draw the figures of the record, each once more for a phone."""
     for plan in PLAN["figures"]:
-        write_text(make_folder(IMAGES) / f"{plan['name']}.svg", forest(record, plan))
-    naive = [row | {"method": "naive"} for row in record["arms"] if row["arm"] == "naive"]
-    fronts = drawing("fronts", rows=record["fronts"] + naive, networks=members("networks"))
-    write_text(IMAGES / "fronts.svg", fronts)
-    table = pd.DataFrame(record["axes"]["rows"]).query("factor > 1")
-    svg = axes_svg(table, "What people’s answers amplify in CLIP ViT-B/32")
-    write_text(IMAGES / "axes-clip.svg", svg)
+        for layout in ("", "-narrow"):
+            file = make_folder(IMAGES) / f"{plan['name']}{layout}.svg"
+            write_text(file, drawing(record, plan, is_narrow=bool(layout)))
 
 
-def forest(record: Record, plan: Record) -> str:
-    """Differences with their intervals, a group for each line and a colour for each method."""
-    columns = members(plan["columns"])
-    rows = [
-        row
-        for row in selected_rows(record, plan)
-        if row[plan["column"]] in columns and row.get("difference_low") is not None
-    ]
-    lines: dict[str, list[tuple[int, Record]]] = {}
-    for row in rows:
-        line = lines.setdefault(label(plan["lines"], row[plan["lines"]]), [])
-        line.append((columns.index(row[plan["column"]]), row))
+def drawing(record: Record, plan: Record, *, is_narrow: bool = False) -> str:
+    """The figure of a plan: differences by lines, or else the fronts of a sweep."""
+    kind = "forest" if "lines" in plan else "fronts"
+    values = forest(record, plan) if kind == "forest" else fronts(record, plan)
+    return FIGURES.get_template(f"{kind}.svg").render(plan | values, is_narrow=is_narrow)
+
+
+def forest(record: Record, plan: Record) -> Record:
+    """Differences with their intervals, a group for each line and a colour for each method.
+
+    Arms that share a colour are named beside their intervals.
+    """
+    arms = {column: label(plan["column"], column) for column in members(plan["columns"])}
+    groups: dict[str, list[tuple[str, Record]]] = {}
+    for row in selected_rows(record, plan):
+        if row[plan["column"]] in arms and row.get("difference_low") is not None:
+            group = groups.setdefault(label(plan["lines"], row[plan["lines"]]), [])
+            group.append((arms[row[plan["column"]]], row))
+    order = list(arms.values())
+    for group in groups.values():
+        group.sort(key=lambda named: order.index(named[0]))
+    rows = [row for group in groups.values() for _, row in group]
     low = min(0.0, *(row["difference_low"] for row in rows))
     high = max(0.01, *(row["difference_high"] for row in rows))
-    return drawing(
-        "forest",
-        title=plan["title"],
-        columns=[label(plan["column"], column) for column in columns],
-        lines=lines.items(),
-        ticks=[(tick, field_text("difference", tick)) for tick in ticks(low, high)],
-    )
+    styles = looks_of(order)
+    return {
+        "looks": styles,
+        "is_named": len({look.colour for look in styles.values()}) < len(styles),
+        "groups": list(groups.items()),
+        "split": split,
+        "ticks": [(tick, points_text(tick)) for tick in ticks(low, high)],
+    }
+
+
+def fronts(record: Record, plan: Record) -> Record:
+    """Agreement against neighbours kept of each setting of a sweep, a panel for each network."""
+    naive = [row | {"method": "naive"} for row in record["arms"] if row["arm"] == "naive"]
+    networks: dict[str, dict[str, list[Record]]] = {}
+    for row in record["fronts"] + naive:
+        methods = networks.setdefault(name_of(row["network"]), {})
+        methods.setdefault(label("arm", row["method"]), []).append(row)
+    styles = looks_of(label("arm", method) for method in members(plan["columns"]))
+    return {"networks": networks, "looks": styles}
+
+
+def looks_of(arms: Iterable[str]) -> dict[str, Look]:
+    """The looks of arms by their names; controls look alike."""
+    controls = {label("arm", control): CONTROL for control in members("controls")[2:]}
+    return {arm: controls.get(arm, look) for arm, look in looks(arms).items()}
+
+
+def points_text(difference: float) -> str:
+    """A difference of shares in points of a per cent, with its sign."""
+    return f"{100 * difference:+.0f}".replace("-", "−") if difference else "0"
+
+
+def split(name: str) -> list[str]:
+    """The lines of a name: a long one is split at its last comma."""
+    first, comma, last = name.rpartition(", ")
+    return [f"{first},", last] if comma and len(name) > MAX_NAME else [name]
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -207,14 +244,6 @@ def ticks(low: float, high: float) -> list[float]:
         step * np.arange(math.floor(low / step), math.ceil(high / step) + 1)
     ).tolist()
     return positions
-
-
-def drawing(template: str, **values: Any) -> str:
-    """The picture of a template of this folder."""
-    text = (ROOT / "benchmarks" / f"{template}.svg").read_text("utf-8")
-    return (
-        Environment(autoescape=True).from_string(text).render(values, colours=COLOURS, names=NAMES)
-    )
 
 
 def label(field: str, value: Any) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 import arms
 import numpy as np
-import pandas as pd
 import workbench
 
 from glocal import FitData, Keep, LinearTransform, axes, few_shot, fit, odd_one_out, structure
@@ -96,7 +95,8 @@ def made(data: FitData, name: str) -> LinearTransform:
     kept_keys = ("fit", "rows", "fitted")
     meta = {key: value for key, value in transform.meta.items() if key in kept_keys}
     meta["source"] = SOURCE
-    meta["fit"]["heldout"]["axes_chance"] = axes_over_folds(transform, data).attrs["chance"]
+    table = axes(transform, data.features, folds=folds(transform, data))
+    meta["fit"]["heldout"]["axes_chance"] = table.attrs["chance"]
     return replace(transform, weights=transform.weights.astype(np.float16), meta=meta)
 
 
@@ -110,11 +110,6 @@ def folds(transform: LinearTransform, data: FitData) -> list[LinearTransform]:
             curve.fold_transforms(curve.choose(KEEP)), curve.crossfit.folds, strict=True
         )
     ]
-
-
-def axes_over_folds(transform: LinearTransform, data: FitData) -> pd.DataFrame:
-    """The axes of a transform, with their stability over folds."""
-    return axes(transform, data.features, folds=folds(transform, data))
 
 
 def write(transform: LinearTransform, data: FitData, name: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 import glocal
 from glocal.cli.demo import REAL_RESULT
 from glocal.evaluation.few_shot import few_shot
+from glocal.report.looks import COLOURS
 
 ROOT = Path(__file__).parents[1]
 RECORD = json.loads((ROOT / "docs" / "evidence.json").read_text(encoding="utf-8"))
@@ -90,13 +91,22 @@ def test_every_fraction_of_the_text_is_in_the_record(page):
 
 def test_a_forest_plot_has_the_interval_of_each_difference(evidence):
     """A figure shows a line for each task, and for each arm a dot and the line of its interval."""
+    pages = evidence("evidence_pages")
     record = """{"scores": [{"network": "n", "base": "original", "arm": "keep-0.9", "task":
         "things 1", "difference": 0.085, "difference_low": -0.0764, "difference_high": 0.093}]}"""
-    plan = '{"title": "T < U", "columns": ["keep-0.9"], "column": "arm", "lines": "task"}'
-    drawing = evidence("evidence_pages").forest(*map(json.loads, (record, plan)))
-    parts = ["categories of unseen objects, 1 example a class<", "M409.6,", "H765.3", 'cx="748.5"']
-    parts += ["T &lt; U", "prefers-color-scheme: dark"]
-    assert [part for part in parts if part not in drawing] == []
+    plan = """{"title": "T < U", "note": "", "axis": "gain", "columns": ["keep-0.9"],
+        "column": "arm", "lines": "task"}"""
+    parts = ["categories of unseen objects,<", ">1 example a class<", "T &lt; U", "gain →"]
+    parts += ["+10<", COLOURS["keep"], "prefers-color-scheme: dark"]
+    for is_narrow in (False, True):
+        drawing = pages.drawing(*map(json.loads, (record, plan)), is_narrow=is_narrow)
+        assert [part for part in parts if part not in drawing] == []
+        tick = {
+            text: float(x) for x, text in re.findall(r'x="([\d.]+)" y="\d+" [^>]*>(.*?)<', drawing)
+        }
+        *_, marks = re.findall(r'M([\d.]+),\d+H([\d.]+)"/><circle cx="([\d.]+)"', drawing)
+        gains = [(float(x) - tick["0"]) / (tick["+10"] - tick["0"]) / 10 for x in marks]
+        assert gains == pytest.approx([-0.0764, 0.093, 0.085], abs=0.001)
 
 
 @pytest.mark.parametrize("kind, options", [("anomaly_of", {}), ("few_shot", SHOT)])
