@@ -9,8 +9,8 @@ import numpy as np
 import world
 from typer.main import get_command
 
+from glocal import LinearTransform
 from glocal.cli.app import app
-from glocal.transform import LinearTransform
 
 OBJECTS = 36
 NETWORK = """

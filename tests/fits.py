@@ -4,10 +4,8 @@ import json
 
 import numpy as np
 
-from glocal.aligner import Arm, Exact, FitData, fit
+from glocal import Arm, Exact, FitData, fit, neighbours_kept, odd_one_out
 from glocal.aligner.data import Blocks
-from glocal.evaluation.agreement import odd_one_out
-from glocal.evaluation.structure import neighbours_kept
 from glocal.results import FitRecord, HeldOutScores, to_json
 
 

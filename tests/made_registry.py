@@ -83,7 +83,7 @@ def published_site(folder, monkeypatch, files, **changes):
             f'[repositories]\nlocal = "{url}/{COMMIT}"',
             *(_entry(name, content, changes) for name, content in files.items()),
         ]
-        (folder / "files.toml").write_text("\n".join(parts), encoding="utf-8")
+        (folder / "files.toml").write_text("\n".join(parts), "utf-8")
         monkeypatch.setattr(registry, "REGISTRY", folder / "files.toml")
         registry.published.cache_clear()
         yield server

@@ -33,10 +33,7 @@ def limits(cpu_seconds, memory):
     if not Path("/proc/self/statm").exists():  # what is read is tested all the same
         yield
         return
-    data = (
-        int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[5])
-        * resource.getpagesize()
-    )
+    data = int(Path("/proc/self/statm").read_text("utf-8").split()[5]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     handler = signal.signal(signal.SIGPROF, stop)
     resource.setrlimit(resource.RLIMIT_DATA, (data + memory, hard))

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from world import folder, run
 
-from glocal import LinearTransform, anomaly_scores, find_anomalies
-from glocal.errors import GLocalError
+from glocal import GLocalError, LinearTransform, anomaly_scores, find_anomalies
 
 RNG = np.random.default_rng(5)
 NORMAL = RNG.normal(size=(60, 6)) + 0.6

@@ -75,8 +75,8 @@ def test_a_network_is_aligned_and_the_command_goes_on(toy, tmp_path):
     assert first.record.n_dropped == n_dropped > 0
     files = {path.name for path in out.iterdir()}
     assert files == {"transform.npz", "README.md", "report.html", "features"}
-    assert f"{heldout.agreement:.3f} [" in (out / "README.md").read_text(encoding="utf-8")
-    page = (out / "report.html").read_text(encoding="utf-8")
+    assert f"{heldout.agreement:.3f} [" in (out / "README.md").read_text("utf-8")
+    page = (out / "report.html").read_text("utf-8")
     assert "data:image/webp" in page
     assert f"{100 * heldout.agreement:.1f} %" in page
     assert {name for name, *_ in steps} == {"extract", "fit", "page"}

@@ -214,7 +214,7 @@ def test_paths_and_names_are_read_and_joined(world, tmp_path, as_a_user):
     folder = tmp_path / "objects"
     folder.mkdir()
     np.save(folder / "features.npy", X[::-1])
-    (folder / "file_names.txt").write_text("\n".join(names[::-1]), encoding="utf-8")
+    (folder / "file_names.txt").write_text("\n".join(names[::-1]), "utf-8")
     Answers.from_array(answers, names=names).save(tmp_path / "answers.npz")
     aligner = Aligner("glocal", lmbda=1.0, solver=Exact(tol=1e-2))
     by_array = aligner.fit(X, answers, local_features=world.local.matrix).transform(X)

@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestCentroid
 
-from glocal.errors import GLocalError
+from glocal import GLocalError
 from glocal.evaluation.all_labels import all_labels
 from glocal.similarity import unit_rows
 

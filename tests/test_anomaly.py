@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from glocal.errors import DataError, DataWarning, GLocalError
-from glocal.evaluation.anomaly import anomaly, anomaly_against, detection
+from glocal import GLocalError, anomaly
+from glocal.errors import DataError, DataWarning
+from glocal.evaluation.anomaly import anomaly_against, detection
 from glocal.evaluation.intervals import FRACTION
 from glocal.similarity import unit_rows
 

@@ -11,9 +11,9 @@ import processes
 import pytest
 from world import folder, run
 
-from glocal.data.features import Features
+from glocal import Features, LinearTransform
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
-from glocal.transform import LinearTransform, apply_file, apply_parquet, reduced
+from glocal.transform import apply_file, apply_parquet, reduced
 from glocal.transform.apply import apply_csv
 
 pa = pytest.importorskip("pyarrow")

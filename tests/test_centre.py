@@ -7,18 +7,28 @@ import numpy as np
 import pytest
 from world import folder, run
 
-from glocal import Aligner
-from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit
+from glocal import (
+    Aligner,
+    Arm,
+    Exact,
+    Features,
+    FitData,
+    Keep,
+    LinearTransform,
+    PaperLoop,
+    answer_credit,
+    cross_score,
+    fit,
+    odd_one_out,
+    simulated_answers,
+    simulated_world,
+)
 from glocal.aligner.fitting import fit_plan
 from glocal.aligner.folds import fit_folds
-from glocal.data.features import Features
 from glocal.data.rows import row_statistics
-from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.structure import kept_by_image
 from glocal.sweep import sweep
-from glocal.transform import LinearTransform
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
 COLLAPSED = 1e-4

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import world
 
-from glocal import Features, few_shot
-from glocal.errors import DataWarning, GLocalError
+from glocal import Features, GLocalError, few_shot
+from glocal.errors import DataWarning
 from glocal.evaluation.class_names import EXAMPLES_IN_A_NAME
 from glocal.evaluation.episodes import draw_episodes
 

@@ -17,13 +17,11 @@ import typer
 import world
 from world import run
 
-from glocal.aligner import Arm
+from glocal import Arm, LinearTransform, simulated_world
 from glocal.cli import app
 from glocal.cli.app import execute
 from glocal.cli.output import in_options
-from glocal.data.world import simulated_world
 from glocal.errors import DataError
-from glocal.transform import LinearTransform
 
 
 @pytest.fixture(scope="module")

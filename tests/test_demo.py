@@ -10,7 +10,7 @@ import pytest
 from jaxtyping import config
 from world import run
 
-from glocal.data.features import Features
+from glocal import Features
 from glocal.data.labels import load_labels
 from glocal.scores import read_rows, read_scores
 from glocal.suite.demo import write_demo
@@ -108,7 +108,7 @@ def test_the_page_tells_of_the_simulated_world(ran):
     """The page has every arm, every task and every drawing, says that the data are simulated, and
     that neighbours of the same colour become neighbours of the same kind.
     """
-    page = (ran / "report.html").read_text(encoding="utf-8")
+    page = (ran / "report.html").read_text("utf-8")
     parts = ["simulated data, not people", *ARMS, *OTHER_ARMS, *MEASURES]
     assert [part for part in parts if part not in page] == []
     assert page.count("data:image/svg+xml,") == 180

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from world import folder
 
 import glocal
+from glocal import simulated_world
 from glocal.cli.app import app
-from glocal.data.world import simulated_world
 from glocal.similarity import KINDS
 from glocal.suite.demo import write_demo
 
@@ -29,7 +29,7 @@ START = ROOT / "docs" / "start.md"
 USE = ROOT / "docs" / "recipes.md"
 EXTEND = ROOT / "docs" / "extend.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
+TEXTS = {page: page.read_text("utf-8") for page in PAGES}
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
@@ -144,7 +144,7 @@ def tiny_clip(path):
     (path / "vocab.json").write_text(
         '{"<|startoftext|>": 0, "<|endoftext|>": 1, "a</w>": 2}', encoding="utf-8"
     )
-    (path / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    (path / "merges.txt").write_text("#version: 0.2\n", "utf-8")
     square = {"height": 16, "width": 16}
     transformers.CLIPProcessor(
         transformers.CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=square),
@@ -197,7 +197,7 @@ def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_use
     printed = ""
     for language, block in re.findall(r"(?ms)^```(\w+)\n(.*?)^```", TEXTS[START]):
         if saved := re.match(r"# ([\w.]+\.(?:py|toml))\n", block):
-            Path(saved[1]).write_text(block, encoding="utf-8")
+            Path(saved[1]).write_text(block, "utf-8")
         elif language == "python":
             exec(compile(block, "example", "exec"), {"__name__": "example"})
         elif language == "sh":
@@ -230,7 +230,7 @@ def test_every_extension_runs(tmp_path, monkeypatch, as_a_user, capsys):
         if language == "sh":
             printed.append(shell(block))
             continue
-        Path(name).write_text(block, encoding="utf-8")
+        Path(name).write_text(block, "utf-8")
         if name == "pyproject.toml":
             install(tomllib.loads(block)["project"])
         elif language == "python":
@@ -247,13 +247,13 @@ def install(project):
     made = Path(f"{project['name'].replace('-', '_')}-{project['version']}.dist-info")
     made.mkdir()
     named = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    (made / "METADATA").write_text(named, encoding="utf-8")
+    (made / "METADATA").write_text(named, "utf-8")
     groups = project["entry-points"]
     lines = [
         f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in groups[group].items())
         for group in groups
     ]
-    (made / "entry_points.txt").write_text("".join(lines), encoding="utf-8")
+    (made / "entry_points.txt").write_text("".join(lines), "utf-8")
 
 
 def test_pages_that_the_repository_shows_are_plain_markdown():
@@ -271,7 +271,7 @@ def test_pages_that_the_repository_shows_are_plain_markdown():
 def test_the_first_screen_of_the_readme_names_make_demo_and_make_test():
     """The first 20 lines of the README name both commands, and make has them."""
     first_screen = TEXTS[ROOT / "README.md"].splitlines()[:20]
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in ("demo", "test"):
         assert f"`make {target}`" in " ".join(first_screen)
         assert re.search(rf"(?m)^{target}:", makefile)
@@ -279,8 +279,8 @@ def test_the_first_screen_of_the_readme_names_make_demo_and_make_test():
 
 def test_the_citation_has_the_version_and_address_of_the_package():
     """CITATION.cff has the version and the address of the package."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    cited = (ROOT / "CITATION.cff").read_text("utf-8")
     assert f"repository-code: {project['urls']['Repository']}\n" in cited
     assert f"\nversion: {glocal.__version__}\n" in cited
 
@@ -288,7 +288,7 @@ def test_the_citation_has_the_version_and_address_of_the_package():
 def test_the_picture_of_the_method_is_up_to_date():
     """The picture of the method is what method_figure.py draws."""
     figure = runpy.run_path(str(ROOT / "docs" / "method_figure.py"))
-    assert figure["PICTURE"].read_text(encoding="utf-8") == figure["drawing"]()
+    assert figure["PICTURE"].read_text("utf-8") == figure["drawing"]()
 
 
 def test_every_help_has_an_example():
@@ -347,9 +347,7 @@ def test_links_lead_somewhere(page):
     lost = []
     for name, anchor in re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)", TEXTS[page]):
         path = (page.parent / name).resolve() if name else page
-        if not path.exists() or (
-            anchor and anchor not in anchors(path.read_text(encoding="utf-8"))
-        ):
+        if not path.exists() or (anchor and anchor not in anchors(path.read_text("utf-8"))):
             lost.append(f"{name}#{anchor}")
     assert lost == []
 
@@ -358,7 +356,7 @@ def test_links_lead_somewhere(page):
 def test_tests_named_on_the_pages_exist(page):
     """Each ``test_x.py::test_y`` that a page names is a test function of that file."""
     for file, name in re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", TEXTS[page]):
-        assert f"def {name}" in (ROOT / "tests" / file).read_text(encoding="utf-8"), (file, name)
+        assert f"def {name}" in (ROOT / "tests" / file).read_text("utf-8"), (file, name)
 
 
 NOTEBOOK = ROOT / "examples" / "walkthrough.ipynb"
@@ -383,7 +381,7 @@ def test_the_notebook_is_kept_with_its_outputs():
     """The notebook was run from top to bottom without an error, and shows no paths of
     one machine.
     """
-    text = NOTEBOOK.read_text(encoding="utf-8")
+    text = NOTEBOOK.read_text("utf-8")
     cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     assert re.findall(r'"output_type": "error"|/(?:home|root|tmp|Users)/', text) == []

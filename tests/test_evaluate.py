@@ -243,7 +243,7 @@ def test_pca_has_100_axes():
 def test_scores_are_appended_to_scores_alone(tmp_path, content, code):
     """A file that holds anything but scores, or the beginning of one, stays as it is."""
     out = tmp_path / "notes.txt"
-    out.write_text(content, encoding="utf-8")
+    out.write_text(content, "utf-8")
     ended = evaluate("structure --features x.npy --out", out)
     assert (ended.code, "scores" in ended.err) == (code, bool(code))
-    assert (out.read_text(encoding="utf-8") == content) == bool(code)
+    assert (out.read_text("utf-8") == content) == bool(code)

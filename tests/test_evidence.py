@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import glocal
+from glocal import few_shot
 from glocal.cli.demo import REAL_RESULT
-from glocal.evaluation.few_shot import few_shot
 from glocal.report.looks import COLOURS
 
 ROOT = Path(__file__).parents[1]
-RECORD = json.loads((ROOT / "docs" / "evidence.json").read_text(encoding="utf-8"))
+RECORD = json.loads((ROOT / "docs" / "evidence.json").read_text("utf-8"))
 CLIP = "clip-vit-b32"
 SCORES = {
     (row["network"], row["task"], row["arm"]): row
@@ -82,7 +82,7 @@ def test_the_page_of_all_results_and_its_tables_are_those_of_the_record(
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/results.md"])
 def test_every_fraction_of_the_text_is_in_the_record(page):
     """Each fraction in the text, such as .488, is a number of the record, rounded."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = (ROOT / page).read_text("utf-8")
     text = re.sub(r"```.*?```|^\|.*\|$|p < \.05", "", text, flags=re.DOTALL | re.MULTILINE)
     values = []
     json.loads(json.dumps(RECORD), parse_float=lambda number: values.append(float(number)))

@@ -12,8 +12,9 @@ import systems
 import world
 from PIL import Image
 
+from glocal import Extractor
 from glocal.errors import FileError
-from glocal.extract import Extractor, open_images, sets
+from glocal.extract import open_images, sets
 from glocal.extract.images import Unreadable, decode_image, natural_key
 
 RED = (255, 0, 0)
@@ -129,7 +130,7 @@ def test_a_pipe_among_images_is_missing_by_name(tmp_path):
     (tmp_path / "b.png").mkdir()
     flat().save(tmp_path / "a.png")
     os.mkfifo(tmp_path / "c.png")
-    (tmp_path / "list.txt").write_text("a.png\nb.png\nc.png\n", encoding="utf-8")
+    (tmp_path / "list.txt").write_text("a.png\nb.png\nc.png\n", "utf-8")
     result = Extractor(FOUR_PIXELS).extract(tmp_path / "list.txt", tmp_path / "out")
     assert result.features().names == ("a.png",)
     assert [name for name, reason in result.missing if "pipe" in reason] == ["b.png", "c.png"]
@@ -149,7 +150,7 @@ def test_a_folder_a_pattern_and_a_list_name_the_same_images(few):
     tree = open_images(few)
     names = ["a9.png", "a10.png", "sub/b.bmp"]
     assert [tree.read(i).getpixel((0, 0)) for i in range(3)] == [GREEN, RED, BLUE]
-    (few / "list.txt").write_text(f"sub/b.bmp\nnone.png\n\n{few}/a9.png\n", encoding="utf-8")
+    (few / "list.txt").write_text(f"sub/b.bmp\nnone.png\n\n{few}/a9.png\n", "utf-8")
 
     for images, expected in (
         (few, names),

@@ -13,9 +13,9 @@ import pytest
 import torch
 from world import run
 
-from glocal.data.features import Features
+from glocal import Extractor, Features
 from glocal.errors import DataError, FileError, ParameterError
-from glocal.extract import Extractor, chunks
+from glocal.extract import chunks
 from glocal.extract import run as extract_run
 from glocal.extract.images import Source
 from glocal.extract.models import weights_sha256
@@ -57,7 +57,7 @@ GOOD = [number for number in range(N) if number not in BAD]
 def toy(tmp_path_factory, monkeypatch):
     """A module of the user on the path."""
     folder = tmp_path_factory.mktemp("modules")
-    (folder / "toy_for_extract.py").write_text(TOY, encoding="utf-8")
+    (folder / "toy_for_extract.py").write_text(TOY, "utf-8")
     monkeypatch.setenv("GLOCAL_CACHE", str(folder / "cache"))
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "toy_for_extract", raising=False)
@@ -120,7 +120,7 @@ def test_rows_equal_a_plain_loop_in_natural_order(extract, toy, photos, tmp_path
     np.testing.assert_allclose(loaded.matrix, rows, rtol=1e-5, atol=1e-6)
     assert loaded.names == tuple(f"{number}.png" for number in GOOD)
     assert [name for name, _ in result.missing] == ["7.png", "8.png", "20.png"]
-    assert json.loads((out / "record.json").read_text(encoding="utf-8")) == result.record
+    assert json.loads((out / "record.json").read_text("utf-8")) == result.record
     expected = {"model": toy, "rows": 22, "weights_sha256": weights_sha256(module)}
     expected |= {"layers": {"output": "output of the network"}, "batch_size": 4}
     assert result.record.items() >= {**expected, "preprocessing": "<function pixels>"}.items()
@@ -189,7 +189,7 @@ def test_of_two_extractions_that_begin_at_once_one_is_refused(extract, tmp_path,
     with pytest.raises(ParameterError, match="dtype"):
         extract(tmp_path / "out")
     (record,) = filter(Path.is_file, (tmp_path / "out").rglob("*"))
-    assert json.loads(record.read_text(encoding="utf-8"))["dtype"] == "of the other"
+    assert json.loads(record.read_text("utf-8"))["dtype"] == "of the other"
 
 
 def test_layers_of_like_names_have_folders_of_their_own(tmp_path):
@@ -298,7 +298,7 @@ def test_every_batch_has_the_same_size(tmp_path, small_chunks):
     assert sizes == [4] * 5
     kept = [0, *range(2, 8), *range(12, 22)]
     assert result.features().matrix[:, 0].tolist() == kept
-    labels = (tmp_path / "out/labels.txt").read_text(encoding="utf-8").split()
+    labels = (tmp_path / "out/labels.txt").read_text("utf-8").split()
     assert labels == [f"{number}.png" for number in kept]
     reason = dict(result.missing)["8.png"]
     assert reason == "its preprocessing fails: ValueError: the eights are bad"
@@ -365,7 +365,7 @@ def test_real_weights_give_the_reference_features(data_dir, extract, tmp_path, m
     monkeypatch.delitem(sys.modules, "factories", raising=False)
     folder = data_dir / "k92"
     files = sorted((folder / "images").iterdir())[::4]  # networks are slow
-    (tmp_path / "some.txt").write_text("\n".join(map(str, files)), encoding="utf-8")
+    (tmp_path / "some.txt").write_text("\n".join(map(str, files)), "utf-8")
     model = f"python:factories:{factory}"
     result = extract(tmp_path / "f", model=model, images=tmp_path / "some.txt")
     reference = np.load(folder / "features" / f"{network}.npy")[::4].astype("f4")

@@ -17,7 +17,7 @@ from glocal import errors
 from glocal.errors import MissingDependencyError
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
 
@@ -31,7 +31,7 @@ def test_the_packages_and_extras_named_are_those_of_the_project():
 
 def pins(name):
     """The versions in constraints/NAME.txt."""
-    text = (ROOT / "constraints" / f"{name}.txt").read_text(encoding="utf-8")
+    text = (ROOT / "constraints" / f"{name}.txt").read_text("utf-8")
     pairs = re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", text)
     return {canonicalize_name(package): Version(version) for package, version in pairs}
 

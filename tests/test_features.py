@@ -10,9 +10,7 @@ import world
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glocal.data.answers import Answers
-from glocal.data.features import Features
-from glocal.data.join import join
+from glocal import Answers, Features, join
 from glocal.errors import DataError, DataWarning, FileError
 
 RNG = np.random.default_rng(0)
@@ -169,10 +167,10 @@ def test_a_damaged_record_is_not_passed_over(tmp_path):
     world.folder(tmp_path, x_npy=MATRIX)
     features = Features.load(tmp_path / "x.npy")
     assert features.network == {}
-    (tmp_path / "record.json").write_text('{"model": ', encoding="utf-8")
+    (tmp_path / "record.json").write_text('{"model": ', "utf-8")
     with pytest.raises(FileError, match="record"):
         _ = replace(features).network
-    (tmp_path / "record.json").write_text('{"model": "x"}', encoding="utf-8")
+    (tmp_path / "record.json").write_text('{"model": "x"}', "utf-8")
     assert replace(features).network == {}
 
 

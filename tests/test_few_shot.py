@@ -9,12 +9,11 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import PredefinedSplit, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
-from glocal.errors import CollapseWarning, DataWarning, GLocalError
+from glocal import GLocalError, few_shot, retrieval
+from glocal.errors import CollapseWarning, DataWarning
 from glocal.evaluation.episodes import EpisodeValues, draw_episodes
-from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import FRACTION
 from glocal.evaluation.probes import PROBES, STRENGTHS
-from glocal.evaluation.retrieval import retrieval
 from glocal.similarity import unit_rows
 
 

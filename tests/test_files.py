@@ -147,7 +147,7 @@ def test_a_file_that_is_no_array_is_one_sentence(tmp_path, content, noun):
 
 def test_a_file_that_does_not_fit_in_memory_is_one_sentence(tmp_path):
     """Where memory ends while a file is read, the file is named."""
-    (tmp_path / "t.csv").write_text("a,b\n", encoding="utf-8")
+    (tmp_path / "t.csv").write_text("a,b\n", "utf-8")
     with (
         pytest.raises(FileError, match=r"t\.csv does not fit in memory"),
         reading(tmp_path / "t.csv", "answers"),

@@ -13,11 +13,10 @@ pytest.importorskip("altair")
 from world import answers as random_answers
 from world import chosen, matrix
 
-from glocal import Answers, Features, LinearTransform, axes
+from glocal import Answers, Features, LinearTransform, axes, odd_one_out
 from glocal.data.seen import sketch
 from glocal.data.splits import question_folds
 from glocal.errors import MissingDependencyError
-from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.view import View
 from glocal.files import array_sha256
 from glocal.report import Run, findings, report_page, transform_run

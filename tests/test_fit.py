@@ -13,24 +13,31 @@ import pytest
 import world as worlds
 from fits import fit_arm, fold_scores
 
-from glocal.aligner import Arm, Exact, FitData, cross_score, fit, fitting
+from glocal import (
+    Answers,
+    Arm,
+    Exact,
+    Features,
+    FitData,
+    GLocalError,
+    Keep,
+    cross_score,
+    fit,
+    neighbours_kept,
+    simulated_answers,
+    split_answers,
+)
+from glocal.aligner import fitting
 from glocal.aligner.folds import fit_folds, fold_unit
-from glocal.aligner.keep import Keep
-from glocal.data.answers import Answers
-from glocal.data.features import Features
 from glocal.data.rows import row_statistics
-from glocal.data.splits import split_answers
-from glocal.data.world import simulated_answers
 from glocal.errors import (
     CollapseWarning,
     DataError,
-    GLocalError,
     NotConvergedWarning,
     OverfitWarning,
     ParameterError,
     TrivialOptimumError,
 )
-from glocal.evaluation.structure import neighbours_kept
 from glocal.files import array_sha256
 from glocal.objective import Objective
 
@@ -293,8 +300,7 @@ def test_no_folds_leave_no_scores(world):
 
 @pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")
 @pytest.mark.parametrize(
-    "n, folds, noun",
-    [(900, 1, "folds"), (6000, 81, "folds"), (6000, 60, "fold 0 of 60")],
+    "n, folds, noun", [(900, 1, "folds"), (6000, 81, "folds"), (6000, 60, "fold 0 of 60")]
 )
 def test_folds_that_cannot_be_made_are_refused(world, n, folds, noun):
     """There are at least two folds of questions or objects, at least three of the 240 objects in

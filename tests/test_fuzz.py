@@ -18,7 +18,7 @@ import systems
 import world
 from test_hostile import damaged, damaged_member
 
-from glocal.transform import LinearTransform
+from glocal import LinearTransform
 
 CASES = int(float(os.environ.get("GLOCAL_TRIES", "0.05")) * 12_000)
 LIMITS = (180, 4 << 30)  # seconds and bytes of a case

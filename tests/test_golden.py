@@ -22,8 +22,7 @@ import numpy as np
 import pytest
 from fits import fit_arm
 
-from glocal import Answers, Features, import_answers, join, odd_one_out
-from glocal.data.splits import split_answers
+from glocal import Answers, Features, import_answers, join, odd_one_out, split_answers
 from glocal.files import read_lines
 
 pytestmark = pytest.mark.data

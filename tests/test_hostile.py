@@ -19,21 +19,18 @@ from PIL import Image
 from systems import limits
 from world import features_file
 
+from glocal import Answers, Features, GLocalError, LinearTransform, import_answers
 from glocal.cli import output
 from glocal.cli.app import execute
-from glocal.data.answers import Answers
-from glocal.data.features import Features
-from glocal.data.importing import import_answers
 from glocal.data.labels import load_labels
 from glocal.data.rdm import load_rdms
-from glocal.errors import FileError, GLocalError, printable
+from glocal.errors import FileError, printable
 from glocal.evaluation.view import load_view
 from glocal.extract.images import Unreadable, decode_image
 from glocal.files import read_lines
 from glocal.scores import read_rows
 from glocal.suite.plan import Plan
 from glocal.sweep.grid import settings
-from glocal.transform import LinearTransform
 
 COPIES = 15  # of each kind of file
 # nightly: the fraction that is tried of 20,000 .npy and .npz files, and of 2,000 others
@@ -137,10 +134,7 @@ READERS = {
     "triplets.txt": ("0 1 2\n1,2,3\n3 4 5\n", Answers.load),
     "labels.npy": (np.array(["cat", "dog"]), lambda path: load_labels(path, LABELLED)),
     "labels.txt": ("1\n2\n", lambda path: load_labels(path, LABELLED)),
-    "labels.csv": (
-        "file,kind\na,1\nb,2\n",
-        lambda path: load_labels(f"{path}:kind", LABELLED),
-    ),
+    "labels.csv": ("file,kind\na,1\nb,2\n", lambda path: load_labels(f"{path}:kind", LABELLED)),
     "rdm.npy": (RDM, load_rdms),
     "rdm.txt": ("0 1 2\n1 0 3\n2 3 0\n", load_rdms),
     "order.txt": (

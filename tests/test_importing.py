@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from world import folder, run
 
-from glocal import errors
-from glocal.data.answers import Answers
-from glocal.data.importing import import_answers
+from glocal import Answers, errors, import_answers
 from glocal.errors import DataError
 
 SALMON = """head left right winner loser puid response_time
@@ -164,7 +162,7 @@ def saved(where, text):
     """A file of this text: JSON as it is, a table with commas for spaces."""
     is_json = text[0] == "["
     path = where / ("t.json" if is_json else "t.csv")
-    path.write_text(text if is_json else text.replace(" ", ","), encoding="utf-8")
+    path.write_text(text if is_json else text.replace(" ", ","), "utf-8")
     return path
 
 

@@ -8,18 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glocal import import_answers, people
+from glocal import (
+    Answers,
+    Exact,
+    Features,
+    FitData,
+    import_answers,
+    learning_curve,
+    people,
+    simulated_answers,
+)
 from glocal.aligner import people as module
 from glocal.aligner.crossfit import CrossFit
-from glocal.aligner.curve import learning_curve
-from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact
 from glocal.aligner.keep import keep_curve
 from glocal.aligner.people import fit_rates, judgements, log10_odds
-from glocal.data.answers import Answers
-from glocal.data.features import Features
 from glocal.data.people import describe
-from glocal.data.world import simulated_answers
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
 MIND = np.random.default_rng(3).normal(size=(40, 4))

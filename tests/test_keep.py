@@ -10,17 +10,26 @@ import pytest
 from fits import fold_scores
 from world import answers, folder, run
 
-from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit, keep_curve
+from glocal import (
+    Answers,
+    Arm,
+    Exact,
+    Features,
+    FitData,
+    Keep,
+    PaperLoop,
+    cross_score,
+    fit,
+    neighbours_kept,
+    simulated_world,
+)
+from glocal.aligner import keep_curve
 from glocal.aligner.crossfit import CrossFit
 from glocal.aligner.folds import fit_folds
 from glocal.aligner.heldout import best_similarity_scale, scaled_identity
 from glocal.aligner.mixture import best_on_path
 from glocal.aligner.penalty import heldout_losses, penalties
-from glocal.data.answers import Answers
-from glocal.data.features import Features
-from glocal.data.world import simulated_world
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.structure import neighbours_kept
 from glocal.transform.card import card
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits

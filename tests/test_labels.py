@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from world import folder
 
-from glocal.data.features import Features
+from glocal import Features
 from glocal.data.labels import check_labels, load_labels, load_superclasses
 from glocal.errors import DataError, DataWarning, FileError
 from glocal.suite.sources import Network, Shared, Sources
@@ -210,11 +210,7 @@ def test_what_is_no_integer_or_name_a_row_is_refused(values):
         check_labels(np.array(values))
 
 
-TEXTS = {
-    "cp1252": "not text in UTF-8.*cp1252.*'CSV UTF-8'",
-    "utf-16": None,
-    "utf-8-sig": None,
-}
+TEXTS = {"cp1252": "not text in UTF-8.*cp1252.*'CSV UTF-8'", "utf-16": None, "utf-8-sig": None}
 
 
 @pytest.mark.parametrize("encoding", TEXTS)

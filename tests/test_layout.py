@@ -15,7 +15,7 @@ from jaxtyping import TypeCheckError
 from glocal.errors import MissingDependencyError
 from glocal.similarity import choice_loss
 
-CONTRIBUTING = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+CONTRIBUTING = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text("utf-8")
 (LINES,) = (part for part in CONTRIBUTING.split("\n\n") if part.startswith("    errors · "))
 ORDER = LINES.replace("·", " ").split()
 MAX_FUNCTION_LINES = 60  # lines of a function without its docstring
@@ -26,7 +26,7 @@ for _package in ("glocal", "glocal_collect"):
         for _path in sorted(_folder.rglob("*.py")):
             _parts = _path.relative_to(_folder.parent).with_suffix("").parts
             _name = ".".join(_parts).removesuffix(".__init__")
-            MODULES[_name] = ast.parse(_path.read_text(encoding="utf-8"))
+            MODULES[_name] = ast.parse(_path.read_text("utf-8"))
 
 
 def nodes_at_run_time(tree):

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 from world import folder, run
 
-from glocal.aligner import FitData, Keep, fit
+from glocal import Features, FitData, Keep, fit, learning_curve, simulated_answers
 from glocal.aligner import curve as curves
-from glocal.aligner.curve import curve_record, learning_curve
+from glocal.aligner.curve import curve_record
 from glocal.aligner.penalty import choose_global
-from glocal.data.features import Features
-from glocal.data.world import simulated_answers
 from glocal.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits

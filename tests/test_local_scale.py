@@ -6,8 +6,7 @@ import numpy as np
 import processes
 import pytest
 
-from glocal.aligner import Arm, FitData, fit
-from glocal.data.features import Features
+from glocal import Arm, Features, FitData, fit
 from glocal.data.splits import local_blocks
 from glocal.errors import DataError
 from glocal.files import array_sha256

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from glocal import Answers, Arm, Exact, Features, FitData
+from glocal import Answers, Arm, Exact, Features, FitData, GLocalError
 from glocal.aligner.exact import WarmStart
-from glocal.errors import GLocalError
 
 PROBLEMS = int(float(os.environ.get("GLOCAL_TRIES", "0.05")) * 500)
 KINDS = ("global", "mix", "naive", "glocal", "glocal mix")

@@ -11,10 +11,8 @@ import pytest
 import world
 from world import chosen, folder, run
 
-from glocal.aligner import Arm, FitData, PaperLoop, fit
+from glocal import Answers, Arm, Features, FitData, PaperLoop, fit
 from glocal.aligner.folds import fit_folds
-from glocal.data.answers import Answers
-from glocal.data.features import Features
 from glocal.errors import DivergedError, MissingDependencyError
 from glocal.solver import Counter
 

@@ -13,9 +13,8 @@ import pytest
 from made_sets import make_cifar, picture
 from scipy.spatial.distance import pdist, squareform
 
-from glocal import LinearTransform
+from glocal import LinearTransform, simulated_answers
 from glocal.cli.app import execute
-from glocal.data.world import simulated_answers
 from glocal.scores import read_scores
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "paper.toml"

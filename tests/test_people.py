@@ -11,7 +11,7 @@ import pytest
 import world
 from world import chosen
 
-from glocal.data.answers import Answers
+from glocal import Answers
 from glocal.data.check.questions import check_people
 from glocal.data.people import asked_once, describe, question_numbers
 from glocal.errors import DataError

@@ -58,14 +58,14 @@ def install(tmp_path, monkeypatch):
     """A function that installs a distribution with these lines of entry points."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mymetrics", raising=False)
-    (tmp_path / "mymetrics.py").write_text(MODULE, encoding="utf-8")
+    (tmp_path / "mymetrics.py").write_text(MODULE, "utf-8")
 
     def write(*lines, name="mine", version="1.0"):
         folder = tmp_path / f"{name}-{version}.dist-info"
         entry_points = "\n".join(["[glocal.tasks]", *lines])
         metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
         world.folder(folder, entry_points_txt=entry_points)
-        (folder / "METADATA").write_text(metadata, encoding="utf-8")
+        (folder / "METADATA").write_text(metadata, "utf-8")
         return folder
 
     return write

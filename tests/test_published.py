@@ -8,8 +8,7 @@ import pytest
 from made_registry import COMMIT, published_site, real_things, things
 from world import run
 
-from glocal import Answers, Arm, Features, FitData, fit
-from glocal.data.join import join
+from glocal import Answers, Arm, Features, FitData, fit, join
 from glocal.data.sources.fetch import fetch
 from glocal.data.sources.registry import published
 from glocal.errors import DataWarning, FileError
@@ -160,7 +159,7 @@ def test_published_features_are_those_at_hand(data_dir, real_files, publish, nam
     assert (path / "features.npy").read_bytes() == (at_hand / "features.npy").read_bytes()
     names = [
         line.removesuffix(".jpg")
-        for line in (at_hand / "file_names.txt").read_text(encoding="utf-8").split()
+        for line in (at_hand / "file_names.txt").read_text("utf-8").split()
     ]
     assert Features.load(path).names == tuple(names)
 
@@ -169,7 +168,7 @@ def test_published_features_are_those_at_hand(data_dir, real_files, publish, nam
 def test_a_fit_to_fetched_files_is_that_to_files_at_hand(data_dir, real_files, publish):
     """Features and answers that are fetched give the fit of those at hand to the bit."""
     root = data_dir / "things"
-    ids = (root / "unique_id.txt").read_text(encoding="utf-8").split()
+    ids = (root / "unique_id.txt").read_text("utf-8").split()
     with publish(real_files):
         fetched = Features.load(fetch("features/clip-vit-b-32"))
         answers = Answers.load(fetch("things/answers"))

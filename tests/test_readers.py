@@ -14,11 +14,11 @@ import pytest
 import world
 from world import features_file
 
-from glocal.data.features import Features
+from glocal import Features, LinearTransform
 from glocal.data.readers import FEATURE_ENDINGS, read_features, read_parquet
 from glocal.data.tables import read_numbers
 from glocal.errors import DataError, FileError
-from glocal.transform import LinearTransform, apply_parquet
+from glocal.transform import apply_parquet
 
 pa = pytest.importorskip("pyarrow", reason="feature files need glocal[io]")
 h5py = pytest.importorskip("h5py", reason="feature files need glocal[io]")

@@ -15,7 +15,7 @@ PLACEHOLDER = "OWNER"
 
 
 def project(path):
-    return tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+    return tomllib.loads(path.read_text("utf-8"))["project"]
 
 
 def owner():
@@ -52,7 +52,7 @@ def test_every_address_of_the_repository_has_its_owner():
     owners = {}
     for path in files:
         if path.suffix in (".md", ".toml", ".cff", ".yml", ".ipynb"):
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text("utf-8")
             for name in re.findall(r"github\.com/([\w-]+)/glocal\b", text):
                 owners.setdefault(name, []).append(path.name)
     assert owners.keys() == {owner()}, owners
@@ -74,7 +74,7 @@ def test_the_licence_of_the_package_names_that_of_its_matrices():
     cards = [path for pattern in metadata["license-files"] for path in ROOT.glob(pattern)]
     stated = set()
     for card in cards:
-        stated |= {*re.findall(r'(?m)^license: "([\w.-]+)"', card.read_text(encoding="utf-8"))}
+        stated |= {*re.findall(r'(?m)^license: "([\w.-]+)"', card.read_text("utf-8"))}
     assert stated == {"cc-by-4.0"}
     assert metadata["license"] == "MIT AND CC-BY-4.0"
 

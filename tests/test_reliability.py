@@ -8,9 +8,7 @@ import pytest
 import world
 from world import run
 
-from glocal import reliability
-from glocal.data.answers import Answers
-from glocal.data.world import simulated_answers
+from glocal import Answers, reliability, simulated_answers
 from glocal.errors import DataError
 from glocal.evaluation.agreement import ceiling
 

@@ -294,7 +294,7 @@ def test_a_damaged_run_is_one_sentence(folders, tmp_path, damage):
     """The error for a damaged file is one line that names the file."""
     name, content = damage.replace(r"\n", "\n").split(" | ")
     run_folder = shutil.copytree(folders[name == "rows.jsonl"], tmp_path / "run")
-    (run_folder / name).write_text(content, encoding="utf-8")
+    (run_folder / name).write_text(content, "utf-8")
     with pytest.raises(FileError, match=rf"^.*{name}.*\Z"):
         load_runs(run_folder)
 

@@ -107,7 +107,7 @@ def test_a_bad_line_is_said(tmp_path, bad):
     line number.
     """
     path = tmp_path / "points.jsonl"
-    path.write_text(f'{{"row": 1}}\n{bad}\n', encoding="utf-8")
+    path.write_text(f'{{"row": 1}}\n{bad}\n', "utf-8")
     with pytest.raises(FileError, match=r"points file .* line 2"):
         read_rows(path, needed=("row",), what="points")
 
@@ -218,7 +218,7 @@ def test_a_table_of_something_else_is_not_appended_to(tmp_path):
     append_scores(good, [SCORE])
     text = good.read_text("utf-8")
     for name, content in (("titles", "a,b\n1,2\n"), ("cell", text.replace("5362", "many"))):
-        (tmp_path / f"{name}.csv").write_text(content, encoding="utf-8")
+        (tmp_path / f"{name}.csv").write_text(content, "utf-8")
         with pytest.raises(FileError, match=f"{name}.csv"):
             check_scores_target(tmp_path / f"{name}.csv")
     check_scores_target(good)

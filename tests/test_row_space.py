@@ -5,11 +5,9 @@ W off the row space.
 import numpy as np
 import pytest
 
-from glocal.aligner import Arm, Exact, FitData, exact
+from glocal import Answers, Arm, Exact, Features, FitData, simulated_answers
+from glocal.aligner import exact
 from glocal.aligner.exact import Axes
-from glocal.data.answers import Answers
-from glocal.data.features import Features
-from glocal.data.world import simulated_answers
 
 N = 30
 M = 25

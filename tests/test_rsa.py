@@ -10,11 +10,11 @@ import pytest
 from scipy import stats
 from scipy.spatial import distance
 
-from glocal.data.features import Features
+from glocal import Features, model_rdm, rsa
 from glocal.data.rdm import check_rdms, join_rdms, load_rdms
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import CrossedValues
-from glocal.evaluation.rsa import KERNELS, model_rdm, rsa
+from glocal.evaluation.rsa import KERNELS
 
 RNG = np.random.default_rng(0)
 Z = RNG.normal(size=(14, 5))
@@ -209,15 +209,14 @@ def test_rdms_that_do_not_fit_are_refused(as_a_user, noun):
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    "embedding, spearman",
-    [("spose_49d", 0.83986), ("spose_66d", 0.86506), ("vice_42d", 0.86365)],
+    "embedding, spearman", [("spose_49d", 0.83986), ("spose_66d", 0.86506), ("vice_42d", 0.86365)]
 )
 def test_published_embeddings_correlate_as_before(data_dir, embedding, spearman):
     """Cosines of published embeddings among 48 objects correlate with the human RDM as measured
     before.
     """
     things = data_dir / "things"
-    index = json.loads((things / "rdm48_index.json").read_text(encoding="utf-8"))[
+    index = json.loads((things / "rdm48_index.json").read_text("utf-8"))[
         "concept_index0_in_unique_id"
     ]
     result = rsa(np.load(things / f"{embedding}.npy")[index], load_rdms(things / "rdm48.npy"))

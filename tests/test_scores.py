@@ -80,7 +80,7 @@ def test_the_metrics_of_all_results_are_those_of_the_docs(results):
     """docs/file-formats.md lists exactly the tasks, metrics and settings that the
     evaluations give.
     """
-    page = (Path(__file__).parents[1] / "docs" / "file-formats.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[1] / "docs" / "file-formats.md").read_text("utf-8")
     block = page.split("| command | metrics | settings |")[1].split("\n\n")[0]
     lines = [re.findall(r"`([^`]+)`", line) for line in block.splitlines()[2:]]
     documented = {(task, name) for task, *names in lines for name in names}

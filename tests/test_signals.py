@@ -97,7 +97,7 @@ def contents(out):
             members = {f"{name} {key}": array for key, array in np.load(path).items()}
             arrays |= {key: array for key, array in members.items() if array.dtype.kind in "fiub"}
         elif path.suffix == ".jsonl":
-            rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+            rows = map(json.loads, path.read_text("utf-8").splitlines())
             arrays[name] = sorted(row.get("value", 0) for row in rows)
         else:
             arrays[name] = path.stat().st_size > 0

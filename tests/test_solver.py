@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from glocal.aligner import Arm, Exact, FitData
+from glocal import Answers, Arm, Exact, Features, FitData, simulated_answers
 from glocal.aligner.exact import WarmStart
-from glocal.data.answers import Answers
-from glocal.data.features import Features
-from glocal.data.world import simulated_answers
 from glocal.objective import ChoiceLoss, Evaluation, LocalLoss, Objective, penalty
 from glocal.similarity import candidate_pairs
 from glocal.solver import (
@@ -275,12 +272,7 @@ def test_lambda_max_parts_optima_from_zero(mix):
 
 @pytest.mark.parametrize(
     "scale, lmbda, mix, alpha",
-    [
-        (0.01, 2e-6, 0.5, 0.0),
-        (1, 0.02, 0.5, 0.0),
-        (1, 0.02, 0.6, 0.8),
-        (50, 0.02, 1.0, 0.0),
-    ],
+    [(0.01, 2e-6, 0.5, 0.0), (1, 0.02, 0.5, 0.0), (1, 0.02, 0.6, 0.8), (50, 0.02, 1.0, 0.0)],
 )
 def test_the_first_identity_is_the_best_scaled_one(scale, lmbda, mix, alpha):
     """No other scaled identity has a lower objective, with the penalty as it counts in the
@@ -334,8 +326,7 @@ def irrelevant():
 
 
 @pytest.mark.parametrize(
-    "lmbda, mix",
-    [(1.0, 1.0), pytest.param(0.03, 0.9, marks=pytest.mark.nightly)],
+    "lmbda, mix", [(1.0, 1.0), pytest.param(0.03, 0.9, marks=pytest.mark.nightly)]
 )
 def test_a_start_near_0_is_no_optimum(irrelevant, lmbda, mix):
     """If the best scaled identity is nearly 0, a fit from it, or from a point nearer to 0, ends at

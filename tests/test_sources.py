@@ -14,12 +14,12 @@ import pytest
 from sites import PROXIES, site
 from world import folder, run
 
-from glocal.data.features import Features
+from glocal import Features, GLocalError
 from glocal.data.sources.breeds import breeds, breeds_side
 from glocal.data.sources.download import retrieve
 from glocal.data.sources.fetch import fetch
 from glocal.data.sources.registry import RemoteFile, published
-from glocal.errors import DataWarning, FileError, GLocalError
+from glocal.errors import DataWarning, FileError
 from glocal.extract import open_images
 from glocal.extract.sets import image_sets, load_images, parse_set
 

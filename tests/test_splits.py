@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import world
 
-from glocal.aligner import FitData
+from glocal import Answers, Features, FitData, object_folds, split_answers
 from glocal.aligner.folds import fit_folds
-from glocal.data.answers import Answers
-from glocal.data.features import Features
-from glocal.data.splits import local_blocks, object_folds, split_answers, split_people
+from glocal.data.splits import local_blocks, split_people
 from glocal.errors import DataError, ParameterError
 
 

@@ -8,17 +8,10 @@ from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 from sklearn.neighbors import NearestNeighbors
 
-from glocal.errors import CollapseWarning, GLocalError
+from glocal import GLocalError, neighbours_kept, structure
+from glocal.errors import CollapseWarning
 from glocal.evaluation.intervals import mean_estimate
-from glocal.evaluation.structure import (
-    cka,
-    kept_by_image,
-    neighbourhoods,
-    neighbours,
-    neighbours_kept,
-    rdm_spearman,
-    structure,
-)
+from glocal.evaluation.structure import cka, kept_by_image, neighbourhoods, neighbours, rdm_spearman
 from glocal.similarity import at_chance, is_collapsed
 
 X = np.random.default_rng(2).normal(size=(60, 9))

@@ -144,7 +144,7 @@ def copy(folder, result, tmp_path):
 
 def again(folder, text=SUITE):
     """Run the suite of this text with the files and results of a folder."""
-    (folder / "suite.toml").write_text(text, encoding="utf-8")
+    (folder / "suite.toml").write_text(text, "utf-8")
     return run_suite(Plan.load(folder / "suite.toml"), folder / "out")
 
 
@@ -219,7 +219,7 @@ def test_what_is_done_is_not_done_again(result, copy, monkeypatch):
     monkeypatch.setattr("glocal.suite.sources.__version__", "0.0.1")
     assert again(copy).n_kept == 0
     assert written() == before[0]
-    record = json.loads((copy / "out/suite.json").read_text(encoding="utf-8"))
+    record = json.loads((copy / "out/suite.json").read_text("utf-8"))
     assert "net/file_names.txt" in record["provenance"]["data"]
 
 
@@ -262,9 +262,9 @@ def change(file, *words):
         np.save(file, np.load(file)[::-1, ::-1])
     else:
         old, new = (word.replace(";", "\n").replace("_", " ") for word in words)
-        content = file.read_text(encoding="utf-8")
+        content = file.read_text("utf-8")
         assert old in content
-        file.write_text(content.replace(old, new, 1), encoding="utf-8")
+        file.write_text(content.replace(old, new, 1), "utf-8")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -303,9 +303,7 @@ def test_the_command_shows_the_table(copy):
     record = run(f"{line} --json").json
     assert record["cells_kept"] == len(ARMS) * len(TASKS)
     assert len(record["rows"]) == len(read_rows(copy / "out/rows.jsonl"))
-    assert (copy / "out/scores.csv").read_text(encoding="utf-8").count("\n") == len(
-        record["rows"]
-    ) + 1
+    assert (copy / "out/scores.csv").read_text("utf-8").count("\n") == len(record["rows"]) + 1
 
 
 # what the suite above has, what stands there instead (`;` ends a line), and a noun of the error

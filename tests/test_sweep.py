@@ -18,11 +18,9 @@ import systems
 from fits import fold_scores
 from world import folder, run
 
-from glocal.aligner import Arm, Exact, FitData, PaperLoop, fit
+from glocal import Arm, Exact, Features, FitData, LinearTransform, PaperLoop, fit, simulated_world
 from glocal.aligner.folds import fit_folds
 from glocal.aligner.heldout import FoldScorer
-from glocal.data.features import Features
-from glocal.data.world import simulated_world
 from glocal.errors import ClusterError, DataError, DivergedError, FileError, ParameterError
 from glocal.evaluation.view import load_view
 from glocal.scores import read_rows
@@ -30,7 +28,6 @@ from glocal.sweep import choose, pareto_front, settings, sweep
 from glocal.sweep.grid import PAPER, means_over_folds, paths
 from glocal.sweep.points import Unit, fit_path
 from glocal.sweep.run import _plan
-from glocal.transform import LinearTransform
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
 GRID = {"method": ["global", "glocal"], "alpha": [0.1, 0.5], "lmbda": [0.1, 1], "tau": [0.1, 0.5]}
@@ -67,7 +64,7 @@ def line(data, tmp_path_factory):
     )
 
     def write(out, toml, options=""):
-        (files / "grid.toml").write_text(toml, encoding="utf-8")
+        (files / "grid.toml").write_text(toml, "utf-8")
         names = f"--features {files}/x.npy --answers {files}/t.npy --local-features {files}/l.npy"
         return f"sweep {names} --grid {files}/grid.toml --folds 2 --out {out} {options}"
 
@@ -350,7 +347,7 @@ def test_the_folder_holds_what_it_promises(swept, out):
     assert (change["is_unseen"], sum(change["flips"]["counts"].values())) == (True, swept.heldout.n)
     saved = LinearTransform.load(out / "transform.npz")
     np.testing.assert_array_equal(saved.weights, swept.transform.weights)
-    assert json.loads((out / "sweep.json").read_text(encoding="utf-8"))["solver"]["tol"] == 3e-4
+    assert json.loads((out / "sweep.json").read_text("utf-8"))["solver"]["tol"] == 3e-4
 
 
 def test_a_resumed_sweep_fits_only_what_is_missing(data, swept, out, tmp_path, monkeypatch):
@@ -372,7 +369,7 @@ def test_a_resumed_sweep_fits_only_what_is_missing(data, swept, out, tmp_path, m
     points = sweep(data, GRID, **options).points
     for rows in (points, read_rows(tmp_path / "s/points.jsonl")):
         assert_same(rows, swept.points)
-    path.write_text('{"fold": 0}\n', encoding="utf-8")
+    path.write_text('{"fold": 0}\n', "utf-8")
     with pytest.raises(FileError, match=path.name):
         sweep(data, GRID, **options)
 
@@ -422,10 +419,7 @@ def test_what_a_fold_holds_out_is_part_of_the_name_of_its_paths(data):
     weights[np.flatnonzero(is_heldout)[0]] = 2
     local = data.local_features.matrix.copy()
     local[fold.rows[0], 0] += 1
-    changes = {
-        "answers": replace(data.answers, weights=weights),
-        "local_features": Features(local),
-    }
+    changes = {"answers": replace(data.answers, weights=weights), "local_features": Features(local)}
 
     def names(data):
         return {unit.name for unit in _plan(data, PATH, 2, LOOSE).units if unit.fold == 0}
@@ -514,7 +508,7 @@ def test_a_cluster_gives_the_rows_of_one_process(data, swept, tmp_path):
 
         options = {"scheduler": cluster.scheduler_address, "progress": kill}
         result = sweep(data, GRID, folds=2, out=tmp_path / "s", **options)
-        file.write_text(json.dumps({"address": cluster.scheduler_address}), encoding="utf-8")
+        file.write_text(json.dumps({"address": cluster.scheduler_address}), "utf-8")
         assert len(sweep(data, small, folds=2, scheduler=str(file)).points) == 4
     assert killed[0] < len(result.points)
     for points in (result.points, read_rows(tmp_path / "s" / "points.jsonl")):

@@ -15,8 +15,7 @@ import processes
 import pytest
 import world
 
-from glocal.data.world import simulated_world
-from glocal.transform import LinearTransform
+from glocal import LinearTransform, simulated_world
 
 pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
 termios = pytest.importorskip("termios")
@@ -84,7 +83,7 @@ def terminal(started, files, tmp_path):
                     process.send_signal(signal.SIGINT)
                     when = None
         os.close(master)
-        return process.wait(), out.read_text(encoding="utf-8"), shown.decode()
+        return process.wait(), out.read_text("utf-8"), shown.decode()
 
     return run
 

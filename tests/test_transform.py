@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import folder
 
-from glocal.data.features import Features
+from glocal import Features, LinearTransform
 from glocal.data.rows import row_statistics
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.files import array_sha256
 from glocal.similarity import unit_rows
-from glocal.transform import LinearTransform, apply_file, check_rows, formats, reduced
+from glocal.transform import apply_file, check_rows, formats, reduced
 
 RNG = np.random.default_rng(0)
 P = 6

@@ -15,10 +15,11 @@ from sites import PROXIES, site
 from world import folder, run
 
 import glocal
+from glocal import LinearTransform
 from glocal.data.sources.registry import published
 from glocal.errors import DataWarning, FileError, ParameterError
 from glocal.files import file_sha256
-from glocal.transform import LinearTransform, check_rows
+from glocal.transform import check_rows
 from glocal.transform.card import card
 from glocal.transform.sharing import pull
 

@@ -83,7 +83,7 @@ def scored(transform, X):
 
 def reported(transform, X):
     record = run("report t.npz --features x.npy --out page.html --json").json
-    assert "scaled to length 1" in Path("page.html").read_text(encoding="utf-8")
+    assert "scaled to length 1" in Path("page.html").read_text("utf-8")
     return [axis["factor"] for axis in record["axes"][0]["axes"]]
 
 

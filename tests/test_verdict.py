@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from world import folder, run
 
-from glocal import Answers, Features, LinearTransform, few_shot, retrieval, verdict
+from glocal import Answers, Features, GLocalError, LinearTransform, few_shot, retrieval, verdict
 from glocal.data.seen import sketch
-from glocal.errors import DataError, DataWarning, GLocalError, ParameterError
+from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.all_labels import all_labels
 from glocal.evaluation.anomaly import anomaly_of_class
 from glocal.scores import ORIGINAL, read_scores
@@ -339,7 +339,7 @@ def test_the_command_appends_to_rows_of_scores_and_to_nothing_else(tmp_path, mon
     assert rows[: len(before)] == before
     assert len({row.network for row in rows}) == 1
     ended = run("try features.npy --labels y.txt --out notes.txt")
-    assert (ended.code, (tmp_path / "notes.txt").read_text(encoding="utf-8")) == (1, "my notes\n")
+    assert (ended.code, (tmp_path / "notes.txt").read_text("utf-8")) == (1, "my notes\n")
     assert "score" in ended.err
 
 

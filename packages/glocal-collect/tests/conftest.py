@@ -115,7 +115,7 @@ class Served:
                     pairs = (setting.split("=") for setting in settings)
                     self.restart(**{name: json.loads(value) for name, value in pairs})
                 case ["revoke", *ids]:
-                    (self.study.folder / "revoked.txt").write_text("\n".join(ids), encoding="utf-8")
+                    (self.study.folder / "revoked.txt").write_text("\n".join(ids), "utf-8")
                 case [name, "=", *query]:
                     self.addresses[name] = self.visit(*query)
                 case _:

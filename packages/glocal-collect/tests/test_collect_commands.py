@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 import world
 
+from glocal import Answers
 from glocal.aligner.people import RANDOM
-from glocal.data.answers import Answers
 from glocal_collect.study import open_study
 
 AGAIN = "run --out study --port 0"
@@ -228,9 +228,9 @@ def test_a_study_that_cannot_go_on_says_why(run, tmp_path, write_pictures):
     write_pictures(tmp_path / "others", ["x.png", "y.png", "z.png"])
     assert run(NEW).code == 0
     record = tmp_path / "study" / "study.json"
-    before = record.read_text(encoding="utf-8")
+    before = record.read_text("utf-8")
     refused(run, CANNOT_GO_ON.format(again=AGAIN))
-    assert record.read_text(encoding="utf-8") == before
+    assert record.read_text("utf-8") == before
     assert run(NEW).code == 0
 
 
@@ -253,5 +253,5 @@ def test_a_line_of_revoked_that_is_no_id_is_said(run, serve_study):
     study.begin("?id=Ann")
     (person,) = study.rows("people")
     lines = f"# left\nopen\nowner\nt1\nann\nann and p1\n{person['id']} # asked"
-    (study.study.folder / "revoked.txt").write_text(lines, encoding="utf-8")
+    (study.study.folder / "revoked.txt").write_text(lines, "utf-8")
     assert "so far: ann and p1. " in run(f"run --out {study.study.folder} --port 0").err

@@ -90,10 +90,7 @@ def test_sixty_four_people_and_a_server_killed_ten_times(images, tmp_path):
         assert server.process.wait() == 0
     finally:
         server.kill()
-    assert (
-        len((tmp_path / "a.csv").read_text(encoding="utf-8").splitlines())
-        == 1 + N_PEOPLE * N_TRIALS
-    )
+    assert len((tmp_path / "a.csv").read_text("utf-8").splitlines()) == 1 + N_PEOPLE * N_TRIALS
     with contextlib.closing(sqlite3.connect(folder / "answers.sqlite")) as connection:
         answers = connection.execute("SELECT trial, choice FROM answers").fetchall()
         (n_trials,) = connection.execute("SELECT count(*) FROM trials").fetchone()

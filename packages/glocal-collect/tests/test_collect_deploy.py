@@ -21,7 +21,7 @@ from glocal.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "examples" / "deploy"
-PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "deploy.md").read_text("utf-8")
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 BUILDER = shutil.which("podman") or shutil.which("docker")
 RUN_OPTIONS = {
@@ -42,7 +42,7 @@ def test_the_service_and_the_container_run_the_command():
     the Caddyfile.
     """
     unit, container, *servers = (
-        (DEPLOY / name).read_text(encoding="utf-8")
+        (DEPLOY / name).read_text("utf-8")
         for name in ("glocal-collect.service", "Containerfile", "Caddyfile", "nginx.conf")
     )
     program, *words = re.search("ExecStart=(.*)", unit)[1].split()
@@ -100,9 +100,9 @@ def test_a_person_answers_through_a_real_proxy(images, tmp_path):
     """
     port, server_port = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
-    block = (DEPLOY / "nginx.conf").read_text(encoding="utf-8").replace("443 ssl", str(port))
+    block = (DEPLOY / "nginx.conf").read_text("utf-8").replace("443 ssl", str(port))
     block = re.sub("ssl_.*", "", block).replace("8000", str(server_port))
-    (tmp_path / "nginx.conf").write_text(f"{NGINX_CONF}{block} }}", encoding="utf-8")
+    (tmp_path / "nginx.conf").write_text(f"{NGINX_CONF}{block} }}", "utf-8")
     options = f"--port {server_port} --open --per-person 5 --catch 0 --public-url {url}"
     server = processes.Study(tmp_path / "study", f"{images} {options}")
     with contextlib.ExitStack() as stack:

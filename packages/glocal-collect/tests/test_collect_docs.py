@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from glocal import LinearTransform
 from glocal.cli.app import execute
-from glocal.transform import LinearTransform
 from glocal_collect.study import open_study
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE = (ROOT / "docs" / "collect.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "collect.md").read_text("utf-8")
 
 N_TRIALS = 120
 CARELESS = {f"p{number}" for number in range(55, 61)}
@@ -58,7 +58,7 @@ def test_the_page_leads_from_a_plan_over_60_people_to_a_transform(tmp_path):
     assert "last doubling" in export
     n_answers = int(re.search(r"^answers ([0-9]+)", export, re.MULTILINE)[1])
     assert f"The fit uses {n_answers:,} answers from 52 of them; excluded: p55" in report
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    page = (tmp_path / "page.html").read_text("utf-8")
     assert "had not seen, about the same objects, up from" in page
     transform = LinearTransform.load(tmp_path / "transform.npz")
     assert np.load(tmp_path / "aligned.npy").shape == (92, transform.dimensions) == (92, 1280)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glocal.data.answers import Answers
+from glocal import Answers
 from glocal.errors import DataError, FileError
 from glocal_collect.export import read_collected, record_excluded, save_csv, save_npz
 from glocal_collect.overview import describe_people
@@ -86,8 +86,7 @@ def test_repeats_ask_again_and_catch_trials_have_two_equal_images(serve_study):
 
 
 @pytest.mark.parametrize(
-    "kind, choose",
-    [("odd-one-out", largest), ("anchor", lambda names: 1 + (names[0] == names[2]))],
+    "kind, choose", [("odd-one-out", largest), ("anchor", lambda names: 1 + (names[0] == names[2]))]
 )
 def test_the_export_is_a_file_of_answers(serve_study, tmp_path, kind, choose):
     """Answers follow the convention of the kind, with catch trials, which show an image twice, and

@@ -45,7 +45,7 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(answered,
     ended = run("collect report", answered, *options)
     assert run("collect people", answered, "--include", "p4").code == 0
     summary = ended.json["study"]
-    html = page.read_text(encoding="utf-8")
+    html = page.read_text("utf-8")
     assert re.findall("<h2>([^<]*)</h2>", html.split("<script")[0]) == SECTIONS.split("\n")
     for sentence in SENTENCES.split("\n"):
         assert sentence in html

@@ -97,7 +97,7 @@ def test_a_study_without_a_key_is_not_opened(make):
     """
     folder = make().folder
     for secret in SECRETS.split("\n"):
-        (folder / "secret.json").write_text(secret, encoding="utf-8")
+        (folder / "secret.json").write_text(secret, "utf-8")
         with pytest.raises(FileError, match=r"secret\.json"):
             open_study(folder)
 
@@ -107,7 +107,7 @@ def test_the_key_is_for_the_owner_alone(serve_study):
     study = serve_study().study
     for name in ("secret.json", "answers.sqlite", "answers.sqlite-wal"):
         assert (study.folder / name).stat().st_mode & 0o077 == 0, name
-    assert study.key not in (study.folder / "study.json").read_text(encoding="utf-8")
+    assert study.key not in (study.folder / "study.json").read_text("utf-8")
 
 
 # the database
@@ -211,15 +211,15 @@ def test_a_study_is_opened_as_it_was_written(make):
     study = make(people=3, open=True)
     assert vars(open_study(study.folder)) == vars(study)
     file = study.folder / "study.json"
-    record = json.loads(file.read_text(encoding="utf-8"))
+    record = json.loads(file.read_text("utf-8"))
     for row in SETTINGS.strip().split("\n"):
         settings = json.loads(row)
         (name,) = settings
         with pytest.raises(ValueError, match=name):
             Settings(**settings)
-        file.write_text(json.dumps(record | {"settings": settings}), encoding="utf-8")
+        file.write_text(json.dumps(record | {"settings": settings}), "utf-8")
         with pytest.raises(FileError, match=rf"study\.json.*{name}"):
             open_study(study.folder)
-    file.write_text(json.dumps(record | {"made": np.inf}), encoding="utf-8")
+    file.write_text(json.dumps(record | {"made": np.inf}), "utf-8")
     with pytest.raises(FileError, match=r"study\.json.*made"):
         open_study(study.folder)
