@@ -149,7 +149,7 @@ def test_a_share_that_is_kept_only_on_average_is_not_promised(curve):
 @pytest.mark.parametrize("keep", [0.7, 0.95])
 def test_the_transform_is_the_stated_mix(photographs, curve, solved, keep):
     """W is `share` of the first fit plus the rest of the second one, or of a scaled identity; both
-    fits converged, and the record has the scores of the folds.
+    fits converged, and the record has the scores of the folds, whose W have their best scale.
     """
     solution = solved(keep)
     record = solution.report.keep
@@ -160,13 +160,15 @@ def test_the_transform_is_the_stated_mix(photographs, curve, solved, keep):
     np.testing.assert_allclose(solution.transform.weights, record["scale"] ** 0.5 * mix, atol=2e-3)
     assert {fit["status"] for fit in record["fits"]} == {solution.report.status} == {"converged"}
     choice = curve.choose(keep)
-    gain = curve.crossfit.heldout.estimate(
-        choice.credit - curve.crossfit.heldout.original_credit
-    )  # paired
+    heldout = curve.crossfit.heldout
+    gain = heldout.estimate(choice.credit - heldout.original_credit)  # paired
     expected = [choice.kept.mean(), choice.agreement, *gain.interval()]
     names = ("neighbours_kept", "agreement", "gain_low", "gain_high")
     scores = [getattr(solution.report.heldout, name) for name in names]
     assert scores == pytest.approx(expected, abs=0.01)
+    matrices = curve.crossfit.weights(choice)[1]
+    Z = [X @ W for X, W in zip(heldout.rows, matrices, strict=True)]
+    assert best_similarity_scale(heldout.similarities(Z), None) == pytest.approx(1, rel=1e-3)
 
 
 @pytest.mark.parametrize("unconverged", [0, 1])
