@@ -14,7 +14,7 @@ from PIL import Image
 
 from glocal import Extractor
 from glocal.errors import FileError
-from glocal.extract import open_images, sets
+from glocal.extract import open_images
 from glocal.extract.images import Unreadable, decode_image, natural_key
 
 RED = (255, 0, 0)
@@ -191,13 +191,10 @@ def test_what_is_not_a_source_of_images_is_refused(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="here the names of files cannot hold the separator")
 def test_names_of_images_have_slashes_on_every_system(tmp_path, monkeypatch):
-    """Where the separator of paths is a backslash, names of images and of image sets have slashes,
-    so that features of two systems join.
+    """Where the separator of paths is a backslash, names of images have slashes, so that features
+    of two systems join.
     """
     (tmp_path / "images" / "sub\\deep").mkdir(parents=True)
     Image.new("RGB", (2, 2)).save(tmp_path / "images" / "sub\\deep" / "1.png")
-    in_set = tmp_path / "images\\jpg\\1.jpg"
-    in_set.write_bytes(b"")
     monkeypatch.setattr("os.sep", "\\")
     assert [*open_images(tmp_path / "images").names] == ["sub/deep/1.png"]
-    assert sets._files([in_set], tmp_path / "images", "a set", {}).names == ["jpg/1.jpg"]

@@ -197,8 +197,9 @@ def test_layers_of_like_names_have_folders_of_their_own(tmp_path):
     network = torch.nn.Sequential()
     for name in ("a b", "a_b"):
         network.add_module(name, torch.nn.Identity())
-    Extractor((network, number_tensor), ["a b", "a_b"]).extract(numbered(3), tmp_path)
-    assert len([*tmp_path.glob("*/features.npy")]) == 2
+    extractor = Extractor((network, number_tensor), ["a b", "a_b"])
+    extractor.extract(numbered(tmp_path, 3), tmp_path / "out")
+    assert len([*tmp_path.glob("out/*/features.npy")]) == 2
 
 
 def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
@@ -267,11 +268,12 @@ def test_a_folder_that_cannot_be_written_is_an_error(extract, tmp_path, small_ch
         extract(tmp_path / "out", progress=remove)
 
 
-def numbered(count):
-    """Images in memory, whose value and class is their number."""
-    pixels = lambda number: np.full((1, 1, 3), number, np.uint8)
+def numbered(folder, count):
+    """Images whose value and class is their number."""
     names = [f"{number}.png" for number in range(count)]
-    return Source(names, pixels, "memory", {"labels": names})
+    for number, name in enumerate(names):
+        Image.new("RGB", (1, 1), (number, 0, 0)).save(folder / name)
+    return Source(names, lambda number: folder / names[number], str(folder), names)
 
 
 def number_tensor(image):
@@ -294,7 +296,8 @@ def test_every_batch_has_the_same_size(tmp_path, small_chunks):
     """
     sizes = []
     network = lambda batch: sizes.append(len(batch)) or batch
-    result = Extractor((network, not_eights), batch_size=4).extract(numbered(22), tmp_path / "out")
+    images = numbered(tmp_path, 22)
+    result = Extractor((network, not_eights), batch_size=4).extract(images, tmp_path / "out")
     assert sizes == [4] * 5
     kept = [0, *range(2, 8), *range(12, 22)]
     assert result.features().matrix[:, 0].tolist() == kept
@@ -317,8 +320,10 @@ def test_errors_of_the_run_are_one_sentence(tmp_path, network, preprocess, word)
     """Preprocessing that always fails, tensors of several shapes, results that are no tensors, and
     NaN are errors of one sentence.
     """
+    extractor = Extractor((network, preprocess), batch_size=4)
+    images = numbered(tmp_path, 3)
     with pytest.raises(DataError, match=f"^.*{word}.*$"):
-        Extractor((network, preprocess), batch_size=4).extract(numbered(3), tmp_path / "out")
+        extractor.extract(images, tmp_path / "out")
 
 
 # --- the command ---

@@ -6,11 +6,12 @@ import itertools
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made_sets import make_cifar, picture
+from PIL import Image
 from scipy.spatial.distance import pdist, squareform
 
 from glocal import LinearTransform, simulated_answers
@@ -18,20 +19,26 @@ from glocal.cli.app import execute
 from glocal.scores import read_scores
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "paper.toml"
+sys.path.append(str(EXAMPLE.parent))
+from image_sets import write_folders, write_superclasses  # noqa: E402
+
 FOLDER = "clip_ViT-L-14"
 MODEL = "--model timm:test_vit:none"
-SETS = ("dtd", "flowers102", "imagenet30")
+SETS = ("cifar10", "dtd", "flowers102", "imagenet30")
 RNG = np.random.default_rng(0)
 
 
 def commands():
-    """The command lines in the file, with a small network of random weights in place of CLIP, and
-    folders of classes in place of two data sets.
-    """
-    text = EXAMPLE.read_text("utf-8").replace("\\\n#", "").replace("--download", "")
-    text = re.sub("(dtd|flowers102):(.*) --root images", r"\1/\2", text)
+    """The command lines in the file, with a small network of random weights in place of CLIP."""
+    text = EXAMPLE.read_text("utf-8").replace("\\\n#", "")
     lines = re.findall("(?m)^#   glocal (.*)", text.replace("--model clip_ViT-L/14", MODEL))
     return map(shlex.split, lines)
+
+
+def picture(path, colour):
+    """A picture of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (5, 4), colour).save(path)
 
 
 def pictures(folder, n, names="{:04d}.jpg"):
@@ -62,9 +69,12 @@ def make_things(root, n=36):
     pictures(root / "local-images", 40)
 
 
-def make_sets(root, monkeypatch):
-    """Make CIFAR as it is published, and other image data sets as folders of classes."""
-    make_cifar(root / "images", monkeypatch, n10=20, n100=40)
+def make_sets(root):
+    """Make image data sets as folders of classes, CIFAR-100 as examples/image_sets.py writes it."""
+    for split in ("train", "test"):
+        images = [(Image.new("RGB", (5, 4), (60 * i % 256, i, 0)), i % 4) for i in range(40)]
+        write_folders(images, ["apple", "bear", "pear", "wolf"], root / "cifar100" / split)
+    write_superclasses(root / "cifar100", EXAMPLE.with_name("cifar100-superclasses.csv"))
     folders = [*(f"{name}/train" for name in SETS), *(f"{name}/test" for name in SETS)]
     for folder, name in itertools.product(folders, ("acorn", "airliner", "ambulance")):
         pictures(root / folder / name, 8)
@@ -95,7 +105,7 @@ def test_the_papers_tables_come_from_folders_of_images(tmp_path, monkeypatch, ca
     pytest.importorskip("timm")
     monkeypatch.chdir(tmp_path)
     make_things(tmp_path)
-    make_sets(tmp_path, monkeypatch)
+    make_sets(tmp_path)
     make_stuff(tmp_path)
     shutil.copy(EXAMPLE, "paper.toml")
     shutil.copy(EXAMPLE.with_name("cifar100-superclasses.csv"), ".")

@@ -45,7 +45,6 @@ from glocal.data.tables import read_list
 from glocal.errors import ParameterError
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.reliability import reliability, reliability_in_words
-from glocal.extract.sets import image_sets
 from glocal.files import make_folder, writable_target, write_text
 from glocal.options import Options
 
@@ -324,11 +323,10 @@ def fetch_command(
 ) -> None:
     """Download published files once, verify their checksums, and print their paths.
 
-    Without a name, the files are listed with their sizes and licences, and the image data sets that
-    extract opens by name with their terms. Files are stored in the folder that $GLOCAL_CACHE names,
-    or else in the cache folder of this system; an intact file is not downloaded again. The proxies
-    of the environment are used. features/NAME becomes a feature folder, and things/answers an .npz
-    with the names of its objects.
+    Without a name, the files are listed with their sizes and licences. Files are stored in the
+    folder that $GLOCAL_CACHE names, or else in the cache folder of this system; an intact file is
+    not downloaded again. The proxies of the environment are used. features/NAME becomes a feature
+    folder, and things/answers an .npz with the names of its objects.
 
     Example: glocal data fetch things/triplets-test10 things/sortindex --out data
     Example: glocal data fetch features/clip-vit-l-14 things/answers --out data
@@ -345,23 +343,11 @@ def fetch_command(
 
 
 def _list_published(as_json: bool) -> None:
-    """Print the published files and the image data sets."""
+    """Print the published files."""
     files = published().values()
-    sets = image_sets()
     if as_json:
-        record = {
-            "cache": cache_folder(),
-            "files": list(files),
-            "image_sets": list(sets.values()),
-        }
-        return print_json(record)
-    rows = []
-    for file in files:
-        rows.append(
-            (file.name, file.size_in_words, file.licence, f"{file.what}. {file.warning or ''}")
-        )
-    for name, images in sets.items():
-        splits = f" ({', '.join(images['splits'])})" if images["splits"] else ""
-        description = f"{images['what']}{splits}, for extract."
-        rows.append((name, images["size"], images["terms"], description))
-    return print_catalogue(rows)
+        return print_json({"cache": cache_folder(), "files": list(files)})
+    return print_catalogue(
+        (file.name, file.size_in_words, file.licence, f"{file.what}. {file.warning or ''}")
+        for file in files
+    )

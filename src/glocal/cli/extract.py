@@ -35,9 +35,7 @@ def extract(
         ),
     ],
     running: Running,
-    images: str = Argument(
-        "", help="Folder, pattern, list, one image, or a data set as NAME:SPLIT."
-    ),
+    images: str = Argument("", help="Folder, pattern, list, or one image."),
     layer: list[str] | None = Option(
         None,
         help="Layer to read: a module, penultimate, logits or output. Repeat the option for "
@@ -47,10 +45,6 @@ def extract(
     list_layers: bool = Option(
         False, "--list-layers", help="List the layers of the model and stop."
     ),
-    root: Path | None = Option(
-        None, help="Folder of a data set. [default: images in glocal's cache]"
-    ),
-    download: bool = Option(False, "--download", help="Download a data set that is missing."),
     shard: str = Option(
         "1/1", help="i/n: compute the i-th of n parts; all parts share one --out folder."
     ),
@@ -63,8 +57,7 @@ def extract(
 ) -> None:
     """Run a network over images and write one row of features for each.
 
-    The features of a data set come with labels: labels.txt has the class of each row,
-    labels_coarse.txt its superclass. Of a folder of class folders, the folder is the class.
+    Of a folder of class folders, the folder is the class: labels.txt has the class of each row.
 
     The same command continues an interrupted run. Images that cannot be read are listed and have
     no row; the exit code is then 1 unless --skip-unreadable is given. file_names.txt names the
@@ -72,7 +65,7 @@ def extract(
 
     Example: glocal extract images --model timm:vit_base_patch16_224.dino --out features
     """
-    from glocal.extract import Extractor
+    from glocal.extract import Extractor, open_images
 
     extractor = Extractor(model, layer or (), **running.model_dump())
     if list_layers:
@@ -82,7 +75,7 @@ def extract(
         missing = "--out" if images else "IMAGES"
         raise ParameterError(f"{missing} is missing. See glocal extract --help.")
     part = _part(shard)
-    source = _source(images, root, download)
+    source = open_images(images)
     with progress_bar("extracting", len(source), unit="images") as progress:
         extraction = extractor.extract(source, out, part=part, progress=progress)
     _print_extraction(extraction, source, as_json)
@@ -101,21 +94,6 @@ def _part(shard: str) -> tuple[int, int]:
             f"--shard is {shard!r}; write i/n, for example 1/4 for the first of four processes."
         )
     return int(match[1]), int(match[2])
-
-
-def _source(images: str, root: Path | None, download: bool) -> Source:
-    """The images of a named data set, or of a path."""
-    from glocal.extract import load_images, open_images
-    from glocal.extract.sets import image_sets, parse_set
-
-    image_set = parse_set(images)
-    if image_set is None:
-        return open_images(images)
-    name, split = image_set
-    terms = image_sets()[name]
-    print_message(f"{name}: {terms['what']}; terms: {terms['terms']}; cite {terms['citation']}")
-    with progress_bar(f"opening {name}"):
-        return load_images(name, split, root, download=download)
 
 
 def _print_extraction(extraction: Extraction, source: Source, as_json: bool) -> None:

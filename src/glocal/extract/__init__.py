@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from glocal.errors import import_optional
 from glocal.extract.images import open_images
-from glocal.extract.sets import load_images
 
 if TYPE_CHECKING:
     from glocal.extract.chunks import Extraction
     from glocal.extract.libraries import load_model
     from glocal.extract.run import Extractor
 
-__all__ = ["Extraction", "Extractor", "load_images", "load_model", "open_images"]
+__all__ = ["Extraction", "Extractor", "load_model", "open_images"]
 _MODULES = {"Extraction": "chunks", "Extractor": "run", "load_model": "libraries"}
 
 

@@ -130,7 +130,8 @@ def join_chunks(
         numbers += _read_array(chunk, "numbers").tolist()
         missing += json.loads(str(_read_array(chunk, "missing")))
     texts = {NAMES_FILE: source.names}
-    texts |= {f"{name}.txt": lines for name, lines in source.labels.items()}
+    if source.labels:
+        texts["labels.txt"] = source.labels
     dimensions = {}
     for i, (layer, place) in enumerate(places.items()):
         make_folder(place)

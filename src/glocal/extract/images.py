@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
-import json
 import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +44,11 @@ class Source:
     names : sequence of n str
         Names of the images, in the order of the future feature rows.
     open : function
-        Maps the number of an image to its path, or to its (height, width, 3) uint8 pixels.
+        Maps the number of an image to its path.
     described : str
         Origin of the images, for messages and the record.
-    labels : mapping of str to n str
-        Classes of the images, under the names of the text files that will hold them.
+    labels : sequence of n str
+        The classes of the images; empty if they have none.
 
     Raises
     ------
@@ -58,15 +57,15 @@ class Source:
     """
 
     names: Sequence[str]
-    open: Callable[[int], PathLike | np.ndarray]
+    open: Callable[[int], PathLike]
     described: str
-    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    labels: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.names:
             raise FileError(
-                f"there is no image in {self.described}. Name a folder, a pattern, "
-                "a list of paths, or a data set."
+                f"there is no image in {self.described}. Name a folder, a pattern or a list of "
+                "paths."
             )
         for name in self.names:
             if len(name.splitlines()) != 1 or name != name.strip() or _NOT_TEXT.search(name):
@@ -87,19 +86,15 @@ class Source:
         Unreadable
             The image cannot be decoded; the message is the reason.
         """
-        image = self.open(number)
-        if isinstance(image, np.ndarray):
-            return _pil().fromarray(image)
-        return decode_image(image, at_least=at_least)
+        return decode_image(self.open(number), at_least=at_least)
 
     def sha256(self) -> str:
         """The hash of the names, file sizes, modification times and labels of all images."""
-        labels = {name: list(lines) for name, lines in self.labels.items()}
-        digest = hashlib.sha256(json.dumps(labels).encode())
+        digest = hashlib.sha256("\n".join(self.labels).encode())
         for number, name in enumerate(self.names):
             image = self.open(number)
             stamp = None
-            if not isinstance(image, np.ndarray) and os.path.exists(image):
+            if os.path.exists(image):
                 status = os.stat(image)
                 stamp = (status.st_size, status.st_mtime_ns)
             digest.update(f"{name}\0{stamp}\n".encode())
@@ -110,15 +105,13 @@ class Source:
         names_of: defaultdict[str, list[str]] = defaultdict(list)
         for number, name in enumerate(self.names):
             file = self.open(number)
-            if isinstance(file, np.ndarray) or not os.path.isfile(file):
-                continue
-            if os.path.getsize(file):
+            if os.path.isfile(file) and os.path.getsize(file):
                 names_of[file_sha256(file)].append(name)
         return [names for names in names_of.values() if len(names) > 1]
 
 
 def open_images(images: PathLike) -> Source:
-    """Open the images of a path or pattern; `glocal.extract.sets.load_images` opens data sets.
+    """Open the images of a path or pattern.
 
     Parameters
     ----------
@@ -160,7 +153,7 @@ def open_images(images: PathLike) -> Source:
         and not os.path.basename(name).startswith(".")
     ]
     folders = list(map(os.path.dirname, names))
-    labels = {"labels": folders} if all(folders) else {}
+    labels = folders if all(folders) else ()
     return Source(names, lambda i: os.path.join(root, names[i]), str(images), labels)
 
 

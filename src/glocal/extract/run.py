@@ -134,7 +134,7 @@ class Extractor:
         Parameters
         ----------
         images : path, pattern or Source
-            See `open_images` and `load_images`.
+            See `open_images`.
         part : (i, n)
             Compute only every n-th chunk, starting at the i-th (1 to n), so that n processes can
             share one folder.

@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from glocal.data.planning import STUDY_FILE
 from glocal.errors import FileError, ParameterError, one_line
 from glocal.extract.images import Source, Unreadable, open_images
@@ -309,7 +307,7 @@ def _prepare(
 def _jpeg(source: Source, number: int) -> bytes | Unreadable:
     """An image as people see it: upright, small and without metadata; or why it is left out."""
     file = source.open(number)
-    if not isinstance(file, np.ndarray) and os.path.exists(file) and not os.path.isfile(file):
+    if os.path.exists(file) and not os.path.isfile(file):
         return Unreadable("is not a regular file")  # opening a named pipe would wait for ever
     try:
         image = source.read(number, at_least=2 * SIDE)
