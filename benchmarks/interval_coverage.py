@@ -168,7 +168,7 @@ def choices(n_classes: int, n_images: int, seed: int) -> list[str]:
     """The situations in which one of five arms that are alike is recommended."""
     arms, y = arms_alike(n_classes, n_images, seed)
     first = arms["arm 0"]
-    asked = questions(ImageLabels.of(first, y, None), originals=first)
+    asked = questions(ImageLabels.of(first, y, None))
     decided = [decide(question, arms)[0] for question in asked]
     return [situation.name for situation in decided if situation.gain is not None]
 

@@ -22,7 +22,7 @@ from glocal import (
 from glocal.data.rows import row_statistics
 from glocal.data.sources.breeds import breeds_side
 from glocal.evaluation.anomaly import anomaly_against
-from glocal.scores import read_scores
+from glocal.scores import Score, Scores, read_rows, read_scores
 from glocal.transform.reduction import baseline
 
 RNG = np.random.default_rng(3)
@@ -123,10 +123,12 @@ def test_a_command_gives_what_the_library_gives(tmp_path, command):
     assert scores[0].split == SPLITS.get(name, "test.npy")
     originals = (library(lambda rows, m=m: (rows - m) / RMS) for m in (0, X.mean(axis=0)))
     original, centred = originals  # PCA of five columns is a rotation
-    for other, beside in zip((original, centred, centred), record["baselines"], strict=True):
+    assert record["rows"] == read_rows(tmp_path / "scores.jsonl")
+    place = (*scores.networks, *scores.tasks)
+    for arm, other in {"original": original, "centred": centred, "pca": centred}.items():
         difference = expected.units.minus(other.units).mean
-        assert beside["difference"]["value"] == pytest.approx(difference, abs=1e-5)
-        assert beside["low"] == pytest.approx(other.low, abs=1e-5)
+        assert scores.gain(*place, "t.npz", arm).value == pytest.approx(difference, abs=1e-5)
+        assert scores.of(*place, arm).low == pytest.approx(other.low, abs=1e-5)
     table = evaluate(command).out
     assert all(f"less {arm}" in table for arm in ("original", "centred", "pca"))
 
@@ -177,7 +179,9 @@ def test_the_means_of_anomalies_come_from_a_broad_collection():
     for option, rows in (("", X), ("--means test.npy", TEST)):
         ended = evaluate(f"{command} {option}")
         expected = anomaly(X - rows.mean(axis=0), Y, TEST - rows.mean(axis=0), Y[:40])
-        assert ended.json["baselines"][0]["auroc"] == pytest.approx(expected.auroc)
+        scores = Scores(Score(**row) for row in ended.json["rows"])
+        score = scores.of(*scores.networks, "anomaly", "centred")
+        assert score.value == pytest.approx(expected.auroc)
         assert ("hide anomalies" in ended.err) == (not option)
 
 

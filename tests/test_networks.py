@@ -11,7 +11,7 @@ from world import run
 from glocal import Answers, Features, LinearTransform, odd_one_out, rsa
 from glocal.data.rows import row_statistics
 from glocal.errors import DataError, DataWarning
-from glocal.scores import read_scores
+from glocal.scores import Score, Scores, read_scores
 from glocal.suite.networks import shared_objects
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
@@ -71,23 +71,22 @@ def test_agreement_of_two_networks_is_compared_on_the_objects_of_both(answers, t
     first, far, original = expected
     assert record["n"] == len(common)
     assert record["agreement"] == pytest.approx(first.agreement)
-    for entry, baseline in zip(record["baselines"], (far, original), strict=True):
-        difference = first.units.minus(baseline.units)
-        assert entry["agreement"] == pytest.approx(baseline.agreement)
-        names = ("value", "low", "high", "p")
-        numbers = (difference.mean, *difference.interval(), difference.p)
-        assert [entry["difference"][name] for name in names] == pytest.approx(numbers, rel=1e-6)
     rows = read_scores(out)
+    for network, baseline in {"far": far, "near": original}.items():
+        difference = first.units.minus(baseline.units)
+        score = rows.of(network, "odd-one-out", "original")
+        assert score.value == pytest.approx(baseline.agreement)
+        of_other = None if network == "near" else network
+        gain = rows.gain("near", "odd-one-out", "t.npz", "original", of_other)
+        numbers = (difference.mean, *difference.interval(), difference.p)
+        assert (gain.value, gain.low, gain.high, gain.p) == pytest.approx(numbers, rel=1e-6)
     (between,) = rows.network_gains
     assert (between.network, between.baseline_network, between.transform) == (
         "near",
         "far",
         "t.npz",
     )
-    assert rows.of("far", "odd-one-out", "original").value == pytest.approx(far.agreement)
-    of_near = ("near", "odd-one-out", "t.npz", "original")
-    assert rows.gain(*of_near).value == pytest.approx(first.agreement - original.agreement)
-    assert rows.gain(*of_near, "far") == between
+    assert rows.gain("near", "odd-one-out", "t.npz", "original", "far") == between
     assert "less far" in evaluate(f"{line} --baseline far").out
 
 
@@ -109,10 +108,10 @@ def test_rsa_of_two_networks_is_compared_on_the_objects_of_both():
     rdm = cdist(MIND, MIND)[np.ix_(rows, rows)]
     near, far = (rsa(X[rows], rdm) for X in (NEAR, FAR))
     assert record["spearman"] == pytest.approx(near.spearman)
-    (baseline,) = record["baselines"]
-    assert baseline["spearman"] == pytest.approx(far.spearman)
-    value = near.units.minus(far.units).mean
-    assert baseline["difference"]["value"] == pytest.approx(value)
+    scores = Scores(Score(**row) for row in record["rows"])
+    assert scores.of("far", "rsa", "original").value == pytest.approx(far.spearman)
+    (gain,) = scores.network_gains
+    assert gain.value == pytest.approx(near.units.minus(far.units).mean)
 
 
 def test_without_names_rows_are_taken_to_be_the_same_objects():
@@ -120,7 +119,9 @@ def test_without_names_rows_are_taken_to_be_the_same_objects():
     file with weights is a transform.
     """
     command = evaluate("odd-one-out --features near.npy --answers a.npy --baseline far.npy --json")
-    assert command.json["baselines"][0]["agreement"] == odd_one_out(FAR, ANSWERS).agreement
+    scores = Scores(Score(**row) for row in command.json["rows"])
+    agreement = odd_one_out(FAR, ANSWERS).agreement
+    assert scores.of("far", "odd-one-out", "original").value == agreement
     assert "row i of each network" in command.err
     with pytest.warns(DataWarning, match="row i of each network"):
         shared_objects([Features(NEAR), Features(FAR)])

@@ -98,7 +98,7 @@ def test_arms_that_are_alike_are_seldom_recommended():
         rng = np.random.default_rng(seed)
         arms = {f"arm {k}": Rows(means[y] + 2 * rng.normal(size=(48, 16))) for k in range(5)}
         first = arms["arm 0"]
-        for question in questions(ImageLabels.of(first, y, None), originals=first):
+        for question in questions(ImageLabels.of(first, y, None)):
             situation, gains, _ = decide(question, arms)
             assert len(gains) == 10
             counts[question.name] = counts.get(question.name, 0) + (situation.gain is not None)

@@ -71,8 +71,8 @@ def evaluated(transform, X):
     line = "evaluate structure --features x.npy --transform t.npz"
     line += " --baseline original --baseline centred --baseline pca"
     assert "length 1" in run(line).out
-    record = run(f"{line} --json").json
-    return [each["rdm_spearman"] for each in (record, *record["baselines"])]
+    rows = run(f"{line} --json").json["rows"]
+    return [row["value"] for row in rows if row["metric"] == "rdm_spearman"]
 
 
 def scored(transform, X):

@@ -70,7 +70,7 @@ def test_each_situation_is_decided_by_its_own_scores():
             assert situations[name].value == score.value
     assert {row.transform for row in result.scores} == {ORIGINAL, CENTRED, "same"}
     assert result.scores.of("", KEPT, "same").value == 1
-    assert (situations[ALL_LABELS].labels, situations[ONE_LABEL].rough) == ("all 20", False)
+    assert (situations[ALL_LABELS].head, situations[ONE_LABEL].rough) == ("with all 20", False)
 
 
 def test_a_class_with_few_images_leaves_out_itself_where_they_are_too_few():
@@ -90,14 +90,17 @@ def test_a_class_with_few_images_leaves_out_itself_where_they_are_too_few():
 
 
 def test_what_cannot_be_decided_says_what_it_needs():
-    """With 8 images a class, five labels and all labels need more, and the other lines stand; one
-    class decides nothing.
+    """With 8 images a class, five labels and all labels need more, and the other lines stand; with
+    5 each line says what it needs, and one class alone is an error.
     """
     X, y = made_rows(n=8)
     situations = by_name(verdict(X, y))
     assert situations[FIVE_LABELS].reason == "needs two classes of 12 images; you have 0"
     assert [name for name, one in situations.items() if one.arm] == [ONE_LABEL, SEARCH]
-    with pytest.raises(DataError, match="12 images"):
+    few = verdict(*made_rows(n=5))
+    assert [situation.arm for situation in few.situations] == [None] * 4
+    assert few.text_lines()[0].endswith("needs two classes of 6 images; you have 0")
+    with pytest.raises(DataError, match="one class"):
         verdict(X[:8], y[:8])
 
 
@@ -117,10 +120,10 @@ def test_many_images_are_sampled_for_all_labels(monkeypatch):
     monkeypatch.setattr(rules, "MAX_IMAGES", 100)
     X, y = made_rows(n=50)
     result = verdict(X, y)
-    assert by_name(result)[ALL_LABELS].labels == "25 of your 50"
+    assert by_name(result)[ALL_LABELS].head == "with 25 of your 50"
     assert result.scores.of("", ALL_LABELS, ORIGINAL).n == 100
     result = verdict(X[:-20], y[:-20])
-    assert by_name(result)[ALL_LABELS].labels == "97 of your 180 labels"
+    assert by_name(result)[ALL_LABELS].head == "with 97 of your 180 labels"
 
 
 def test_images_that_a_transform_was_fitted_to_are_warned_of():
@@ -154,7 +157,7 @@ def test_of_many_rows_a_sample_is_scored_and_said(monkeypatch):
     assert (selected.features.matrix == some).all()
     with pytest.warns(DataWarning, match="of 915 rows"):
         result = verdict(X, y)
-    assert by_name(result)[ALL_LABELS].labels == "109 of your 915 labels"
+    assert by_name(result)[ALL_LABELS].head == "with 109 of your 915 labels"
     expected = retrieval(some - X.mean(axis=0), selected.labels).map
     assert result.scores.of("", SEARCH, CENTRED).value == pytest.approx(expected, abs=1e-6)
 
@@ -168,6 +171,9 @@ def test_superclasses_need_only_the_superclass():
     score = result.scores.of("", SUPERCLASSES, ORIGINAL)
     assert score.value > result.scores.of("", ONE_LABEL, ORIGINAL).value
     assert score.n == 5 * 11
+    assert result.left_out[SUPERCLASSES] == {5: 12}
+    (line,) = [text for text in result.text_lines() if "classes left out" in text]
+    assert line.endswith("without a superclass: 1")
     one = by_name(verdict(X, y, superclasses={0: "a", 1: "a"}))[SUPERCLASSES]
     assert (one.arm, "two superclasses" in one.reason) == (None, True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +16,14 @@ from typer import Option
 from glocal.cli.inputs import FORCE, AnswersFile, FeaturesPath, network_of
 from glocal.cli.options import flat
 from glocal.cli.output import print_json, print_lines, print_message, print_scores, progress_bar
-from glocal.data.seen import Seen, seen
+from glocal.data.seen import Seen
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import ceiling_in_words
 from glocal.evaluation.comparison import Result, compared
 from glocal.options import Options
-from glocal.scores import DIFFERENCE, Score, append_scores, check_scores_target
+from glocal.scores import ORIGINAL, Score, append_scores, check_scores_target
 from glocal.suite.networks import shared_objects
-from glocal.suite.sources import Network, Shared, SharedObjects, Sources
+from glocal.suite.sources import Embed, Network, Shared, Sources
 from glocal.suite.table import UNIT_ROWS
 from glocal.suite.tasks import (
     AnomalyTask,
@@ -34,7 +34,6 @@ from glocal.suite.tasks import (
     StructureTask,
     Task,
 )
-from glocal.transform import LinearTransform
 from glocal.transform.formats import holds_transform
 from glocal.transform.reduction import BASELINES
 
@@ -43,8 +42,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-_ORIGINAL = "original"
-_BASELINES = (_ORIGINAL, *BASELINES)
+_BASELINES = (ORIGINAL, *BASELINES)
 
 
 class Scoring(Options):
@@ -97,27 +95,21 @@ class Scoring(Options):
         shares = self._seen(task, sources)
         results = self._results(task, sources, others)
         first, *baselines = results
-        pairs = [(first, baseline) for baseline in baselines]
         about: dict[str, Any] = {
             "split": "" if task.split is None else task.split.name,
             "features": str(sources.network.features),
             "network": network_of(sources.objects, sources.network.features),
         }
-        rows = [
-            replace(
-                row,
-                **about,
-                settings={**row.settings, **sources.settings},
-                **shares.get(row.transform, {}),
-            )
-            for row in compared(results, pairs)
-        ]
-        record = {**_record(results, rows), **shares.get(first, {})}
-        rows = [_of_network(row, others) for row in rows]
+        rows = []
+        for row in compared(results, [(first, baseline) for baseline in baselines]):
+            settings = {**row.settings, **sources.settings}
+            about_arm = {**about, **shares.get(row.transform, {})}
+            rows.append(_of_network(replace(row, settings=settings, **about_arm), others))
         if self.out is not None:
             append_scores(self.out, rows)
         if self.as_json:
-            print_json(record)
+            scores = [row.row() for row in rows]
+            print_json({**results[first].record(), **shares.get(first, {}), "rows": scores})
             return
         print_scores(rows)
         print_lines(*filter(None, [ceiling_in_words(rows)]))
@@ -143,20 +135,19 @@ class Scoring(Options):
         features = [each.features(each.network.features) for each in networks]
         title = " or ".join(str(each.network.features) for each in networks)
         for each, shared in zip(networks, shared_objects(features), strict=True):
-            each.shared_objects = SharedObjects(shared, features[0].names, title)
+            each.shared_objects = replace(shared, source=title)
+            each.listed = features[0].names
         return others
 
     def _seen(self, task: Task, sources: Sources) -> dict[str, dict[str, Any]]:
         """The shares of questions and objects that each arm was fitted to; may print a warning."""
-        answers = task.scored_answers(sources)
-        if answers is None:
+        if task.scored_answers(sources) is None:
             return {}
-        fields: dict[str, dict[str, Any]] = {}
+        fields = {}
         for name in self._arms:
-            shares: Seen | None = Seen(0.0, 0.0)
-            if name not in (*_BASELINES, *self._networks):
-                shares = seen(sources.transform(name).meta, sources.objects, answers)
-            fields[name] = Seen(None, None).fields if shares is None else shares.fields
+            is_fitted = name not in (*_BASELINES, *self._networks)
+            shares = task.seen(sources, sources.transform(name) if is_fitted else None)
+            fields[name] = (shares or Seen(None, None)).fields
             if shares is not None and (sentence := shares.warning()) is not None:
                 print_message(f"warning: {name}: {sentence}")
         return fields
@@ -164,59 +155,40 @@ class Scoring(Options):
     @property
     def _arms(self) -> list[str]:
         """The names of the arms: the transform, or the original features, then the baselines."""
-        return [*dict.fromkeys((self.transform or _ORIGINAL, *(self.baseline or ())))]
+        return [*dict.fromkeys((self.transform or ORIGINAL, *(self.baseline or ())))]
 
     def _results(
         self, task: Task, sources: Sources, others: Mapping[str, Sources]
     ) -> dict[str, Result]:
-        """The result of each arm: the transform, or the original features, then the baselines."""
+        """The result of each arm."""
+        embeds = {name: _embed(name, sources, others) for name in self._arms}
         results: dict[str, Result] = {}
-        with progress_bar("scoring", len(self._arms), unit="arms") as progress:
-            transforms = {
-                name: None if name in others else _transform(name, sources) for name in self._arms
-            }
-            for name, transform in transforms.items():
+        with progress_bar("scoring", len(embeds), unit="arms") as progress:
+            for name, embed in embeds.items():
                 progress(len(results), doing=name)
-                network = others.get(name, sources)
-                results[name] = task.score(network, network.embedding(transform))
+                results[name] = task.score(others.get(name, sources), embed)
         return results
 
 
 def _of_network(row: Score, others: Mapping[str, Sources]) -> Score:
     """A row whose arm or baseline is another network: its original features."""
-    name = row.transform if row.transform in others else row.baseline
-    if name not in others:
-        return row
-    features = others[str(name)].network.features
-    network = network_of(others[str(name)].objects, features)
-    if name == row.transform:
-        return replace(row, transform=_ORIGINAL, network=network, features=str(features))
-    settings = {**row.settings, "baseline": _ORIGINAL}
-    return replace(row, baseline_network=network, settings=settings)
+    for name in (row.transform, row.baseline or ""):
+        if name in others:
+            file = others[name].network.features
+            network = network_of(others[name].objects, file)
+            if name == row.transform:
+                return replace(row, transform=ORIGINAL, network=network, features=str(file))
+            settings = {**row.settings, "baseline": ORIGINAL}
+            return replace(row, baseline_network=network, settings=settings)
+    return row
 
 
-def _transform(name: str, sources: Sources) -> LinearTransform | None:
-    """An arm by its name; None for the original features."""
-    if name not in _BASELINES:
-        return sources.transform(name)
-    return None if name == _ORIGINAL else sources.baseline(name)
-
-
-def _record(results: Mapping[str, Result], rows: Sequence[Score]) -> dict[str, Any]:
-    """The result of the first arm, the results of the baselines, and the differences from them."""
-    differences = {
-        row.settings["baseline"]: {
-            name: getattr(row, name) for name in ("value", "low", "high", "p")
-        }
-        for row in rows
-        if row.metric.endswith(DIFFERENCE)
-    }
-    (_, first), *baselines = results.items()
-    others = [
-        {"transform": name, **result.record(), "difference": differences.get(name)}
-        for name, result in baselines
-    ]
-    return {**first.record(), "baselines": others}
+def _embed(name: str, sources: Sources, others: Mapping[str, Sources]) -> Embed:
+    """The embedding of an arm by its name, which may be that of another network."""
+    if name in (ORIGINAL, *others):
+        return others.get(name, sources).embedding(None)
+    is_baseline = name in BASELINES
+    return sources.embedding(sources.baseline(name) if is_baseline else sources.transform(name))
 
 
 @app.command("odd-one-out")

@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from glocal.scores import DIFFERENCE, ORIGINAL, Score, Scores
 from glocal.screen import COLUMNS, Printable, fits, wrapped
-from glocal.suite.situations import (
-    ALL_LABELS,
-    AND_NAMES,
-    FIVE_LABELS,
-    NAMES,
-    NAMES_ALONE,
-    NOT_CLASS,
-    ONE_LABEL,
-    SEARCH,
-    SUPERCLASSES,
-)
+from glocal.suite.situations import AND_NAMES, NAMES_ALONE, NOT_CLASS, SUPERCLASSES
 from glocal.suite.table import score_lines
 from glocal.transform.sharing import bundled
 
@@ -26,14 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEPT = "neighbours kept"
-_HEADS = {
-    ONE_LABEL: "with 1 label a class",
-    FIVE_LABELS: "with 5 labels a class",
-    SEARCH: "to search by class",
-    SUPERCLASSES: "for superclasses, 1 label",
-    NAMES: "with no label, class names",
-}
-_IN_WORDS = {ORIGINAL: "the original features", NAMES_ALONE: "the names alone"}
 _INDENT = 28  # columns before what is said of a situation
 _MAKE = (
     "glocal align NAME --out DIR",
@@ -49,6 +31,8 @@ class Situation:
     ----------
     name : str
         The situation, as in ``"1 label a class"``.
+    head : str
+        The same in the words of a sentence, with the number of labels that decided.
     arm : str or None
         The arm to use: ``"original"`` leaves the features as they are, ``"centred"`` subtracts
         their column means, ``"names alone"`` uses no example, and all others are transforms. None
@@ -69,11 +53,10 @@ class Situation:
         What `glocal apply` takes as its transform.
     recentred : bool
         Whether `glocal apply` recentres it.
-    labels : str
-        Which of all labels decided, in words.
     """
 
     name: str
+    head: str
     arm: str | None = None
     value: float | None = None
     gain: float | None = None
@@ -84,18 +67,6 @@ class Situation:
     command: str = ""
     transform: str | None = None
     recentred: bool = False
-    labels: str = ""
-
-    @property
-    def head(self) -> str:
-        """The situation in words."""
-        if self.name.endswith(AND_NAMES):
-            return "  … and the names"
-        if self.name == ALL_LABELS:
-            return f"with {self.labels}"
-        if self.name.startswith(NOT_CLASS):
-            return f"to find what is {self.name}"
-        return _HEADS[self.name]
 
     def lines(self, n_left_out: int = 0) -> Iterator[str]:
         """Yield what is said of the situation: the arm, its gain, and what else to know."""
@@ -103,25 +74,23 @@ class Situation:
             yield self.reason
             return
         rough = " (rough)" if self.rough else ""
-        score = Score("", "" if self.gain is None else DIFFERENCE, self._shown, self.low, self.high)
+        arm = {ORIGINAL: "the original features", NAMES_ALONE: "the names alone"}.get(
+            self.arm, self.arm
+        )
         if self.gain is not None:
-            yield _IN_WORDS.get(self.arm, self.arm)
-            yield f"{score.text()}{rough}"
+            yield arm
+            yield Score("", DIFFERENCE, self.gain, self.low, self.high).text() + rough
         elif self.arm == ORIGINAL:
             yield f"leave the features as they are ({self.value:.3f}){rough}"
         else:
-            yield f"{_IN_WORDS[self.arm]}, {score.text()}{rough}"
+            yield f"{arm}, {Score('', '', self.value or 0.0, self.low, self.high).text()}{rough}"
         if self.reason:
             yield from self.reason.split("; ")
         if self.name.startswith(NOT_CLASS):
             yield "means are those of all images"
         if n_left_out:
-            yield f"classes left out, with too few images: {n_left_out}"
-
-    @property
-    def _shown(self) -> float:
-        """The gain or, without one, the value."""
-        return float(self.value or 0.0) if self.gain is None else self.gain
+            without = ", or without a superclass" if self.name == SUPERCLASSES else ""
+            yield f"classes left out, with too few images{without}: {n_left_out}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -155,7 +124,7 @@ class Verdict(Printable):
         """Return the situations as a data frame."""
         import pandas as pd
 
-        return pd.DataFrame([vars(situation) for situation in self.situations])
+        return pd.DataFrame(map(vars, self.situations))
 
     def text_lines(self, width: int = COLUMNS) -> list[str]:
         """What to use in each situation, what it keeps, and the commands that apply it."""

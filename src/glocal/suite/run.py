@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal._version import __version__
-from glocal.data.seen import Seen, seen
+from glocal.data.seen import Seen
 from glocal.errors import DataWarning, PluginError
 from glocal.evaluation.change import change_record
 from glocal.evaluation.comparison import Result, compared
@@ -263,13 +263,8 @@ def _seen(
     arm: SuiteArm, task: Task, sources: Sources, transform: LinearTransform | None
 ) -> Seen | None:
     """What an arm was fitted to of the answers of a task; None if not known or without answers."""
-    answers = task.scored_answers(sources)
-    if answers is None:
-        return None
-    is_heldout = isinstance(arm, Fitted) and answers is sources.heldout_answers
-    if transform is None or isinstance(arm, Baseline) or is_heldout:
-        return Seen(0.0, 0.0)
-    return seen(transform.meta, sources.objects, answers)
+    is_heldout = isinstance(arm, Fitted) and task.split is None
+    return task.seen(sources, None if is_heldout or isinstance(arm, Baseline) else transform)
 
 
 def _load_cell(file: Path) -> Result:

@@ -48,7 +48,8 @@ MAX_IMAGES = 2500
 """With more images, a sample of so many decides what all labels give."""
 LEVEL = 0.05
 ROUGH_LEVEL = 0.01
-_SHOTS = {ONE_LABEL: 1, FIVE_LABELS: 5}
+_FEW = ((ONE_LABEL, "with 1 label a class", 1), (FIVE_LABELS, "with 5 labels a class", 5))
+"""The situations of a few labels: each with its words and the number of labels."""
 
 Gains = dict[tuple[str, str], Score]
 """The paired difference of each arm from each earlier arm."""
@@ -68,18 +69,18 @@ Arms = Mapping[str, Rows]
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """A situation that is to be decided.
+    """A situation that is to be decided; `head` is the situation in words.
 
     `score` gives the results of arms, at a `level` of significance. `reason` says why the situation
-    cannot be decided, and `detail` which labels decide. `left_out` are the classes with too few
-    images, with their number.
+    cannot be decided, and `left_out` has the classes that do not enter, with their numbers of
+    images.
     """
 
     name: str
+    head: str
     score: Callable[[Arms], Results]
     level: float = LEVEL
     reason: str = ""
-    detail: str = ""
     left_out: Mapping[Any, int] = field(default_factory=dict)
 
 
@@ -125,7 +126,7 @@ class ImageLabels:
         return sides
 
     def question(
-        self, name: str, least: int, evaluate: Callable[..., Result], **options: Any
+        self, name: str, head: str, least: int, evaluate: Callable[..., Result], **options: Any
     ) -> Question:
         """A question about all classes of at least so many images; two are needed."""
         classes = self.of_at_least(least)
@@ -141,7 +142,7 @@ class ImageLabels:
         is_rough = any(self.sizes[label] < MIN_IMAGES for label in classes)
         left_out = {label: size for label, size in self.sizes.items() if size < least}
         level = ROUGH_LEVEL if is_rough else LEVEL
-        return Question(name, score, level, reason, left_out=left_out)
+        return Question(name, head, score, level, reason, left_out)
 
 
 def questions(
@@ -150,58 +151,61 @@ def questions(
     superclasses: Superclasses | None = None,
     normal: Sequence[Any] = (),
     texts: Features | None = None,
-    originals: Rows,
 ) -> Iterator[Question]:
     """Yield the situations of labelled images; the options add some of them.
 
-    Texts of the class names meet the `originals`.
+    Texts of the class names meet the rows of the first arm, which are the original ones.
     """
     if texts is not None:
-        yield _of_names(images, texts, originals)
-    for name, shots in _SHOTS.items():
+        yield _of_names(images, texts)
+    for name, head, shots in _FEW:
         least = MIN_ROUGH_IMAGES if shots == 1 else MIN_IMAGES
-        question = images.question(name, least, few_shot, shots=shots, probe="ncm")
+        question = images.question(name, head, least, few_shot, shots=shots, probe="ncm")
         yield question
         if texts is not None:
-            yield _and_names(images, question, texts, originals)
+            yield _and_names(images, question, shots, texts)
     yield _of_all_labels(images)
-    yield images.question(SEARCH, MIN_ROUGH_IMAGES, _search)
+    yield images.question(SEARCH, "to search by class", MIN_ROUGH_IMAGES, _search)
     if superclasses is not None:
         yield _of_superclasses(images, superclasses)
     if normal:
-        yield _not_of(images, originals, normal)
+        yield _not_of(images, normal)
 
 
-def _of_names(images: ImageLabels, texts: Features, originals: Rows) -> Question:
+def _of_names(images: ImageLabels, texts: Features) -> Question:
     """The question of class names without an example, to which there is one arm."""
-    question = images.question(NAMES, MIN_ROUGH_IMAGES, few_shot)
+    question = images.question(NAMES, "with no label, class names", MIN_ROUGH_IMAGES, few_shot)
     classes = images.of_at_least(MIN_ROUGH_IMAGES)
-    score = lambda arms: {NAMES_ALONE: _by_names(images.sides(classes, originals), texts)}  # noqa
+
+    def score(arms: Arms) -> Results:
+        originals = images.sides(classes, next(iter(arms.values())))
+        return {NAMES_ALONE: _with_names(originals, originals, 0, texts)}
+
     return replace(question, score=score)
 
 
-def _by_names(sides: list[np.ndarray], texts: Features) -> Result:
-    """The result of class names alone."""
-    return few_shot(*sides, shots=0, texts=texts, **_originals(sides))
+def _with_names(
+    sides: list[np.ndarray], originals: list[np.ndarray], shots: int, texts: Features
+) -> Result:
+    """The result of class names, which meet the original rows, beside a few labels or none."""
+    names = ("originals", "originals_test")
+    options: dict[str, Any] = dict(zip(names, originals[::2], strict=False))
+    return few_shot(*sides, shots=shots, texts=texts, **options)
 
 
-def _originals(sides: list[np.ndarray]) -> dict[str, Any]:
-    """The original rows as `few_shot` takes them."""
-    return dict(zip(("originals", "originals_test"), sides[::2], strict=False))
-
-
-def _and_names(images: ImageLabels, few: Question, texts: Features, originals: Rows) -> Question:
+def _and_names(images: ImageLabels, few: Question, shots: int, texts: Features) -> Question:
     """A few labels and the class names, compared with the names alone on the same draws."""
     classes = [label for label in images.sizes if label not in few.left_out]
 
     def score(arms: Arms) -> Results:
-        before = images.sides(classes, originals)
-        options: dict[str, Any] = {"shots": _SHOTS[few.name], "texts": texts, **_originals(before)}
-        results = {arm: few_shot(*images.sides(classes, X), **options) for arm, X in arms.items()}
-        alone = _on_the_draws_of(next(iter(results.values())), _by_names(before, texts))
+        sides = {arm: images.sides(classes, rows) for arm, rows in arms.items()}
+        originals, *_ = sides.values()
+        results = {arm: _with_names(each, originals, shots, texts) for arm, each in sides.items()}
+        draws, *_ = results.values()
+        alone = _on_the_draws_of(draws, _with_names(originals, originals, 0, texts))
         return {NAMES_ALONE: alone, **results}
 
-    return replace(few, name=few.name + AND_NAMES, score=score)
+    return replace(few, name=few.name + AND_NAMES, head="  … and the names", score=score)
 
 
 def _on_the_draws_of(draws: Result, alone: Result) -> Result:
@@ -215,19 +219,18 @@ def _on_the_draws_of(draws: Result, alone: Result) -> Result:
 
 def _of_all_labels(images: ImageLabels) -> Question:
     """The question of all labels; above `MAX_IMAGES` images, a sample of them decides."""
-    question = images.question(ALL_LABELS, MIN_IMAGES, _with_all_labels)
     classes = images.of_at_least(MIN_IMAGES)
     kept = images.y[np.isin(images.y, classes)]
     shown = Counter(kept[sample_rows(kept, MAX_IMAGES)].tolist())
     totals = {label: images.totals[label] for label in classes}
-    detail = "all your labels"
+    labels = "all your labels"
     if len({*totals.values()}) == len({*shown.values()}) == 1:
         size = totals[classes[0]]
         size_shown = shown[classes[0]]
-        detail = f"all {size}" if size == size_shown else f"{size_shown:,} of your {size:,}"
+        labels = f"all {size}" if size == size_shown else f"{size_shown:,} of your {size:,}"
     elif shown != totals:
-        detail = f"{shown.total():,} of your {sum(totals.values()):,} labels"
-    return replace(question, detail=detail)
+        labels = f"{shown.total():,} of your {sum(totals.values()):,} labels"
+    return images.question(ALL_LABELS, f"with {labels}", MIN_IMAGES, _with_all_labels)
 
 
 def _with_all_labels(X: np.ndarray, y: Labels, *test: np.ndarray) -> Result:
@@ -253,16 +256,21 @@ def _of_superclasses(images: ImageLabels, superclasses: Superclasses) -> Questio
     listed = {label: size for label, size in images.sizes.items() if label in superclass_of}
     some = replace(images, sizes=listed)
     question = some.question(
-        SUPERCLASSES, MIN_ROUGH_IMAGES, few_shot_by_superclass, superclasses=superclass_of
+        SUPERCLASSES,
+        "for superclasses, 1 label",
+        MIN_ROUGH_IMAGES,
+        few_shot_by_superclass,
+        superclasses=superclass_of,
     )
-    n = len({superclass_of[label] for label in some.of_at_least(MIN_ROUGH_IMAGES)})
-    if n < 2:
+    classes = some.of_at_least(MIN_ROUGH_IMAGES)
+    reason = question.reason
+    if (n := len({superclass_of[label] for label in classes})) < 2:
         reason = f"needs two superclasses of classes of {MIN_ROUGH_IMAGES} images; you have {n}"
-        question = replace(question, reason=reason)
-    return question
+    left_out = {label: size for label, size in images.sizes.items() if label not in classes}
+    return replace(question, reason=reason, left_out=left_out)
 
 
-def _not_of(images: ImageLabels, originals: Rows, normal: Sequence[Any]) -> Question:
+def _not_of(images: ImageLabels, normal: Sequence[Any]) -> Question:
     """The question of what is of none of the normal classes."""
     unknown = [label for label in normal if str(label) not in map(str, images.sizes)]
     if unknown:
@@ -287,7 +295,8 @@ def _not_of(images: ImageLabels, originals: Rows, normal: Sequence[Any]) -> Ques
             for arm, rows in arms.items()
         }
 
-    return Question(NOT_CLASS + ", ".join(names), score, reason=reason)
+    name = NOT_CLASS + ", ".join(names)
+    return Question(name, f"to find what is {name}", score, reason=reason)
 
 
 def differences(results: Results, level: float) -> Gains:
@@ -300,7 +309,9 @@ def differences(results: Results, level: float) -> Gains:
     estimates = {
         (arm, baseline): results[arm].units.minus(results[baseline].units)
         for baseline, arm in combinations(results, 2)
-        if not _are_equal(results[arm], results[baseline])
+        if not np.array_equal(
+            results[arm].units.values, results[baseline].units.values, equal_nan=True
+        )
     }
     p_values = {pair: estimate.p for pair, estimate in estimates.items() if estimate.p is not None}
     corrected = dict(zip(p_values, holm([*p_values.values()]), strict=True))
@@ -326,10 +337,6 @@ def differences(results: Results, level: float) -> Gains:
             settings={**score.settings, "baseline": baseline},
         )
     return gains
-
-
-def _are_equal(arm: Result, baseline: Result) -> bool:
-    return np.array_equal(arm.units.values, baseline.units.values, equal_nan=True)
 
 
 def choose(arms: Sequence[str], gains: Gains, level: float) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, Strict
@@ -20,7 +20,7 @@ from glocal.aligner.folds import fit_folds
 from glocal.data.answers import Answers
 from glocal.data.features import NAMES_FILE, Features, Standardization
 from glocal.data.join import Joined, join
-from glocal.data.labels import load_labels, split_column
+from glocal.data.labels import LabelledRows, load_labels, split_column
 from glocal.errors import DataWarning
 from glocal.files import file_sha256, read_lines
 from glocal.options import Options
@@ -62,27 +62,16 @@ class Shared(Options):
     folds: int = Field(3, ge=2)
 
 
-class SharedObjects(NamedTuple):
-    """The features of the objects that several networks have, and what these networks are called.
-
-    Answers and RDMs that do not name their objects index `listed`, or the rows if that is None.
-    """
-
-    features: Features
-    listed: tuple[str, ...] | None
-    networks: str
-
-
 @dataclass(eq=False)
 class Sources:
     """The data of one network.
 
     `pretrained` are the names of the transforms that were fitted elsewhere;
     `glocal.transform.checks.table_rows` checks them, by `force`. Baselines are made from the
-    features `means`, by default from the objects. With `shared_objects` only the objects are scored
-    that other networks have too. `hashed` collects the hashes of the files in use. `features`,
-    `labelled` (the rows of a feature file that have a label), `joined_answers` and `transform` load
-    a file once.
+    features `means`, by default from the objects. `shared_objects` are the objects that other
+    networks have too, of which alone scores are then; RDMs, and answers without names, index those
+    of `listed`. `hashed` collects the hashes of the files in use. `features`, `labelled` (the rows
+    of a feature file that have a label), `joined_answers` and `transform` load a file once.
     """
 
     shared: Shared
@@ -93,16 +82,32 @@ class Sources:
     pretrained: Sequence[str] = ()
     means: Path | None = None
     force: bool = True
-    shared_objects: SharedObjects | None = None
+    shared_objects: Features | None = None
+    listed: tuple[str, ...] | None = None
     hashed: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.features = cache(lambda file: Features.load(self.path(file)))
-        self.labelled = cache(
-            lambda images, file: load_labels(self.path(file), self.features(images))
-        )
-        self.joined_answers = cache(self._join_answers)
-        self.transform = cache(self._load_transform)
+    @cached_property
+    def features(self) -> Callable[[Path], Features]:
+        """Load the features of a file."""
+        return cache(lambda file: Features.load(self.path(file)))
+
+    @cached_property
+    def labelled(self) -> Callable[[Path, Path], LabelledRows]:
+        """Load the rows of a feature file that have a label in a file of labels."""
+        return cache(lambda images, file: load_labels(self.path(file), self.features(images)))
+
+    @cached_property
+    def joined_answers(self) -> Callable[[Path], Joined]:
+        """Load the answers of a file as rows of the objects; a DataWarning counts those left out.
+
+        Those are about objects without features.
+        """
+        return cache(self._join_answers)
+
+    @cached_property
+    def transform(self) -> Callable[[str], LinearTransform]:
+        """Load the transform of a file, or of a name that `glocal.pretrained` takes."""
+        return cache(self._load_transform)
 
     def text(self, file: Path | str) -> str:
         """The path as the suite writes it, with the name of the network for ``{network}``."""
@@ -113,27 +118,19 @@ class Sources:
         return self.root / self.text(file)
 
     def _join_answers(self, file: Path) -> Joined:
-        """Return the answers of a file as rows of the objects.
-
-        Answers about objects without features are left out, and a DataWarning counts them.
-        """
         answers = Answers.load(self.path(file), names=self.object_ids)
         ids = self.object_ids if answers.names is not None else self.listed_objects
         joined = join(self.objects, answers, ids)
         if joined.n_dropped:
-            networks = self.text(self.network.features)
-            if self.shared_objects is not None:
-                networks = self.shared_objects.networks
             warnings.warn(
                 f"{joined.n_dropped} of {len(answers)} answers of {self.text(file)} name an "
-                f"object that {networks} lacks; they are left out.",
+                f"object that {self.objects.source} lacks; they are left out.",
                 DataWarning,
                 stacklevel=2,
             )
         return joined
 
     def _load_transform(self, name: str) -> LinearTransform:
-        """Return the transform of a file, or of a name that `glocal.pretrained` takes."""
         path = self.path(name)
         self.hashes(name)
         return LinearTransform.from_pretrained(path if os.path.exists(path) else name)
@@ -161,9 +158,7 @@ class Sources:
     def objects(self) -> Features:
         """The features of the objects that people judged, as all arms begin from them."""
         transforms = {name: self.transform(name) for name in self.pretrained}
-        features = self.features(self.network.features)
-        if self.shared_objects is not None:
-            features = self.shared_objects.features
+        features = self.shared_objects or self.features(self.network.features)
         normalize = self.shared.normalize
         return table_rows(transforms, features, normalize=normalize, force=self.force)
 
@@ -186,9 +181,7 @@ class Sources:
     @property
     def listed_objects(self) -> tuple[str, ...] | None:
         """The names of the objects that answers without names, and RDMs, index."""
-        if self.object_ids is None and self.shared_objects is not None:
-            return self.shared_objects.listed
-        return self.object_ids
+        return self.listed if self.object_ids is None else self.object_ids
 
     @cached_property
     def fold(self) -> tuple[FitData, Answers]:

@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.labels import load_superclasses
+from glocal.data.labels import LabelledRows, load_superclasses
 from glocal.data.rdm import JoinedRDMs, join_rdms, load_rdms
+from glocal.data.seen import Seen, seen
 from glocal.data.sources.breeds import breeds_side
 from glocal.data.tables import read_list
 from glocal.errors import DataWarning, ParameterError
@@ -28,6 +29,7 @@ from glocal.evaluation.structure import structure
 from glocal.files import array_sha256
 from glocal.options import Options
 from glocal.suite.sources import Embed, File, MaybeFile, Sources
+from glocal.transform import LinearTransform
 
 _MIN_IMAGES_FOR_CHANCE = 200  # fewer cannot be told from chance in any order
 _MAX_STANDARD_ERRORS_OF_CHANCE = 2.0
@@ -52,6 +54,16 @@ class Task(Options):
     def scored_answers(self, sources: Sources) -> Answers | None:
         """The answers that are scored, if the task is about people's answers."""
         return None
+
+    def seen(self, sources: Sources, transform: LinearTransform | None) -> Seen | None:
+        """What the fit of a transform, None for no fit, saw of the scored answers.
+
+        None if that is not known, or if the task is not about answers.
+        """
+        answers = self.scored_answers(sources)
+        if answers is None or transform is None:
+            return None if answers is None else Seen(0.0, 0.0)
+        return seen(transform.meta, sources.objects, answers)
 
     def shared_data(self, sources: Sources) -> Any:
         """The answers, RDMs or labels by object; networks with the same ones are compared.
@@ -146,6 +158,17 @@ class RSATask(Task):
         return result
 
 
+def _check_sides(task: Task, first: str, second: str, labels: str) -> None:
+    """Check that the second side has features and labels, or neither, and is another file."""
+    options = dict(task)
+    if (options[second] is None) != (options[labels] is None):
+        raise ParameterError(f"`{second}` and `{labels}` go together: give both, or neither.")
+    if options[second] == options[first]:
+        raise ParameterError(
+            f"`{first}` and `{second}` are one file: leave `{second}` and `{labels}` out."
+        )
+
+
 class _Sides(Task):
     """Training and test images with their labels; without a test file they are the same images."""
 
@@ -172,12 +195,7 @@ class _Sides(Task):
 
     @model_validator(mode="after")
     def _check_labels(self) -> _Sides:
-        if (self.test is None) != (self.test_labels is None):
-            raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
-        if self.test == self.train:
-            raise ParameterError(
-                "`train` and `test` are one file: leave `test` and `test_labels` out."
-            )
+        _check_sides(self, "train", "test", "test_labels")
         return self
 
     def superclass_of(self, sources: Sources) -> dict[str, str] | None:
@@ -240,16 +258,15 @@ class FewShotTask(_Sides):
         draw.
         """
         train, y_train, test, y_test = self.sides(sources)
-        sides: list[np.ndarray] = [embed(train), y_train]
-        if test is not train:
-            sides += [embed(test), y_test]
         options = self.model_dump(include={"shots", "draws", "probe"})
-        options["seed"] = sources.shared.seed
+        if test is not train:
+            options |= {"X_test": embed(test), "y_test": y_test}
         if self.class_texts is not None:
             options["texts"] = sources.features(self.class_texts)
             options["originals"] = train.matrix
             options["originals_test"] = None if test is train else test.matrix
-        result = few_shot(*sides, superclasses=self.superclass_of(sources), **options)
+        options["superclasses"] = self.superclass_of(sources)
+        result = few_shot(embed(train), y_train, seed=sources.shared.seed, **options)
         warn_at_chance(result, result.chance)
         return result
 
@@ -284,15 +301,9 @@ class AnomalyTask(_Sides):
             files = (self.train, self.test, self.anomalies)
             return anomaly_against(*(embed(sources.features(file)) for file in files), k=self.k)
         train, y_train, test, y_test = self.sides(sources)
-        result = anomaly(
-            embed(train),
-            y_train,
-            embed(test),
-            y_test,
-            mode=self.mode,
-            k=self.k,
-            superclasses=self.superclass_of(sources),
-        )
+        sides = (embed(train), y_train, embed(test), y_test)
+        superclasses = self.superclass_of(sources)
+        result = anomaly(*sides, mode=self.mode, k=self.k, superclasses=superclasses)
         warn_at_chance(result, 0.5)
         return result
 
@@ -326,36 +337,29 @@ class RetrievalTask(Task):
 
     @model_validator(mode="after")
     def _check_labels(self) -> RetrievalTask:
-        if (self.gallery is None) != (self.gallery_labels is None):
-            raise ParameterError(
-                "`gallery` and `gallery_labels` go together: give both, or neither."
-            )
-        if self.gallery == self.queries:
-            raise ParameterError(
-                "`queries` and `gallery` are one file: leave `gallery` and `gallery_labels` out."
-            )
+        _check_sides(self, "queries", "gallery", "gallery_labels")
         return self
 
-    def shared_data(self, sources: Sources) -> Any:
-        """The labels of queries and gallery, and their names."""
+    def sides(self, sources: Sources) -> list[LabelledRows]:
+        """The rows and labels of the queries and, if there is one, of the gallery."""
         sides = [sources.labelled(self.queries, self.query_labels)]
         if self.gallery is not None and self.gallery_labels is not None:
             sides.append(sources.labelled(self.gallery, self.gallery_labels))
-        return [labels_by_name(*side) for side in sides]
+        return sides
+
+    def shared_data(self, sources: Sources) -> Any:
+        """The labels of queries and gallery, and their names."""
+        return [labels_by_name(*side) for side in self.sides(sources)]
 
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `retrieval`."""
         import pandas as pd
 
-        queries, query_labels = sources.labelled(self.queries, self.query_labels)
-        labels = query_labels
-        sides = [embed(queries), labels]
-        if self.gallery is not None and self.gallery_labels is not None:
-            gallery, labels = sources.labelled(self.gallery, self.gallery_labels)
-            sides += [embed(gallery), labels]
-        result = retrieval(*sides)
-        shares = pd.Series(labels).value_counts(normalize=True)
-        warn_at_chance(result, float(shares.reindex(query_labels, fill_value=0.0).mean()))
+        sides = self.sides(sources)
+        result = retrieval(*(part for rows, labels in sides for part in (embed(rows), labels)))
+        shares = pd.Series(sides[-1].labels).value_counts(normalize=True)
+        chance = shares.reindex(sides[0].labels, fill_value=0.0).mean()
+        warn_at_chance(result, float(chance))
         return result
 
 

@@ -101,8 +101,8 @@ def verdict(
     Raises
     ------
     DataError
-        If no situation can be decided, rows do not belong to one of `transforms`, labels and rows
-        differ in number, a class has no text, or a value is NaN or infinite.
+        If the labels name one class alone, rows do not belong to one of `transforms`, labels and
+        rows differ in number, a class has no text, or a value is NaN or infinite.
     ParameterError
         If one of `transforms` has the name of another arm, or `normal` names no class.
 
@@ -117,7 +117,6 @@ def verdict(
     """
     if (test is None) != (test_labels is None):
         raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
-    _check_names(transforms or {})
     sides = [_selected(X, labels)]
     if test is not None:
         sides.append(_selected(test, test_labels))
@@ -126,19 +125,10 @@ def verdict(
     arms = _arms(sides, transforms or {}, force)
     y_test = sides[1].labels if test is not None else None
     images = ImageLabels.of(rows, sides[0].labels, y_test, sides[0].all_labels)
-    all_questions = [
-        *questions(
-            images,
-            superclasses=superclasses,
-            normal=normal,
-            texts=class_texts,
-            originals=rows,
-        )
-    ]
-    if all(question.reason for question in all_questions):
-        reasons = dict.fromkeys(question.reason for question in all_questions)
-        raise DataError(f"nothing can be decided: a situation {', '.join(reasons)}.")
-    return _decided(all_questions, arms, sides[0].features.source, progress)
+    if len(images.sizes) < 2:
+        raise DataError("all labels name one class, so that there is nothing to decide.")
+    situations = [*questions(images, superclasses=superclasses, normal=normal, texts=class_texts)]
+    return _decided(situations, arms, sides[0].features.source, progress)
 
 
 def _selected(rows: Any, labels: Labels | None) -> Selection:
@@ -147,18 +137,6 @@ def _selected(rows: Any, labels: Labels | None) -> Selection:
     labels = check_labels(labels, len(features))
     features.check_finite()
     return select_rows(features, labels)
-
-
-def _check_names(transforms: Mapping[str, LinearTransform]) -> None:
-    """Raise a ParameterError if a transform has the name of an arm that is tried anyway."""
-    reserved = {"", ORIGINAL, CENTRED, NAMES_ALONE}
-    for name in bundled():
-        reserved |= {name, f"{name}{RECENTRED}"}
-    for name in reserved.intersection(transforms):
-        raise ParameterError(
-            f"a transform is called {name!r}, as is an arm that is tried anyway. Give it another "
-            "name, or leave it out."
-        )
 
 
 def _warn_of_equal_rows(rows: Rows) -> None:
@@ -190,6 +168,12 @@ def _arms(
         arms[name] = transform
         if transform.bias is not None:
             arms[f"{name}{RECENTRED}"] = transform.recentred(first.whole)
+    recentred = {f"{name}{RECENTRED}" for name in bundled()}
+    for name in transforms.keys() & {"", ORIGINAL, CENTRED, NAMES_ALONE, *bundled(), *recentred}:
+        raise ParameterError(
+            f"a transform is called {name!r}, as is an arm that is tried anyway. Give it another "
+            "name, or leave it out."
+        )
     arms |= transforms
     _warn_of_seen(arms, sides[-1].features)
     tables = [table_rows(arms, side.features, force=force) for side in sides]
@@ -215,38 +199,36 @@ def _warn_of_seen(arms: Mapping[str, LinearTransform], features: Features) -> No
 
 
 def _decided(
-    all_questions: Sequence[Question], arms: Arms, source: str, progress: Progress
+    situations: Sequence[Question], arms: Arms, source: str, progress: Progress
 ) -> Verdict:
     """Decide all situations, and count the neighbours that the arms keep."""
     scores: list[Score] = []
-    situations: list[Situation] = []
-    gains_of: dict[str, Gains] = {}
+    decided: list[tuple[Situation, Gains]] = []
     with single_threaded_blas():
-        for number, question in enumerate(all_questions):
-            progress(number, len(all_questions) + 1, question.name)
+        for number, question in enumerate(situations):
+            progress(number, len(situations) + 1, question.name)
             situation, gains, rows = decide(question, arms)
-            situations.append(situation)
-            gains_of[question.name] = gains
+            decided.append((situation, gains))
             scores += rows
-        progress(len(all_questions), len(all_questions) + 1, KEPT)
+        progress(len(situations), len(situations) + 1, KEPT)
         scores += _neighbours(arms)
-    recommended = dict.fromkeys(situation.arm for situation in situations)
+    recommended = dict.fromkeys(str(situation.arm) for situation, _ in decided)
     applicable = [
         replace(
             situation,
-            reason=situation.reason or _losses(situation, recommended, gains_of[situation.name]),
+            reason=situation.reason or _losses(situation.arm, recommended, gains),
             **_application(situation.arm, source),
         )
-        for situation in situations
+        for situation, gains in decided
     ]
-    left_out = {question.name: question.left_out for question in all_questions}
     scores.sort(key=lambda score: NAMES in score.task)  # a page begins with what has a baseline
+    left_out = {question.name: question.left_out for question in situations}
     return Verdict(tuple(applicable), Scores(scores), left_out)
 
 
 def decide(question: Question, arms: Arms) -> tuple[Situation, Gains, list[Score]]:
     """Choose an arm; return the choice, all differences, and the rows of scores."""
-    situation = Situation(question.name, labels=question.detail, reason=question.reason)
+    situation = Situation(question.name, question.head, reason=question.reason)
     if question.reason:
         return situation, {}, []
     results = question.score(arms)
@@ -265,13 +247,9 @@ def decide(question: Question, arms: Arms) -> tuple[Situation, Gains, list[Score
         high=main.high,
         rough=question.level < LEVEL,
     )
-    rows = [
-        replace(row, transform=name, task=question.name)
-        for name, result in results.items()
-        for row in result.scores
-    ]
-    rows += [replace(gains[name, first], task=question.name) for name in others]
-    return situation, gains, rows
+    rows = [replace(row, transform=name) for name in results for row in results[name].scores]
+    rows += [gains[name, first] for name in others]
+    return situation, gains, [replace(row, task=question.name) for row in rows]
 
 
 def _neighbours(arms: Arms) -> list[Score]:
@@ -288,14 +266,14 @@ def _neighbours(arms: Arms) -> list[Score]:
     ]
 
 
-def _losses(situation: Situation, recommended: Iterable[str | None], gains: Gains) -> str:
+def _losses(arm: str | None, recommended: Iterable[str], gains: Gains) -> str:
     """The recommended arms that are certainly worse here than the original features."""
-    losses = []
-    for arm in recommended:
-        gain = gains.get((str(arm), ORIGINAL))
-        if gain is not None and arm != situation.arm and (gain.high or 0) < 0:
-            losses.append(f"{arm} loses here: {gain.text()}")
-    return "; ".join(losses)
+    losses = {name: gains.get((name, ORIGINAL)) for name in recommended if name != arm}
+    return "; ".join(
+        f"{name} loses here: {gain.text()}"
+        for name, gain in losses.items()
+        if gain is not None and (gain.high or 0) < 0
+    )
 
 
 def _application(arm: str | None, source: str) -> dict[str, Any]:
