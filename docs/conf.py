@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from docutils import nodes
 from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
+from sphinx.util.osutil import relative_uri
 
 import glocal
 
@@ -92,6 +95,20 @@ def escape_bars(
         lines[number] = "``".join(parts)
 
 
+def add_narrow_drawings(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Make each image that has a narrow drawing beside it a picture, which phones show so."""
+    for image in list(doctree.findall(nodes.image)):
+        file = PurePosixPath(image["uri"])
+        narrow = file.with_stem(f"{file.stem}-narrow")
+        if (Path(app.srcdir) / narrow).is_file():
+            app.builder.images[str(narrow)] = narrow.name
+            address = relative_uri(app.builder.get_target_uri(docname), f"_images/{narrow.name}")
+            source = f'<picture><source media="(max-width: 700px)" srcset="{address}">'
+            place = image.parent.index(image)
+            image.parent.insert(place + 1, nodes.raw("", "</picture>", format="html"))
+            image.parent.insert(place, nodes.raw("", source, format="html"))
+
+
 INCLUDED = {"collect-manual": "../packages/glocal-collect/README.md", "changes": "../CHANGELOG.md"}
 """Files of the repository that pages of the site show in place of the link to them."""
 
@@ -105,5 +122,6 @@ def include_file(app: Sphinx, docname: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> None:
     """Register the functions above."""
     app.connect("source-read", include_file)
+    app.connect("doctree-resolved", add_narrow_drawings)
     app.add_html_math_renderer("mathml", (write_mathml, None), (write_mathml, None))
     app.connect("autodoc-process-docstring", escape_bars)

@@ -1,7 +1,6 @@
 """Draw docs/img/method.svg: what the transform does, in two dimensions, with a true linear map.
 
-The colours follow the colour scheme: that of the site if the picture is part of a page, else that
-of the system.
+method-narrow.svg is the same for a phone. The colours follow the colour scheme.
 """
 
 from __future__ import annotations
@@ -11,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-PICTURE = Path(__file__).with_name("img") / "method.svg"
+IMAGES = Path(__file__).with_name("img")
+TITLE = "One matrix brings dog and cat together"
+DESCRIPTION = "and keeps the neighbours of each photograph"
 ANGLE = np.deg2rad(28)  # of the direction by which people judge
 W = np.array([[np.cos(ANGLE), -np.sin(ANGLE)], [np.sin(ANGLE), np.cos(ANGLE)]])
 W = W @ np.diag([1.30, 0.50]) @ W.T
 OBJECTS = {  # along the direction by which people judge, and across it
-    "dog": (-0.86, 0.82), "cat": (-0.98, -0.72), "owl": (-0.62, 0.10),
+    "dog": (-0.86, 0.82), "cat": (-0.98, -0.72), "owl": (-0.38, -0.26),
     "car": (0.30, 0.92), "bus": (0.12, -0.52), "bike": (0.22, 0.38),
     "axe": (0.80, -0.62), "saw": (0.92, 0.62),
 }  # fmt: skip
@@ -26,23 +27,24 @@ ODD = "car"
 CLUMPS = ((-0.24, -0.98), (0.66, -0.10), (-0.28, 0.50))
 SIDE = 330
 SCALE = 104
-TOP = 46
+TOP = 90
 LEFT = 14
 GAP = 150
+GAP_BELOW = 170
 STYLE = """
-  .glocal-figure { --ink: #1b1f24; --soft: #5b636d; --line: #d5d9df; }
-  @media (prefers-color-scheme: dark) { .glocal-figure { --ink: #e8eaed; --soft: #a9b0b9; --line: #444c56; } }
-  .glocal-figure text { font: 14px system-ui, sans-serif; fill: var(--pst-color-text-base, var(--ink)); }
-  .glocal-figure text.title { font-size: 16px; font-weight: 600; }
-  .glocal-figure text.soft { fill: var(--pst-color-text-muted, var(--soft)); }
-  .glocal-figure .grid { stroke: var(--pst-color-border, var(--line)); stroke-width: 1; fill: none; }
-  .glocal-figure .ink { stroke: var(--pst-color-text-base, var(--ink)); fill: none; stroke-width: 1.6; }
-  .glocal-figure .inkfill { fill: var(--pst-color-text-base, var(--ink)); }
-  .glocal-figure .photo { fill: #009e73; }
-  .glocal-figure .near { stroke: #009e73; stroke-width: 1.5; fill: #009e73; fill-opacity: 0.10; }
-  .glocal-figure .pair { stroke: #2b8fd0; stroke-width: 3; }
-  .glocal-figure .other { stroke: #d55e00; stroke-width: 2; stroke-dasharray: 5 4; }
-"""  # noqa: E501  one rule of CSS a line
+  svg { --ink: #1b1f24; --soft: #5b636d; --line: #d5d9df; }
+  @media (prefers-color-scheme: dark) { svg { --ink: #e8eaed; --soft: #a9b0b9; --line: #444c56; } }
+  text { font: 14px system-ui, sans-serif; fill: var(--ink); }
+  .title { font-size: 15px; font-weight: 600; }
+  .soft { fill: var(--soft); }
+  .grid { stroke: var(--line); stroke-width: 1; fill: none; }
+  .ink { stroke: var(--ink); fill: none; stroke-width: 1.6; }
+  .inkfill { fill: var(--ink); }
+  .photo { fill: #53a36c; }
+  .near { stroke: #53a36c; stroke-width: 1.5; fill: #53a36c; fill-opacity: 0.10; }
+  .pair { stroke: #1197fa; stroke-width: 3; }
+  .other { stroke: #d38006; stroke-width: 2; stroke-dasharray: 5 4; }
+"""
 
 
 def rotated(point: tuple[float, float]) -> np.ndarray:
@@ -51,21 +53,26 @@ def rotated(point: tuple[float, float]) -> np.ndarray:
     return turn @ np.array(point)
 
 
-def panel(place: int, title: str, note: str, transform: np.ndarray) -> list[str]:
-    """One map: the grid, the neighbourhoods, one answer and the objects."""
-    middle = LEFT + place * (SIDE + GAP) + SIDE / 2
-    frame = f'x="{middle - SIDE / 2:g}" y="{TOP}" width="{SIDE}" height="{SIDE}" rx="8"'
-    text = f'x="{middle:g}" y="{{}}" text-anchor="middle"'
+Point = tuple[float, float]
 
-    def project(point: np.ndarray) -> tuple[float, float]:
-        x, y = np.array([middle, TOP + SIDE / 2]) + SCALE * (transform @ point) * (1, -1)
+
+def panel(corner: Point, title: str, note: str, transform: np.ndarray) -> list[str]:
+    """One map with its upper left corner: the grid, the neighbourhoods, one answer, the objects."""
+    left, top = corner
+    middle = left + SIDE / 2
+    frame = f'x="{left:g}" y="{top}" width="{SIDE}" height="{SIDE}" rx="8"'
+    text = f'x="{middle:g}" y="{{}}" text-anchor="middle"'
+    clip = f"map{left:g}-{top:g}"
+
+    def project(point: np.ndarray) -> Point:
+        x, y = np.array([middle, top + SIDE / 2]) + SCALE * (transform @ point) * (1, -1)
         return round(float(x), 1), round(float(y), 1)
 
     return [
-        f'<text class="title" {text.format(24)}>{title}</text>',
-        f'<text class="soft" {text.format(TOP + SIDE + 24)}>{note}</text>',
-        f'<clipPath id="map{place}"><rect {frame}/></clipPath>',
-        f'<g clip-path="url(#map{place})">',
+        f"<text {text.format(top - 12)}>{title}</text>",
+        f'<text class="soft" {text.format(top + SIDE + 24)}>{note}</text>',
+        f'<clipPath id="{clip}"><rect {frame}/></clipPath>',
+        f'<g clip-path="url(#{clip})">',
         *grid(project),
         "</g>",
         f'<rect class="grid" {frame}/>',
@@ -74,7 +81,7 @@ def panel(place: int, title: str, note: str, transform: np.ndarray) -> list[str]
     ]
 
 
-Projection = Callable[[np.ndarray], tuple[float, float]]
+Projection = Callable[[np.ndarray], Point]
 """From a point to its coordinates in the picture."""
 
 
@@ -116,7 +123,7 @@ def direction(angle: float) -> np.ndarray:
     return np.array([np.cos(angle), np.sin(angle)])
 
 
-def segment(kind: str, start: tuple[float, float], end: tuple[float, float]) -> str:
+def segment(kind: str, start: Point, end: Point) -> str:
     """A line between two points of the picture."""
     return f'<line class="{kind}" x1="{start[0]}" y1="{start[1]}" x2="{end[0]}" y2="{end[1]}"/>'
 
@@ -132,43 +139,75 @@ def sign(kind: str, x: float, y: float) -> str:
     )
 
 
-def drawing() -> str:
-    """The whole picture."""
-    width = 2 * (SIDE + LEFT) + GAP
-    height = TOP + SIDE + 92
-    start = LEFT + SIDE + 18
-    middle = TOP + SIDE / 2
-    end = start + GAP - 36
-    key = TOP + SIDE + 62
-    centre = f'x="{(start + end) / 2:g}" text-anchor="middle"'
-    lines = [
-        f'<svg class="glocal-figure" xmlns="http://www.w3.org/2000/svg" '
-        f'viewBox="0 0 {width} {height}" role="img" aria-labelledby="glocal-figure-title">',
-        '<title id="glocal-figure-title">One matrix brings the pair that people chose together, '
-        "and keeps the neighbours of each photograph</title>",
-        f"<style>{STYLE}</style>",
-        *panel(
-            0, "Features of the network", "the dog is nearer to the car than to the cat", np.eye(2)
-        ),
-        f'<text class="title" {centre} y="{middle - 34:g}">one matrix W</text>',
-        f'<path class="ink" d="M{start} {middle:g}H{end}m-9 -7l9 7l-9 7"/>',
-        f'<text class="soft" {centre} y="{middle + 28:g}">fitted to answers:</text>',
-        f'<text class="soft" {centre} y="{middle + 48:g}">dog, cat | car</text>',
-        *panel(1, "Aligned features", "the dog is nearer to the cat", W),
-        f'<line class="pair" x1="{LEFT}" y1="{key}" x2="{LEFT + 34}" y2="{key}"/>',
-        f'<text x="{LEFT + 42}" y="{key + 5}">the pair people found most alike</text>',
-        f'<line class="other" x1="{LEFT + 290}" y1="{key}" x2="{LEFT + 324}" y2="{key}"/>',
-        f'<text x="{LEFT + 332}" y="{key + 5}">the two other pairs</text>',
-        f'<circle class="near" cx="{LEFT + 510}" cy="{key}" r="10"/>',
+def arrow(is_narrow: bool) -> list[str]:
+    """The arrow from the first map to the second, with what it stands for."""
+    if is_narrow:
+        x, y = LEFT + SIDE / 2, TOP + SIDE + 44
+        path, text = f"M{x:g} {y}v62m-7 -9l7 9l7 -9", f'x="{x + 20:g}"'
+        heights = y + 18, y + 38, y + 58
+    else:
+        x, y = LEFT + SIDE + 18, TOP + SIDE / 2
+        path = f"M{x} {y:g}h{GAP - 36}m-9 -7l9 7l-9 7"
+        text = f'x="{x + GAP / 2 - 18:g}" text-anchor="middle"'
+        heights = y - 24, y + 28, y + 48
+    words = ("one matrix W", "fitted to answers:", "dog, cat | car")
+    return [
+        f'<path class="ink" d="{path}"/>',
         *(
-            f'<circle class="photo" cx="{LEFT + 510 + x}" cy="{key + y}" r="2.6"/>'
-            for x, y in ((-3, -3), (4, 0), (-2, 4))
+            f'<text class="soft" {text} y="{height:g}">{word}</text>'
+            for word, height in zip(words, heights, strict=True)
         ),
-        f'<text x="{LEFT + 528}" y="{key + 5}">other photographs and their neighbours</text>',
-        "</svg>",
     ]
+
+
+def key(is_narrow: bool, y: float) -> Iterator[str]:
+    """What the lines and rings stand for, in one row or in three."""
+    words = (
+        "the pair people found most alike",
+        "the two other pairs",
+        "other photographs and their neighbours",
+    )
+    places = [
+        (LEFT, y + 26 * i) if is_narrow else (LEFT + x, y) for i, x in enumerate((0, 282, 492))
+    ]
+    for number, ((x, height), word) in enumerate(zip(places, words, strict=True)):
+        if number < 2:
+            yield segment(("pair", "other")[number], (x, height), (x + 30, height))
+        else:
+            yield f'<circle class="near" cx="{x + 15}" cy="{height}" r="10"/>'
+            for dx, dy in ((12, -3), (19, 0), (13, 4)):
+                yield f'<circle class="photo" cx="{x + dx}" cy="{height + dy}" r="2.6"/>'
+        yield f'<text x="{x + 38}" y="{height + 5}">{word}</text>'
+
+
+def drawing(is_narrow: bool = False) -> str:
+    """The whole picture; a narrow one has its maps one below the other."""
+    step = np.array((0, SIDE + GAP_BELOW) if is_narrow else (SIDE + GAP, 0))
+    start = np.array((LEFT, TOP))
+    width, height = start + step + SIDE + (LEFT, 56)
+    end = height + (78 if is_narrow else 26)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{end}" '
+        f'viewBox="0 0 {width} {end}" role="img">',
+        f"<title>{TITLE}, {DESCRIPTION}</title>",
+        f"<style>{STYLE}</style>",
+        f'<text class="title" x="{LEFT}" y="24">{TITLE}</text>',
+        f'<text class="soft" x="{LEFT}" y="46">{DESCRIPTION}</text>',
+        *panel(
+            (LEFT, TOP), "Features of the network", "the dog is nearer to the car than to the cat",
+            np.eye(2),
+        ),
+        *arrow(is_narrow),
+        *panel(
+            tuple((start + step).tolist()), "Aligned features", "the dog is nearer to the cat", W
+        ),
+        *key(is_narrow, height),
+        "</svg>",
+    ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(drawing(), encoding="utf-8")
+    for layout in ("", "-narrow"):
+        file = IMAGES / f"method{layout}.svg"
+        file.write_text(drawing(is_narrow=bool(layout)), encoding="utf-8")

@@ -286,9 +286,11 @@ def test_the_citation_has_the_version_and_address_of_the_package():
 
 
 def test_the_picture_of_the_method_is_up_to_date():
-    """The picture of the method is what method_figure.py draws."""
+    """The picture of the method, and that for phones, are what method_figure.py draws."""
     figure = runpy.run_path(str(ROOT / "docs" / "method_figure.py"))
-    assert figure["PICTURE"].read_text("utf-8") == figure["drawing"]()
+    for layout in ("", "-narrow"):
+        picture = (figure["IMAGES"] / f"method{layout}.svg").read_text("utf-8")
+        assert picture == figure["drawing"](is_narrow=bool(layout))
 
 
 def test_every_help_has_an_example():
