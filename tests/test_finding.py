@@ -19,6 +19,7 @@ from glocal.data.splits import question_folds
 from glocal.errors import MissingDependencyError
 from glocal.evaluation.view import View
 from glocal.files import array_sha256
+from glocal.finding import scored_on
 from glocal.report import Run, findings, report_page, transform_run
 from glocal.report.figures import axes_svg, save_figure
 from glocal.report.finding import Finding, featured_arm
@@ -78,6 +79,7 @@ GAIN; cars .6 .52 .2 | use |
 NONE | uncertain | 45.5 %; 45.0 %
 NONE | uncertain | 45.5 % | {"n_answers": 9000}
 agreement .45 .45 | unchanged | 45.0 % | {"status": "unchanged"}
+NONE | moved | only moves the origin | {"status": "unchanged", "centre": 1.0}
 agreement .45 .40 -.07 -.03 | worse | 45.0 %; 40.0 %
 kept 1 .9 | not measured | 90.0 %; --answers
 cars .6 .5 .001 | not compared | original; worse on cars
@@ -113,6 +115,23 @@ def test_few_answers_are_too_few_to_tell():
         for fit in ({"n_answers": 4999}, {"n_answers": 5000})
     ]
     assert ["early" in sentence for sentence in sentences] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "answers, objects, words",
+    [
+        (None, None, "it is not known"),
+        (0.0, None, "that the fit had not seen"),
+        (0.0, 0.0, "about objects that the fit had not seen"),
+        (0.62, None, "had seen 62 %"),
+        (0.62, 0.9, "had seen 62 %"),
+    ],
+)
+def test_a_sentence_says_what_the_fit_had_seen(answers, objects, words):
+    """Unless it is known that no object was seen, nothing is said about the objects."""
+    score = Score("odd-one-out", "agreement", 0.5, seen_answers=answers, seen_objects=objects)
+    assert words in scored_on(score)
+    assert ("about objects" in scored_on(score)) == (objects == 0)
 
 
 def test_a_collapse_forbids_the_use():

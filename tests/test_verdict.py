@@ -214,12 +214,15 @@ def test_class_names_stand_alone_and_beside_labels():
     assert situations[name].arm in (NAMES_ALONE, ORIGINAL, CENTRED)
 
 
-def test_test_images_are_classified_with_the_labels_and_means_of_the_others():
+def test_test_images_are_classified_with_the_labels_and_means_of_the_others(tmp_path, monkeypatch):
     """Shots, folds and means come from the first file, and scores from the second; the smaller
     number of images of a class counts.
     """
     X, y = made_rows()
     T, t = made_rows(n=15, seed=1)
+    box = tmp_path / "box.npz"
+    HARMLESS.save(box)
+    monkeypatch.setattr("glocal.suite.verdict.bundled", lambda: {"box": box})
     result = verdict(X, y, test=T, test_labels=t)
     Z, V = X - X.mean(axis=0), T - X.mean(axis=0)
     for name, expected in {
@@ -229,6 +232,10 @@ def test_test_images_are_classified_with_the_labels_and_means_of_the_others():
     }.items():
         value = result.scores.of("", name, CENTRED).value
         assert value == pytest.approx(expected.scores[0].value, abs=1e-6)
+    recentred = LinearTransform.load(box).recentred(X)
+    expected = few_shot(recentred(X), y, recentred(T), t, shots=1, probe="ncm")
+    value = result.scores.of("", ONE_LABEL, "box, recentred").value
+    assert value == pytest.approx(expected.scores[0].value, abs=1e-6)
     fewer = verdict(X, y, test=T[4:], test_labels=t[4:])
     assert fewer.left_out[FIVE_LABELS] == {0: 11}
     with pytest.warns(DataWarning, match="2 of 140 rows"):
@@ -236,7 +243,7 @@ def test_test_images_are_classified_with_the_labels_and_means_of_the_others():
 
 
 def test_a_loss_of_a_recommended_arm_is_told_where_it_occurs(monkeypatch):
-    """If an arm that is recommended somewhere is certainly worse elsewhere, that line says so."""
+    """If an arm that is recommended is certainly worse elsewhere, and only then, a line says so."""
     X, y = made_rows(n=30)
     flat = X - X.mean(axis=0)
     harm = LinearTransform.centring(Features(X))
@@ -245,6 +252,9 @@ def test_a_loss_of_a_recommended_arm_is_told_where_it_occurs(monkeypatch):
     assert result[ONE_LABEL].arm == CENTRED
     assert retrieval(np.abs(flat), y).map < retrieval(X, y).map
     assert result[SEARCH].reason.startswith("centred loses here: -")
+    uncertain = verdict(*made_rows(n=12, seed=1))
+    assert uncertain.scores.gain("", ALL_LABELS, CENTRED, ORIGINAL).value < 0
+    assert by_name(uncertain)[ALL_LABELS].reason == ""
 
 
 def test_rows_that_do_not_belong_to_a_transform_need_force():
