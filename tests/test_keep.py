@@ -283,7 +283,7 @@ NOTES = """
 0.1 0.2 | 0.9 | More answers
 3 5 | 0.9 |
 3 9 | 0.9 | Lower keep
-4 7.2 | 0.9 |
+4 7.6 | 0.9 |
 3 | 1 | nothing to gain
 """
 
