@@ -100,8 +100,8 @@ def test_a_finding_says_what_changed_and_what_to_do(case):
     """
     text, choice, words, *fit = map(str.strip, case.split("|"))
     rows = scores(text)
-    fits = {"t": json.loads(*fit or ["{}"])}
-    (finding,) = findings(Run("t", rows, fits=fits, featured="t", commands={"t": "go"}))
+    fits = {("", "t"): json.loads(*fit or ["{}"])}
+    (finding,) = findings(Run("t", rows, fits=fits, featured="t", commands={("", "t"): "go"}))
     assert (finding.choice, finding.command) == (choice, "go" * choice.startswith("use"))
     parts = [finding.sentence, finding.advice, finding.details, *finding.warnings]
     head = " ".join(parts).lower()
@@ -111,7 +111,7 @@ def test_a_finding_says_what_changed_and_what_to_do(case):
 def test_few_answers_are_too_few_to_tell():
     """The same uncertain gain is called early for a fit to few answers, and not for one to many."""
     sentences = [
-        findings(Run("t", scores("NONE"), fits={"t": fit}, featured="t"))[0].sentence
+        findings(Run("t", scores("NONE"), fits={("", "t"): fit}, featured="t"))[0].sentence
         for fit in ({"n_answers": 4999}, {"n_answers": 5000})
     ]
     assert ["early" in sentence for sentence in sentences] == [True, False]
@@ -194,8 +194,8 @@ def test_answers_that_the_fit_has_not_seen_are_the_result(meta, words):
 
 # scores, the record of the fit, and what the paragraph to copy says
 PARAGRAPHS = """
-GAIN | {} | was 45.0 % before and 56.0 % after, a difference of +11.0 points [+8.0, +14.0].
-GAIN; kept 1 .91 | {} | Of the 10 nearest neighbours of an image 91.0 % stayed.
+GAIN | {} | was 0.450 before and 0.560 after, a difference of +0.110 [+0.080, +0.140].
+GAIN; kept 1 .91 | {} | its 10 nearest neighbours that an image kept was 0.910.
 GAIN; cars .6 .5 .001 | {} | cars changed by -0.100 (p 0.001, corrected by Holm).
 GAIN | {"n_answers": 9000, "n_objects": 50, "method": "global", "lmbda": 0.3} | to 9,000 answers about 50 images by
 GAIN | {"method": "global", "lmbda": 0.3, "provenance": {"version": "9.9"}} | glocal 9.9 (global lmbda 0.3)
@@ -211,7 +211,8 @@ def test_a_paragraph_to_copy_has_the_fit_the_results_and_the_reference(row):
     and the source; it begins with the design of a study, and a page shows it.
     """
     text, fit, words = row.split(" | ")
-    run = Run("t", scores(text), fits={"t": json.loads(fit)}, featured="t", design=("Ten people.",))
+    fits = {("", "t"): json.loads(fit)}
+    run = Run("t", scores(text), fits=fits, featured="t", design=("Ten people.",))
     paragraph = methods_paragraph(run, findings(run))
     assert words in paragraph
     assert paragraph.startswith("Ten people. ")

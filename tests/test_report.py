@@ -170,9 +170,10 @@ def test_warnings_are_those_of_the_arm_that_is_recommended():
     scores = [Score("t", "map", value, transform=arm) for arm, value in values.items()]
     loss = Score("t", "map_difference", -0.1, transform="bad", p_corrected=0)
     scores.append(replace(loss, settings={"baseline": "original"}))
-    compared = Run("scores", Scores(scores), notes=("Of all.",))
+    fits = {("", "good"): {"converged": False, "status": "budget"}}
+    compared = Run("scores", Scores(scores), fits=fits)
     (finding,) = findings(compared)
-    assert (finding.arm, finding.warnings) == ("good", ("Of all.",))
+    assert (finding.arm, *finding.warnings) == ("good", "Not converged: good ended as budget.")
     page = report_page([compared])
     assert page.index("Other methods: 1 warning") < page.index("Worse: bad")
 

@@ -102,8 +102,8 @@ class Atlas:
         for network in self.networks:
             for arm, fit in network.fits.items():
                 file = network.place(arm, folder) / TRANSFORM_NAME
-                fits[f"{network.name}, {arm}"] = fit.transform.meta["fit"]
-                commands[f"{network.name}, {arm}"] = apply_command(str(file), "features.npy")
+                fits[network.name, arm] = fit.transform.meta["fit"]
+                commands[network.name, arm] = apply_command(str(file), "features.npy")
         return Run(
             "atlas",
             Scores(row for row in self.scores if row.transform != FITTED_ELSEWHERE),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from glocal.evaluation.agreement import ceiling_in_words
 from glocal.finding import ADVICE, Subject, choice, plural, sentence
-from glocal.report.front import arm_points, warnings_of
+from glocal.report.front import warnings_of
 from glocal.report.runs import Run
 from glocal.results import value_at
 from glocal.scores import AGREEMENT, KEPT
@@ -58,29 +58,17 @@ def featured_arm(run: Run, network: str) -> str:
     """
     if run.featured:
         return run.featured
-    points = [
-        point
-        for point in arm_points(run.scores)
-        if point.network == network and point.method != run.baseline
-    ]
-    points = [point for point in points if not point.agreement.is_seen] or points
-    keeping = [point for point in points if point.kept.value >= MIN_KEPT]
-    if keeping:
-        return max(keeping, key=lambda point: point.agreement.value).method
-    if points:
-        return max(points, key=lambda point: point.kept.value).method
-    counted = {
-        arm
-        for of_network, arm in run.scores.arms
-        if of_network == network and run.scores.of(network, run.scores.task_of(KEPT), arm)
-    } - {run.baseline}
-    task = run.scores.task_of(*AGREEMENT) or next(iter(run.scores.tasks), "")
+    scores = run.scores
+    of_agreement = scores.task_of(*AGREEMENT)
+    task = of_agreement or next(iter(scores.tasks), "")
     ranks = {}
-    for of_network, arm in run.scores.arms:
-        score = run.scores.of(network, task, arm)
-        is_candidate = arm in counted if counted else arm != run.baseline
-        if score is not None and of_network == network and is_candidate:
-            ranks[arm] = (not score.is_seen, score.value)
+    for of_network, arm in scores.arms:
+        score = scores.of(network, task, arm)
+        kept = scores.of(network, scores.task_of(KEPT), arm)
+        if score is not None and of_network == network and arm != run.baseline:
+            is_enough = not of_agreement or kept is None or kept.value >= MIN_KEPT
+            value = score.value if kept is None or is_enough else kept.value
+            ranks[arm] = (kept is not None, not score.is_seen, is_enough, value)
     return max(ranks, key=lambda arm: ranks[arm], default=run.baseline)
 
 
@@ -89,8 +77,8 @@ def _finding(run: Run, network: str, arm: str) -> Finding:
     the_choice = choice(subject)
     command = ""
     if the_choice.startswith("use"):
-        command = run.of_arm(run.commands, network, arm)
-        command = command or "glocal apply TRANSFORM FEATURES --out OUT"
+        standard = "glocal apply TRANSFORM FEATURES --out OUT"
+        command = run.commands.get((network, arm), standard)
     return Finding(
         network,
         arm,

@@ -159,21 +159,21 @@ def _with_settings(run: Run, path: Path) -> Run:
     meta = transform.meta
     fit = meta.get("fit") or {}
     scores = recorded_scores(fit, CHOSEN, network_name(meta.get("source")))
-    settings, notes = _settings(path / "means.csv", scores)
+    settings, note = _settings(path / "means.csv", scores)
+    place = ("".join(scores.networks), CHOSEN)
     return replace(
         run,
         scores=scores,
         record={**run.record, "normalize": transform.normalize},
         settings=settings,
-        fits={CHOSEN: fit},
-        commands={CHOSEN: apply_command(str(path / TRANSFORM_NAME), "features.npy")},
+        fits={place: fit},
+        commands={place: apply_command(str(path / TRANSFORM_NAME), "features.npy")},
         featured=CHOSEN,
-        notes=notes,
-        blocks=(_settings_block(settings, value_at(meta, "sweep.reason") or ""),),
+        blocks=(_settings_block(settings, value_at(meta, "sweep.reason") or "", note),),
     )
 
 
-def _settings_block(settings: Sequence[Point], reason: str) -> Block:
+def _settings_block(settings: Sequence[Point], reason: str, note: str) -> Block:
     """The choice with its reason, and all settings in a table."""
     import pandas as pd
 
@@ -186,12 +186,11 @@ def _settings_block(settings: Sequence[Point], reason: str) -> Block:
         for point in settings
     )
     (chosen,) = table["method"][[point.is_chosen for point in settings]]
-    note = "Agreement and neighbours kept, means over folds."
     return Block("Settings", (f"Chosen: {chosen}, {reason}.",), note, table)
 
 
-def _settings(file: Path, scores: Scores) -> tuple[tuple[Point, ...], tuple[str, ...]]:
-    """The settings whose agreement and neighbours kept are known, and a note on convergence.
+def _settings(file: Path, scores: Scores) -> tuple[tuple[Point, ...], str]:
+    """The settings whose agreement and neighbours kept are known, and a note on the folds.
 
     The original features and the choice have their recorded `scores`, with 95 % intervals. A mean
     over a few folds has no interval: their number is too small to estimate one.
@@ -205,19 +204,22 @@ def _settings(file: Path, scores: Scores) -> tuple[tuple[Point, ...], tuple[str,
         scored = means.dropna(subset=["agreement", "neighbours_kept"])
         points = tuple(_setting(row, scores) for row in scored.to_dict("records"))
         n_unconverged = int((~means["converged"]).sum())
-    note = f"Not converged: {n_unconverged} of {len(means)} settings on some fold."
-    return points, (note,) if n_unconverged else ()
+    note = "Agreement and neighbours kept, means over folds."
+    if n_unconverged:
+        note += f" Not converged on some fold: {n_unconverged} of {len(means)} settings."
+    return points, note
 
 
 def _setting(row: Mapping[Any, Any], scores: Scores) -> Point:
     """A setting of a sweep, from its row of means."""
     network = "".join(scores.networks)
     arm = CHOSEN if row["chosen"] else row["method"]
-    axes = {"odd-one-out": (AGREEMENT[0], "agreement"), "structure": (KEPT, "neighbours_kept")}
-    means = [Score(task, metric, float(row[name])) for task, (metric, name) in axes.items()]
-    agreement, kept = (scores.of(network, mean.task, arm) or mean for mean in means)
+    agreement, kept = (
+        scores.of(network, task, arm) or Score(task, metric, row[metric])
+        for task, metric in (("odd-one-out", AGREEMENT[0]), ("structure", KEPT))
+    )
     words = ", ".join(parameters_in_words(row, _SIGNS))
-    return Point(network, row["method"], words, bool(row["chosen"]), agreement, kept)
+    return Point(network, row["method"], words, row["chosen"], agreement, kept)
 
 
 def _with_fits(run: Run, path: Path) -> Run:
@@ -229,13 +231,12 @@ def _with_fits(run: Run, path: Path) -> Run:
         network = file.parent.name
         arm = file.stem
         if arm in plan["arms"] and network in plan["networks"]:
-            name = f"{network}, {arm}"
-            fits[name] = LinearTransform.load(file).meta.get("fit") or {}
+            fits[network, arm] = LinearTransform.load(file).meta.get("fit") or {}
             features = plan["networks"][network].get("features", "features.npy")
             features = features.replace("{network}", network)
             if (path / features).exists():  # the suite file lies in its folder
                 features = path / features
-            commands[name] = apply_command(str(file), str(features))
+            commands[network, arm] = apply_command(str(file), str(features))
     scores = read_scores(path / _ROWS)
     blocks = []
     if scores.network_gains:

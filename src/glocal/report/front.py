@@ -59,9 +59,8 @@ def arm_points(scores: Scores) -> list[Point]:
 
 def warnings_of(run: Run) -> list[Warned]:
     """Return the warnings about a run and its arms, the most severe first."""
-    notes = (Warned("", "", note) for note in run.notes)
     of_scores = [*_collapsed(run), *_seen(run), *_worse(run)]
-    return [*of_scores, *notes, *_unconverged(run), *_overfitted(run)]
+    return [*of_scores, *_unconverged(run), *_overfitted(run)]
 
 
 def _ends(name: str) -> tuple[str, str, str]:
@@ -93,7 +92,8 @@ def _seen(run: Run) -> Iterator[Warned]:
 
 def _worse(run: Run) -> Iterator[Warned]:
     for score in run.scores:
-        if score.baseline_network is None and _is_loss(score):
+        is_kept = score.metric == KEPT + DIFFERENCE
+        if score.baseline_network is None and direction(score) == "worse" and not is_kept:
             sentence = (
                 f"Worse: {score.transform} is worse than {score.baseline} on {score.task} by "
                 f"{abs(score.value):.3f} (p = {score.p_corrected:.2g} after correction)."
@@ -101,14 +101,9 @@ def _worse(run: Run) -> Iterator[Warned]:
             yield Warned(score.network or "", score.transform, sentence)
 
 
-def _is_loss(score: Score) -> bool:
-    return direction(score) == "worse" and score.metric != KEPT + DIFFERENCE
-
-
 def _unconverged(run: Run) -> Iterator[Warned]:
-    for name, fit in run.fits.items():
+    for (network, arm), fit in run.fits.items():
         if fit.get("converged") is False:
-            network, _, arm = name.rpartition(", ")
             yield Warned(network, arm, f"Not converged: {arm} ended as {fit.get('status')}.")
 
 

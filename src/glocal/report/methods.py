@@ -11,14 +11,13 @@ from glocal.finding import Subject, scored_on
 from glocal.report.finding import Finding
 from glocal.report.runs import Run
 from glocal.results import method_in_words, value_at
-from glocal.scores import Score
 
 _SOURCE = (
     "Muttenthaler, L., Linhardt, L., Dippel, J., Vandermeulen, R. A., Hermann, K., Lampinen, A. K. "
     "& Kornblith, S. (2023). Improving neural network representations using human similarity "
     "judgments. Advances in Neural Information Processing Systems, 36."
 )
-_INTERVALS = "In brackets are 95 % intervals."
+_INTERVALS = "Agreement is a fraction; in brackets are 95 % intervals."
 
 
 def methods_paragraph(run: Run, findings: Sequence[Finding]) -> str:
@@ -67,30 +66,14 @@ def _results(subject: Subject) -> Iterator[str]:
     agreement = subject.agreement
     if agreement is not None:
         number = f"{agreement.after.n:,} answers {scored_on(agreement.after)}".strip()
-        sentence = (
+        less = "" if agreement.gain is None else f", a difference of {agreement.gain.text()}"
+        yield (
             f"On {number}, the agreement of {subject.name} with people was "
-            f"{_percent(agreement.before)} before and {_percent(agreement.after)} after"
+            f"{agreement.before.text()} before and {agreement.after.text()} after{less}."
         )
-        gain = agreement.gain
-        yield f"{sentence}." if gain is None else f"{sentence}, a difference of {_points(gain)}."
         if subject.kept is not None:
             k = subject.kept.settings.get("k", 10)
-            yield f"Of the {k} nearest neighbours of an image {_percent(subject.kept)} stayed."
+            share = subject.kept.text()
+            yield f"The share of its {k} nearest neighbours that an image kept was {share}."
     for task, gain in subject.gains.items():
         yield f"{task} changed by {gain.text()} (p {gain.p_corrected:.2g}, corrected by Holm)."
-
-
-def _percent(score: Score) -> str:
-    """A score in per cent with its interval."""
-    ends = ""
-    if score.low is not None and score.high is not None:
-        ends = f" [{100 * score.low:.1f}, {100 * score.high:.1f}]"
-    return f"{100 * score.value:.1f} %{ends}"
-
-
-def _points(gain: Score) -> str:
-    """A difference in points of a per cent with its interval."""
-    ends = ""
-    if gain.low is not None and gain.high is not None:
-        ends = f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-    return f"{100 * gain.value:+.1f} points{ends}"

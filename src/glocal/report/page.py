@@ -22,7 +22,7 @@ from glocal.report.objects import objects_of
 from glocal.report.runs import Run
 from glocal.report.templates import asset, render
 from glocal.results import flattened, to_json, value_at
-from glocal.scores import AGREEMENT, KEPT, Score, Scores
+from glocal.scores import AGREEMENT, KEPT, Scores
 from glocal.suite.table import cell, long_scores, score_table
 
 _FIGURE_WIDTH = 440  # pixels
@@ -217,43 +217,37 @@ def _scores(run: Run) -> dict[str, Any]:
     if run.featured:
         shown = {scores.task_of(*AGREEMENT): "agreement", scores.task_of(KEPT): "neighbours kept"}
         titles = {task: shown[task] for task in scores.tasks if task in shown}
-    plain_tasks = {task: _has_plain_accuracy(scores, task) for task in scores.tasks}
-    lines: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
-    for network, arm in scores.arms:
-        for task, title in titles.items():
+    lines: dict[tuple[str, str], dict[str, tuple[str, str]]] = {place: {} for place in scores.arms}
+    for task, title in titles.items():
+        plain = _plain_accuracies(scores, task)
+        for network, arm in scores.arms:
             text = cell(scores, network, task, arm, run.baseline).rstrip("*")
             change = direction(scores.gain(network, task, arm, run.baseline))
-            line = lines.setdefault((network, arm), {})
-            line[title] = (text, change)
-            if plain_tasks[task]:
-                plain = _plain_accuracy(scores, network, task, arm)
-                line[f"{title}, plain"] = ("-" if plain is None else plain.text(), "same")
+            lines[network, arm][title] = (text, change)
+            if plain:
+                text = plain.get((network, arm), "-")
+                lines[network, arm][f"{title}, plain"] = (text, "same")
     directions = {change for line in lines.values() for _, change in line.values()}
     return {
-        "tasks": [*dict.fromkeys(title for line in lines.values() for title in line)],
+        "tasks": [*next(iter(lines.values()), {})],
         "lines": lines,
         "has_changes": not directions <= {"same"},
         "has_networks": len(scores.networks) > 1,
     }
 
 
-def _has_plain_accuracy(scores: Scores, task: str) -> bool:
-    """Whether accuracy over all images differs in print from that balanced over classes."""
-    texts = set()
+def _plain_accuracies(scores: Scores, task: str) -> dict[tuple[str, str], str]:
+    """The accuracy over all images of each arm, if one differs in print from the balanced one."""
+    texts = {}
+    differs = False
     for network, arm in scores.arms:
-        plain = _plain_accuracy(scores, network, task, arm)
         score = scores.of(network, task, arm)
-        if plain is not None and score is not None:
-            texts.add(plain.cell().value == score.cell().value)
-    return False in texts
-
-
-def _plain_accuracy(scores: Scores, network: str, task: str, arm: str) -> Score | None:
-    """The accuracy over all images of an arm; None if the task has none."""
-    score = scores.of(network, task, arm)
-    if score is None or not score.metric.startswith("accuracy_"):
-        return None
-    return scores.of(network, task, arm, score.metric.replace("accuracy_", "accuracy_plain_"))
+        if score is not None:
+            metric = score.metric.replace("accuracy_", "accuracy_plain_")
+            plain = scores.of(network, task, arm, metric) or score
+            differs |= plain.cell().value != score.cell().value
+            texts[network, arm] = plain.text()
+    return texts if differs else {}
 
 
 def _policy(*scripts: str) -> str:

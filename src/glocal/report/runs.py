@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+Place = tuple[str, str]
+"""A network, which is empty if there is but one without a name, and its arm."""
+
+
 @dataclass(frozen=True, eq=False)
 class Block:
     """A part of a section under a title: sentences, a note, a table of texts, and its Altair chart.
@@ -62,9 +66,9 @@ class Run:
     """One section of a report: the folder of a suite or a sweep, a file of scores, or a transform.
 
     `name` is the heading of the section. `record` is the content of ``suite.json`` or
-    ``sweep.json``. `fits` maps names to the records of fits, and `commands` to the commands that
-    use them. `views` maps each network to its views by arm, the baseline first; an empty name is
-    that of any network. `notes` are warnings.
+    ``sweep.json``. `fits` has the records of fits by network and arm, and `commands` the commands
+    that use them. `views` maps each network to its views by arm, the baseline first; an empty name
+    is that of any network.
 
     `featured` is the arm that the run is about: a transform, or the choice of a sweep. It is empty
     if the run compares arms. `settings` are the points of a sweep. `lead` is a sentence that
@@ -75,10 +79,9 @@ class Run:
     name: str
     scores: Scores = field(default_factory=Scores)
     record: dict[str, Any] = field(default_factory=dict)
-    fits: dict[str, dict[str, Any]] = field(default_factory=dict)
-    commands: dict[str, str] = field(default_factory=dict)
+    fits: dict[Place, dict[str, Any]] = field(default_factory=dict)
+    commands: dict[Place, str] = field(default_factory=dict)
     views: dict[str, dict[str, View]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
     featured: str = ""
     settings: tuple[Point, ...] = ()
     lead: str = ""
@@ -110,7 +113,7 @@ class Run:
             network,
             self.baseline,
             title="the transform" if self.featured else arm,
-            fit=self.of_arm(self.fits, network, arm) or {},
+            fit=self.fits.get((network, arm)) or {},
             chance=self.chance,
             is_collapsed=any(arms[arm].meta.get("collapsed") for _, arms in views),
         )
@@ -120,10 +123,6 @@ class Run:
         for name, views in self.views.items():
             if arm in views and ("" in (network, name) or network == name):
                 yield name, views
-
-    def of_arm(self, values: Mapping[str, Any], network: str, arm: str) -> Any:
-        """The value for an arm in the fits or the commands of the run; None if there is none."""
-        return values.get(arm) or values.get(f"{network}, {arm}")
 
     def _stated(self, key: str, *records: Mapping[str, Any]) -> list[Any]:
         settings = (score.settings for score in self.scores)
@@ -195,8 +194,8 @@ def transform_run(
         name,
         Scores(replace(score, network=network or None) for score in scores),
         record=record,
-        fits={name: fit},
-        commands={name: apply_command(file, path)},
+        fits={(network, name): fit},
+        commands={(network, name): apply_command(file, path)},
         views={network: views},
         featured=name,
         blocks=blocks,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from glocal.cli.options import flat
 from glocal.cli.output import (
@@ -39,7 +40,7 @@ app = typer.Typer(
 
 
 StudyFolder = Annotated[
-    Path, typer.Argument(metavar="STUDY", help="Folder that glocal collect run --out wrote.")
+    Path, Argument(metavar="STUDY", help="Folder that glocal collect run --out wrote.")
 ]
 
 
@@ -47,19 +48,17 @@ StudyFolder = Annotated[
 @flat
 def run(
     images: Annotated[
-        str, typer.Argument(help="Folder, pattern or list; may be left out once the study exists.")
+        str, Argument(help="Folder, pattern or list; may be left out once the study exists.")
     ] = "",
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the study.")],
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for all, with --public-url.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")
-    ] = 8000,
-    public_url: Annotated[
-        str, typer.Option(help="Address at which people reach the server, if not at --host.")
-    ] = "",
+    out: Annotated[Path, Option(help="Folder of the study.")],
+    host: str = Option(
+        "127.0.0.1", help="Address to listen on; 0.0.0.0 for all, with --public-url."
+    ),
+    port: int = Option(8000, min=0, max=65535, help="Port to listen on; 0 for a free one."),
+    public_url: str = Option(
+        "", help="Address at which people reach the server, if not at --host."
+    ),
     settings: Settings,
     as_json: AsJson = False,
 ) -> None:
@@ -107,19 +106,14 @@ def run(
 @app.command("export")
 def export(
     folder: StudyFolder,
-    out: Annotated[
-        Path, typer.Option(help="File to write: .npz of answers, or .csv of every trial.")
-    ],
-    csv: Annotated[
-        bool, typer.Option("--csv", help="Also write the .csv, beside the .npz.")
-    ] = False,
-    without: Annotated[
-        list[str] | None,
-        typer.Option(help="Id of a participant to leave out of these files; repeatable."),
-    ] = None,
-    everybody: Annotated[
-        bool, typer.Option("--everybody", help="Also write the answers of excluded people.")
-    ] = False,
+    out: Annotated[Path, Option(help="File to write: .npz of answers, or .csv of every trial.")],
+    csv: bool = Option(False, "--csv", help="Also write the .csv, beside the .npz."),
+    without: list[str] | None = Option(
+        None, help="Id of a participant to leave out of these files; repeatable."
+    ),
+    everybody: bool = Option(
+        False, "--everybody", help="Also write the answers of excluded people."
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Write the answers of a study to a file, at any time.
@@ -160,17 +154,15 @@ def export(
 @app.command("plan")
 @flat
 def plan(
-    images: Annotated[
-        str, typer.Option(help="Folder, pattern or list of images to count and check for copies.")
-    ] = "",
-    objects: Annotated[int | None, typer.Option(min=3, help="Number of images.")] = None,
-    pay: Annotated[
-        float | None,
-        typer.Option(
-            parser=lambda text: float(text.removesuffix("/h")),
-            help="Pay per hour in any currency: 12, or 12/h.",
-        ),
-    ] = None,
+    images: str = Option(
+        "", help="Folder, pattern or list of images to count and check for copies."
+    ),
+    objects: int | None = Option(None, min=3, help="Number of images."),
+    pay: float | None = Option(
+        None,
+        parser=lambda text: float(text.removesuffix("/h")),
+        help="Pay per hour in any currency: 12, or 12/h.",
+    ),
     *,
     design: StudyDesign,
     as_json: AsJson = False,
@@ -209,22 +201,18 @@ def _warn_of_copies(source: Source) -> None:
 @app.command("people")
 def people(
     folder: StudyFolder,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(help="Id of a participant to leave out of exports; repeatable."),
-    ] = None,
-    include: Annotated[
-        list[str] | None,
-        typer.Option(help="Id of an excluded participant to take back; repeatable."),
-    ] = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(
-            help="Features of the images, for the model of the answers. "
-            "[default: the folder features of the study, if it has one]"
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV file of the table, in numbers.")] = None,
+    exclude: list[str] | None = Option(
+        None, help="Id of a participant to leave out of exports; repeatable."
+    ),
+    include: list[str] | None = Option(
+        None, help="Id of an excluded participant to take back; repeatable."
+    ),
+    features: Path | None = Option(
+        None,
+        help="Features of the images, for the model of the answers. "
+        "[default: the folder features of the study, if it has one]",
+    ),
+    out: Path | None = Option(None, help="CSV file of the table, in numbers."),
     as_json: AsJson = False,
 ) -> None:
     """Show what each participant of a study did and how well, and exclude some from exports.
@@ -261,10 +249,9 @@ def report(
     folder: StudyFolder,
     *,
     files: ReportFiles,
-    features: Annotated[
-        Path | None,
-        typer.Option(help="Features of the images. [default: the folder features of the study]"),
-    ] = None,
+    features: Path | None = Option(
+        None, help="Features of the images. [default: the folder features of the study]"
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Write an HTML page of a study: its people, its ceiling, and what a transform gains now.

@@ -105,7 +105,7 @@ def study_page(
         name=study.title,
         lead=f"{measured.sentence()} {advice}",
         blocks=(_people_block(people, participants), curve_block(curve, ends, record["advice"])),
-        commands={run.featured: _fit_command(study, features)},
+        commands=dict.fromkeys(run.commands, _fit_command(study, features)),
         design=design_of(study, collected, people),
     )
     return StudyPage(run, (participants, measured.sentence(), advice, reason), record)
