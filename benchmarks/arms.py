@@ -52,6 +52,7 @@ DIAGONAL_PENALTY = 1e-3
 """Its held-out loss is below that of 0.01 on each network."""
 MAX_COLUMNS_OF_DIAGONAL = 600
 """With more, one factor for each column takes minutes."""
+IMAGES = tomllib.loads(Path(__file__).with_name("images.toml").read_text("utf-8"))
 FILES = ("features", "labels")
 Record = dict[str, Any]
 
@@ -207,7 +208,7 @@ def diagonal(part: FitData) -> np.ndarray:
 def images(network: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The labelled sets of a network, which are new to all fits: rows and classes."""
     sets = {}
-    for each in tomllib.loads(Path(__file__).with_name("images.toml").read_text("utf-8"))["sets"]:
+    for each in IMAGES["sets"]:
         file, labels = (f"{real_data()}/{each[key]}".format(network=network) for key in FILES)
         if Path(file).exists() and LOCAL[network] != each["name"]:
             with warnings.catch_warnings():  # line i of these tables is row i

@@ -5,6 +5,7 @@ sweep    the default sweep on five networks
 arms     the arms and controls of arms.py: agreement, neighbours kept, what each `keep` costs
 tasks    few-shot classification, anomaly detection and retrieval by each arm; needs `arms`
 maps     linear maps that need no answers, beside the arms; needs `arms`
+names    class names beside examples, without and with transforms; needs `arms`
 atlas    fits without local images, and the networks at hand in one table
 answers  agreement as a function of the number of answers
 pages    docs/all-results.md with its CSV files, from the record alone
@@ -37,6 +38,7 @@ import arms
 import atlas
 import evidence_pages
 import maps
+import names
 import numpy as np
 import tasks
 import workbench
@@ -122,15 +124,25 @@ def task_scores(networks: Sequence[str]) -> Record:
         folds = tasks.objects(network)
         sizes[network]["things"] = [sum(len(y) for _, y in folds), len(np.unique(folds[0][1]))]
         rows += tasks.measure(network)
+    return {"scores": corrected(rows), "sizes": sizes}
+
+
+def corrected(rows: list[Record]) -> list[Record]:
+    """The rows with the p of their differences corrected for each other."""
     tested = [row for row in rows if row.get("p") is not None]
     for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
         row["p_corrected"] = p
-    return {"scores": rows, "sizes": sizes}
+    return rows
 
 
 def map_scores(networks: Sequence[str]) -> Record:
     """The scores of maps that need no answers."""
     return {"maps": [row for network in networks for row in maps.measure(network)]}
+
+
+def name_scores(networks: Sequence[str]) -> Record:
+    """The scores of class names beside examples; Holm's correction is over these alone."""
+    return {"names": corrected(names.measure())}
 
 
 def atlas_scores(networks: Sequence[str]) -> Record:
@@ -163,12 +175,13 @@ PARTS: dict[str, Callable[[Sequence[str]], Record]] = {
     "arms": arm_scores,
     "tasks": task_scores,
     "maps": map_scores,
+    "names": name_scores,
     "atlas": atlas_scores,
     "answers": answers,
 }
 SHOWN = {"pages": evidence_pages.write_page, "figures": evidence_pages.draw}
 CHAINS = (
-    ("arms tasks maps",),
+    ("arms tasks maps names",),
     ("arms tasks maps --networks efficientnet-lite0", "sweep people atlas answers"),
 )
 """What is measured side by side if no part is named; the largest network is shared out."""

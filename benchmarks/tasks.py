@@ -113,15 +113,21 @@ def object_tasks(network: str) -> dict[str, Score]:
     return tasks
 
 
+@cache
+def texts() -> Features:
+    """The features of single words, with the words as their names."""
+    folder = real_data() / "things" / "words" / IMAGE_TEXT
+    return Features(Features.load(folder).matrix, read_lines(folder / "words.txt", what="words"))
+
+
 def of_names(sides: str, parts: Parts) -> Result:
     """The word of a picture among 1,413, for unseen objects whose names are words.
 
     Words are transformed like the pictures, or stay as they are.
     """
     data = data_of(IMAGE_TEXT)
-    folder = real_data() / "things" / "words" / IMAGE_TEXT
-    words = np.array(read_lines(folder / "words.txt", what="words"))
-    text = np.asarray(Features.load(folder).unit().matrix)
+    words = np.array(texts().names)
+    text = np.asarray(texts().unit().matrix)
     names = np.array([object_name(name) for name in data.features.names or ()])
     original = data.transform(np.eye(data.features.dimensions))
     folds = []
@@ -176,11 +182,15 @@ def task_rows(loaded: dict[str, Parts], score: Score) -> list[Row]:
     results = {arm: score(parts) for arm, parts in loaded.items()}
     beyond = [arm for arm in loaded if arm.startswith("centred-") or arm == "global"]
     pairs = [(arm, "original") for arm in loaded] + [(arm, "centred") for arm in beyond]
+    return paired_rows(results, pairs)
+
+
+def paired_rows(results: dict[str, Result], pairs: list[tuple[str, str]]) -> list[Row]:
+    """The score of each arm, and its difference from another one."""
     rows = []
     for arm, base in pairs:
-        main = results[arm].scores[0]
-        row: Row = {"arm": arm, "base": base, "rough": bool(main.settings.get("rough"))}
-        row |= {name: getattr(main, name) for name in ("metric", "value", "low", "high", "n")}
+        is_rough = bool(results[arm].scores[0].settings.get("rough"))
+        row: Row = {"arm": arm, "base": base, "rough": is_rough, **workbench.score(results[arm])}
         if arm != base:
             row |= workbench.difference(results[arm].units.minus(results[base].units))
         rows.append(row)

@@ -19,6 +19,7 @@ import pandas as pd
 from glocal import Answers, Features, FitData, __version__, join
 from glocal.aligner.folds import Fold
 from glocal.data.join import feature_rows
+from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import Estimate
 from glocal.files import make_folder, read_lines, write_text
 from glocal.results import to_json
@@ -82,6 +83,12 @@ def heldout_objects(data: FitData, fold: Fold) -> np.ndarray:
     fitted = fold.data.objects
     assert fitted is not None
     return np.setdiff1d(data.answers.named_objects(), fitted)
+
+
+def score(result: Result) -> dict[str, Any]:
+    """The first score of a result, with its interval."""
+    names = ("metric", "value", "low", "high", "n")
+    return {name: getattr(result.scores[0], name) for name in names}
 
 
 def difference(estimate: Estimate) -> dict[str, Any]:

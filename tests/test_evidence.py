@@ -126,6 +126,23 @@ def test_pooled_scores_are_the_mean_of_independent_folds(evidence, kind, options
     assert pooled.error == pytest.approx(error, rel=0.2)
 
 
+def test_the_best_name_decides_between_animals_and_vehicles(evidence):
+    """An image is right if the best name is that of any class of its superclass; names are scored
+    beside examples on the images that each draw tests.
+    """
+    names = evidence("names")
+    X = np.repeat(np.eye(4), 5, axis=0)
+    y = np.repeat(["0", "1", "2", "3"], 5)  # two vehicles, then two animals
+    swapped = glocal.Features(np.eye(4)[[1, 0, 2, 3]], ("0", "1", "2", "3"))
+    alone = names.by_name(X, y, swapped)
+    assert alone.accuracy == 0.5
+    assert names.animal_or_vehicle(X, y, swapped).units.values.mean() == 1
+    examples = few_shot(X, y, **SHOT)
+    shown = names.on_the_images_of(alone, examples).units
+    assert shown.estimate().mean == 0.5
+    assert (np.isnan(shown.values) == np.isnan(examples.units.values)).all()
+
+
 def test_maps_that_need_no_answers_do_what_their_names_say(evidence):
     """Whitening evens out the variances, and within classes those about the class means; leading
     components are removed, or alone are left.
