@@ -196,7 +196,7 @@ def test_answers_that_the_fit_has_not_seen_are_the_result(meta, words):
 PARAGRAPHS = """
 GAIN | {} | was 0.450 before and 0.560 after, a difference of +0.110 [+0.080, +0.140].
 GAIN; kept 1 .91 | {} | its 10 nearest neighbours that an image kept was 0.910.
-GAIN; cars .6 .5 .001 | {} | cars changed by -0.100 (p 0.001, corrected by Holm).
+GAIN; cars .6 .5 .001 | {} | The score of cars changed by -0.100 (p 0.001, corrected by Holm).
 GAIN | {"n_answers": 9000, "n_objects": 50, "method": "global", "lmbda": 0.3} | to 9,000 answers about 50 images by
 GAIN | {"method": "global", "lmbda": 0.3, "provenance": {"version": "9.9"}} | glocal 9.9 (global lmbda 0.3)
 GAIN | {"method": "global", "keep": {"keep": 0.9}} | chosen to keep 90 % of each image
@@ -217,6 +217,16 @@ def test_a_paragraph_to_copy_has_the_fit_the_results_and_the_reference(row):
     assert words in paragraph
     assert paragraph.startswith("Ten people. ")
     assert ("A linear transform" in paragraph) == (fit != "{}")
+
+
+def test_a_paragraph_states_the_level_of_corrected_intervals():
+    """The level of an interval stands beside it if the row states one; others are 95 %."""
+    gain = Score("cars", "map_difference", 0.1, 0.02, 0.18, transform="t", p=0.01, p_corrected=0.03)
+    settings = {"baseline": "original", "level": 1 - 0.05 / 3}
+    score = Score("cars", "map", 0.5)
+    rows = (replace(score, transform=arm) for arm in ("original", "t"))
+    run = Run("t", Scores([*rows, replace(gain, settings=settings)]))
+    assert "(98.3 % interval, p 0.03, corrected" in methods_paragraph(run, findings(run))
 
 
 def test_nothing_is_to_copy_where_nothing_was_compared():

@@ -68,6 +68,7 @@ def test_intervals_invert_the_correction(level):
     for pair, estimate, p in zip(pairs, estimates, corrected, strict=True):
         gain = gains[pair]
         ends = estimate.interval((-1, 1), 1 - level * estimate.p / p)
+        assert gain.settings["level"] == pytest.approx(1 - level * estimate.p / p)
         assert (gain.value, gain.low, gain.high) == pytest.approx((estimate.mean, *ends))
         assert (gain.low > 0 or gain.high < 0) == (p < level)
     equal = gains["near", "centred"]

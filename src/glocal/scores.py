@@ -217,7 +217,11 @@ class Scores(tuple[Score, ...]):
         settings: dict[tuple[str, str], dict[str, Any]] = {}
         for score in self:
             metric = score.metric.removesuffix(DIFFERENCE)
-            rest = {name: value for name, value in score.settings.items() if name != "baseline"}
+            rest = {
+                name: value
+                for name, value in score.settings.items()
+                if name not in ("baseline", "level")  # those of a difference
+            }
             if settings.setdefault((score.task, metric), rest) == rest:
                 baseline = (score.baseline, score.baseline_network) if score.baseline else None
                 place = (score.network or "", score.task, metric, score.transform, baseline)

@@ -17,7 +17,9 @@ _SOURCE = (
     "& Kornblith, S. (2023). Improving neural network representations using human similarity "
     "judgments. Advances in Neural Information Processing Systems, 36."
 )
-_INTERVALS = "Agreement is a fraction; in brackets are 95 % intervals."
+_INTERVALS = (
+    "Agreement is a fraction; in brackets are 95 % intervals, unless another level is stated."
+)
 
 
 def methods_paragraph(run: Run, findings: Sequence[Finding]) -> str:
@@ -76,4 +78,7 @@ def _results(subject: Subject) -> Iterator[str]:
             share = subject.kept.text()
             yield f"The share of its {k} nearest neighbours that an image kept was {share}."
     for task, gain in subject.gains.items():
-        yield f"{task} changed by {gain.text()} (p {gain.p_corrected:.2g}, corrected by Holm)."
+        level = gain.settings.get("level")
+        interval = "" if level is None else f"{100 * level:.3g} % interval, "
+        p = f"p {gain.p_corrected:.2g}, corrected by Holm"
+        yield f"The score of {task} changed by {gain.text()} ({interval}{p})."

@@ -323,7 +323,8 @@ def differences(results: Results, level: float) -> Gains:
         if p_values.get(pair):
             ratio = p_values[pair] / corrected[pair]
         lowest, highest = results[arm].units.limits
-        low, high = estimate.interval((lowest - highest, highest - lowest), 1 - level * ratio)
+        corrected_level = 1 - level * ratio
+        low, high = estimate.interval((lowest - highest, highest - lowest), corrected_level)
         score = results[arm].scores[0]
         gains[pair] = replace(
             score,
@@ -334,7 +335,7 @@ def differences(results: Results, level: float) -> Gains:
             p=estimate.p,
             p_corrected=corrected.get(pair, estimate.p),
             transform=arm,
-            settings={**score.settings, "baseline": baseline},
+            settings={**score.settings, "baseline": baseline, "level": corrected_level},
         )
     return gains
 
