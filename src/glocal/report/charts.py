@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MIN_SHOWN = 3  # least number of points of a front
 _FRONT_HEIGHT = 380  # pixels
-_LINE_HEIGHT = 28  # pixels
+_LINE_HEIGHT = 20  # pixels
 _SHAPES = (
     "circle",
     "square",
