@@ -153,8 +153,6 @@ def test_settings_hold_after_a_restart(serve_study, row):
 def test_one_link_for_all_makes_a_person_of_each_who_consents(serve_study):
     """The open link leads each visitor to a link of their own, only consent makes a visitor a
     person of the study, and personal links that nobody used do not count.
-
-    Each opening of a page counts, also before the consent, but not if the page is refused.
     """
     study = serve_study(people=2)
     study.play("""
@@ -169,7 +167,7 @@ def test_one_link_for_all_makes_a_person_of_each_who_consents(serve_study):
     study.play("""
         a/consent b/consent c/consent -> 200 200 429
         c c/trial a -> 429 403 200""")
-    assert [row["count"] for row in study.rows("openings")] == [1, 2, 2, 1]
+    assert len(study.rows("people")) == 2
 
 
 def test_a_study_with_personal_links_has_no_others(serve_study):
@@ -187,7 +185,7 @@ def test_a_study_with_personal_links_has_no_others(serve_study):
 
 def test_the_id_of_a_person_leads_to_that_person_alone(serve_study):
     """The address of a recruiting site always leads to the same person, who continues at the same
-    trial, and a visitor with their id in another session is refused and counted.
+    trial, and a visitor with their id in another session is refused.
     """
     study = serve_study(open=True)
     study.play("""
@@ -203,28 +201,7 @@ def test_the_id_of_a_person_leads_to_that_person_alone(serve_study):
     assert study.addresses["again"] == study.addresses["ann"]
     assert study.trial(study.addresses["ann"])["done"] == 3
     (person,) = study.rows("people")
-    assert (person["name"], person["contested"]) == ("ab.1@x", 3)
-
-
-def test_visits_by_the_open_link_are_written_at_a_limited_rate(serve_study):
-    """However many sessions and ids the open link is given, visits are counted at the rate at which
-    people may begin; beyond it a page is shown, or refused, without a write.
-    """
-    study = serve_study(open=True, max_starts_per_minute=2)
-    study.play("""
-        ann = ?id=ann&session=a
-        ann/consent -> 200""")
-    for number in range(4):
-        study.play(f"""
-            other = ?id=ann&session={number}
-            other -> 409""")
-    opened = study.rows("openings")
-    study.play("""
-        bob = ?id=bob
-        bob ann -> 200 200""")
-    assert study.rows("people")[0]["contested"] == 2
-    assert [row["link"] for row in opened] == [study.rows("people")[0]["id"]]
-    assert [row["count"] for row in study.rows("openings")] == [opened[0]["count"] + 1]
+    assert person["name"] == "ab.1@x"
 
 
 def test_consents_are_limited_for_the_study_as_a_whole(serve_study):

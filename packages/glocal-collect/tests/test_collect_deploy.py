@@ -157,7 +157,6 @@ STORED = {
     "finished": "when you finish|and of the end",
     "code": "completion code|completion code",
     "excluded": "left out of the results|excluded them",
-    "contested": "in another session|another session came",
 }
 
 

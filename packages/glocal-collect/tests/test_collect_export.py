@@ -153,7 +153,6 @@ def test_a_try_out_is_never_exported_or_counted(serve_study):
     test = study.addresses["t1"]
     tried = study.answer_trials(test, largest)
     assert (len(tried), len(study.trial(test)["code"])) == (40, 8)
-    assert study.rows("openings") == [{"link": "t1", "count": 1}]
     assert len(collected_from(study).people) == 0
     study.play("p1 =\np1/consent -> 200")
     study.answer_trials(study.addresses["p1"], largest)
@@ -180,11 +179,11 @@ ROWS = """1 a 0 1 2 2 10 random
 8 a 9 1 9 0 4200 catch
 9 b 1 2 3 - 4300 random"""
 TABLE = """
-Person|Answers|Judgement|Can’t tell|Median s|Catch failed|Agrees with others|Repeats alike|Opened|Other sessions|Last answer (UTC)
-a|5 of 200|cannot be told|0|2.2|1 of 1|0.50 of 2|1 of 2|3|0|1970-01-01 01:10
-b|4 of 200|excluded; cannot be told|1|2.2|0 of 1|0.50 of 1||0|0|1970-01-01 01:11
-c|0 of 200|no model|0|||||0|0|
-p1|0 of 200|no model|0|||||0||has not begun
+Person|Answers|Judgement|Can’t tell|Median s|Catch failed|Agrees with others|Repeats alike|Last answer (UTC)
+a|5 of 200|cannot be told|0|2.2|1 of 1|0.50 of 2|1 of 2|1970-01-01 01:10
+b|4 of 200|excluded; cannot be told|1|2.2|0 of 1|0.50 of 1||1970-01-01 01:11
+c|0 of 200|no model|0|||||
+p1|0 of 200|no model|0|||||has not begun
 """  # noqa: E501
 
 
@@ -203,7 +202,6 @@ def test_the_owner_sees_what_each_person_did(serve_study):
             insert("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             row = (id, None if choice == "-" else choice, time)
             insert("INSERT INTO answers VALUES (?, ?, 2.25, ?, NULL)", row)
-        insert("INSERT INTO openings VALUES ('a', 3)")
     assert collected_from(study).table["trial"].tolist() == [3, 1, 2, *range(4, 10)]
     record_excluded(study.study, study.database, ["b"], [])
     page = study.get(study.links["owner"]).text

@@ -58,11 +58,9 @@ def create_app(study: Study, database: Database) -> ASGIApp:
             visitor = token_of_visitor(text, request, service)
             return RedirectResponse(service.signer.sign(visitor), 303)
         token = authenticate(text)
-        has_begun = service.open_page(token)
-        is_recruited = token.name != ""
-        return HTMLResponse(
-            pages.person_page(study, has_begun=has_begun, is_recruited=is_recruited)
-        )
+        has_begun = service.has_begun(token)
+        text = pages.person_page(study, has_begun=has_begun, is_recruited=token.name != "")
+        return HTMLResponse(text)
 
     @app.post("/r/{text}/consent")
     def consent(text: str) -> dict[str, bool]:

@@ -177,10 +177,10 @@ def plan(
     Example: glocal collect plan --objects 100 --pay 12/h
     """
     from glocal.data.planning import plan_study
-    from glocal_collect.study import find_images
+    from glocal.extract.images import open_images
 
     if images and objects is None:
-        source = find_images(images)
+        source = open_images(images)
         _warn_of_copies(source)
         objects = len(source)
     elif images or objects is None:
@@ -325,7 +325,8 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
 
 def _new_study(out: Path, images: str, settings: Settings) -> Study:
     """Create a study, whose title a terminal asks for, and name images left out and copies."""
-    from glocal_collect.study import create, find_images
+    from glocal.extract.images import open_images
+    from glocal_collect.study import create
 
     if not images:
         raise ParameterError(f"{out} is not a study yet. Name the images to show.")
@@ -340,7 +341,7 @@ def _new_study(out: Path, images: str, settings: Settings) -> Study:
             f"images left out, which study.json lists: {len(study.left_out)}; the first: "
             f"{' '.join(study.left_out[0])}"
         )
-    _warn_of_copies(find_images(images))
+    _warn_of_copies(open_images(images))
     return study
 
 

@@ -15,17 +15,13 @@ from glocal.files import writing
 Connection = sqlite3.Connection
 
 _SECONDS_TO_WAIT = 30  # for the lock of another connection
-_VERSION = 2  # of the tables; 0 is that of an empty file
+_VERSION = 3  # of the tables; 0 is that of an empty file
 _STRICT = "STRICT" if sqlite3.sqlite_version_info >= (3, 37) else ""  # columns keep their types
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS people (       -- everybody who has consented
     id TEXT PRIMARY KEY, name TEXT UNIQUE, consented REAL NOT NULL, finished REAL, code TEXT,
-    excluded REAL,                        -- when the owner excluded the person, or NULL
-    contested INTEGER NOT NULL DEFAULT 0  -- how often another session came with this name
-) {_STRICT};
-CREATE TABLE IF NOT EXISTS openings (     -- how often a page was opened, by the id of the person
-    link TEXT PRIMARY KEY, count INTEGER NOT NULL  -- or "open" for visitors who have not begun
+    excluded REAL                         -- when the owner excluded the person, or NULL
 ) {_STRICT};
 CREATE TABLE IF NOT EXISTS trials (       -- a, b, c are numbers of images in the order shown
     id INTEGER PRIMARY KEY, person TEXT NOT NULL REFERENCES people, number INTEGER NOT NULL,

@@ -47,16 +47,12 @@ class Collected:
         repeat or catch; ``trial``; and ``repeat_of``, the trial that a repeat asks again, else -1.
     people : DataFrame
         Everybody who has consented, with or without answers.
-    openings : Series
-        How often each page was opened, by the id of the person; ``open`` for visitors of the open
-        link who had not begun.
     """
 
     kind: str
     names: tuple[str, ...]
     table: pd.DataFrame
     people: pd.DataFrame
-    openings: pd.Series
 
     @property
     def items(self) -> np.ndarray:
@@ -124,8 +120,7 @@ def read_collected(study: Study, database: Database) -> Collected:
     with database_errors(study.database), database.reading() as connection:
         table = _frame(connection, _ANSWERED_TRIALS)
         people = _frame(connection, _PEOPLE)
-        openings = _frame(connection, "SELECT * FROM openings").set_index("link")["count"]
-        collected = Collected(study.settings.kind, study.names, table, people, openings)
+        collected = Collected(study.settings.kind, study.names, table, people)
         items = collected.items
         if items.size and not 0 <= items.min() <= items.max() < len(study):
             raise ValueError(f"a trial names image {items.max()} of {len(study)}")
@@ -163,11 +158,11 @@ def save_npz(collected: Collected, path: Path, without: Sequence[str] = ()) -> N
     if not collected.is_answer.any():
         raise DataError("the study has no answers yet. Export it once people have answered.")
     rows = collected.table[collected.is_answer].rename(columns={"number": "order"})
-    columns = ("time", "order", "choice", "trial", "repeat_of")
-    extra_arrays = {name: rows[name].to_numpy() for name in columns}
-    extra_arrays["source"] = rows["source"].to_numpy(np.str_)
-    extra_arrays["without"] = np.array(without, dtype=np.str_)
-    write_npz(path, {**collected.answers().members(), **extra_arrays})
+    arrays = collected.answers().members()
+    arrays |= {name: rows[name].to_numpy() for name in ("time", "order", "choice", "trial")}
+    arrays["repeat_of"] = rows["repeat_of"].to_numpy()
+    arrays["source"] = rows["source"].to_numpy(np.str_)
+    write_npz(path, {**arrays, "without": np.array(without, dtype=np.str_)})
 
 
 def save_csv(collected: Collected, path: Path) -> None:

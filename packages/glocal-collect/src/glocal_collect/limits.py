@@ -31,14 +31,8 @@ class Limit:
 
     def check(self, key: str) -> None:
         """Let one request of a key pass, or raise a Refusal with the seconds to wait."""
-        wait = self.seconds_to_wait(key)
-        if wait > 0:
-            raise Refusal(429, "That was too fast. Wait a moment and try again.", ceil(wait))
-
-    def seconds_to_wait(self, key: str) -> float:
-        """The seconds until a request of this key can pass; if it passes now, it counts."""
         if not self.seconds:
-            return 0.0
+            return
         with self._lock:
             now = self.clock()
             full_at = max(now, self._full_at.pop(key, now))
@@ -46,4 +40,5 @@ class Limit:
             self._full_at[key] = full_at if wait > 0 else full_at + self.seconds
             if len(self._full_at) > _MAX_KEYS:
                 self._full_at.popitem(last=False)
-        return max(0.0, wait)
+        if wait > 0:
+            raise Refusal(429, "That was too fast. Wait a moment and try again.", ceil(wait))

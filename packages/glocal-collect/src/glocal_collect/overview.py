@@ -50,7 +50,7 @@ def people_table(
 
     Besides the columns of the description by `describe_people` it has ``name``, ``code``,
     ``answers`` (catch trials and "can't tell" included), ``cannot_tell``, ``trials`` (the number
-    that everybody is asked), ``opened``, ``contested``, and the times ``consented``, ``finished``,
+    that everybody is asked), and the times ``consented``, ``finished``,
     ``last`` and ``excluded``.
     """
     ids = {*collected.people["id"], *study.personal_ids}
@@ -61,8 +61,8 @@ def people_table(
         cannot_tell=("choice", lambda choice: (choice < 0).sum()),
         last=("time", "max"),
     )
-    table = begun.join([counts, collected.openings.rename("opened"), description])
-    whole = ["answers", "cannot_tell", "opened"]
+    table = begun.join([counts, description])
+    whole = ["answers", "cannot_tell"]
     table[whole] = table[whole].astype(float).fillna(0).astype(int)
     table["is_marked"] = table["is_marked"].eq(True)
     judgement = "not compared yet" if description is NOT_COMPARED else "no model"
@@ -91,8 +91,6 @@ def _cells(row: Any) -> dict[str, str]:
         "Catch failed": _part(1 - row.catch, row.catch_trials),
         "Agrees with others": agreement if row.shared > 0 else "",
         "Repeats alike": _part(row.alike, row.repeats),
-        "Opened": str(row.opened),
-        "Other sessions": _text(row.contested),
         "Last answer (UTC)": last,
     }
 

@@ -25,9 +25,6 @@ _REQUESTS_PER_ANSWER = 10  # images included; a page that loads ahead needs eigh
 _ANSWERED = "FROM answers JOIN trials ON trial = id WHERE person = ?"
 _HAS_BEGUN = "SELECT 1 FROM people WHERE id = ?"
 _N_PEOPLE = f"SELECT count(*) FROM people WHERE id < '{TEST}'"
-_OPENED = """
-INSERT INTO openings (link, count) VALUES (?, 1) ON CONFLICT (link) DO UPDATE SET count = count + 1
-"""
 _WAITING = """
 SELECT id, number, a, b, c FROM trials LEFT JOIN answers ON trial = id
 WHERE person = ? AND trial IS NULL ORDER BY number
@@ -61,7 +58,6 @@ class StudyService:
         self._answers = Limit(seconds, _BURST)
         self._requests = Limit(seconds / _REQUESTS_PER_ANSWER, _BURST * _REQUESTS_PER_ANSWER)
         self._starts = Limit(60 / per_minute, per_minute)
-        self._visits = Limit(60 / per_minute, per_minute)
         self._description = NOT_COMPARED
         self._description_ends = -math.inf
         self._describing = Lock()
@@ -111,17 +107,13 @@ class StudyService:
             self._requests.check(token.id)
         return token
 
-    def open_page(self, token: Token) -> bool:
-        """Count an opening of the page; return whether the person has begun."""
-        with self.database.writing() as connection:
-            has_begun = scalar(connection, _HAS_BEGUN, token.id) is not None
-            refusal = None if has_begun else self._refusal(connection, token)
-            is_newcomer = token.is_visitor and not has_begun
-            if refusal is None and not (is_newcomer and self._are_too_many()):
-                connection.execute(_OPENED, (OPEN if is_newcomer else token.id,))
-        if refusal is not None:  # raised within the transaction, it would undo the count
-            raise refusal
-        return has_begun
+    def has_begun(self, token: Token) -> bool:
+        """Whether a person has begun; raises a Refusal if they have not and may not begin."""
+        with self.database.reading() as connection:
+            if scalar(connection, _HAS_BEGUN, token.id) is not None:
+                return True
+            self._check_newcomer(connection, token)
+        return False
 
     def consent(self, token: Token) -> None:
         """Record, once, that a person consents, and make the first trials."""
@@ -129,16 +121,11 @@ class StudyService:
         with self.database.writing() as connection:
             if scalar(connection, _HAS_BEGUN, token.id):
                 return
-            refusal = self._refusal(connection, token)
-            if refusal is None:
-                if token.is_visitor:
-                    self._starts.check("")  # one key for all: each visitor is another person
-                connection.execute(begin, (token.id, token.name or None, time.time()))
-                if token.is_visitor:  # count the page on which the person consents
-                    connection.execute(_OPENED, (token.id,))
-                self._advance(connection, token)
-        if refusal is not None:
-            raise refusal
+            self._check_newcomer(connection, token)
+            if token.is_visitor:
+                self._starts.check("")  # one key for all: each visitor is another person
+            connection.execute(begin, (token.id, token.name or None, time.time()))
+            self._advance(connection, token)
 
     def current(self, token: Token) -> dict[str, Any]:
         """Return the trial to answer, or the end, as the page reads it."""
@@ -208,30 +195,22 @@ class StudyService:
                 raise Refusal(404, "You were not asked about an image with this number.")
         return self.study.image(number).read_bytes()
 
-    def _refusal(self, connection: Connection, token: Token) -> Refusal | None:
-        """The refusal of a person who may not begin, or None; counts a contested name."""
+    def _check_newcomer(self, connection: Connection, token: Token) -> None:
+        """Raise the refusal of a person who may not begin."""
         if not self._is_invited(token):
-            return Refusal(410, CLOSED)
+            raise Refusal(410, CLOSED)
         has_name = "SELECT 1 FROM people WHERE name = ?"
         if token.name and scalar(connection, has_name, token.name) is not None:
-            if not self._are_too_many():
-                contest = "UPDATE people SET contested = contested + 1 WHERE name = ?"
-                connection.execute(contest, (token.name,))
-            return Refusal(
+            raise Refusal(
                 409,
                 "Someone has already started with your ID in another session. "
                 "Please tell the person who invited you.",
             )
         limit = self.settings.people if self.settings.open else None
         if limit is not None and scalar(connection, _N_PEOPLE) >= limit:
-            return Refusal(
+            raise Refusal(
                 429, "This study already has enough participants. Thank you for your interest."
             )
-        return None
-
-    def _are_too_many(self) -> bool:
-        """Whether visitors came too fast to be counted: each comes with an id that nobody knows."""
-        return self._visits.seconds_to_wait("") > 0
 
     def _is_invited(self, token: Token) -> bool:
         if self.settings.open is None or token.id.startswith(TEST):

@@ -8,7 +8,6 @@ import io
 import json
 import math
 import os
-import re
 import secrets
 import tempfile
 import time
@@ -16,7 +15,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from glocal.data.planning import STUDY_FILE
 from glocal.errors import FileError, ParameterError, one_line
@@ -144,7 +142,7 @@ class Study:
         files = map(self.image, range(len(self)))
         if missing := next((file for file in files if not file.is_file()), None):
             raise FileError(f"the image {missing} of the study is missing. Put back a copy.")
-        if images and find_images(images).sha256() != self.images_sha256:
+        if images and open_images(images).sha256() != self.images_sha256:
             raise ParameterError(
                 f"the images in {images} are not those of the study {self.folder}: a name, size or "
                 f"date differs. Leave them out to continue the study, or name another folder for a "
@@ -171,7 +169,7 @@ def create(
         A file cannot be written, fewer than three images can be shown, or the folder has answers.
     """
     _check_folder(folder, images)
-    source = find_images(images)
+    source = open_images(images)
     create_database(make_folder(folder) / DATABASE)
     names, left_out = _prepare(source, make_folder(folder / "images"), progress)
     templates = importlib.resources.files("glocal_collect") / "texts"
@@ -208,15 +206,6 @@ def open_study(folder: Path) -> Study:
             made=made,
             key=_read_key(folder),
         )
-
-
-def find_images(images: str) -> Source:
-    """Open the images; raises a FileError if nothing has this name."""
-    if not re.search(r"[*?\[]", images) and not os.path.lexists(images):
-        raise FileError(
-            f"there is no folder, file or pattern {images}. Check the path of the images."
-        )
-    return open_images(images)
 
 
 def _check_folder(folder: Path, images: str) -> None:
@@ -267,7 +256,7 @@ def _read_key(folder: Path) -> str:
 
 
 def _write(study: Study) -> None:
-    record: dict[str, Any] = {
+    record = {
         "made": study.made,
         "settings": study.settings.model_dump(),
         "images": study.names,

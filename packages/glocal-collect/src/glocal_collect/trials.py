@@ -106,8 +106,9 @@ class TrialScheduler:
                 query = _N_RANDOM_OF_TESTS if person.startswith(TEST) else _N_RANDOM
                 n_random = scalar(connection, query, RANDOM)
                 items = balanced_triplet(self.n, self.settings.seed, n_random)
-            row = (person, number, *self._shuffled(items), source, repeat_of)
-            connection.execute(_NEW_TRIAL, row)
+            n_fixed = int(self.settings.kind == "anchor")  # a reference stays first
+            items[n_fixed:] = self.rng.sample(items[n_fixed:], 3 - n_fixed)
+            connection.execute(_NEW_TRIAL, (person, number, *items, source, repeat_of))
 
     def _repeat(self, connection: Connection, person: str, number: int) -> Sequence[Any]:
         """Return the trial to repeat, followed by its images; None alone if there is none yet."""
@@ -120,11 +121,6 @@ class TrialScheduler:
             if trials := connection.execute(*query).fetchall():
                 return tuple(self.rng.choice(trials))
         return (None,)
-
-    def _shuffled(self, items: list[int]) -> list[int]:
-        """The images in the order on the screen; a reference stays first."""
-        n_fixed = int(self.settings.kind == "anchor")
-        return items[:n_fixed] + self.rng.sample(items[n_fixed:], 3 - n_fixed)
 
 
 def right_choice(kind: str, items: Sequence[int]) -> int:
