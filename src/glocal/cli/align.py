@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 from pydantic import Field
@@ -15,7 +15,7 @@ from typer import Argument, Option
 
 from glocal.aligner.keep import DEFAULT_KEEP, Keep
 from glocal.cli.fit import CentreOption, parse_centre, show_fit
-from glocal.cli.inputs import OBJECT_IDS, Normalize, read_ids
+from glocal.cli.inputs import Normalize, ObjectIds, read_ids
 from glocal.cli.options import flat, refuse_overwriting_inputs
 from glocal.cli.output import (
     AsJson,
@@ -62,22 +62,11 @@ class Pictures(Options):
     layer: str | None = Field(None, description="Layer to extract. [default: penultimate]")
 
 
-class Judged(Options):
-    """The answers, which are those of THINGS if none are named."""
-
-    answers: Path | None = Field(
-        None,
-        description="Answers, as in glocal fit. [default: those of THINGS]",
-    )
-    object_ids: Path | None = Field(None, description=OBJECT_IDS)
-
-
 @flat
 def align(
     out: Annotated[
         Path, Option(help="Folder of the results; the same command continues an interrupted run.")
     ],
-    judged: Judged,
     pictures: Pictures,
     keep: Keep,
     names: Annotated[
@@ -93,6 +82,10 @@ def align(
         metavar="NAME=PATH",
         help="One more network, with features of the objects at hand; repeatable.",
     ),
+    answers: Path | None = Option(
+        None, help="Answers, as in glocal fit. [default: those of THINGS]"
+    ),
+    object_ids: ObjectIds = None,
     yes: bool = Option(False, "--yes", help="Download without a question."),
     centre: CentreOption = None,
     normalize: Normalize = False,
@@ -119,12 +112,14 @@ def align(
             f"the network is an argument, and no option: glocal align {model} --images IMAGES …"
         )
     if pictures.images is not None:
-        if len(networks) != 1 or features or judged.answers is None:
+        if len(networks) != 1 or features or answers is None:
             raise ParameterError(
                 "with `images` give one NAME and `answers`, and no `features`: glocal align "
                 "timm:resnet50 --images objects --answers answers.npz --out aligned."
             )
-        fitted = _align_images(networks[0], pictures, judged, out, keep, centre, normalize)
+        options: dict[str, Any] = {**pictures.model_dump(), "normalize": normalize}
+        options |= {"keep": keep.keep, "centre": parse_centre(centre)}
+        fitted = _align_images(networks[0], answers, object_ids, out, **options)
         files = "transform.npz, README.md (the model card), report.html, features"
         return show_fit(fitted.record, out, written=f"{out}: {files}", as_json=as_json)
     if pictures.model_fields_set or centre is not None:
@@ -132,52 +127,30 @@ def align(
             "`local_images`, `layer` and `centre` need `images`. Published features are fitted as "
             "they are and centred, and objects stand in for local images."
         )
-    for name in BUNDLED.keys() & {*networks}:
-        print_message(
-            f"{name}: the package has better transforms, fitted with photographs: {BUNDLED[name]}."
-        )
     paths = _paths(networks, features or [])
     refuse_overwriting_inputs({"--out": out}, *paths.values())
-    _permit_downloads(paths, judged.answers is None, is_permitted=yes)
-    atlas = _align_features(_load(paths), judged, out, keep.keep or DEFAULT_KEEP, normalize)
-    return _show(atlas, out, as_json)
+    _permit_downloads(paths, answers is None, is_permitted=yes)
+    share = keep.keep or DEFAULT_KEEP
+    return _show(_align_features(paths, answers, object_ids, out, share, normalize), out, as_json)
 
 
 def _align_images(
-    name: str,
-    pictures: Pictures,
-    judged: Judged,
-    out: Path,
-    keep: Keep,
-    centre: str | None,
-    normalize: bool,
+    network: str, answers: Path, object_ids: Path | None, out: Path, **options: Any
 ) -> Fit:
     """Align a network that is run on images."""
-    assert judged.answers is not None
-    ids = read_ids(judged.object_ids)
-    answers = Answers.load(judged.answers, names=ids)
+    ids = read_ids(object_ids)
+    judged = Answers.load(answers, names=ids)
     with progress_bar("align") as progress:
         from glocal.align import align as run_align  # libraries that it imports print
 
         return run_align(
-            name,
-            answers=answers,
+            network,
+            answers=judged,
             out=out,
             object_ids=ids,
-            **pictures.model_dump(),
-            keep=keep.keep,
-            centre=parse_centre(centre),
-            normalize=normalize,
             progress=lambda step, count, total: progress(count or None, total or None, step),
+            **options,
         )
-
-
-class _Loaded(NamedTuple):
-    """Features by network, transforms that were fitted elsewhere, and why networks failed."""
-
-    features: dict[str, Features]
-    fitted: dict[str, LinearTransform]
-    failed: dict[str, str]
 
 
 def _paths(names: Sequence[str], pairs: Sequence[str]) -> dict[str, Path | None]:
@@ -193,6 +166,10 @@ def _paths(names: Sequence[str], pairs: Sequence[str]) -> dict[str, Path | None]
                 f"--features {name}=PATH."
             )
         paths[name] = None
+    for name in BUNDLED.keys() & {*names}:
+        print_message(
+            f"{name}: the package has better transforms, fitted with photographs: {BUNDLED[name]}."
+        )
     for pair in pairs:
         name, equals, path = pair.partition("=")
         if not equals or not _FOLDER_NAME.fullmatch(name) or name in paths:
@@ -232,23 +209,6 @@ def _published_parts(network: str) -> list[str]:
     return [entry.name, *([transform] if transform else [])]
 
 
-def _load(paths: Mapping[str, Path | None]) -> _Loaded:
-    """Read the features of all networks, after those that are not at hand were downloaded."""
-    loaded = _Loaded({}, {}, {})
-    for name, path in paths.items():
-        try:
-            if path is not None:
-                loaded.features[name] = Features.load(path)
-                continue
-            folder, *transforms = map(_fetched, _published_parts(name))
-            loaded.features[name] = Features.load(folder)
-            for file in transforms:
-                loaded.fitted[name] = LinearTransform.load(file)
-        except GLocalError as error:
-            loaded.failed[name] = str(error)
-    return loaded
-
-
 def _fetched(name: str) -> Path:
     """The published file of this name."""
     with progress_bar(f"fetching {name}", unit="B") as progress:
@@ -256,27 +216,41 @@ def _fetched(name: str) -> Path:
 
 
 def _align_features(
-    loaded: _Loaded, judged: Judged, out: Path, keep: float, normalize: bool
+    paths: Mapping[str, Path | None],
+    answers: Path | None,
+    object_ids: Path | None,
+    out: Path,
+    keep: float,
+    normalize: bool,
 ) -> Atlas:
-    """Fit and compare the networks whose features could be read; the others are failed."""
+    """Fit and compare the networks whose features can be read; the others are failed."""
     from glocal.align import Atlas, align_networks  # libraries that it imports print
 
-    if not loaded.features:
-        return Atlas((), loaded.failed)
-    ids = read_ids(judged.object_ids)
-    answers = Answers.load(judged.answers or _fetched(ANSWERS), names=ids)
+    features: dict[str, Features] = {}
+    fitted: dict[str, LinearTransform] = {}
+    failed: dict[str, str] = {}
+    for name, path in paths.items():
+        try:
+            folder, *transforms = [path] if path else map(_fetched, _published_parts(name))
+            for file in transforms:
+                fitted[name] = LinearTransform.load(file)
+            features[name] = Features.load(folder)
+        except GLocalError as error:
+            failed[name] = str(error)
+    if not features:
+        return Atlas((), failed)
+    ids = read_ids(object_ids)
+    judged = Answers.load(answers or _fetched(ANSWERS), names=ids)
+    options: dict[str, Any] = {
+        "object_ids": ids,
+        "keep": keep,
+        "normalize": normalize,
+        "fitted": fitted,
+    }
     with progress_bar("fitting") as progress:
-        atlas = align_networks(
-            loaded.features,
-            answers,
-            out,
-            object_ids=ids,
-            keep=keep,
-            normalize=normalize,
-            fitted=loaded.fitted,
-            progress=lambda name: progress(None, None, name),
-        )
-    return replace(atlas, failed={**loaded.failed, **atlas.failed})
+        options["progress"] = lambda name: progress(None, None, name)
+        atlas = align_networks(features, judged, out, **options)
+    return replace(atlas, failed={**failed, **atlas.failed})
 
 
 def _show(atlas: Atlas, out: Path, as_json: bool) -> None:

@@ -77,7 +77,7 @@ def verdict(
     columns = dict(_columns(labels))
     if len(columns) > 1 and (superclasses or normal or class_texts or test):
         raise ParameterError(_ONE_COLUMN)
-    options: dict[str, Any] = {
+    options = {
         "transforms": {name: LinearTransform.from_pretrained(name) for name in transform or ()},
         "superclasses": None if superclasses is None else load_superclasses(superclasses),
         "class_texts": None if class_texts is None else Features.load(class_texts),
@@ -104,13 +104,11 @@ def _verdict(features: Features, labels: Path, options: Mapping[str, Any]) -> Ve
 
 
 def _tested(test: Path | None, labels: Path | None) -> dict[str, Any]:
-    """The test images and their labels as arguments of a verdict."""
-    if (test is None) != (labels is None):
-        raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
+    """The test images and their labels as arguments of a verdict, which needs both or neither."""
     if test is None or labels is None:
-        return {}
-    tested = load_labels(labels, Features.load(test))
-    return {"test": tested.features, "test_labels": tested.labels}
+        return {"test": test, "test_labels": labels}
+    side = load_labels(labels, Features.load(test))
+    return {"test": side.features, "test_labels": side.labels}
 
 
 def _scores(
@@ -135,7 +133,7 @@ def _records(
 
 
 def _print(verdicts: Mapping[str | None, Verdict], show_all: bool) -> None:
-    """Print the verdict about each column."""
+    """Print the verdict about each column of labels."""
     for column, result in verdicts.items():
         if len(verdicts) > 1:
             print_commands(f"{column}:")

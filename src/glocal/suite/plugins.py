@@ -13,11 +13,11 @@ import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from glocal.errors import ParameterError, PluginError, did_you_mean, one_line
 from glocal.evaluation.comparison import Result
@@ -32,13 +32,6 @@ GROUP = "glocal.tasks"
 _ANY_VALUE = (-math.inf, math.inf)
 
 
-class Metric(NamedTuple):
-    """A function of an embedding, labels and, if it has any, the model of its options."""
-
-    function: Callable[..., tuple[Any, str]]
-    options: type[BaseModel] | None
-
-
 class PluginTask(Task):
     """A task of a kind of another distribution: labelled images, and options of its function."""
 
@@ -48,7 +41,7 @@ class PluginTask(Task):
     options: Mapping[str, Any] = Field({}, description="Options of the function.")
     distribution: str
     version: str
-    _entry_point: EntryPoint = PrivateAttr()
+    _function: Callable[..., tuple[Any, str]] = PrivateAttr()
 
     @classmethod
     def of(cls, table: Mapping[str, Any], kinds: Sequence[str]) -> PluginTask:
@@ -64,13 +57,32 @@ class PluginTask(Task):
             version=distribution.version,
             **files,
         )
-        task._entry_point = entry_point
-        try:
-            metric = task._metric()
-        except PluginError:
-            return task  # which fails when it is scored
-        task._options(metric)
+        task._function = task._loaded(entry_point)
         return task
+
+    def _loaded(self, entry_point: EntryPoint) -> Callable[..., tuple[Any, str]]:
+        """The function of embedding and labels; one that cannot be loaded fails when called."""
+        try:
+            function = entry_point.load()
+            parameters = [*inspect.signature(function).parameters]
+            hints = typing.get_type_hints(function)
+            model = hints[parameters[2]] if len(parameters) > 2 else None
+        except Exception as error:  # noqa: BLE001
+            failure = error
+
+            def fail(*arguments: Any) -> tuple[Any, str]:
+                raise failure
+
+            return fail
+        if model is None:
+            for name in self.options:
+                raise ParameterError(f"there is no option {name!r}: {self.kind} has no options.")
+            return function
+        try:
+            options = model(**self.options)
+        except ValidationError as error:
+            raise ParameterError(error_sentence(error, [*model.model_fields])) from error
+        return lambda embedding, labels: function(embedding, labels, options)
 
     def shared_data(self, sources: Sources) -> Any:
         """The labels of the images, and their names."""
@@ -78,11 +90,10 @@ class PluginTask(Task):
 
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by the function; whatever goes wrong in it is a PluginError."""
-        metric = self._metric()
         features, labels = sources.labelled(self.features, self.labels)
         embedding = embed(features)
         try:
-            values, unit = metric.function(embedding, labels, *self._options(metric))
+            values, unit = self._function(embedding, labels)
             values = _checked(values, unit, labels)
         except Exception as error:
             raise self._failure(error) from error
@@ -90,29 +101,6 @@ class PluginTask(Task):
         settings = {**self.options, "unit": unit}
         score = Score(self.kind, self.kind, *units.bounded(), n=len(values), settings=settings)
         return Result.of([score], units)
-
-    def _metric(self) -> Metric:
-        """Load the function."""
-        try:
-            function = self._entry_point.load()
-            parameters = [*inspect.signature(function).parameters]
-            hints = typing.get_type_hints(function)
-            options = hints[parameters[2]] if len(parameters) > 2 else None
-        except Exception as error:
-            raise self._failure(error) from error
-        return Metric(function, options)
-
-    def _options(self, metric: Metric) -> list[BaseModel]:
-        """The options as the third argument of the function, if it has any."""
-        if metric.options is None:
-            if self.options:
-                name = next(iter(self.options))
-                raise ParameterError(f"there is no option {name!r}: {self.kind} has no options.")
-            return []
-        try:
-            return [metric.options(**self.options)]
-        except ValidationError as error:
-            raise ParameterError(error_sentence(error, [*metric.options.model_fields])) from error
 
     def _failure(self, error: Exception) -> PluginError:
         return PluginError(
