@@ -20,7 +20,6 @@ EXCEPTIONS = {
     ("docs/data-sources.md", "triplets"): "others distribute files of this name",
     ("docs/data.md", "triplets"): "others distribute files of this name",
     ("docs/cli/prepare.md", "triplets"): "the name of a published file",
-    ("docs/start.md", "triplets"): "the name of a published file",
 }
 """Where a word may stand all the same, each a page or a name, and why."""
 
