@@ -49,7 +49,7 @@ for (const input of document.querySelectorAll("[data-find]")) {
   });
 }
 const text = { labelFontSize: 14, titleFontSize: 14, titleFontWeight: 400 };
-const config = { background: "transparent", font: "system-ui, sans-serif", view: { stroke: null }, mark: { aria: false }, axis: { aria: false, ...text }, legend: { aria: false, layout: { top: { anchor: "start", bounds: "full" } }, ...text }, title: { aria: false } };
+const config = { background: "transparent", font: "system-ui, sans-serif", view: { stroke: null }, mark: { aria: false }, axis: { aria: false, ...text }, legend: { aria: false, layout: { top: { anchor: "end" } }, ...text }, title: { aria: false } };
 for (const place of document.querySelectorAll("[data-chart]")) {
   window.vegaEmbed(place, shown.charts[place.dataset.chart], { actions: false, renderer: "svg", config, logLevel: 1 })
     .then(() => { place.dataset.drawn = "yes"; });
