@@ -40,7 +40,7 @@ k = 5
 LINES = """
 demo | --out demo-out
 fit | --features x.npy --answers t.npz --method global --tol 0.1 --out o.npz
-sweep | --features x.npy --answers t.npz --grid grid.toml --folds 2 --tol 0.1 --out s
+sweep | --features x.npy --answers t.npz --grid grid.toml --folds 2 --tol 0.1 --resume --out s
 apply | w.npz x.npy --out o.npy
 try | x.npy --labels labels.txt --transform w.npz
 anomaly | x.npy y.npy --alarm 0.2 --k 2 --transform w.npz --out a.csv

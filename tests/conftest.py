@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import config, install_import_hook
 from processes import browser, no_screen  # noqa: F401
+from sites import PROXIES
 
 # keep compiled modules, whatever the environment says, so that workers and later runs start sooner
 sys.dont_write_bytecode = False
@@ -77,6 +78,22 @@ def world():
         dimensions=32,
         seed=3,
     )
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The folder of the test, which is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The folder of downloads; neither proxies nor settings of the environment are used."""
+    for name in (*PROXIES, "GLOCAL_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture

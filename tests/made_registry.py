@@ -6,7 +6,7 @@ import io
 import json
 
 import numpy as np
-from sites import PROXIES, site
+from sites import site
 
 from glocal.data.sources import registry
 
@@ -71,11 +71,8 @@ def real_things(data_dir):
 @contextlib.contextmanager
 def published_site(folder, monkeypatch, files, **changes):
     """Serve files and publish them in a registry in which `changes` of entries are made; yields
-    the server. The cache is the folder ``cache``.
+    the server.
     """
-    for name in (*PROXIES, "GLOCAL_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("GLOCAL_CACHE", str(folder / "cache"))
     served = {f"/{COMMIT}/{name}": content for name, content in files.items()}
     with site(served) as (url, server):
         parts = [

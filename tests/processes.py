@@ -70,9 +70,11 @@ def browser():
 class Study:
     """The process of a study in a folder, and the links that it prints."""
 
-    def __init__(self, folder: Path, options: str) -> None:
-        line = f"{sys.executable} -m glocal collect run --out {folder} --json {options}"
-        self.process = Popen(line.split(), stdout=PIPE, stderr=subprocess.DEVNULL, text=True)
+    def __init__(self, folder: Path, options: str, *words: Path) -> None:
+        command = [sys.executable, *"-m glocal collect run --json".split(), *options.split()]
+        self.process = Popen(
+            [*command, "--out", folder, *words], stdout=PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         self.links = json.loads(self.process.stdout.readline())
 
     def kill(self) -> None:

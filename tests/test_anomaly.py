@@ -8,7 +8,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from glocal import GLocalError, anomaly
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.anomaly import anomaly_against, detection
-from glocal.evaluation.intervals import FRACTION
 from glocal.similarity import unit_rows
 
 
@@ -94,7 +93,6 @@ def test_the_tasks_equal_one_search_a_class(mode):
         influence[some] -= influence[some].mean()
     estimate = result.units.estimate()
     assert estimate.error == pytest.approx((120 / 116 * influence @ influence) ** 0.5)
-    assert (result.low, result.high) == estimate.interval(FRACTION)
 
 
 def test_shift_trains_on_half_of_the_classes_of_a_superclass():
@@ -116,7 +114,8 @@ def test_one_data_set_against_another():
     result = anomaly_against(TRAIN, TEST, others, k=3)
     lower = is_lower(*(-mean_nearest(TRAIN, rows, 3) for rows in (TEST, others)))
     assert result.auroc == pytest.approx(lower.mean())
-    assert (result.n, result.mode) == (240, "against")
+    assert result.n == 240
+    assert result.mode == "against"
 
 
 def test_a_class_missing_in_the_test_is_left_out_aloud():

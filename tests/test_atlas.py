@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from made_registry import git_id, published_site, real_things, things
-from world import answers, chosen, folder, run
+from world import answers, chosen, folder, run, table
 
 from glocal import Answers, Features, LinearTransform, odd_one_out
 from glocal.align import align_networks
@@ -20,7 +20,10 @@ from glocal.scores import AGREEMENT, DIFFERENCE, KEPT
 for _module in ("altair", "vl_convert", "jinja2"):
     pytest.importorskip(_module)
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*:glocal.errors.DataWarning")
+pytestmark = [
+    pytest.mark.usefixtures("cache"),
+    pytest.mark.filterwarnings("ignore:.*:glocal.errors.DataWarning"),
+]
 NAMES = [f"thing{number:02d}" for number in range(60)]
 ARMS = ["original", "mean subtracted", "keep 0.9", "centred keep 0.9"]
 METRIC = AGREEMENT[0]
@@ -50,23 +53,24 @@ def rows_of(path):
     return {tuple(filter(None, (row[name] for name in columns))): row for row in rows}
 
 
-def test_published_networks_become_transforms_and_an_atlas(files, made, tmp_path, monkeypatch):
+def test_published_networks_become_transforms_and_an_atlas(files, made, here, monkeypatch):
     """After a permission the command downloads what it needs once, and writes both transforms of
     each network with cards and a page, and one table with intervals. Its numbers are those of the
     records, and the network with more noise agrees less on the same answers.
     """
-    out = tmp_path / "out"
-    line = f"align net noisy --out {out}"
-    with published_site(tmp_path, monkeypatch, files) as server:
+    out = here / "out"
+    line = "align net noisy --out out"
+    with published_site(here, monkeypatch, files) as server:
         refused = run(line)
-        assert (refused.code, server.asked) == (2, [])
+        assert refused.code == 2
+        assert server.asked == []
         assert "features/net (" in refused.err
         ended = run(f"{line} --yes")
         assert ended.code == 0, ended.err
         assert len(server.asked) == 6
         assert run("data fetch features/net features/noisy things/answers").code == 0
         assert len(server.asked) == 6
-    assert f"--transform {out}/noisy/plain --transform {out}/noisy/centred" in ended.out
+    assert "--transform out/noisy/plain --transform out/noisy/centred" in ended.out
     table = rows_of(out / "atlas.csv")
     places = [key[:2] for key in table if key[2] == KEPT]
     assert places == [(network, arm) for network in ("net", "noisy") for arm in ARMS]
@@ -86,32 +90,33 @@ def test_published_networks_become_transforms_and_an_atlas(files, made, tmp_path
 
 
 @pytest.mark.parametrize("answer", ["n\n", ""])
-def test_a_terminal_is_asked_before_anything_is_downloaded(files, tmp_path, monkeypatch, answer):
+def test_a_terminal_is_asked_before_anything_is_downloaded(files, here, monkeypatch, answer):
     """Whoever says no, or ends the input, downloads nothing; the question names every file with its
     size.
     """
     terminal = io.StringIO(answer)
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stdin", terminal)
-    with published_site(tmp_path, monkeypatch, files) as server:
-        ended = run(f"align net --out {tmp_path}/out")
-    assert (ended.code, server.asked) == (1, [])
+    with published_site(here, monkeypatch, files) as server:
+        ended = run("align net --out out")
+    assert ended.code == 1
+    assert server.asked == []
     assert "features/net (" in ended.err
     assert "things/answers (" in ended.err
-    assert not (tmp_path / "out").exists()
+    assert not (here / "out").exists()
 
 
-def test_a_network_that_fails_is_named_and_the_others_stand(files, tmp_path, monkeypatch):
+def test_a_network_that_fails_is_named_and_the_others_stand(files, here, monkeypatch):
     """Wrong content, and features at hand that do not exist, cost only their network."""
     changes = {"noisy": {"checksum": git_id(b"other")}}
-    with published_site(tmp_path, monkeypatch, files, **changes):
-        ended = run(f"align net noisy --features mine={tmp_path}/none --yes --out {tmp_path}/out")
+    with published_site(here, monkeypatch, files, **changes):
+        ended = run("align net noisy --features mine=none --yes --out out")
     assert ended.code == 1
     assert "error: noisy: " in ended.err
     assert "error: mine: " in ended.err
     assert "Traceback" not in ended.err
-    assert (tmp_path / "out" / "net" / "plain" / "transform.npz").is_file()
-    assert not (tmp_path / "out" / "atlas.csv").exists()
+    assert (here / "out/net/plain/transform.npz").is_file()
+    assert not (here / "out/atlas.csv").exists()
 
 
 @pytest.mark.nightly
@@ -134,19 +139,19 @@ def test_networks_are_compared_on_the_objects_that_all_have(made, tmp_path):
 
 
 @pytest.mark.nightly
-def test_a_transform_of_the_authors_is_a_marked_row(files, made, tmp_path, monkeypatch):
+def test_a_transform_of_the_authors_is_a_marked_row(files, made, here, monkeypatch):
     """It is scored on the same answers and marked as fitted to them; no headline is about it."""
     weights = np.diag([9.0] * 6 + [0.0] * 6).astype("f4")
-    place = folder(tmp_path, t_npz=LinearTransform(weights, None, 2.0, 1.0))
+    place = folder(here, t_npz=LinearTransform(weights, None, 2.0, 1.0))
     files |= {"transforms/authors": (place / "t.npz").read_bytes()}
     changes = {"net": {"transform": "transforms/authors"}}
-    with published_site(tmp_path, monkeypatch, files, **changes):
-        ended = run(f"align net noisy --yes --out {tmp_path}/out")
+    with published_site(here, monkeypatch, files, **changes):
+        ended = run("align net noisy --yes --out out")
     assert ended.code == 0, ended.err
-    row = rows_of(tmp_path / "out" / "atlas.csv")["net", FITTED_ELSEWHERE, METRIC]
+    row = rows_of(here / "out/atlas.csv")["net", FITTED_ELSEWHERE, METRIC]
     heldout = odd_one_out((made.X - 2)[:, :6], made.answers)
     assert abs(float(row["value"]) - heldout.agreement) < 0.05
-    page = (tmp_path / "out" / "atlas.html").read_text("utf-8")
+    page = (here / "out/atlas.html").read_text("utf-8")
     assert "Fitted to these answers" in page
     assert f"With {FITTED_ELSEWHERE}" not in page
 
@@ -167,15 +172,15 @@ align --features a=x.npy --answers a.npz --out x.npy
 """
 
 
-@pytest.mark.parametrize("line", BAD.strip().splitlines())
-def test_a_wrong_command_line_is_refused_before_any_work(tmp_path, monkeypatch, line):
+@table("line", BAD)
+def test_a_wrong_command_line_is_refused_before_any_work(here, monkeypatch, line):
     """Each is one sentence, and nothing is asked for or written."""
-    monkeypatch.chdir(folder(tmp_path, x_npy=np.eye(4)))
+    folder(here, x_npy=np.eye(4))
     monkeypatch.setenv("GLOCAL_OFFLINE", "1")
     ended = run(line)
     assert ended.code == 2, ended.err
     assert ended.err.count("\n") == 1
-    assert not (tmp_path / "o").exists()
+    assert not (here / "o").exists()
 
 
 @pytest.mark.data

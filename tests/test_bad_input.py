@@ -63,41 +63,41 @@ evaluate odd-one-out --features x.npy --answers t.npy --out s.xls | .jsonl
 evaluate odd-one-out --features x.npy --answers t.npy --out scores | .txt or .csv.
 evaluate odd-one-out --features x.npy --answers t.npy --out /dev/full | space
 report . --out page.pdf | .html
-try x.npy --labels ids.txt | 12 images
 try seven.npy --labels halves.txt --transform w.npz | 8 dimensions
 try x.npy --labels halves.txt --out s.xls | .jsonl
 """
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    world.folder(tmp_path)
+def folder(here):
+    world.folder(here)
     names = "\n".join(f"object{i}" for i in range(30))
-    world.folder(tmp_path, ids_txt=names, halves_txt="a\nb\n" * 15, seven_npy=X[:, :7], cut_npy=X)
+    world.folder(here, ids_txt=names, halves_txt="a\nb\n" * 15, seven_npy=X[:, :7], cut_npy=X)
     gap = np.where(np.arange(240).reshape(30, 8) == 26, np.nan, X)
     features = {"flat_npy": X[0], "words_npy": X.astype(str), "two_npy": X[:2], "gap_npy": gap}
     features |= {"ones_npy": np.ones((30, 8)), "complex_npy": X.astype("c8")}
     answers = {"based_npy": T + 1, "far_npy": T + 9, "halves_npy": (T + 0.5).astype("f2")}
     answers |= {"negative_npy": T - 1, "repeated_npy": T[:, [0, 1, 0]], "none_npy": T[:0]}
     answers |= {"nan_npy": np.full((9, 3), np.nan), "pickled_npy": np.array([None])}
-    world.folder(tmp_path, **features, **answers)
-    os.truncate(tmp_path / "cut.npy", 300)
-    (tmp_path / "nowhere.npz").symlink_to("no/where/o.npz")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    world.folder(here, **features, **answers)
+    os.truncate(here / "cut.npy", 300)
+    (here / "nowhere.npz").symlink_to("no/where/o.npz")
+    return here
 
 
-@pytest.mark.parametrize("line", COMMANDS.strip().split("\n"))
-def test_a_bad_command_is_refused_in_one_sentence(line, folder):
+@world.table("line, noun", COMMANDS)
+def test_a_bad_command_is_refused_in_one_sentence(line, noun, folder):
     """Files that cannot be used, options out of range and outputs that cannot be written are
     refused in one sentence.
     """
-    command, noun = line.replace("FIT", FIT).split(" | ")
+    command = line.replace("FIT", FIT)
     if os.name == "nt" and re.search("/dev/|/proc/", command):
         pytest.skip("Windows has no files under /dev and /proc")
     before = contents(folder)
     ended = run(command)
-    assert (ended.code in (1, 2), ended.out, noun in ended.err) == (True, "", True)
+    assert ended.code in (1, 2)
+    assert ended.out == ""
+    assert noun in ended.err
     assert re.fullmatch("error: .*\n", ended.err)
     assert contents(folder) == before
     assert not os.path.isfile("/dev/full"), "a device must not be replaced by a file"
@@ -183,7 +183,7 @@ def contents(folder):
     return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("command", OVERWRITING.strip().split("\n"))
+@world.table("command", OVERWRITING)
 def test_no_command_writes_over_what_it_reads(command, inputs):
     """An output that is an input, by whatever name, is exit code 2 before any work, and all files
     stay.

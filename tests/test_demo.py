@@ -7,7 +7,6 @@ import re
 import sys
 
 import pytest
-from jaxtyping import config
 from world import run
 
 from glocal import Features
@@ -34,7 +33,8 @@ def test_the_suite_of_the_demo_reads_the_world_beside_it(tmp_path):
     and a text for each kind; with all arms, the same folder gets three more.
     """
     plan, _ = write_demo(tmp_path)
-    assert (list(plan.arms), set(plan.tasks)) == (ARMS, set(MEASURES))
+    assert list(plan.arms) == ARMS
+    assert set(plan.tasks) == set(MEASURES)
     assert len(plan.sources("simulated").heldout_answers) > 500
     for part, labels in itertools.product(("train", "test"), ("kind", "category")):
         rows = Features.load(tmp_path / f"world/{part}.npy")
@@ -47,12 +47,10 @@ def test_the_suite_of_the_demo_reads_the_world_beside_it(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """The folder of the demo with all arms, run as by a user, without type checks."""
+def ran(tmp_path_factory, without_type_checks):
+    """The folder of the demo with all arms."""
     folder = tmp_path_factory.mktemp("demo")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config, "jaxtyping_disable", True)
-        ended = run("demo --all --out", folder)
+    ended = run("demo --all --out", folder)
     assert ended.code == 0, ended.err
     return folder
 
@@ -77,12 +75,11 @@ def test_at_equal_agreement_glocal_keeps_what_global_destroys(ran):
 
 
 @pytest.mark.nightly
-def test_the_demo_shows_what_the_method_is_for(tmp_path, monkeypatch):
+def test_the_demo_shows_what_the_method_is_for(tmp_path, as_a_user):
     """It prints six lines of scores: `keep` keeps its share of neighbours, gains in agreement, with
     one example and in finding other kinds, and loses among categories; names alone beat one
     example, and are the same for all arms.
     """
-    monkeypatch.setattr(config, "jaxtyping_disable", True)
     ended = run("demo --out", tmp_path)
     title, *lines, where = ended.out.splitlines()
     assert title.split() == "SIMULATED DATA, not people original keep 0.8".split()
@@ -129,5 +126,6 @@ def test_without_the_extra_the_page_is_left_out(ran, tmp_path, as_a_user, monkey
     monkeypatch.setitem(sys.modules, "altair", None)
     ended = run("demo --all --json --out", tmp_path)
     assert re.search(r"(?m)^.*report\.html.*\.\[report\].*$", ended.err)
-    assert (ended.json["simulated"], ended.json["report"]) == (True, None)
+    assert ended.json["simulated"] is True
+    assert ended.json["report"] is None
     assert len(ended.json["rows"]) == len(read_rows(ran / "rows.jsonl"))

@@ -4,17 +4,16 @@ import filecmp
 import importlib
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from world import ROOT
 
 import glocal
 from glocal import few_shot
 from glocal.cli.demo import REAL_RESULT
 from glocal.report.looks import COLOURS
 
-ROOT = Path(__file__).parents[1]
 RECORD = json.loads((ROOT / "docs" / "evidence.json").read_text("utf-8"))
 CLIP = "clip-vit-b32"
 SCORES = {
@@ -161,8 +160,7 @@ def test_maps_that_need_no_answers_do_what_their_names_say(evidence):
         variances = (rows @ W[name]).var(axis=0)
         return variances.max() / variances.min()
 
-    ratios = [ratio(f"whitened-{power}") for power in ("eighth", "quarter", "half")]
-    assert sorted(ratios, reverse=True) == ratios
+    assert ratio("whitened-eighth") > ratio("whitened-quarter") > ratio("whitened-half")
     assert ratio("within-class", X[y == "b"]) < ratio("whitened-eighth", X[y == "b"])
     for name, rank in (("without-1", 79), ("without-3", 77), ("first-64", 64)):
         assert np.linalg.matrix_rank(W[name]) == rank
@@ -185,17 +183,3 @@ def test_what_clip_gains_comes_out_again(evidence, data_dir):
     score = tasks.object_tasks(CLIP)["things 1"](dict.fromkeys("012", original)).scores[0]
     expected = SCORES[CLIP, "things 1", "original"]["value"]
     assert score.value == pytest.approx(expected, abs=0.003)
-
-
-@pytest.mark.data
-def test_clip_and_its_best_global_come_out_again(evidence, data_dir):
-    """Three fits on CLIP give the scores of `global` at λ = 1 in the record."""
-    from glocal.sweep import sweep
-
-    data = evidence("workbench").data_of(CLIP)
-    measured = sweep(data, {"method": ["global"], "lmbda": [1]}).front.set_index("method")
-    record = {(row["network"], row["method"], row["lmbda"]): row for row in RECORD["fronts"]}
-    for method, lmbda in (("original", None), ("global", 1.0)):
-        for axis, error in (("agreement", 0.002), ("neighbours_kept", 0.004)):
-            expected = record[CLIP, method, lmbda][axis]
-            assert measured.loc[method, axis] == pytest.approx(expected, abs=error)

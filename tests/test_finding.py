@@ -11,7 +11,7 @@ from fits import heldout
 pytest.importorskip("altair")
 
 from world import answers as random_answers
-from world import chosen, matrix
+from world import chosen, matrix, normal, table
 
 from glocal import Answers, Features, LinearTransform, axes, odd_one_out
 from glocal.data.seen import sketch
@@ -19,7 +19,7 @@ from glocal.data.splits import question_folds
 from glocal.errors import MissingDependencyError
 from glocal.evaluation.view import View
 from glocal.files import array_sha256
-from glocal.finding import scored_on
+from glocal.finding import recorded_scores, scored_on
 from glocal.report import Run, findings, report_page, transform_run
 from glocal.report.figures import axes_svg, save_figure
 from glocal.report.finding import Finding, featured_arm
@@ -27,7 +27,7 @@ from glocal.report.methods import methods_paragraph
 from glocal.report.objects import objects_of
 from glocal.scores import HELD_OUT_OBJECTS, Score, Scores
 
-X = np.random.default_rng(0).normal(size=(30, 5))
+X = normal(30, 5)
 OBJECTS = Features(X, tuple(f"thing {i}" for i in range(30)))
 ANSWERS = chosen(random_answers(400, 30), 9 * X[:, :1])
 """Answers of people who look at the first column alone."""
@@ -44,7 +44,7 @@ RECORD = {"heldout": heldout(n=300)}
 SEEN = sketch(OBJECTS, ANSWERS)
 
 
-METRICS = {"agreement": "agreement", "kept": "neighbours_kept", "loss": "loss"}
+METRICS = {"agreement": "agreement", "kept": "neighbours_kept", "loss": "loss", "fpr95": "fpr95"}
 
 
 def scores(text):
@@ -73,10 +73,12 @@ CASES = """
 GAIN | use | 56.0 %; 900; 45.0 %; +8.0; +14.0
 GAIN | use | 50.0 % | {"chance": 0.5}
 GAIN; kept 1 .91 | use | 91.0 %; 10
+GAIN; kept 1 .8 | use | 80.0 %
 GAIN; kept 1 .79 | use, not for search | --keep 0.9
 GAIN; cars .6 .5 .001 | use, with exceptions | cars
 GAIN; cars .6 .52 .2 | use |
 NONE | uncertain | 45.5 %; 45.0 %
+agreement .45 .46 0 .02 | uncertain |
 NONE | uncertain | 45.5 % | {"n_answers": 9000}
 agreement .45 .45 | unchanged | 45.0 % | {"status": "unchanged"}
 NONE | moved | only moves the origin | {"status": "unchanged", "centre": 1.0}
@@ -86,23 +88,26 @@ cars .6 .5 .001 | not compared | original; worse on cars
 kept 1 .9; cars .5 .6 .001 | not compared | better on cars; 90.0 %
 cars .6 .5 | not compared |
 cars .5 .509 1e-9 | not compared | neither
+cars 0 .01 1e-9 | not compared | neither
+fpr95 .5 .4 .001 | not compared | better on fpr95
 cars .5 .52 .06 | not compared | neither
 cars .5 .52 .04 | not compared | better on cars
+GAIN; loss 1 1 | use |
 loss .5 .6 .001 | overfitted | worse on loss
 GAIN; loss 1 2 | overfitted | overfitted; not converged | {"converged": false}
 """
 
 
-@pytest.mark.parametrize("case", CASES.strip().split("\n"))
-def test_a_finding_says_what_changed_and_what_to_do(case):
+@table("text, choice, words, fit", CASES)
+def test_a_finding_says_what_changed_and_what_to_do(text, choice, words, fit):
     """The head has the choice to make, the numbers before and after, the interval and warnings; a
     loss above that of the features alone forbids the use, and a command only follows a use.
     """
-    text, choice, words, *fit = map(str.strip, case.split("|"))
     rows = scores(text)
-    fits = {("", "t"): json.loads(*fit or ["{}"])}
+    fits = {("", "t"): json.loads(fit or "{}")}
     (finding,) = findings(Run("t", rows, fits=fits, featured="t", commands={("", "t"): "go"}))
-    assert (finding.choice, finding.command) == (choice, "go" * choice.startswith("use"))
+    assert finding.choice == choice
+    assert finding.command == "go" * choice.startswith("use")
     parts = [finding.sentence, finding.advice, finding.details, *finding.warnings]
     head = " ".join(parts).lower()
     assert [part for part in words.split("; ") if part not in head] == []
@@ -132,6 +137,30 @@ def test_a_sentence_says_what_the_fit_had_seen(answers, objects, words):
     score = Score("odd-one-out", "agreement", 0.5, seen_answers=answers, seen_objects=objects)
     assert words in scored_on(score)
     assert ("about objects" in scored_on(score)) == (objects == 0)
+
+
+@pytest.mark.parametrize(
+    "text, changes, choice",
+    [
+        ("NONE", {"n": 29}, "too few answers"), ("NONE", {"n": 30}, "uncertain"),
+        ("GAIN; loss 1 2", {"split": "all"}, "use"),
+    ],
+)  # fmt: skip
+def test_a_choice_depends_on_the_answers_behind_the_scores(text, changes, choice):
+    """At least 30 answers measure agreement, and a loss that was not measured on folds says
+    nothing.
+    """
+    rows = Scores(replace(row, **changes) for row in scores(text))
+    assert findings(Run("t", rows, featured="t"))[0].choice == choice
+
+
+def test_a_record_gives_each_score_its_own_interval():
+    """Agreement, the gain and the neighbours kept have the ends that the record has for them."""
+    rows = recorded_scores({"heldout": heldout()}, "t")
+    tasks = ("odd-one-out", "structure")
+    shown = [rows.of("", task, "t") for task in tasks] + [rows.gain("", tasks[0], "t", "original")]
+    ends = [(score.low, score.high) for score in shown]
+    assert ends == [(0.5, 0.54), (0.92, 0.94), (0.08, 0.14)]
 
 
 def test_a_collapse_forbids_the_use():
@@ -205,12 +234,11 @@ GAIN | {"status": "unchanged"} | no transform was better
 GAIN | {} | Muttenthaler, L."""  # noqa: E501
 
 
-@pytest.mark.parametrize("row", PARAGRAPHS.strip().split("\n"))
-def test_a_paragraph_to_copy_has_the_fit_the_results_and_the_reference(row):
+@table("text, fit, words", PARAGRAPHS)
+def test_a_paragraph_to_copy_has_the_fit_the_results_and_the_reference(text, fit, words):
     """The paragraph states the design, how the transform was fitted, each result with its interval,
     and the source; it begins with the design of a study, and a page shows it.
     """
-    text, fit, words = row.split(" | ")
     fits = {("", "t"): json.loads(fit)}
     run = Run("t", scores(text), fits=fits, featured="t", design=("Ten people.",))
     paragraph = methods_paragraph(run, findings(run))
@@ -308,7 +336,8 @@ def test_the_neighbours_that_changed_most_are_shown_first():
     run = Run("t", featured="t", views={"": views})
     (shown,) = objects_of(run, [Finding("", "t", "", "", "")], {})
     neighbours = shown["neighbours"]
-    assert (neighbours["changed"], neighbours["kept"]) == ([3, 2, 1], pytest.approx(0.6))
+    assert neighbours["changed"] == [3, 2, 1]
+    assert neighbours["kept"] == pytest.approx(0.6)
     lists = np.reshape(neighbours["lists"][1][1:3], (2, 6))
     np.testing.assert_array_equal(lists, matrix("0 1 1 3 0 0; 3 0 2 0 1 0"))
 

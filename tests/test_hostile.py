@@ -17,7 +17,7 @@ import world
 from command_lines import SUITE
 from PIL import Image
 from systems import limits
-from world import features_file
+from world import features_file, normal
 
 from glocal import Answers, Features, GLocalError, LinearTransform, import_answers
 from glocal.cli import output
@@ -106,7 +106,7 @@ def safetensors_file(path: Path) -> None:
 
 
 TRIALS = '[{"stimuli": ["a", "b", "c"], "response": "c", "rt": 9}, {"task": "x"}]'
-ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype("f4")
+ROWS = normal(6, 4).astype("f4")
 TRANSFORM = LinearTransform(ROWS[:4] + np.eye(4, dtype="f4"), ROWS[5], 0.5, 2.0, {"strength": 1.0})
 LABELLED = Features(ROWS[:2], ("a", "b"))
 ANSWERS = np.array([[0, 1, 2], [1, 2, 3], [3, 4, 5]], "i4")

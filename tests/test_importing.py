@@ -7,7 +7,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from world import folder, run
+from world import folder, run, table
 
 from glocal import Answers, errors, import_answers
 from glocal.errors import DataError
@@ -199,18 +199,17 @@ def test_the_columns_of_roles_are_recorded_and_objects_may_be_a_file(tmp_path):
     assert imported.answers.objects.tolist() == [[3, 0, 2, 1], [3, 2, 1, 0]]
 
 
-PICKS = """102 0 a c b, e f d, g h i
-123 1 b c a, d f e, g h i
-121 1 b c a, d f e, h i g
-121 0 a c b, d e f, g i h"""
+PICKS = """102 | 0 | a c b, e f d, g h i
+123 | 1 | b c a, d f e, g h i
+121 | 1 | b c a, d f e, h i g
+121 | 0 | a c b, d e f, g i h"""
 
 
-@pytest.mark.parametrize("row", PICKS.split("\n"))
-def test_places_are_counted_from_0_or_from_1(tmp_path, row):
+@table("picks, place_base, rows", PICKS)
+def test_places_are_counted_from_0_or_from_1(tmp_path, picks, place_base, rows):
     """A pick of place 0, or of the last place counted from 1, tells the base; otherwise
     it is stated.
     """
-    picks, place_base, rows = row.split(" ", 2)
     text = "a b c chosen\na b c {}\nd e f {}\ng h i {}".format(*picks)
     stated = int(place_base) if picks == "121" else None
     imported = import_answers(saved(tmp_path, text), place_base=stated)
@@ -284,10 +283,9 @@ trial image odd; 1 x 0; 1 y 1   | {}           | DataError      | groupby
 """
 
 
-@pytest.mark.parametrize("row", REFUSED.splitlines())
-def test_what_does_not_fit_is_refused(tmp_path, row):
+@table("text, options, error, noun", REFUSED)
+def test_what_does_not_fit_is_refused(tmp_path, text, options, error, noun):
     """Unknown options, roles, columns and names, and places of unknown base, are refused."""
-    text, options, error, noun = (cell.strip() for cell in row.split("|"))
     path = saved(tmp_path, SALMON if text == "salmon" else text.replace("; ", "\n"))
     with pytest.raises(getattr(errors, error), match=noun):
         import_answers(path, **json.loads(options))
@@ -317,28 +315,22 @@ ASKED = """\
 """
 
 
-@pytest.mark.parametrize("line", ASKED.splitlines())
-def test_the_command_asks_for_what_a_table_does_not_say(tmp_path, line):
+@table("options, text, code, words", ASKED)
+def test_the_command_asks_for_what_a_table_does_not_say(tmp_path, options, text, code, words):
     """Columns without a known role and places from 0 or 1 are asked for by their options."""
-    options, text, code, words = line.split(" | ")
     path = saved(tmp_path, text.replace("; ", "\n"))
     ended = run(f"data import {options}", path, "--out", tmp_path / "a.npz")
-    assert (ended.code, words in ended.out + ended.err) == (int(code), True)
+    assert ended.code == int(code)
+    assert words in ended.out + ended.err
 
 
 @pytest.mark.data
 def test_real_files(data_dir):
-    """THINGS through its sort index, eggs of 416 people, and the catch trials of the
-    videos are read.
-    """
-    things = data_dir / "things"
-    path = things / "triplets_collection_order.txt"
-    order = things / "sortindex.txt"
-    imported = import_answers(path, order=order, names=things / "unique_id.txt")
-    assert np.array_equal(imported.answers.objects, np.load(things / "triplets.npy"))
+    """Eggs of 416 people, and the catch trials of the videos are read."""
     eggs = import_answers(data_dir / "anchors/alien_eggs/answers.csv").answers
     counts = (len(eggs), eggs.kind, eggs.n_people, len(eggs.named_objects()))
     assert counts == (20_086, "anchor", 416, 30)
     videos = import_answers(data_dir / "videos/answers.csv").answers
-    assert (len(videos), len(videos.catch_passed)) == (23_773, 1_185)
+    assert len(videos) == 23_773
+    assert len(videos.catch_passed) == 1_185
     assert videos.catch_passed.all()

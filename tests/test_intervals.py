@@ -91,7 +91,9 @@ def test_one_cluster_of_answers_has_no_interval(objects):
     values = np.arange(1.0, len(answers) + 1)
     for weights in (None, values):
         estimate = answer_estimate(values, answers, weights)
-        assert (estimate.error, estimate.p, estimate.interval()) == (None, None, (None, None))
+        assert estimate.error is None
+        assert estimate.p is None
+        assert estimate.interval() == (None, None)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1 / 3])
@@ -251,12 +253,14 @@ def test_an_interval_stays_within_what_a_score_can_be():
     difference within the range of both.
     """
     wide = Estimate(0.5, 1, 3)
-    assert (wide.interval(FRACTION), wide.interval(CORRELATION)) == ((0, 1), (-1, 1))
+    assert wide.interval(FRACTION) == (0, 1)
+    assert wide.interval(CORRELATION) == (-1, 1)
     scores = (Score("task", "metric", 0.5),)
     for limits, largest in ((FRACTION, 1), (CORRELATION, 2)):
         a, b = (ItemValues(values=values, limits=limits) for values in np.eye(2))
         difference = compared({"a": Result(scores, a), "b": Result(scores, b)}, [("a", "b")])[-1]
-        assert (difference.low, difference.high) == (-largest, largest)
+        assert difference.low == -largest
+        assert difference.high == largest
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))

@@ -7,6 +7,7 @@ from unittest.mock import create_autospec
 import numpy as np
 import pandas as pd
 import pytest
+from world import normal, table
 
 from glocal import (
     Answers,
@@ -25,8 +26,8 @@ from glocal.aligner.people import fit_rates, judgements, log10_odds
 from glocal.data.people import describe
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
-MIND = np.random.default_rng(3).normal(size=(40, 4))
-NOISE = np.random.default_rng(4).normal(size=(40, 4))
+MIND = normal(40, 4, seed=3)
+NOISE = normal(40, 4, seed=4)
 FEATURES = Features(np.hstack([MIND, NOISE]))
 NAMES = tuple(f"{i}.png" for i in range(40))
 
@@ -204,10 +205,10 @@ def test_without_a_model_nobody_is_judged(n):
     """With 400 objects and no features, with one person, or without answers, nobody is judged."""
     answers = Answers(np.arange(3 * n).reshape(n, 3) % 400, person=np.arange(n) % 2)
     alone = study(1, 40, 0)
-    for table in (people(answers), people(alone, FEATURES)):
-        assert set(table["judgement"]) <= {"no model"}
-        assert table[["model", "log10_odds"]].isna().all(axis=None)
-        assert marked(table) == []
+    for persons in (people(answers), people(alone, FEATURES)):
+        assert set(persons["judgement"]) <= {"no model"}
+        assert persons[["model", "log10_odds"]].isna().all(axis=None)
+        assert marked(persons) == []
     pd.testing.assert_frame_equal(people(alone, judge=False), describe(alone))
 
 
@@ -266,12 +267,11 @@ JUDGEMENTS = """
 0 0 | no model"""
 
 
-@pytest.mark.parametrize("row", JUDGEMENTS.strip().split("\n"))
-def test_a_judgement_follows_from_the_odds_that_the_others_give(row):
+@table("numbers, judgement, why", JUDGEMENTS)
+def test_a_judgement_follows_from_the_odds_that_the_others_give(numbers, judgement, why):
     """A person is marked above odds of 10 : 1 if the agreement is not significantly above chance,
     and judged only if an agreement at chance would be marked; no cell is empty.
     """
-    numbers, judgement, *_ = row.split(" | ")
     person = [int(number) for number in numbers.split()]
     others = np.repeat([156, 174, 186, 204], 5)
     scores = pd.DataFrame({"agreeing": [*others, person[0]], "n": [*np.full(20, 300), person[1]]})

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import world
 from fits import fit_arm
+from world import normal
 
 from glocal import Answers, Arm, Exact, Features, FitData, fit, import_answers, odd_one_out
 from glocal.data.people import questions
@@ -13,7 +14,7 @@ from glocal.errors import DataError, TrivialOptimumError
 from glocal.similarity import KINDS, Kind
 
 N = 30  # number of objects
-X = np.random.default_rng(0).normal(size=(N, 5))
+X = normal(N, 5)
 ORDER = np.random.default_rng(2).permutation(N)
 
 
@@ -50,6 +51,7 @@ def test_an_added_kind_is_fitted_and_saved(two_pairs, tmp_path):
     assert solution.record.heldout.of == "questions"
     assert solution.record.heldout.agreement >= solution.record.heldout.original > two_pairs.chance
     assert odd_one_out(solution.transform(X), two_pairs).agreement > 0.6
+    assert "guessing gives 50.0 %" in solution.summary()
     two_pairs.save(tmp_path / "a.npz")
     assert Answers.load(tmp_path / "a.npz").pairs == ((0, 1), (2, 3))
     with pytest.raises(DataError, match=r"\(t, 4\)"):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from world import folder, run
+from world import folder, normal, run
 
 from glocal import Features, FitData, Keep, fit, learning_curve, simulated_answers
 from glocal.aligner import curve as curves
@@ -20,7 +20,7 @@ def study():
     """The curve of people who judge by two of six dimensions, its data, and the answers of each
     fit.
     """
-    features = Features(np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32))
+    features = Features(normal(20, 6).astype(np.float32))
     answers = simulated_answers(3 * features.matrix[:, :2].astype(np.float64), 320, seed=1)
     fitted = []
 
@@ -64,11 +64,11 @@ def test_the_curve_rises_where_there_is_something_to_learn(study):
     assert whole.value == pytest.approx(heldout.agreement, abs=0.01)
 
 
-def test_the_command_prints_the_curve(study, tmp_path, monkeypatch):
+def test_the_command_prints_the_curve(study, here, monkeypatch):
     """``glocal data curve`` prints the scores of the function, as a table or as JSON."""
     monkeypatch.setattr(curves, "learning_curve", lambda *arguments, **options: study.scores)
-    paths = folder(tmp_path, x_npy=study.features.matrix, a_npz=study.answers)
-    command = f"data curve --features {paths}/x.npy --answers {paths}/a.npz"
+    folder(here, x_npy=study.features.matrix, a_npz=study.answers)
+    command = "data curve --features x.npy --answers a.npz"
     counts = {"n": 320, "n_dropped": 0}
     assert run(command + " --json").json == curve_record(study.scores) | counts
     *_, whole, gain = study.scores

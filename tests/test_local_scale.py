@@ -37,7 +37,8 @@ def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, wor
         X[np.sort(np.concatenate(block_rows[:16]))]
     )
     record = fit(data, Arm("glocal", lmbda=0.1)).record
-    assert (record.n_local_blocks, record.n_local) == (16, 192)
+    assert record.n_local_blocks == 16
+    assert record.n_local == 192
     with pytest.raises(DataError, match=f"row {block_rows[16][3]}, column 0"):
         # images in no block may still be candidates for neighbours
         data.evaluation_rows(block_rows[16])

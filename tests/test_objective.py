@@ -114,7 +114,9 @@ def test_float32_is_float64_to_its_accuracy(loss_by, one_pass, kind, size):
     for threads in (1, 2, 3):
         loss = loss_by(one_pass, X.astype("f4"), *data, Workers(threads))
         value, dW = loss(W.astype("f4"))
-        assert (type(value), dW.dtype, value) == (float, "f4", pytest.approx(exact, rel=2e-6))
+        assert type(value) is float
+        assert dW.dtype == "f4"
+        assert value == pytest.approx(exact, rel=2e-6)
         np.testing.assert_allclose(dW, exact_dW, rtol=1e-4, atol=2e-6 * np.abs(exact_dW).max())
 
 
@@ -212,7 +214,8 @@ def test_the_local_loss_is_as_defined_and_its_gradient_that_of_differences(tau, 
         assert (np.abs(dW).max() < 1e-12) == is_least
     assert_gradient(loss, W)
     single, single_dW = LocalLoss([block.astype("f4") for block in BLOCKS], tau)(W.astype("f4"))
-    assert (single, single_dW.dtype) == (pytest.approx(value, rel=1e-5), "f4")
+    assert single == pytest.approx(value, rel=1e-5)
+    assert single_dW.dtype == "f4"
     np.testing.assert_allclose(single_dW, dW, rtol=1e-3, atol=1e-4 * np.abs(dW).max())
 
 

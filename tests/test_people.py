@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import world
-from world import chosen
+from world import chosen, normal
 
 from glocal import Answers
 from glocal.data.check.questions import check_people
@@ -20,7 +20,7 @@ KINDS = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 4}
 kinds = pytest.mark.parametrize("kind", KINDS)
 Q = 30  # number of people
 EACH = 120  # number of answers of each person
-Z = np.random.default_rng(7).normal(size=(40, 6))
+Z = normal(40, 6, seed=7)
 Z /= np.linalg.norm(Z, axis=1, keepdims=True)
 
 

@@ -105,7 +105,8 @@ def test_a_metric_of_another_distribution_is_scored_and_compared(install, suite)
     original, double = (values(result, "lengths")[arm] for arm in ("original", "double"))
     assert original.value == pytest.approx((squares**2).mean(), rel=1e-5)
     assert double.value == pytest.approx(16 * original.value, rel=1e-5)
-    assert (original.n, original.settings) == (30, {"power": 2, "unit": "images"})
+    assert original.n == 30
+    assert original.settings == {"power": 2, "unit": "images"}
     assert original.low < original.value < original.high
     difference = values(result, "lengths_difference")["double"]
     assert difference.value == pytest.approx(15 * original.value, rel=1e-5)
@@ -133,8 +134,9 @@ def test_a_broken_plugin_fails_its_own_task_alone(install, suite, function, word
     assert "mine 1.0" in result.failed["mine"]
     assert words in result.failed["mine"]
     assert {row.task for row in result.scores} == {"near"}
-    command = run(f"suite {suite('broken')} --out {suite('broken').parent}/out")
-    assert (command.code, "task mine failed" in command.err) == (1, True)
+    command = run("suite", suite("broken"), "--out", suite("broken").with_name("out"))
+    assert command.code == 1
+    assert "task mine failed" in command.err
     assert "near" in command.out
 
 
@@ -147,10 +149,9 @@ length | | lengths = mymetrics:lengths | mean lengths
 """
 
 
-@pytest.mark.parametrize("row", REFUSED.strip().split("\n"))
-def test_what_a_suite_may_not_say_is_refused(install, suite, row):
+@world.table("kind, options, line, words", REFUSED)
+def test_what_a_suite_may_not_say_is_refused(install, suite, kind, options, line, words):
     """A taken kind, an unknown one, and an option that is not allowed are errors with a name."""
-    kind, options, line, words = map(str.strip, row.split("|"))
     install(line, "lengths = mymetrics:lengths" if "few-shot" in line else "")
     with pytest.raises(FileError, match=words):
         Plan.load(suite(kind, options))

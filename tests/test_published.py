@@ -8,7 +8,7 @@ import pytest
 from made_registry import COMMIT, published_site, real_things, things
 from world import run
 
-from glocal import Answers, Arm, Features, FitData, fit, join
+from glocal import Answers, Features, join
 from glocal.data.sources.fetch import fetch
 from glocal.data.sources.registry import published
 from glocal.errors import DataWarning, FileError
@@ -22,15 +22,9 @@ MANIFEST = "things/manifest-cc0"
 
 
 @pytest.fixture
-def publish(tmp_path, monkeypatch):
+def publish(tmp_path, cache, monkeypatch):
     """A function that serves and publishes the files of this module, or others."""
     return lambda files=FILES, **changes: published_site(tmp_path, monkeypatch, files, **changes)
-
-
-@pytest.fixture
-def cache(tmp_path):
-    """The cache of the served files."""
-    return tmp_path / "cache"
 
 
 def asked(server):
@@ -45,7 +39,7 @@ def test_features_become_a_folder_with_names_and_a_record(publish, tmp_path):
     """
     with publish(net={"model": "openclip:Net:openai", "layer": "visual"}) as server:
         path = fetch("features/net")
-        copy = run(f"data fetch features/net --out {tmp_path}").out.strip()
+        copy = run("data fetch features/net --out", tmp_path).out.strip()
         assert asked(server) == ["features/net", MANIFEST]
     assert (path / "features.npy").read_bytes() == FILES["features/net"]
     assert copy == str(tmp_path / "features/net")
@@ -55,8 +49,10 @@ def test_features_become_a_folder_with_names_and_a_record(publish, tmp_path):
     record = json.loads((path / "record.json").read_text("utf-8"))
     assert (record["rows"], record["width"]) == X.shape
     origin = record["published"]
-    assert (origin["network"], origin["commit"]) == ("owner/features/net", COMMIT)
-    assert (origin["known_by"], origin["extract_model"]) == ("its name", "openclip:Net:openai")
+    assert origin["network"] == "owner/features/net"
+    assert origin["commit"] == COMMIT
+    assert origin["known_by"] == "its name"
+    assert origin["extract_model"] == "openclip:Net:openai"
     assert "not compared" in origin["extract_rows"]
     assert origin["not_stated"] == ["licence", "preprocessing"]
 
@@ -109,28 +105,13 @@ def test_another_width_is_recorded_and_warned_of_once(publish):
     assert json.loads((path / "record.json").read_text("utf-8"))["width"] == 5
 
 
-REAL = """
-features/clip-vit-b-32         09557e46b1ce033400fe6ff4dc2c3c5f3b547fa2  512
-features/clip-vit-l-14         e96f337e3c78eb20c3f554ecc7407d9bbf44afc7  768
-features/siglip-so400m-14-384  8b24c0f378e767e443a22de66a4930da3adc149f 1152
-features/blip-base             ee54d7b4219cbc893ebadb4ac530d1a6db392d1e  512
-features/flava                 ac814f57872728d462291a12a3940c181e90e38e  768
-features/bridgetower           c5b3bf2b96e3d45d779c713ade692416b1ecfe26  768
-features/vilt                  00526de931901b6488169095f6efa17f05e67518  768
-features/cvcl                  0fd640adcbe57ecf2fdef03454d9a6a45e1ede5d  512
-"""
-
-
 def test_the_published_features_are_eight_files_of_one_commit():
-    """Their ids, widths and rows, and those of their names, are those of the commit."""
+    """All are of one commit, and their rows are named by the manifest of that commit."""
     entries = [entry for entry in published().values() if entry.kind == "features"]
-    table = [[entry.name, entry.checksum, entry.width] for entry in entries]
-    lines = [line.split() for line in REAL.strip().splitlines()]
-    assert table == [[name, f"git:{digest}", int(width)] for name, digest, width in lines]
+    assert len(entries) == 8
     assert {(entry.rows, entry.names, entry.names_column) for entry in entries} == {
         (1854, MANIFEST, "text1")
     }
-    assert published()[MANIFEST].checksum == "git:fb4f6f04f9e4d65e898945b0e4721c91037e81b5"
     assert {entry.commit for entry in (*entries, published()[MANIFEST])} == {
         "59b8f29aedb5ef01eceaab6d736e213ff0189ef1"
     }
@@ -164,31 +145,11 @@ def test_published_features_are_those_at_hand(data_dir, real_files, publish, nam
     assert Features.load(path).names == tuple(names)
 
 
-@pytest.mark.data
-def test_a_fit_to_fetched_files_is_that_to_files_at_hand(data_dir, real_files, publish):
-    """Features and answers that are fetched give the fit of those at hand to the bit."""
-    root = data_dir / "things"
-    ids = (root / "unique_id.txt").read_text("utf-8").split()
-    with publish(real_files):
-        fetched = Features.load(fetch("features/clip-vit-b-32"))
-        answers = Answers.load(fetch("things/answers"))
-    at_hand = Features.load(root / "features" / "clip-vit-b32")
-    sides = [
-        join(fetched, answers).answers,
-        join(at_hand, Answers.load(root / "triplets.npy"), ids).answers,
-    ]
-    arm = Arm("global", lmbda=3.0)
-    W, W_at_hand = (
-        fit(FitData(features, side), arm).transform.weights
-        for features, side in zip((fetched, at_hand), sides, strict=True)
-    )
-    assert W.tobytes() == W_at_hand.tobytes()
-
-
 @pytest.mark.nightly
 @pytest.mark.skipif(not os.environ.get("GLOCAL_DOWNLOADS"), reason="downloads 3.8 MB")
 def test_the_publisher_still_has_the_files(tmp_path, monkeypatch):
     """With GLOCAL_DOWNLOADS=1, published features are downloaded from their publisher."""
     monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path))
     features = Features.load(fetch("features/cvcl"))
-    assert (len(features), features.dimensions) == (1854, 512)
+    assert len(features) == 1854
+    assert features.dimensions == 512

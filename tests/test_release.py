@@ -3,13 +3,12 @@
 import os
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
+from world import ROOT
 
 import glocal
 
-ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = [ROOT / "pyproject.toml", ROOT / "packages" / "glocal-collect" / "pyproject.toml"]
 PLACEHOLDER = "OWNER"
 
@@ -60,10 +59,12 @@ def test_every_address_of_the_repository_has_its_owner():
 
 
 def test_both_distributions_have_one_version_and_the_same_addresses():
-    """glocal-collect has the version and the addresses of glocal."""
+    """glocal-collect has the version and the addresses of glocal, and the citation the version."""
     first, second = map(project, PROJECTS)
     assert second["version"] == glocal.__version__
     assert first["urls"] == second["urls"]
+    cited = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {glocal.__version__}\n" in cited
 
 
 def test_the_licence_of_the_package_names_that_of_its_matrices():

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from world import table
 
 from glocal.errors import FileError
 from glocal.results import Provenance, to_json
@@ -36,6 +37,7 @@ ROWS = st.lists(st.dictionaries(st.text(), VALUES | st.lists(VALUES), max_size=4
 SCORE = Score("odd-one-out", "agreement", 0.47, 0.45, 0.49, 5362, "heldout", "global")
 
 
+@settings(max_examples=10)
 @given(ROWS.filter(bool), ROWS)
 def test_rows_come_back_in_order(tmp_path_factory, first, second):
     """Rows that replace the content of a file, and rows that are appended, are read in order and
@@ -101,7 +103,7 @@ nonsense
 """
 
 
-@pytest.mark.parametrize("bad", [*BAD.strip().split("\n"), "[" * 100_000])
+@table("bad", BAD + "[" * 100_000)
 def test_a_bad_line_is_said(tmp_path, bad):
     """A line that no killed writer can have left, or that lacks a key, is an error with file and
     line number.
@@ -157,7 +159,7 @@ OTHER_TYPES = """
 """
 
 
-@pytest.mark.parametrize("change", OTHER_TYPES.strip().split("\n"))
+@table("change", OTHER_TYPES)
 def test_a_row_of_scores_of_other_types_is_refused(change, tmp_path):
     """The sentence names the field."""
     path = tmp_path / "rows.jsonl"
@@ -167,25 +169,36 @@ def test_a_row_of_scores_of_other_types_is_refused(change, tmp_path):
         read_scores(path)
 
 
+SCORES = """
+accuracy_ncm            .5  original {"shots": 1}
+accuracy_plain_ncm      .4  original {"shots": 1}
+accuracy_ncm            .6  original {"shots": 1}
+accuracy_ncm            .9  original {"shots": 5}
+accuracy_ncm            nan a        {"shots": 1}
+ceiling                 .5  people   {"shots": 1}
+accuracy_ncm_difference .1  a        {"shots": 1, "baseline": "original"}
+accuracy_ncm_difference .2  a        {"shots": 1, "baseline": "centred"}
+"""
+
+
 def test_scores_are_asked_by_network_task_and_arm():
     """A task shows its first metric, with the settings of its first row; the last of repeated rows
     counts; a difference belongs to its baseline; people are no arm, and NaN is no score.
     """
-    row = Score("few-shot", "accuracy_ncm", 0.5, settings={"shots": 1}, network="net")
-    gain = replace(row, metric="accuracy_ncm_difference", value=0.1, transform="a")
+    rows = (line.split(maxsplit=3) for line in SCORES.strip().split("\n"))
     scores = Scores(
-        [
-            row,
-            replace(row, metric="accuracy_plain_ncm", value=0.4),
-            replace(row, value=0.6),
-            replace(row, value=0.9, settings={"shots": 5}),
-            replace(row, value=float("nan"), transform="a"),
-            replace(row, metric="ceiling", transform="people"),
-            replace(gain, settings={"shots": 1, "baseline": "original"}),
-            replace(gain, value=0.2, settings={"shots": 1, "baseline": "centred"}),
-        ]
+        Score(
+            "few-shot",
+            metric,
+            float(value),
+            transform=arm,
+            settings=json.loads(settings),
+            network="net",
+        )
+        for metric, value, arm, settings in rows
     )
-    assert (scores.networks, scores.tasks) == (["net"], ["few-shot"])
+    assert scores.networks == ["net"]
+    assert scores.tasks == ["few-shot"]
     assert scores.arms == [("net", "original"), ("net", "a")]
     assert scores.task_of("accuracy_ncm") == "few-shot"
     assert scores.task_of("accuracy_plain_ncm") == ""
@@ -206,7 +219,8 @@ def test_a_table_of_scores_is_read_as_it_was_appended(tmp_path):
     file.write_text(file.read_text("utf-8").rstrip("\n"), "utf-8")
     append_scores(file, [difference])
     first, second, third = read_scores(file)
-    assert (first, third) == (SCORE, difference)
+    assert first == SCORE
+    assert third == difference
     assert np.isnan(second.value)
     assert replace(second, value=0.0) == replace(undefined, value=0.0)
     assert pd.read_csv(file)["value"].tolist()[::2] == [0.47, 0.47]

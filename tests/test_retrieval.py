@@ -45,22 +45,22 @@ def test_the_query_itself_is_left_out():
         assert result.precision[i] == pytest.approx(single.map)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_ties_earn_the_mean_over_their_orders(seed):
     """Hits and average precision equal the mean over every order of the tied rows."""
     rng = np.random.default_rng(seed)
-    levels = np.sort(rng.integers(0, 3, size=7))
-    relevant = rng.uniform(size=7) < 0.4
-    relevant[rng.integers(7)] = True
+    levels = np.sort(rng.integers(0, 3, size=6))
+    relevant = rng.uniform(size=6) < 0.4
+    relevant[rng.integers(6)] = True
     angles = np.array([0.1, 0.5, 0.9])[levels]
-    gallery = np.stack([np.cos(angles), np.sin(angles)], axis=1) * rng.uniform(1, 2, size=(7, 1))
-    order = rng.permutation(7)
+    gallery = np.stack([np.cos(angles), np.sin(angles)], axis=1) * rng.uniform(1, 2, size=(6, 1))
+    order = rng.permutation(6)
     result = retrieval(np.eye(1, 2), np.array([1]), gallery[order], relevant[order].astype(int))
     scores = []
-    for places in map(list, itertools.permutations(range(7))):
+    for places in map(list, itertools.permutations(range(6))):
         if (np.diff(levels[places]) >= 0).all():
             ordered = relevant[places]
-            precision = average_precision_score(ordered, -np.arange(7))
+            precision = average_precision_score(ordered, -np.arange(6))
             scores.append((ordered[0], ordered[:5].any(), precision))
     assert (*result.hits[0], result.map) == pytest.approx(np.mean(scores, axis=0))
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import warnings
 from functools import partial
 
 import numpy as np
@@ -13,7 +12,6 @@ from scipy.spatial import distance
 from glocal import Features, model_rdm, rsa
 from glocal.data.rdm import check_rdms, join_rdms, load_rdms
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import CrossedValues
 from glocal.evaluation.rsa import KERNELS
 
 RNG = np.random.default_rng(0)
@@ -39,7 +37,8 @@ def test_dissimilarities_and_correlations_equal_scipy(kernel):
         result = rsa(rows, human, kernel=kernel)
         correlation = stats.spearmanr(model_rdm(rows, kernel), human[UPPER]).statistic
         assert result.spearman == pytest.approx(correlation, rel=1e-12)
-        assert (result.ceiling, result.n) == (None, 14)
+        assert result.ceiling is None
+        assert result.n == 14
 
 
 def without(person, *pair):
@@ -69,25 +68,9 @@ def test_a_collapsed_model_is_undefined_and_said(kernel, noise):
     """
     with pytest.warns(CollapseWarning, match="RSA is undefined"):
         result = rsa(Z[0] + noise * Z, PEOPLE, kernel=kernel)
-    assert (math.isnan(result.spearman), result.low, result.units.values.size) == (True, None, 0)
-
-
-@pytest.mark.nightly
-def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
-    """Both bounds, the RDM of the model and its comparison with people equal those of
-    rsatoolbox.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the imports of rsatoolbox may warn
-        toolbox = pytest.importorskip("rsatoolbox")
-        from rsatoolbox.inference.noise_ceiling import boot_noise_ceiling
-    people = toolbox.rdm.RDMs(PEOPLE)
-    result = rsa(Z, PEOPLE, kernel="correlation")
-    assert result.ceiling == pytest.approx(boot_noise_ceiling(people, method="spearman"), rel=1e-6)
-    reference = toolbox.rdm.calc_rdm(toolbox.data.Dataset(Z), method="correlation")
-    assert model_rdm(Z, "correlation") == pytest.approx(reference.get_vectors()[0], rel=1e-9)
-    compared = toolbox.rdm.compare(reference, people, "spearman")
-    assert result.spearman == pytest.approx(compared.mean(), rel=1e-9)
+    assert math.isnan(result.spearman) is True
+    assert result.low is None
+    assert result.units.values.size == 0
 
 
 def test_the_ceiling_is_that_which_rsatoolbox_computed():
@@ -107,8 +90,6 @@ def test_the_units_are_the_jackknife_of_the_correlation():
         np.testing.assert_allclose(values, whole.spearman + 13 * (others.mean() - others))
         error = math.sqrt(13 / 14 * np.square(others - others.mean()).sum())
         assert (whole.high - whole.low) / 2 == pytest.approx(stats.t.ppf(0.975, 13) * error)
-    interval = CrossedValues(values=result.units.values).estimate().interval()
-    assert (result.low, result.high) == pytest.approx(interval)
     noise = 0.05 * np.random.default_rng(2).uniform(size=15)
     few = rsa(Z[:6], rdm_of(model_rdm(Z[:6]) + noise))
     assert few.spearman < few.high == 1
@@ -121,10 +102,8 @@ def test_many_objects_are_left_out_in_groups(monkeypatch):
     single = rsa(Z, PEOPLE)
     monkeypatch.setattr("glocal.evaluation.rsa._MAX_GROUPS", 9)
     grouped = rsa(Z, PEOPLE)
-    assert (grouped.units.values.shape, grouped.spearman) == (
-        (4, 9),
-        pytest.approx(single.spearman),
-    )
+    assert grouped.units.values.shape == (4, 9)
+    assert grouped.spearman == pytest.approx(single.spearman)
     assert grouped.low == pytest.approx(single.low, abs=0.2)
 
 

@@ -6,12 +6,13 @@ import re
 import numpy as np
 import pytest
 import world
+from world import normal
 
 from glocal import Answers, Features, FitData, LinearTransform
 from glocal.data import seen as module
 from glocal.data.seen import Seen, object_hashes, seen, sketch
 
-X = Features(np.random.default_rng(0).normal(size=(60, 20)).astype(np.float32))
+X = Features(normal(60, 20).astype(np.float32))
 ANSWERS = world.answers(900, 60)
 
 
@@ -45,7 +46,7 @@ def test_objects_are_recognised_after_rounding(is_rectified):
     """Noise of 1e-5 and storage as float16 change the hashes of at most 2 % of the objects, also
     where half of the values are 0.
     """
-    values = np.random.default_rng(2).normal(size=(1000, 100)).astype(np.float32)
+    values = normal(1000, 100, seed=2).astype(np.float32)
     values = np.maximum(values, 0) if is_rectified else values
     hashes = object_hashes(Features(values))
     for other in rounded(values):
@@ -73,7 +74,7 @@ def test_new_questions_about_the_same_objects_are_told_from_new_objects():
     fitted = sketch(X, ANSWERS.select(np.arange(450)))
     questions, objects = shares(fitted, X, ANSWERS.select(np.arange(450, 900)))
     assert questions < 0.1 < objects
-    others = np.random.default_rng(2).normal(size=(60, 20))
+    others = normal(60, 20, seed=2)
     both = Features(np.vstack([X.matrix, others]))
     assert shares(fitted, both, Answers(ANSWERS.objects + 60)) == (0.0, 0.0)
 
@@ -82,7 +83,7 @@ def test_without_a_row_of_the_fit_nothing_is_known():
     """If no row is an object of the fit, the network or the photographs may be others; with five
     columns so many objects have equal hashes that a transform stores none.
     """
-    others = Features(np.random.default_rng(2).normal(size=(60, 20)))
+    others = Features(normal(60, 20, seed=2))
     assert seen({"fitted": sketch(X, ANSWERS)}, others, ANSWERS) is None
     narrow = Features(X.matrix[:, :5])
     assert sketch(narrow, ANSWERS) == {}
@@ -102,19 +103,19 @@ def test_a_sketch_of_many_answers_estimates_the_share(monkeypatch, name):
     assert shares(fitted, X, ANSWERS.select(np.arange(60))) == (None, 1.0)
 
 
-def test_the_command_warns_of_answers_that_features_of_another_rounding_do_not_hide(tmp_path):
+def test_the_command_warns_of_answers_that_features_of_another_rounding_do_not_hide(here):
     """`evaluate odd-one-out` reports the fitted questions as seen on features of other rounding."""
     meta = {"fitted": sketch(X, ANSWERS.select(np.arange(500)))}
     transform = LinearTransform(np.eye(20, dtype=np.float32), None, 0.0, 1.0, meta)
-    folder = world.folder(
-        tmp_path, t_npz=transform, x_npy=X.matrix.astype(np.float16),
+    world.folder(
+        here, t_npz=transform, x_npy=X.matrix.astype(np.float16),
         a_npy=ANSWERS.objects[:250], new_npy=ANSWERS.objects[500:]
     )  # fmt: skip
-    command = f"evaluate odd-one-out --features {folder}/x.npy --transform {folder}/t.npz --json"
-    scores = world.run(f"{command} --answers {folder}/a.npy")
+    command = "evaluate odd-one-out --features x.npy --transform t.npz --json --answers"
+    scores = world.run(f"{command} a.npy")
     assert scores.json["seen_answers"] > 0.9 < scores.json["seen_objects"]
     assert "of these questions" in scores.err
-    assert world.run(f"{command} --answers {folder}/new.npy").json["seen_answers"] < 0.1
+    assert world.run(f"{command} new.npy").json["seen_answers"] < 0.1
 
 
 def test_equal_answers_are_seen_whatever_the_features():
@@ -122,25 +123,25 @@ def test_equal_answers_are_seen_whatever_the_features():
     few = ANSWERS.select(np.arange(20))
     hashes = FitData(X, few).hashes(local=False)
     record = {"fit": {"provenance": {"data": hashes}}}
-    others = Features(np.random.default_rng(2).normal(size=(60, 3)))
+    others = Features(normal(60, 3, seed=2))
     assert seen(record, others, few) == Seen(1.0, 1.0)
     assert seen(record, others, ANSWERS) is None
     assert seen({}, X, few) is None
 
 
 WARNINGS = """
-.11 1. 11% of these questions
-.1  .5 50% of these objects
-nan .5 50% of these objects, and .* not known
-nan .1 not known"""
+.11 | 1. | 11% of these questions
+.1  | .5 | 50% of these objects
+    | .5 | 50% of these objects, and .* not known
+    | .1 | not known
+"""
 
 
-@pytest.mark.parametrize("row", WARNINGS.strip().split("\n"))
-def test_a_warning_names_what_is_not_new(row):
+@world.table("questions, objects, words", WARNINGS)
+def test_a_warning_names_what_is_not_new(questions, objects, words):
     """Above a tenth it names the share of the questions, else that of the objects; what is not
     known is said.
     """
-    questions, objects, words = row.split(maxsplit=2)
-    known = Seen(None if questions == "nan" else float(questions), float(objects))
+    known = Seen(float(questions) if questions else None, float(objects))
     assert re.search(words, known.warning())
     assert Seen(0.1, 0.1).warning() is None

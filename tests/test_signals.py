@@ -23,7 +23,7 @@ COMMAND = "print('begins', flush=True); from glocal.cli import main; main()"
 pytestmark = [systems.needs_posix, pytest.mark.nightly, pytest.mark.timeout(600 * (TIMES + 1))]
 
 
-@pytest.mark.parametrize("name", "fit suite extract apply align demo".split())
+@pytest.mark.parametrize("name", "fit sweep suite extract apply align demo".split())
 def test_an_interrupted_command_ends_as_an_undisturbed_one(name, command_files, tmp_path, started):
     """After SIGINT, SIGTERM or SIGKILL each output is the previous one, whole or absent, and
     nothing unfinished stays; the same command then ends with the results of an undisturbed run.
@@ -98,7 +98,7 @@ def contents(out):
             arrays |= {key: array for key, array in members.items() if array.dtype.kind in "fiub"}
         elif path.suffix == ".jsonl":
             rows = map(json.loads, path.read_text("utf-8").splitlines())
-            arrays[name] = sorted(row.get("value", 0) for row in rows)
+            arrays[name] = sorted(row.get("value") or row.get("agreement") or 0 for row in rows)
         else:
             arrays[name] = path.stat().st_size > 0
     return arrays

@@ -4,11 +4,12 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from world import normal
 
 from glocal.evaluation.comparison import Result, holm
 from glocal.evaluation.intervals import ItemValues
 from glocal.scores import Score
-from glocal.suite.situations import ImageLabels, Rows, choose, differences, questions
+from glocal.suite.situations import ImageLabels, Question, Rows, choose, differences, questions
 from glocal.suite.verdict import decide
 
 ARMS = ("original", "centred", "near", "far")
@@ -20,7 +21,7 @@ def made_gains(accuracy, uncertain=()):
     values = dict(zip(ARMS, accuracy, strict=True))
     for baseline, arm in combinations(ARMS, 2):
         value = values[arm] - values[baseline]
-        p = 0.2 if [arm, baseline] in uncertain or not value else 0.001
+        p = 0.05 if [arm, baseline] in uncertain or not value else 0.001
         gains[arm, baseline] = Score("", "", value, p=0.04, p_corrected=p)
     return gains
 
@@ -72,7 +73,23 @@ def test_intervals_invert_the_correction(level):
         assert (gain.value, gain.low, gain.high) == pytest.approx((estimate.mean, *ends))
         assert (gain.low > 0 or gain.high < 0) == (p < level)
     equal = gains["near", "centred"]
-    assert (equal.value, equal.low, equal.p_corrected) == (0, None, 1)
+    assert equal.value == 0
+    assert equal.low is None
+    assert equal.p_corrected == 1
+
+
+def test_a_rough_situation_is_decided_at_its_own_level():
+    """With a corrected p between both levels a step is taken, and the interval excludes 0, at .05
+    alone.
+    """
+    results = results_of(shifts=(0.0, 0.25, 0.0, 0.1))
+    for level, arm in ((0.05, "centred"), (0.01, "original")):
+        situation, gains, _ = decide(Question("q", "", lambda arms: results, level), {})
+        gain = gains["centred", "original"]
+        assert 0.01 < gain.p_corrected < 0.05
+        assert situation.arm == arm
+        assert situation.rough == (level < 0.05)
+        assert (gain.low > 0) == (level == 0.05)
 
 
 def test_a_p_value_of_0_takes_the_level_of_all_pairs():
@@ -83,7 +100,8 @@ def test_a_p_value_of_0_takes_the_level_of_all_pairs():
     gains = differences({arm: Result((score,), unit) for arm, unit in units.items()}, 0.05)
     gain = gains["centred", "original"]
     estimate = units["centred"].minus(units["original"])
-    assert (gain.p, gain.p_corrected) == (0, 0)
+    assert gain.p == 0
+    assert gain.p_corrected == 0
     assert (gain.low, gain.high) == estimate.interval((-1, 1), 1 - 0.05 / 3)
 
 
@@ -92,7 +110,7 @@ def test_arms_that_are_alike_are_seldom_recommended():
     """Of 20 sets with five arms whose images have the same class means and independent noise, at
     most three get a recommendation in any situation; benchmarks/interval_coverage.py counts more.
     """
-    means = np.random.default_rng(0).normal(size=(4, 16))
+    means = normal(4, 16)
     y = np.repeat(np.arange(4), 12)
     counts = {}
     for seed in range(20):

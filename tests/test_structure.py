@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 from sklearn.neighbors import NearestNeighbors
+from world import normal
 
 from glocal import GLocalError, neighbours_kept, structure
 from glocal.errors import CollapseWarning
@@ -14,11 +15,11 @@ from glocal.evaluation.intervals import mean_estimate
 from glocal.evaluation.structure import cka, kept_by_image, neighbourhoods, neighbours, rdm_spearman
 from glocal.similarity import at_chance, is_collapsed
 
-X = np.random.default_rng(2).normal(size=(60, 9))
-Z = X @ np.random.default_rng(1).normal(size=(9, 5))
+X = normal(60, 9, seed=2)
+Z = X @ normal(9, 5, seed=1)
 
 
-@pytest.mark.parametrize("rows", [Z, np.random.default_rng(3).normal(size=(1500, 4))])
+@pytest.mark.parametrize("rows", [Z, normal(1500, 4, seed=3)])
 def test_neighbours_come_nearest_first_as_in_scikit_learn(rows):
     """Neighbours are in the order of scikit-learn's search, also with more images than one search
     takes.
@@ -31,7 +32,7 @@ def test_neighbours_come_nearest_first_as_in_scikit_learn(rows):
 
 
 # all rows have the same length, so that cosines are whole numbers over p and ties are exact
-SIGNS = np.random.default_rng(5).choice([-1.0, 1.0], size=(60, 128))
+SIGNS = np.random.default_rng(5).choice([-1.0, 1.0], size=(36, 128))
 SIGNS[::7] = SIGNS[1]
 FEWER = SIGNS[:, :9]
 
@@ -55,7 +56,7 @@ def loop_shares(signs, k):
     return P
 
 
-@pytest.mark.parametrize("k", [1, 5, 10, 59])
+@pytest.mark.parametrize("k", [1, 5, 35])
 def test_ties_share_the_last_places(k):
     """With ties, each image keeps Σ min(P, P') / k of its neighbours, by whole numbers, also after
     a rotation.
@@ -77,7 +78,10 @@ def test_a_collapsed_transform_scores_chance(C):
         with pytest.warns(CollapseWarning, match="those of chance"):
             result = structure(before, after)
         assert result.neighbours_kept == pytest.approx(10 / 59, rel=1e-12)
-        assert (result.low, result.high, result.cka, result.rdm_spearman) == (None, None, 0, 0)
+        assert result.low is None
+        assert result.high is None
+        assert result.cka == 0
+        assert result.rdm_spearman == 0
 
 
 def test_what_is_spread_is_not_collapsed():
@@ -126,8 +130,9 @@ def test_structure_gathers_the_measures(as_a_user):
     kept = kept_by_image(Z, X, 7)
     assert result.neighbours_kept == neighbours_kept(X, Z, 7) == kept.mean()
     np.testing.assert_array_equal(kept_by_image(X, Z, 7, before=neighbourhoods(X, 7)), kept)
-    assert (result.low, result.high) == pytest.approx(mean_estimate(kept).interval())
-    assert (result.cka, result.rdm_spearman) == (cka(X, Z), rdm_spearman(X, Z))
+    assert result.units.estimate() == mean_estimate(kept)
+    assert result.cka == cka(X, Z)
+    assert result.rdm_spearman == rdm_spearman(X, Z)
     for k, noun in ((60, "1 to 59 neighbours"), (0, "k. is 0")):
         with pytest.raises(GLocalError, match=noun):
             structure(X, Z, k=k)

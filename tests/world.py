@@ -5,6 +5,7 @@ import io
 import json
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from glocal import Answers, LinearTransform
 
+ROOT = Path(__file__).resolve().parents[1]
 X = np.random.default_rng(0).normal(size=(30, 8)).astype("f4")
 WIDTH = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 6}
 
@@ -21,6 +23,11 @@ def answers(n, objects, kind="odd-one-out", seed=0, **details):
     rng = np.random.default_rng(seed)
     rows = [rng.permutation(objects)[: WIDTH[kind]] for _ in range(n)]
     return Answers(np.array(rows, dtype=np.int32), kind=kind, **details)
+
+
+def normal(*shape, seed=0):
+    """Numbers of the standard normal distribution."""
+    return np.random.default_rng(seed).normal(size=shape)
 
 
 def matrix(text, dtype=float):
@@ -57,6 +64,18 @@ def folder(path, **files):
         else:
             np.save(file, content)
     return path
+
+
+def table(names, text):
+    """Run a test for each line of a text; its cells, between ``|``, are the arguments of these
+    names, and cells that a line lacks are empty.
+    """
+    n = names.count(",")
+    rows = []
+    for line in text.strip().splitlines():
+        cells = [cell.strip() for cell in line.split("|", n)] if n else [line]
+        rows.append(cells + [""] * (n + 1 - len(cells)))
+    return pytest.mark.parametrize(names.split(", "), rows)
 
 
 def features_file(path, **arrays):

@@ -58,12 +58,14 @@ def test_a_study_is_opened_and_closed_by_the_command(run):
     later.
     """
     printed = run(f"{NEW} --open --people 5").out
-    assert ("open link  http" in printed, "p1  http" in printed) == (True, False)
+    assert "open link  http" in printed
+    assert "p1  http" not in printed
     assert run("people study --json").json == {"people": []}
     assert "Person" in run("people study").out
     for line in (f"{AGAIN} --no-open", AGAIN):
         printed = run(line).out
-        assert ("open link" in printed, "closed" in printed) == (False, True)
+        assert "open link" not in printed
+        assert "closed" in printed
         assert open_study(Path("study")).settings.open is False
 
 
@@ -94,7 +96,8 @@ def test_a_plan_says_what_a_study_takes(run):
     assert "2,500 answers: 13 participants × 200 trials" in printed
     assert "49 for their pay" in printed
     ended = run("plan --images images --json")
-    assert (ended.json["cost"], "copies" in ended.err) == (None, False)
+    assert ended.json["cost"] is None
+    assert "copies" not in ended.err
 
 
 @pytest.mark.nightly
@@ -102,6 +105,8 @@ def test_people_are_shown_and_excluded(run, answered, monkeypatch):
     """A careless person is marked, on a screen of 80 or 60 columns too, and an exclusion is
     recorded, holds for exports, and can be taken back.
     """
+    features = os.path.relpath(answered.parent)  # without the blanks of a folder above
+    answered = f"{features}/study"
     (line,) = (line for line in run(f"people {answered}").out.splitlines() if RANDOM in line)
     assert line.startswith("p5")
     for columns in (80, 60):
@@ -110,11 +115,12 @@ def test_people_are_shown_and_excluded(run, answered, monkeypatch):
         assert RANDOM in " ".join(lines)
         assert [line for line in lines if len(line) > columns] == []
     monkeypatch.delenv("COLUMNS")
-    options = f"--features {answered.parent} --exclude p5 --json"
+    options = f"--features {features} --exclude p5 --json"
     rows = {row["person"]: row for row in run(f"people {answered} {options}").json["people"]}
     assert [name for name in rows if rows[name]["is_marked"]] == ["p5"]
     assert [name for name in rows if rows[name]["excluded"]] == ["p5"]
-    assert (rows["p1"]["catch_trials"], rows["p6"]["answers"]) == (6, 0)
+    assert rows["p1"]["catch_trials"] == 6
+    assert rows["p6"]["answers"] == 0
 
     def exported(options=""):
         record = run(f"export {answered} --out a.npz --csv --json {options}").json
@@ -122,7 +128,8 @@ def test_people_are_shown_and_excluded(run, answered, monkeypatch):
         assert {*pd.read_csv("a.csv")["person"]} == people
         with np.load("a.npz", allow_pickle=False) as archive:
             assert archive["without"].tolist() == record["without"]
-        assert (record["people"], record["files"]) == (len(people), ["a.npz", "a.csv"])
+        assert record["people"] == len(people)
+        assert record["files"] == ["a.npz", "a.csv"]
         return " ".join(sorted(people))
 
     assert exported() == "p1 p2 p3 p4"
@@ -141,7 +148,7 @@ def test_exports_are_read_as_they_come(run, serve_study, tmp_path):
     study = serve_study(people=2, per_person=60, catch=0.1)
     for person in ("p1", "p2"):
         study.answer_trials(study.begin(person))
-    run(f"export {study.study.folder} --out a.npz --csv")
+    run(f"export {os.path.relpath(study.study.folder)} --out a.npz --csv")
     assert world.run("data import a.csv --out b.npz").code == 0
     names = "\n".join(f"photos/image{i}.jpg" for i in reversed(range(12)))
     world.folder(tmp_path, features_npy=world.X[:12], file_names_txt=names)
@@ -254,4 +261,7 @@ def test_a_line_of_revoked_that_is_no_id_is_said(run, serve_study):
     (person,) = study.rows("people")
     lines = f"# left\nopen\nowner\nt1\nann\nann and p1\n{person['id']} # asked"
     (study.study.folder / "revoked.txt").write_text(lines, "utf-8")
-    assert "so far: ann and p1. " in run(f"run --out {study.study.folder} --port 0").err
+    assert (
+        "so far: ann and p1. "
+        in run(f"run --out {os.path.relpath(study.study.folder)} --port 0").err
+    )

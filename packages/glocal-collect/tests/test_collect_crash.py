@@ -30,7 +30,7 @@ def test_sixty_four_people_and_a_server_killed_ten_times(images, tmp_path):
     folder = tmp_path / "study"
     export = ["collect", "export", str(folder), "--out", str(tmp_path / "a.npz"), "--csv"]
     settings = f"--people {N_PEOPLE} --per-person {N_TRIALS} --min-seconds 0 --repeats 0.1"
-    server = processes.Study(folder, f"{images} --port 0 {settings}")
+    server = processes.Study(folder, f"--port 0 {settings}", images)
     links = server.links
     port = links["owner"].split(":")[2].split("/")[0]
     acknowledged = {}  # choices by the numbers of trials

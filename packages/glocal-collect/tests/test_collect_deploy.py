@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "examples" / "deploy"
 PAGE = (ROOT / "docs" / "deploy.md").read_text("utf-8")
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-BUILDER = shutil.which("podman") or shutil.which("docker")
 RUN_OPTIONS = {
     option
     for parameter in typer.main.get_command(app).commands["collect"].commands["run"].params
@@ -69,18 +68,6 @@ def test_systemd_takes_the_service(tmp_path):
     assert [line for line in of_unit if "is not executable" not in line] == []
 
 
-@pytest.mark.nightly
-@pytest.mark.timeout(900)
-@pytest.mark.skipif(BUILDER is None, reason="neither podman nor docker is installed")
-def test_the_container_builds():
-    """The checkout builds an image."""
-    command = [BUILDER, "build", "-f", DEPLOY / "Containerfile", "-t", "localhost/test", ROOT]
-    finished = subprocess.run(command, check=False, capture_output=True, text=True)
-    if finished.returncode and re.search(r"dial tcp|registry|permission", finished.stderr):
-        pytest.skip("the builder has no registry or no rights here")
-    assert finished.returncode == 0, finished.stderr
-
-
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
@@ -104,7 +91,7 @@ def test_a_person_answers_through_a_real_proxy(images, tmp_path):
     block = re.sub("ssl_.*", "", block).replace("8000", str(server_port))
     (tmp_path / "nginx.conf").write_text(f"{NGINX_CONF}{block} }}", "utf-8")
     options = f"--port {server_port} --open --per-person 5 --catch 0 --public-url {url}"
-    server = processes.Study(tmp_path / "study", f"{images} {options}")
+    server = processes.Study(tmp_path / "study", options, images)
     with contextlib.ExitStack() as stack:
         stack.callback(server.kill)
         command = [NGINX, "-p", tmp_path, "-c", "nginx.conf", "-e", "stderr"]

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from world import answers, folder, run
+from world import answers, folder, run, table
 
 from glocal.scores import Score
 from glocal_collect.settings import Settings
@@ -99,15 +99,14 @@ ADVICE = """
 nan nan nan | It is open"""
 
 
-@pytest.mark.parametrize("row", ADVICE.strip().split("\n"))
-def test_the_formula_and_the_last_doubling_decide_whether_to_go_on(row):
+@table("numbers, verdict", ADVICE)
+def test_the_formula_and_the_last_doubling_decide_whether_to_go_on(numbers, verdict):
     """If the formula or the last doubling promises less than a point of agreement, the advice is to
     stop; else it is to go on, or open if neither is certain.
 
     By the formula of the plan, 1,000 and 2,000 answers about 40 images attain 1 / (1 + (25 * 40 /
     1000)^0.8) = 50 % and 63.5 %; twice as many gain 13.5 / 50 of what remains.
     """
-    numbers, verdict = row.split(" | ")
     low, high, remaining = (None if np.isnan(x) else x for x in map(float, numbers.split()))
     gain = Score("odd-one-out", "agreement_difference", 0.02, low, high, 1000)
     advice, reason = advise(gain, answers(1000, 40, person=np.arange(1000) % 4), remaining)
@@ -128,12 +127,11 @@ STANDINGS = """
 48 75 nan 78 84 | no certain gain so far."""  # noqa: E501
 
 
-@pytest.mark.parametrize("row", STANDINGS.strip().split("\n"))
-def test_a_study_stands_by_measurement_where_its_gain_and_the_ceiling_say(row):
+@table("numbers, sentence", STANDINGS)
+def test_a_study_stands_by_measurement_where_its_gain_and_the_ceiling_say(numbers, sentence):
     """The share of the attainable gain is the gain over the difference of the ceiling and the
     agreement before; without an upper end it is the largest possible share.
     """
-    numbers, sentence = row.split(" | ")
     before, after, low, *ends = (float(number) / 100 for number in numbers.split())
     ends = [end for end in ends if not np.isnan(end)]
     low = None if np.isnan(low) else low

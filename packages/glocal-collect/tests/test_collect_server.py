@@ -23,7 +23,9 @@ def test_an_answer_is_stored_once_and_only_the_last_one_can_be_changed(serve_stu
     assert study.answer(link, first["trial"], 2).status_code == 200
     trial = study.trial(link)
     assert trial == study.trial(link)
-    assert (trial["trial"] != first["trial"], trial["done"], trial["of"]) == (True, 1, 200)
+    assert trial["trial"] != first["trial"]
+    assert trial["done"] == 1
+    assert trial["of"] == 200
     assert {item["url"] for item in trial["items"]} <= set(first["next"])
     (last,) = study.answer_trials(link, lambda names: 2, limit=1)
     before = study.rows("answers")
@@ -32,9 +34,11 @@ def test_an_answer_is_stored_once_and_only_the_last_one_can_be_changed(serve_stu
     replies += [study.answer(link, number, None, undo=True) for number in (first["trial"], last)]
     assert [reply.status_code for reply in replies] == [200, 409, 409, 409, 409, 200]
     trial = study.get(f"{link}/last").json()
-    assert (trial["trial"], trial["choice"], len(trial["items"])) == (last, None, 3)
-    answers = [(row["choice"], row["changed"] is None) for row in study.rows("answers")]
-    assert answers == [(2, True), (None, False)]
+    assert trial["trial"] == last
+    assert trial["choice"] is None
+    assert len(trial["items"]) == 3
+    assert [row["choice"] for row in study.rows("answers")] == [2, None]
+    assert [row["changed"] is None for row in study.rows("answers")] == [True, False]
 
 
 JSON = {"Content-Type": "application/json"}
@@ -85,7 +89,9 @@ def test_a_trial_of_another_turn_or_person_is_unknown(serve_study, caplog):
         assert study.answer(link, number, 1).status_code == 404, number
     for number in NO_NUMBERS.split()[5:]:
         assert study.codes(f"{link}/image/{number}") == [404]
-    assert (len(ahead), caplog.records, study.rows("answers")) == (2, [], [])
+    assert len(ahead) == 2
+    assert caplog.records == []
+    assert study.rows("answers") == []
 
 
 ROUTES = """GET /r/{}
@@ -156,12 +162,14 @@ def test_the_end_has_a_code_and_a_way_back(serve_study):
     link = study.begin("?PROLIFIC_PID=ab.1@x")
     study.answer_trials(link, limit=2)
     (person,) = study.rows("people")
-    assert (person["code"], person["finished"]) == (None, None)
+    assert person["code"] is None
+    assert person["finished"] is None
     (number,) = study.answer_trials(link)
     end = study.trial(link)
     people = study.rows("people")
     code = people[0]["code"]
-    assert (end["code"], len(code)) == (code, 8)
+    assert end["code"] == code
+    assert len(code) == 8
     assert end["return_url"] == f"https://a.test/?i=ab.1%40x&c={code}"
     assert people[0]["finished"] >= people[0]["consented"]
     assert study.answer(link, number, 2, undo=True).status_code == 200
@@ -207,7 +215,8 @@ def test_every_reply_keeps_the_page_to_itself(serve_study, monkeypatch):
     paths = (image, link, f"{link}/trial", "/r/wrong", "/nothing", "/static/style.css")
     client = TestClient(study.client.app, raise_server_exceptions=False)
     *replies, error = map(client.get, (*paths, study.links["owner"]))
-    assert (error.status_code, "division" in error.text) == (500, False)
+    assert error.status_code == 500
+    assert "division" not in error.text
     for reply in (*replies, error):
         headers = reply.headers
         assert headers["referrer-policy"] == "no-referrer"

@@ -65,7 +65,8 @@ def test_a_key_that_no_study_used_is_drawn_again(make, tmp_path, monkeypatch, co
     else:
         (tmp_path / "secret.json").write_bytes(content)
     key = make().key
-    assert (len(key), open_study(tmp_path).key) == (64, key)
+    assert len(key) == 64
+    assert open_study(tmp_path).key == key
 
 
 SECRETS = r"""
