@@ -110,14 +110,11 @@ def members(values: Any) -> list[Any]:
 def selected_rows(record: Record, plan: Record) -> list[Record]:
     """The rows of the record that a table or figure shows."""
     allowed = {field: members(values) for field, values in plan.get("where", {}).items()}
-    rows = [
+    return [
         row
         for row in record.get(plan.get("rows", "scores"), [])
         if all(row[field] in values for field, values in allowed.items())
     ]
-    if plan.get("worse"):
-        return [row for row in rows if is_certain(row) and row["difference"] < 0]
-    return rows
 
 
 def table(rows: list[Record], plan: Record) -> pd.DataFrame:
@@ -151,10 +148,16 @@ def page(record: Record) -> str:
     """The page of all tables."""
     parts = [HEAD]
     for plan in PLAN["tables"]:
-        if rows := selected_rows(record, plan):
+        rows = selected_rows(record, plan)
+        compared = [row for row in rows if row.get("difference_high") is not None]
+        n = len(compared)
+        if plan.get("worse"):
+            rows = [row for row in compared if row["difference_high"] < 0]
+        if rows:
+            note = plan["note"].format(n=n, worse=len(rows), by_chance=round(n * LEVEL / 2))
             file = f"[CSV](all-results/{plan['rows']}.csv)"
             text = markdown(table(rows, plan))
-            parts.append(f"## {plan['title']}\n\n{plan['note']} {file}\n\n{text}\n")
+            parts.append(f"## {plan['title']}\n\n{note} {file}\n\n{text}\n")
     return "\n".join(parts)
 
 

@@ -5,6 +5,7 @@ by nearest class means of 0, 1, 2 or 5 examples a class, by names, and by both. 
 are told apart by the class with the best name. Arms are compared on the draws of the examples.
 """
 
+import itertools
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ import tasks
 from tasks import Row
 from workbench import ROOT, data_of, kept
 
-from glocal import Features, few_shot
+from glocal import Features, LinearTransform, few_shot
 from glocal.evaluation.class_names import name_scores
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.episodes import balanced_values
@@ -59,8 +60,8 @@ def measure() -> list[Row]:
     """The rows of all sets."""
     rows: list[Row] = []
     for name, parts in image_sets().items():
-        images = [[*map(array_sha256, (X, T.matrix)), y.tolist()] for X, y, T in parts.values()]
-        inputs = [images, [arms.hashes(NETWORK, arm) for arm in ARMS]]
+        images = [(array_sha256(X), y.tolist()) for X, y, _ in parts.values()]
+        inputs = [images, arms.IMAGES["words"], [arms.hashes(NETWORK, arm) for arm in ARMS]]
         file = arms.FOLDER / "names" / f"{name}.json"
         rows += kept(file, inputs, partial(set_rows, name, parts))
     return rows
@@ -74,17 +75,16 @@ def set_rows(name: str, parts: dict[str, Images]) -> list[Row]:
     if name == "named-cifar10":
         animals = [animal_or_vehicle(*images) for images in parts.values()]
         rows += task_rows("named-animals 0", {BY_NAME: animals}, BY_NAME)
-    for shots in SHOTS:
-        for suffix, score in (("", by_examples), (" named", by_both)):
-            results = {
-                arm: [score(transforms[part], *images, shots) for part, images in parts.items()]
-                for arm, transforms in loaded.items()
-            }
-            pairs = zip(alone, results["original"], strict=True)
-            named = {BY_NAME: [on_the_images_of(*pair) for pair in pairs]}
-            task = f"{name} {shots}{suffix}"
-            rows += task_rows(task, results, "original")
-            rows += task_rows(task, named | results, BY_NAME)
+    for shots, has_names in itertools.product(SHOTS, (False, True)):
+        results = {
+            arm: [by_examples(transforms[part], *parts[part], shots, has_names) for part in parts]
+            for arm, transforms in loaded.items()
+        }
+        pairs = zip(alone, results["original"], strict=True)
+        named = {BY_NAME: [on_the_images_of(*pair) for pair in pairs]}
+        task = f"{name} {shots}{' named' * has_names}"
+        rows += task_rows(task, results, "original")
+        rows += task_rows(task, named | results, BY_NAME)
     return rows
 
 
@@ -94,15 +94,16 @@ def by_name(X: np.ndarray, y: np.ndarray, texts: Features) -> Result:
 
 
 def by_examples(
-    transform: Any, X: np.ndarray, y: np.ndarray, texts: Features, shots: int
+    transform: LinearTransform,
+    X: np.ndarray,
+    y: np.ndarray,
+    texts: Features,
+    shots: int,
+    has_names: bool,
 ) -> Result:
-    """The classes of images by examples alone."""
-    return few_shot(transform(X), y, shots=shots, probe="ncm")
-
-
-def by_both(transform: Any, X: np.ndarray, y: np.ndarray, texts: Features, shots: int) -> Result:
-    """The classes of images by names and examples."""
-    return few_shot(transform(X), y, shots=shots, texts=texts, originals=X)
+    """The classes of images by examples, alone or with names."""
+    options: dict[str, Any] = {"texts": texts, "originals": X} if has_names else {}
+    return few_shot(transform(X), y, shots=shots, probe="ncm", **options)
 
 
 def animal_or_vehicle(X: np.ndarray, y: np.ndarray, texts: Features) -> Result:
