@@ -15,6 +15,10 @@ SIMILARITIES = ("cosine", "dot")
 Pairs = tuple[tuple[int, int], ...]
 Embedding = Float[np.ndarray, "n _"]
 """Features before or after a transform, (n, p): one row per object or image."""
+Rows = Float[np.ndarray, "_ p"]
+"""Features in p columns of any number of objects or images."""
+Square = Float[np.ndarray, "p p"]
+"""W, or its gradient, on p columns."""
 Values = Float[np.ndarray, " n"]
 """One number for each of n things."""
 Mask = Bool[np.ndarray, " n"]

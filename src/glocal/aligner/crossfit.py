@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
@@ -14,6 +13,7 @@ from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.aligner.folds import Fold
 from glocal.aligner.heldout import FoldScorer, best_similarity_scale
 from glocal.aligner.mixture import Mixture, mix, scaled_identity_of
+from glocal.similarity import Rows, Square
 from glocal.solver import Counter, lambda_max
 
 FOLDS = 3
@@ -77,7 +77,7 @@ class CrossFit:
         self.heldout = FoldScorer(folds)
         self.solutions: dict[tuple[float, float], list[Solution]] = {}
 
-    def fit(self, lmbda: float, alpha: float = 0.0) -> list[Float[np.ndarray, "p p"]]:
+    def fit(self, lmbda: float, alpha: float = 0.0) -> list[Square]:
         """Fit an arm without each fold, unless that is done, and return the W of each fold.
 
         A fit starts at that of the nearest arm in λ and then in α, moved by the step that the fit
@@ -108,14 +108,14 @@ class CrossFit:
         """The λ from which on W is 0 in some fold."""
         return min(lambda_max(problem.choices.double()) for problem in self._problems)
 
-    def embeddings(self, lmbda: float) -> list[Float[np.ndarray, "_ p"]]:
+    def embeddings(self, lmbda: float) -> list[Rows]:
         """The held-out objects under `global`; an infinite λ leaves them as they are."""
         objects = self.heldout.rows
         if np.isinf(lmbda):
             return objects
         return [X @ W for X, W in zip(objects, self.fit(lmbda), strict=True)]
 
-    def path_weights(self, lmbda: float) -> list[list[Float[np.ndarray, "p p"]]]:
+    def path_weights(self, lmbda: float) -> list[list[Square]]:
         """The W of each fold at the original features and at each fit of the path of λ."""
         for alpha in sorted(self.alphas):
             self.fit(lmbda, alpha)
@@ -140,8 +140,8 @@ class CrossFit:
 
     def scores(
         self,
-        objects: Sequence[Float[np.ndarray, "_ p"]],
-        images: Sequence[Float[np.ndarray, "_ p"]] = (),
+        objects: Sequence[Rows],
+        images: Sequence[Rows] = (),
         lmbda: float = np.inf,
         step: float = 0.0,
     ) -> Mixture:
@@ -159,7 +159,7 @@ class CrossFit:
         """The features without a transform, with the origin of the data."""
         return self.scores(self.heldout.rows, self.heldout.image_rows)
 
-    def weights(self, mixture: Mixture) -> tuple[float, list[Float[np.ndarray, "p p"]]]:
+    def weights(self, mixture: Mixture) -> tuple[float, list[Square]]:
         """The best scale of the similarities of a mixture, and the W of each fold at this scale.
 
         The scale corrects the length of W, which cosines ignore: with few answers W becomes too
@@ -193,8 +193,6 @@ def _start(near: Sequence[Solution], fits: Sequence[Solution]) -> WarmStart | No
     return start
 
 
-def _products(
-    rows: Sequence[Float[np.ndarray, "_ p"]], weights: Sequence[Sequence[Float[np.ndarray, "p p"]]]
-) -> list[list[Float[np.ndarray, "_ p"]]]:
+def _products(rows: Sequence[Rows], weights: Sequence[Sequence[Square]]) -> list[list[Rows]]:
     """The rows of each fold under every W of its path."""
     return [[X @ W for W in path] for X, path in zip(rows, weights, strict=True)]

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from glocal.aligner.crossfit import FOLDS
 from glocal.aligner.data import FitData
@@ -19,6 +18,7 @@ from glocal.data.features import Features
 from glocal.errors import DataError
 from glocal.evaluation.agreement import agreement_scores
 from glocal.scores import HELD_OUT_QUESTIONS, Score
+from glocal.similarity import Numbers
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """The sizes of the curve, as shares of the answers that are not held out."""
@@ -90,7 +90,7 @@ def _ends(score: Score) -> dict[str, float | None]:
     return {"value": score.value, "low": score.low, "high": score.high}
 
 
-def _reduced(fold: Fold, order: Int[np.ndarray, " t"], share: float) -> Fold:
+def _reduced(fold: Fold, order: Numbers, share: float) -> Fold:
     """The fold with a share of its fitted answers, the first in this order, and at least three."""
     rows = order[: max(3, round(share * len(order)))]
     return fold._replace(data=replace(fold.data, answers=fold.data.answers.select(rows)))

@@ -23,6 +23,7 @@ from glocal.data.splits import local_blocks
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import array_sha256
 from glocal.options import Options
+from glocal.similarity import Numbers, Rows
 from glocal.transform import LinearTransform
 
 MAX_BLOCKS = 16
@@ -91,7 +92,7 @@ class FitData:
     seed: int = Blocks().seed
     centre: float | Literal["auto", "scalar"] | None = None
     normalize: bool = False
-    objects: Int[np.ndarray, " k"] | None = None
+    objects: Numbers | None = None
     images: Int[np.ndarray, " m"] | None = None
     n_dropped: int = 0
 
@@ -167,7 +168,7 @@ class FitData:
         """The evaluation images in words: ``"objects"`` or ``"local images"``."""
         return "objects" if self.local_features is None else "local images"
 
-    def evaluation_rows(self, rows: Int[np.ndarray, " r"]) -> Float[np.ndarray, "m p"]:
+    def evaluation_rows(self, rows: Int[np.ndarray, " r"]) -> Rows:
         """Read these rows of the evaluation images, raw and in file order.
 
         Of more than 10,000 rows only the first are read, which are a random sample.
@@ -179,7 +180,7 @@ class FitData:
         return raw
 
     @property
-    def used_images(self) -> Int[np.ndarray, " m"]:
+    def used_images(self) -> Numbers:
         """The rows of the local features that are used."""
         return np.arange(len(self.evaluation_images)) if self.images is None else self.images
 
@@ -218,7 +219,7 @@ class FitData:
             )
 
     @cached_property
-    def blocks(self) -> list[Int[np.ndarray, " m"]]:
+    def blocks(self) -> list[Numbers]:
         """The rows of the local features in each block; an empty list without local features."""
         if self.local_features is None:
             return []
@@ -226,7 +227,7 @@ class FitData:
         blocks = local_blocks(len(images), self.block_size, self.seed)
         return [images[rows] for rows in blocks[:MAX_BLOCKS]]
 
-    def local_rows(self, dtype: str) -> list[Float[np.ndarray, "_ p"]]:
+    def local_rows(self, dtype: str) -> list[Rows]:
         """Read each block of local images, in the order of their file, with origin and scale."""
         images = self.evaluation_images
         blocks = []

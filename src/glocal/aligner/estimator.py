@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -20,7 +19,7 @@ from glocal.data.features import Features, as_matrix
 from glocal.data.join import join
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import odd_one_out
-from glocal.similarity import KINDS
+from glocal.similarity import KINDS, Values
 from glocal.transform import LinearTransform
 
 
@@ -134,7 +133,7 @@ class Aligner(_Transforming):
         *,
         answers: Any = None,
         local_features: Any = None,
-        sample_weight: Float[np.ndarray, " t"] | None = None,
+        sample_weight: Values | None = None,
     ) -> Aligner:
         """Learn the transform, and return the Aligner itself.
 
@@ -198,7 +197,7 @@ class Aligner(_Transforming):
         self.record_ = fitted.record
         return self
 
-    def score(self, X: Any, y: Any, sample_weight: Float[np.ndarray, " t"] | None = None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Values | None = None) -> float:
         """Return the agreement of the transformed X, by cosine, with answers that name rows of X.
 
         The agreement is a fraction, in which tied pairs share the credit of an answer.

@@ -16,6 +16,7 @@ from glocal.errors import TrivialOptimumError
 from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, single_threaded_blas
 from glocal.options import Options
 from glocal.results import UNCHANGED, SolverReport
+from glocal.similarity import Rows, Square, Values
 from glocal.solver import (
     Counter,
     Criterion,
@@ -281,7 +282,7 @@ class Problem:
             self._local[arm.tau] = LocalLoss(self.blocks, arm.tau, workers=self.workers)
         return Objective(self.choices, self._local[arm.tau], arm.alpha, arm.penalty, mix)
 
-    def start(self, weights: Float[np.ndarray, "p p"], arm: Arm) -> WarmStart:
+    def start(self, weights: Square, arm: Arm) -> WarmStart:
         """Build a start for an arm in these axes, from W on the original columns."""
         W = self.axes.U.T @ weights @ self.axes.U
         return WarmStart(arm, W.astype(self.choices.X.dtype))
@@ -303,11 +304,11 @@ class Axes:
     """
 
     U: Float[np.ndarray, "p r"]
-    moments: Float[np.ndarray, " r"]
-    spreads: Float[np.ndarray, " r"]
+    moments: Values
+    spreads: Values
 
     @classmethod
-    def of(cls, X: Float[np.ndarray, "n p"], blocks: Sequence[Float[np.ndarray, "_ p"]]) -> Axes:
+    def of(cls, X: Float[np.ndarray, "n p"], blocks: Sequence[Rows]) -> Axes:
         """The principal axes of the rows of X, in the span of X and of the local images."""
         X = X.astype(np.float64)
         span = None
@@ -324,14 +325,14 @@ class Axes:
         return Axes(self.U[:, -count:], self.moments[-count:], self.spreads[-count:])
 
     @property
-    def lengths(self) -> Float[np.ndarray, " r"]:
+    def lengths(self) -> Values:
         """The lengths of the axes at the start of a fit, which turn second moments to spreads."""
         shares = np.divide(
             self.spreads, self.moments, out=np.ones_like(self.moments), where=self.moments > 0
         )
         return np.maximum(np.sqrt(shares), _MIN_LENGTH)
 
-    def back(self, W: Float[np.ndarray, "r r"], mix: float) -> Float[np.ndarray, "p p"]:
+    def back(self, W: Float[np.ndarray, "r r"], mix: float) -> Square:
         """Return W on the original columns, in float32 as in transform files."""
         p, r = self.U.shape
         W = W.astype(np.float64)

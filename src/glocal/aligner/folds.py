@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 
 from glocal.aligner.data import FitData
 from glocal.data.answers import Answers
 from glocal.data.splits import object_folds, question_folds
 from glocal.errors import DataError, ParameterError
+from glocal.similarity import Numbers
 
 MIN_ANSWERS_FOR_OBJECT_FOLDS = 5_000
 """With fewer answers folds are of questions, since folds of objects would hold out too few."""
@@ -27,7 +27,7 @@ class Fold(NamedTuple):
 
     data: FitData
     answers: Answers
-    rows: Int[np.ndarray, " m"]
+    rows: Numbers
     unit: Unit
 
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from glocal.aligner.data import NEIGHBOURS, FitData
 from glocal.aligner.folds import Fold, pooled_answers
@@ -17,14 +16,20 @@ from glocal.evaluation.agreement import answer_credit, credit_units
 from glocal.evaluation.intervals import Estimate, ItemValues, mean_estimate
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.results import HeldOutScores
-from glocal.similarity import choice_loss, of_pairs
+from glocal.similarity import (
+    Choices,
+    Numbers,
+    Rows,
+    Values,
+    choice_loss,
+    of_pairs,
+)
 from glocal.solver import increasing_root
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-Rows = Float[np.ndarray, "_ p"]
 _MAX_LOG_SCALE = 5.0  # of the best scale, from the scale that gives similarities a spread of 1
 
 
@@ -80,29 +85,27 @@ class FoldScorer:
             return self._neighbours
         return [neighbourhoods(X, self.k) for X in self.image_rows]
 
-    def credit(self, Z: Sequence[Rows], similarity: str = "cosine") -> Float[np.ndarray, " t"]:
+    def credit(self, Z: Sequence[Rows], similarity: str = "cosine") -> Values:
         """The credit of each answer if the objects are embedded as Z."""
         parts = zip(Z, self._answers, strict=True)
         return np.concatenate([answer_credit(X, answers, similarity) for X, answers in parts])
 
-    def similarities(self, Z: Sequence[Rows]) -> Float[np.ndarray, "t k"]:
+    def similarities(self, Z: Sequence[Rows]) -> Choices:
         """The dot products of the candidate pairs of each answer."""
         parts = zip(Z, self._answers, strict=True)
         return np.concatenate([of_pairs(X, a.objects, a.pairs, "dot") for X, a in parts])
 
-    def credit_and_loss(
-        self, transforms: Sequence[LinearTransform]
-    ) -> tuple[Float[np.ndarray, " t"], float]:
+    def credit_and_loss(self, transforms: Sequence[LinearTransform]) -> tuple[Values, float]:
         """The credit of each answer under the transform of its fold, and the mean loss in nats."""
         Z = [transform.map_rows(X) for transform, X in zip(transforms, self.objects, strict=True)]
         return self.credit(Z), self.mean(choice_loss(self.similarities(Z)))
 
-    def kept(self, Z: Sequence[Rows]) -> Float[np.ndarray, " m"]:
+    def kept(self, Z: Sequence[Rows]) -> Values:
         """The share of its neighbours in the raw rows that each image keeps if embedded as Z."""
         parts = zip(self.images, Z, self._neighbours, strict=True)
         return np.concatenate([kept_by_image(X, Y, self.k, before=near) for X, Y, near in parts])
 
-    def neighbours_kept_centred(self, Z: Sequence[Rows]) -> Float[np.ndarray, " m"]:
+    def neighbours_kept_centred(self, Z: Sequence[Rows]) -> Values:
         """The same share in the rows with the origin of the fit, of which `keep` promises a part.
 
         Without a `centre` these are the neighbours in the raw rows.
@@ -111,19 +114,19 @@ class FoldScorer:
         return np.concatenate([kept_by_image(X, Y, self.k, before=near) for X, Y, near in parts])
 
     @cached_property
-    def original_credit(self) -> Float[np.ndarray, " t"]:
+    def original_credit(self) -> Values:
         """The credit of each answer under the original features."""
         return self.credit(self.objects)
 
-    def mean(self, values: Float[np.ndarray, " t"]) -> float:
+    def mean(self, values: Values) -> float:
         """The weighted mean of one value per answer."""
         return float(np.average(values, weights=self.answers.weights))
 
-    def estimate(self, values: Float[np.ndarray, " t"]) -> Estimate:
+    def estimate(self, values: Values) -> Estimate:
         """The weighted mean of one value per answer, with its standard error."""
         return credit_units(values, self.answers).estimate()
 
-    def is_tie(self, deficit: Float[np.ndarray, " t"], minimum: float = 0.0) -> bool:
+    def is_tie(self, deficit: Values, minimum: float = 0.0) -> bool:
         """Whether a mean deficit is within one standard error of 0, or at most `minimum`.
 
         The standard error is over questions. The standard error over objects, which is right for
@@ -134,7 +137,7 @@ class FoldScorer:
         return estimate.mean <= max(estimate.error or 0.0, minimum)
 
     @cached_property
-    def _questions(self) -> Int[np.ndarray, " t"]:
+    def _questions(self) -> Numbers:
         return question_numbers(self.answers)
 
 
@@ -211,9 +214,7 @@ def scaled_identity(data: FitData, centre: float | Literal["scalar"]) -> LinearT
     return data.transform(scale * np.eye(X.shape[1]))
 
 
-def best_similarity_scale(
-    S: Float[np.ndarray, "t k"], weights: Float[np.ndarray, " t"] | None
-) -> float:
+def best_similarity_scale(S: Choices, weights: Values | None) -> float:
     """The m > 0 for which the softmax of m S has the lowest mean loss of column 0.
 
     The bracket lies around the m that gives the similarities of an answer a standard deviation of

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from glocal.similarity import Square, Values
+
 _ROUNDING = 1e-9  # of a promise where it crosses the share to keep
 
 
@@ -38,7 +40,7 @@ class Mixture:
 
     lmbda: float
     step: float
-    credit: Float[np.ndarray, " t"]
+    credit: Values
     agreement: float
     kept: Float[np.ndarray, " m"]
 
@@ -62,7 +64,7 @@ class Mixture:
         """The share of this fit in the mixture; the rest is the one before it on the path."""
         return 1 - (self.last_fit - self.step)
 
-    def weights(self, matrices: Sequence[Float[np.ndarray, "p p"]]) -> Float[np.ndarray, "p p"]:
+    def weights(self, matrices: Sequence[Square]) -> Square:
         """Mix the W of `last_fit` with that of the fit before it, or with a scaled identity."""
         before = matrices[1] if len(matrices) > 1 else scaled_identity_of(matrices[0])
         return self.share * matrices[0] + (1 - self.share) * before
@@ -116,7 +118,7 @@ def mix(path: Sequence[Float[np.ndarray, "n p"]], step: float) -> Float[np.ndarr
     return (1 - share) * path[before] + share * path[before + 1]
 
 
-def scaled_identity_of(W: Float[np.ndarray, "p p"]) -> Float[np.ndarray, "p p"]:
+def scaled_identity_of(W: Square) -> Square:
     """The identity, scaled to the trace of W."""
     identity: np.ndarray = np.trace(W) / len(W) * np.eye(len(W))
     return identity

@@ -13,7 +13,7 @@ from glocal.aligner.exact import Exact
 from glocal.aligner.folds import Fold
 from glocal.aligner.heldout import FoldScorer, best_similarity_scale
 from glocal.objective import single_threaded_blas
-from glocal.similarity import choice_loss
+from glocal.similarity import Values, choice_loss
 
 LAMBDAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """λ for folds of objects; the search begins at 1."""
@@ -28,7 +28,7 @@ Losses = dict[float, Float[np.ndarray, " t"]]
 """The loss of each held-out answer under `global`, in nats, by λ."""
 
 
-def choose_global(data: FitData, folds: Sequence[Fold], solver: Exact) -> Float[np.ndarray, " t"]:
+def choose_global(data: FitData, folds: Sequence[Fold], solver: Exact) -> Values:
     """Return the credit of `global` on each answer that the folds hold out, at the chosen λ."""
     with single_threaded_blas():
         crossfit = CrossFit(data, folds, solver)
@@ -77,13 +77,13 @@ def search_penalty(crossfit: CrossFit, lambdas: Sequence[float]) -> Losses:
     return losses
 
 
-def heldout_losses(crossfit: CrossFit, lmbda: float) -> Float[np.ndarray, " t"]:
+def heldout_losses(crossfit: CrossFit, lmbda: float) -> Values:
     """The loss of each held-out answer under `global`, at the best scale of the similarities."""
     S = crossfit.heldout.similarities(crossfit.embeddings(lmbda))
     return choice_loss(best_similarity_scale(S, crossfit.heldout.answers.weights) * S)
 
 
-def largest_tie(heldout: FoldScorer, losses: Mapping[float, Float[np.ndarray, " t"]]) -> float:
+def largest_tie(heldout: FoldScorer, losses: Mapping[float, Values]) -> float:
     """The largest λ whose held-out loss is within one paired standard error of the lowest."""
     best = min(losses, key=lambda lmbda: heldout.mean(losses[lmbda]))
     for lmbda in sorted(losses, reverse=True):

@@ -6,11 +6,17 @@ import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from glocal.data.answers import Answers
 from glocal.errors import DataError
-from glocal.similarity import KINDS, Mask, Numbers, Objects
+from glocal.similarity import (
+    KINDS,
+    Choices,
+    Mask,
+    Numbers,
+    Objects,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +98,7 @@ def different_rows(objects: Objects) -> tuple[Int[np.ndarray, "s m"], Numbers]:
     return np.stack(np.unravel_index(keys, (n,) * m), axis=1), number
 
 
-def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "s k"]]:
+def tally(answers: Answers) -> tuple[Objects, Choices]:
     """Count how often each candidate pair of each question was chosen.
 
     Returns

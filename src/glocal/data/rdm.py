@@ -6,13 +6,14 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from glocal.data.features import Features
 from glocal.data.join import feature_rows
 from glocal.data.tables import read_numbers
 from glocal.errors import DataError, DataWarning
 from glocal.files import PathLike
+from glocal.similarity import Numbers
 
 # RDMs are often float32 and written as text: pairs (i, j) and (j, i) may differ in the last digits
 _MAX_RELATIVE_DIFFERENCE = 1e-5
@@ -25,7 +26,7 @@ class JoinedRDMs(NamedTuple):
     """RDMs, and the feature row of each of their objects."""
 
     rdms: Float[np.ndarray, "people m m"]
-    rows: Int[np.ndarray, " m"]
+    rows: Numbers
 
 
 def load_rdms(path: PathLike) -> RDMs:

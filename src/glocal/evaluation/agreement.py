@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.data.people import asked_once, tally
@@ -15,7 +14,16 @@ from glocal.errors import DataError, DataWarning
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.intervals import FRACTION, ObjectValues
 from glocal.scores import AGREEMENT, PEOPLE, Score
-from glocal.similarity import Choices, Values, choice_loss, credit, finite, of_pairs, pair_tolerance
+from glocal.similarity import (
+    Choices,
+    Objects,
+    Values,
+    choice_loss,
+    credit,
+    finite,
+    of_pairs,
+    pair_tolerance,
+)
 
 _METRICS = dict(zip(("cosine", "dot"), AGREEMENT, strict=True))
 MIN_ANSWERS = 30
@@ -169,7 +177,7 @@ def ceiling(answers: Answers, *, least: float = MIN_REPEATED_SHARE) -> Result | 
 
 def _repeated_questions(
     answers: Answers,
-) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "s k"]]:
+) -> tuple[Objects, Choices]:
     """The objects of the questions that were answered twice or more, and the count of each choice.
 
     Both are empty if the answers have weights that are no whole votes, which cannot be counted.

@@ -6,13 +6,15 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.sides import check_widths
 from glocal.similarity import (
     Embedding,
     Mask,
+    Numbers,
+    Rows,
     Values,
     cosine_blocks,
     finite,
@@ -34,15 +36,13 @@ class Anomalies(NamedTuple):
 
     scores: Values
     is_anomaly: Mask
-    nearest: Int[np.ndarray, " n"]
+    nearest: Numbers
     threshold: float
     n_normal: int
     n_known: int
 
 
-def anomaly_scores(
-    normal: Embedding, new: Float[np.ndarray, "m p"], k: int = 5
-) -> Float[np.ndarray, " m"]:
+def anomaly_scores(normal: Embedding, new: Rows, k: int = 5) -> Float[np.ndarray, " m"]:
     """Score how unlike the normal images each new image is; a higher score is more anomalous.
 
         score(z) = - mean of the k largest cos(z, t) over the different normal rows t.
@@ -74,9 +74,7 @@ def anomaly_scores(
     return scores
 
 
-def find_anomalies(
-    normal: Embedding, new: Float[np.ndarray, "m p"], *, alarm: float = 0.05, k: int = 5
-) -> Anomalies:
+def find_anomalies(normal: Embedding, new: Rows, *, alarm: float = 0.05, k: int = 5) -> Anomalies:
     """Score new images, and call those anomalies that are less alike than almost all normal ones.
 
     The threshold is the ⌈(n + 1)(1 - alarm)⌉-th smallest score of the n different normal rows, each

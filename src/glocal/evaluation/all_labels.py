@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.episodes import balanced_values
 from glocal.evaluation.intervals import ItemValues
-from glocal.evaluation.probes import ncm, shared_credit
+from glocal.evaluation.probes import Probe, Scorer, ncm, shared_credit
 from glocal.evaluation.sides import Sides, labelled_sides
 from glocal.scores import Score
-from glocal.similarity import Numbers, Values, tie_tolerance, unit_rows, zeros_if_collapsed
+from glocal.similarity import (
+    Embedding,
+    Numbers,
+    Values,
+    tie_tolerance,
+    unit_rows,
+    zeros_if_collapsed,
+)
 
 FOLDS = 5
 REPEATS = {"logistic": 1, "ncm": 3}
@@ -79,7 +84,7 @@ def _tested(sides: Sides, probe: str) -> Values:
     """The credit of each test image by what was learned from all training images."""
     train, test = sides[:2]
     rows, tested = (unit_rows(Z) for Z in zeros_if_collapsed(train.X, test.X))
-    scores = _CLASSIFIERS[probe](rows, train.targets, tested)
+    scores = _PROBES[probe](rows, train.targets, len(sides.targets))(tested)
     return shared_credit(scores, test.targets, tie_tolerance(rows.shape[1]))
 
 
@@ -99,28 +104,19 @@ def _cross_validated(sides: Sides, probe: str, seed: int) -> Values:
     for repeat in range(REPEATS[probe]):
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed + repeat)
         for shown, tested in folds.split(rows, codes):
-            scores = _CLASSIFIERS[probe](rows[shown], codes[shown], rows[tested])
-            credits[tested] += shared_credit(scores, codes[tested], tolerance)
+            scorer = _PROBES[probe](rows[shown], codes[shown], len(sides.targets))
+            credits[tested] += shared_credit(scorer(rows[tested]), codes[tested], tolerance)
     return credits / REPEATS[probe]
 
 
-def _logistic(rows: np.ndarray, codes: Numbers, tested: np.ndarray) -> np.ndarray:
-    """The log probabilities of the classes, by logistic regression."""
+def _logistic(X: Embedding, y: Numbers, k: int) -> Scorer:
+    """The probabilities of the classes, by logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
-    mean = rows.mean(axis=0)
+    mean = X.mean(axis=0)
     model = LogisticRegression(C=STRENGTH, solver="newton-cg", tol=1e-4, max_iter=1000)
-    model.fit(rows - mean, codes)
-    probabilities: np.ndarray = model.predict_proba(tested - mean)
-    return probabilities
+    model.fit(X - mean, y)
+    return lambda Z: model.predict_proba(Z - mean)
 
 
-def _nearest_mean(rows: np.ndarray, codes: Numbers, tested: np.ndarray) -> np.ndarray:
-    """The cosines with the class means."""
-    return ncm(rows, codes, int(codes.max()) + 1)(tested)
-
-
-_CLASSIFIERS: dict[str, Callable[[np.ndarray, Numbers, np.ndarray], np.ndarray]] = {
-    "logistic": _logistic,
-    "ncm": _nearest_mean,
-}
+_PROBES: dict[str, Probe] = {"logistic": _logistic, "ncm": ncm}

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 from glocal.data.labels import Superclasses
 from glocal.errors import DataError, ParameterError
@@ -20,6 +20,7 @@ from glocal.similarity import (
     Labels,
     Mask,
     Numbers,
+    Rows,
     Values,
     finite,
     snap_ties,
@@ -29,12 +30,13 @@ from glocal.similarity import (
 
 METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
+_ONE_TASK = np.array(["all"])
 
 
 def anomaly(
     train: Embedding,
     train_labels: Labels,
-    test: Float[np.ndarray, "m p"],
+    test: Rows,
     test_labels: Shaped[np.ndarray, " m"],
     *,
     mode: str | None = None,
@@ -132,7 +134,7 @@ def anomaly(
 
 def _tasks(
     nearest: Float[np.ndarray, "m c k"],
-    codes: Int[np.ndarray, " m"],
+    codes: Numbers,
     is_of_trained: Mask,
     mode: str,
 ) -> tuple[Float[np.ndarray, "m c"], Bool[np.ndarray, "m c"]]:
@@ -150,7 +152,7 @@ def _tasks(
 
 def anomaly_against(
     train: Embedding,
-    test: Float[np.ndarray, "m p"],
+    test: Rows,
     anomalies: Float[np.ndarray, "l p"],
     *,
     k: int = 5,
@@ -164,19 +166,16 @@ def anomaly_against(
     train, test, anomalies = map(finite, (train, test, anomalies), parts)
     check_widths(train, test, parts[:2])
     check_widths(test, anomalies, parts[1:])
-    names = np.array(["all"])
     images = np.concatenate([test, anomalies])
-    similarity = _nearest(train, np.zeros(len(train), dtype=int), names, images, k).mean(axis=2)
-    kinds = np.repeat([0, 1], [len(test), len(anomalies)])
-    tolerance = tie_tolerance(test.shape[1])
-    settings = {"mode": "against", "k": k}
-    return _score(names, similarity, kinds[:, None] == 1, tolerance, kinds, settings)
+    nearest = _nearest(train, np.zeros(len(train), dtype=int), _ONE_TASK, images, k)
+    is_anomaly = np.arange(len(images)) >= len(test)
+    return _score_one_task(nearest, is_anomaly, test, {"mode": "against", "k": k})
 
 
 def anomaly_of_class(
     X: Embedding,
     is_normal: Mask,
-    X_test: Float[np.ndarray, "m p"] | None = None,
+    X_test: Rows | None = None,
     is_normal_test: Bool[np.ndarray, " m"] | None = None,
     *,
     k: int = 5,
@@ -189,18 +188,13 @@ def anomaly_of_class(
     (X,) = zeros_if_collapsed(finite(X, SIDES[0]))
     normal = X[is_normal]
     if X_test is None or is_normal_test is None:
-        similarity = np.empty(len(X))
-        similarity[is_normal] = nearest_cosines(None, normal, [len(normal)], k).mean(axis=(1, 2))
-        others = nearest_cosines(X[~is_normal], normal, [len(normal)], k)
-        similarity[~is_normal] = others.mean(axis=(1, 2))
+        nearest = np.empty((len(X), 1, k))
+        nearest[is_normal] = nearest_cosines(None, normal, [len(normal)], k)
+        nearest[~is_normal] = nearest_cosines(X[~is_normal], normal, [len(normal)], k)
         is_normal_test = is_normal
     else:
-        similarity = nearest_cosines(X_test, normal, [len(normal)], k).mean(axis=(1, 2))
-    is_anomaly = ~is_normal_test[:, None]
-    settings = {"mode": "one-class", "k": k}
-    tolerance = tie_tolerance(X.shape[1])
-    codes = is_anomaly[:, 0].astype(int)
-    return _score(np.array(["all"]), similarity[:, None], is_anomaly, tolerance, codes, settings)
+        nearest = nearest_cosines(X_test, normal, [len(normal)], k)
+    return _score_one_task(nearest, ~is_normal_test, X, {"mode": "one-class", "k": k})
 
 
 def detection(anomalous: Mask, score: Values) -> tuple[float, float, float]:
@@ -258,12 +252,22 @@ def _nearest(
     return nearest_cosines(test, gallery, sizes.tolist(), k)
 
 
+def _score_one_task(
+    nearest: Float[np.ndarray, "m c k"], is_anomaly: Mask, X: Embedding, settings: dict[str, Any]
+) -> Result:
+    """The result of the only task, of images with these nearest cosines."""
+    similarity = nearest.mean(axis=2)
+    tolerance = tie_tolerance(X.shape[1])
+    kinds = is_anomaly.astype(int)
+    return _score(_ONE_TASK, similarity, is_anomaly[:, None], tolerance, kinds, settings)
+
+
 def _score(
     names: Shaped[np.ndarray, " c"],
     similarity: Float[np.ndarray, "m c"],
     is_anomaly: Bool[np.ndarray, "m c"],
     tolerance: float,
-    classes: Int[np.ndarray, " m"],
+    classes: Numbers,
     settings: dict[str, Any],
 ) -> Result:
     """Average the metrics of the tasks, one for each of the `names`.

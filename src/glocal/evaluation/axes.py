@@ -10,7 +10,13 @@ from jaxtyping import Float
 
 from glocal.data.features import Features
 from glocal.results import value_at
-from glocal.similarity import Embedding, Numbers, is_collapsed, unit_rows
+from glocal.similarity import (
+    Embedding,
+    Numbers,
+    Values,
+    is_collapsed,
+    unit_rows,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +129,7 @@ def embeddings(
 
 def _stability(
     vectors: Float[np.ndarray, "n k"], X: Embedding, folds: Sequence[Embedding]
-) -> dict[str, Float[np.ndarray, " k"]]:
+) -> dict[str, Values]:
     """The column of the smallest correlations with the most similar axis of a fold, if any."""
     k = vectors.shape[1]
     correlations = []

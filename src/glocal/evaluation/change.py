@@ -13,7 +13,13 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.evaluation.axes import axes
 from glocal.evaluation.structure import neighbours
-from glocal.similarity import Embedding, Objects, of_pairs, pair_tolerance
+from glocal.similarity import (
+    Embedding,
+    Objects,
+    Values,
+    of_pairs,
+    pair_tolerance,
+)
 
 if TYPE_CHECKING:
     from glocal.transform import LinearTransform
@@ -137,7 +143,7 @@ def flips(X: Embedding, parts: Sequence[Part], n: int = 4) -> dict[str, Any]:
     return {"counts": counts, **examples}
 
 
-def _margins(Z: Embedding, answers: Answers) -> Float[np.ndarray, " t"]:
+def _margins(Z: Embedding, answers: Answers) -> Values:
     """The margin of the chosen pair over the most similar other pair; at most 0 for a tie."""
     S = of_pairs(Z, answers.objects, answers.pairs)
     return S[:, 0] - S[:, 1:].max(axis=1) - pair_tolerance(Z)

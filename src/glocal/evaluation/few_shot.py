@@ -132,7 +132,11 @@ def few_shot(
     sides = _with_enough_images(sides, shots)
     names = None
     if texts is not None:
-        _check_texts(probe, superclasses)
+        if probe != "ncm" or superclasses is not None:
+            raise ParameterError(
+                f"the texts of classes are added to nearest class means, and `probe` is {probe!r}; "
+                "give `probe=ncm`, and no `superclasses`."
+            )
         originals, originals_test = checked_originals(originals, originals_test, X_train, X_test)
         tested = originals_test[sides.test.rows]
         names = name_scores(texts, sides.targets, originals, tested, shots)
@@ -145,12 +149,7 @@ def few_shot(
     is_tested = _tested(sides, episodes, superclasses is not None, X_test is None)
     credits = _credits(sides, episodes, is_tested, PROBES[probe], names)
     units = _values(sides, credits, shots, X_test is None)
-    settings = {
-        "shots": shots,
-        "draws": draws,
-        "seed": seed,
-        "rough": _is_rough(sides, shots, draws),
-    }
+    settings = _settings(sides, shots, draws, seed)
     if texts is not None:
         settings["class_texts"] = True
     per_draw = _accuracy_by_draw(units, shots, superclasses is not None)
@@ -182,8 +181,7 @@ def few_shot_by_superclass(
     is_tested = _tested(sides, episodes, False, X_test is None)
     credits = _credits(sides, episodes, is_tested, PROBES["ncm"], kin=kin)
     units = _values(sides, credits, shots, X_test is None)
-    is_rough = _is_rough(sides, shots, draws)
-    settings = {"shots": shots, "draws": draws, "seed": seed, "rough": is_rough}
+    settings = _settings(sides, shots, draws, seed)
     per_draw = _accuracy_by_draw(units, shots, False)
     return _result(sides, units, credits, "ncm", settings, per_draw, chance=float(kin.mean()))
 
@@ -196,19 +194,6 @@ def _by_names_alone(names: NameScores, sides: Sides) -> Result:
     settings = {"shots": 0, "draws": 1, "class_texts": True}
     accuracy = units.values.mean(keepdims=True)
     return _result(sides, units, credits[None], "ncm", settings, accuracy, by_image=credits)
-
-
-def _check_texts(probe: str, superclasses: Superclasses | None) -> None:
-    """Raise a ParameterError for options that do not go with class names."""
-    if probe != "ncm":
-        raise ParameterError(
-            f"`probe={probe}` does not go with the texts of classes, which are added to nearest "
-            "class means. Choose `probe=ncm`."
-        )
-    if superclasses is not None:
-        raise ParameterError(
-            "the texts of classes do not go with `superclasses`; give one of them."
-        )
 
 
 def _check_targets(sides: Sides) -> None:
@@ -308,10 +293,11 @@ def _values(sides: Sides, credits: Credits, shots: int, is_one_set: bool) -> Epi
     )
 
 
-def _is_rough(sides: Sides, shots: int, draws: int) -> bool:
-    """Whether an interval rests on few draws, or on few images of a class."""
+def _settings(sides: Sides, shots: int, draws: int, seed: int) -> dict[str, Any]:
+    """The settings, and whether an interval rests on few draws, or on few images of a class."""
     smallest_pool = int(np.bincount(sides.train.targets).min())
-    return draws < MIN_DRAWS or smallest_pool < MIN_IMAGES_PER_SHOT * shots
+    is_rough = draws < MIN_DRAWS or smallest_pool < MIN_IMAGES_PER_SHOT * shots
+    return {"shots": shots, "draws": draws, "seed": seed, "rough": is_rough}
 
 
 def _accuracy_by_draw(units: EpisodeValues, shots: int, has_superclasses: bool) -> Values:

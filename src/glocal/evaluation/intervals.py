@@ -248,7 +248,7 @@ def pseudo_values(mean: float, *left_out: Float[np.ndarray, " _"]) -> Float[np.n
 
 
 def share_variance(
-    deviations: Float[np.ndarray, "*rows k"], shares: Float[np.ndarray, " k"] | None = None
+    deviations: Float[np.ndarray, "*rows k"], shares: Values | None = None
 ) -> tuple[float, float]:
     """The variance of a mean of k independent parts with these or equal shares, summed over rows.
 

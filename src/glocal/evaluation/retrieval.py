@@ -15,6 +15,7 @@ from glocal.similarity import (
     Embedding,
     Labels,
     Numbers,
+    Rows,
     cosine_blocks,
     new_group,
     tie_tolerance,
@@ -36,7 +37,7 @@ N_GROUPS = 20
 def retrieval(
     queries: Embedding,
     query_labels: Labels,
-    gallery: Float[np.ndarray, "m p"] | None = None,
+    gallery: Rows | None = None,
     gallery_labels: Shaped[np.ndarray, " m"] | None = None,
 ) -> Result:
     """Compute recall at 1, 5 and 10, and mean average precision, of retrieval by cosine.

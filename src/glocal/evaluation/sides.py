@@ -10,7 +10,13 @@ from jaxtyping import Shaped
 
 from glocal.data.labels import Superclasses, check_labels, superclass_rows
 from glocal.errors import DataError, DataWarning
-from glocal.similarity import Embedding, Labels, Mask, Numbers, finite
+from glocal.similarity import (
+    Embedding,
+    Labels,
+    Mask,
+    Numbers,
+    finite,
+)
 
 SIDES = ("training images", "test images")
 
@@ -24,8 +30,8 @@ class Labelled(NamedTuple):
     """
 
     X: Embedding
-    targets: Numbers
-    classes: Numbers
+    targets: Labels
+    classes: Labels
     rows: Numbers
 
     def select(self, kept: Mask) -> Labelled:
@@ -72,33 +78,24 @@ def labelled_sides(
     targets = np.unique(train.targets)
     classes = np.unique(train.classes)
     first, second = (
-        Labelled(side.X, _codes(targets, side.targets), _codes(classes, side.classes), side.rows)
+        side._replace(targets=_codes(targets, side.targets), classes=_codes(classes, side.classes))
         for side in (train, test)
     )
     return Sides(first, second, targets, classes, np.setdiff1d(test.targets, targets))
 
 
-class _Named(NamedTuple):
-    """`Labelled` before names are codes."""
-
-    X: Embedding
-    targets: Labels
-    classes: Labels
-    rows: Numbers
-
-
 def _named(
     X: np.ndarray, labels: np.ndarray | None, superclass_of: Superclasses | None, part: str
-) -> _Named:
-    """Check the rows and labels of one side, and leave out rows of classes without a superclass."""
+) -> Labelled:
+    """One side with names in place of codes, without rows of classes that lack a superclass."""
     X = finite(X, part)
     labels = check_labels(labels, len(X), f"labels of {part}")
     if superclass_of is None:
-        return _Named(X, labels, labels, np.arange(len(X)))
+        return Labelled(X, labels, labels, np.arange(len(X)))
     rows, superclasses = superclass_rows(labels, superclass_of, part)
     n = len(labels)
     leave_out(n - len(rows), n, f"{part} are of classes without a superclass")
-    return _Named(X[rows], superclasses, labels[rows], rows)
+    return Labelled(X[rows], superclasses, labels[rows], rows)
 
 
 def _codes(names: Shaped[np.ndarray, " c"], labels: Labels) -> Numbers:

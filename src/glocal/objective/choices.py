@@ -14,7 +14,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.objective.threads import Workers
-from glocal.similarity import row_slices
+from glocal.similarity import (
+    Numbers,
+    Objects,
+    Rows,
+    Square,
+    Values,
+    row_slices,
+)
 
 _MAX_GRAM_OBJECTS = 20_000  # with more, n × n matrices do not fit in memory; rows are gathered
 _MIN_GATHERED_PRODUCT = 5e8  # n² p: below, loading the compiled pass costs more than it saves
@@ -68,10 +75,10 @@ class ChoiceLoss:
 
     def __init__(
         self,
-        X: Float[np.ndarray, "n p"],
-        objects: Int[np.ndarray, "t m"],
+        X: Rows,
+        objects: Objects,
         pairs: Sequence[tuple[int, int]],
-        weights: Float[np.ndarray, " t"] | None = None,
+        weights: Values | None = None,
         *,
         workers: Workers = Workers(1),
     ) -> None:
@@ -105,9 +112,7 @@ class ChoiceLoss:
         """The pass over the answers at mZZᵀ, as a function of m, and of Y for a product."""
         return partial(self._pass, self._pass.prepared(Z))
 
-    def derivatives(
-        self, W: Float[np.ndarray, "p q"]
-    ) -> tuple[AnswerSums, Float[np.ndarray, "p p"]]:
+    def derivatives(self, W: Float[np.ndarray, "p q"]) -> tuple[AnswerSums, Square]:
         """L with its slope and curvature along M = W Wᵀ, and ∂L/∂M, symmetric, float64."""
         Z = self._workers.product(self.X, W)
         sums = self.at(Z)(1.0, self.X)
@@ -147,12 +152,12 @@ class _PassAnswers(NamedTuple):
     X.
     """
 
-    objects: Int[np.ndarray, "t m"]
+    objects: Objects
     pairs: Int[np.ndarray, "k 2"]
-    shares: Float[np.ndarray, " t"]
+    shares: Values
     n: int
 
-    def ordered(self, order: Int[np.ndarray, " t"]) -> _PassAnswers:
+    def ordered(self, order: Numbers) -> _PassAnswers:
         """The same answers in another order."""
         return self._replace(objects=self.objects[order], shares=self.shares[order])
 
@@ -220,7 +225,7 @@ class _CompiledPass:
         self,
         loop: Callable[..., None],
         places: Int[np.ndarray, "t k ..."],
-        shares: Float[np.ndarray, " t"],
+        shares: Values,
         workers: Workers,
     ) -> None:
         self._loop = loop
@@ -306,7 +311,7 @@ class _GatheredPass(_CompiledPass):
         return sums._replace(product=GY[0])
 
 
-def _cache_order(objects: Int[np.ndarray, "t m"], n: int) -> Int[np.ndarray, " t"]:
+def _cache_order(objects: Objects, n: int) -> Numbers:
     """Order answers by the tiles of their sorted triples of objects.
 
     A tile has 128 objects, or more if there are more than 4096 objects in all.

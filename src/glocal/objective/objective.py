@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from glocal.objective.choices import ChoiceLoss
 from glocal.objective.threads import Workers
-from glocal.similarity import row_slices
+from glocal.similarity import Rows, Square, row_slices
 
 _MIN_LENGTH = 1e-12  # least length by which a row is divided
 _SLICE_COSINES = 1 << 15  # cosines in a slice of rows, which stay in the second-level cache
@@ -97,7 +97,7 @@ class LocalLoss:
 
     def __init__(
         self,
-        blocks: Sequence[Float[np.ndarray, "_ p"]],
+        blocks: Sequence[Rows],
         tau: float,
         *,
         workers: Workers = Workers(1),
@@ -113,7 +113,7 @@ class LocalLoss:
             self._inside_block = workers
         self._teachers = tuple(self._teacher(unit_rows_and_lengths(X)[0]) for X in self.blocks)
 
-    def __call__(self, W: Float[np.ndarray, "p p"]) -> tuple[float, Float[np.ndarray, "p p"]]:
+    def __call__(self, W: Square) -> tuple[float, Square]:
         """L and its gradient at W."""
         parts = self._between_blocks.map(
             lambda X, teacher: self._block_loss(X, teacher, W), self.blocks, self._teachers
@@ -122,10 +122,10 @@ class LocalLoss:
 
     def _block_loss(
         self,
-        X: Float[np.ndarray, "m p"],
+        X: Rows,
         teacher: Float[np.ndarray, "m m"],
-        W: Float[np.ndarray, "p p"],
-    ) -> tuple[float, Float[np.ndarray, "p p"]]:
+        W: Square,
+    ) -> tuple[float, Square]:
         """The loss of a block, summed over its images, and its term in the gradient of L."""
         workers = self._inside_block
         Z, lengths = unit_rows_and_lengths(workers.product(X, W))  # (m, p), (m, 1)
@@ -154,7 +154,7 @@ class LocalLoss:
         g /= lengths
         return value, workers.product(X.T, g)
 
-    def _teacher(self, X: Float[np.ndarray, "m p"]) -> Float[np.ndarray, "m m"]:
+    def _teacher(self, X: Rows) -> Float[np.ndarray, "m m"]:
         """P + Pᵀ of one block of rows of length 1."""
         logits = X @ X.T
         self._to_logits(logits, slice(None))
@@ -169,7 +169,7 @@ class LocalLoss:
         C[diagonal, diagonal] = np.finfo(C.dtype).min / 1e8
 
 
-def penalty(W: Float[np.ndarray, "p p"], mix: float) -> tuple[float, Float[np.ndarray, "p p"]]:
+def penalty(W: Square, mix: float) -> tuple[float, Square]:
     """R(W) and its gradient.
 
         R(W) = mix ‖W - cI‖²_F + (1 - mix) ‖W‖²_F = ‖W - cI‖²_F + (1 - mix) p c²,   c = tr W / p
@@ -187,8 +187,8 @@ def penalty(W: Float[np.ndarray, "p p"], mix: float) -> tuple[float, Float[np.nd
 
 
 def unit_rows_and_lengths(
-    Z: Float[np.ndarray, "m p"],
-) -> tuple[Float[np.ndarray, "m p"], Float[np.ndarray, "m 1"]]:
+    Z: Rows,
+) -> tuple[Rows, Float[np.ndarray, "m 1"]]:
     """Scale rows to length 1, and return their original lengths too."""
     lengths = np.sqrt(np.einsum("ij,ij->i", Z, Z))
     lengths = np.maximum(lengths, Z.dtype.type(_MIN_LENGTH))[:, None]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from glocal.objective import AnswerSums, ChoiceLoss, Evaluation, Objective, penalty
+from glocal.similarity import Square, Values
 from glocal.solver.criterion import dot
 
 _MAX_REFINEMENTS = 4
@@ -19,9 +19,7 @@ _MIN_MEAN_SQUARE = 1e-2  # least mean squared length of the scaled rows that is 
 _MAX_LOG_SCALE_ERROR = 1e-2  # largest error of log c²
 
 
-def identity_scale(
-    objective: Objective, lengths: Float[np.ndarray, " p"] | None = None
-) -> tuple[float, bool]:
+def identity_scale(objective: Objective, lengths: Values | None = None) -> tuple[float, bool]:
     """The c > 0 for which cI minimises an objective, and whether it is essentially 0.
 
     With `lengths` l it is the c of c diag(l), whose penalty is nearly that of cI. L_local is the
@@ -128,7 +126,7 @@ class DualityGap:
     objective: Objective
     certified: bool = True
 
-    def estimate(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
+    def estimate(self, evaluation: Evaluation, W: Square) -> float:
         """‖∇f‖² max_i ‖w_i‖ / (4 λ mix |c|) with the rows w_i of W and c = tr W / p.
 
         Near the optimum, but nowhere else, this approximates the gap. A bound on the gap would have
@@ -141,7 +139,7 @@ class DualityGap:
         estimate = dot(evaluation.dW, evaluation.dW) * longest_row / curvature
         return estimate if self.certified else 4 * estimate
 
-    def gap(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
+    def gap(self, evaluation: Evaluation, W: Square, allowed: float) -> float:
         """An upper bound on f(W) - f*, in nats; inf if no feasible dual point was found.
 
         For a fit that is not `certified` it is the estimate.
@@ -162,9 +160,9 @@ class DualityGap:
     def _line(
         self,
         evaluation: Evaluation,
-        W: Float[np.ndarray, "p p"],
+        W: Square,
         sums: AnswerSums,
-        dM: Float[np.ndarray, "p p"],
+        dM: Square,
     ) -> _Line:
         """The line of dual points, from the sums over the answers and ∂L/∂M at W."""
         weight = self.objective.global_weight
@@ -177,16 +175,14 @@ class DualityGap:
             curvature=weight * sums.curvature,
         )
 
-    def _dual_point(
-        self, line: _Line, sums: AnswerSums, dM: Float[np.ndarray, "p p"]
-    ) -> _DualPoint:
+    def _dual_point(self, line: _Line, sums: AnswerSums, dM: Square) -> _DualPoint:
         """The dual point that is the softmax of similarities, with the sums and ∂L/∂M at these."""
         weight = self.objective.global_weight
         A = weight * dM + line.local_dM
         return _DualPoint(line.value - weight * sums.entropy, A, self._violation(A))
 
     def _scaled_points(
-        self, line: _Line, W: Float[np.ndarray, "p p"], violation: float, allowed: float
+        self, line: _Line, W: Square, violation: float, allowed: float
     ) -> Iterator[_DualPoint]:
         """Softmaxes of mS until one is feasible, with m from the minimum of f(mM) on.
 
@@ -205,7 +201,7 @@ class DualityGap:
             if min(violation, point.violation) <= 0:
                 return
 
-    def _violation(self, A: Float[np.ndarray, "p p"]) -> float:
+    def _violation(self, A: Square) -> float:
         """λ mix tr (λI + A)⁻¹ / p - 1, which is at most 0 if the bound f* ≥ H(q) holds.
 
         It is infinite if λI + A is not positive definite, or if A is not finite because the
@@ -219,8 +215,8 @@ class DualityGap:
         return self.objective.lmbda * self.objective.mix * float(np.mean(1 / eigenvalues)) - 1
 
     def _local_derivative(
-        self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], A: Float[np.ndarray, "p p"]
-    ) -> tuple[Float[np.ndarray, "p p"] | float, float]:
+        self, evaluation: Evaluation, W: Square, A: Square
+    ) -> tuple[Square | float, float]:
         """∂f/∂M of the local term, from ∂f/∂W = 2 ∂f/∂M W, and its inner product with M.
 
         Both are NaN if W is singular.
@@ -248,11 +244,11 @@ class NaiveGap:
 
     objective: Objective
 
-    def estimate(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
+    def estimate(self, evaluation: Evaluation, W: Square) -> float:
         """|⟨H, M⟩|, which follows from ∂f/∂W = 2HW and costs nothing."""
         return abs(dot(evaluation.dW, W)) / 2
 
-    def gap(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
+    def gap(self, evaluation: Evaluation, W: Square, allowed: float) -> float:
         """An upper bound on f(W) - f*, in nats, with H in float64."""
         lmbda = self.objective.lmbda
         W = W.astype(np.float64)
@@ -269,7 +265,7 @@ class _Line(NamedTuple):
     """
 
     value: float
-    local_dM: Float[np.ndarray, "p p"] | float
+    local_dM: Square | float
     slope: float
     curvature: float
 
@@ -278,7 +274,7 @@ class _DualPoint(NamedTuple):
     """A dual point, the probabilities q of every answer: f - H(q), A(q), and their violation."""
 
     gap: float
-    A: Float[np.ndarray, "p p"]
+    A: Square
     violation: float
 
 

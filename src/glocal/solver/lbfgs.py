@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.objective import Evaluation
+from glocal.similarity import Square, Values
 from glocal.solver.criterion import (
     Criterion,
     FirstOrderEstimate,
@@ -67,7 +68,7 @@ class SolverResult:
     bound was found. `pairs` define the inverse Hessian.
     """
 
-    W: Float[np.ndarray, "p p"]
+    W: Square
     evaluation: Evaluation
     status: Status
     gap: float | None
@@ -93,9 +94,9 @@ class SolverResult:
 
 def minimise(
     objective: Callable[[np.ndarray], Evaluation],
-    W: Float[np.ndarray, "p p"],
+    W: Square,
     criterion: Criterion | None = None,
-    moments: Float[np.ndarray, " p"] | None = None,
+    moments: Values | None = None,
     *,
     tol: float = 1e-5,
     max_evaluations: int = 1000,
@@ -325,33 +326,33 @@ class _Vectors:
         self._lower = j * p + i
         self._weights = np.where(i == j, 1, math.sqrt(2)).astype(dtype)
 
-    def pack(self, A: Float[np.ndarray, "p p"]) -> Float[np.ndarray, " u"]:
+    def pack(self, A: Square) -> Values:
         """The vector of the symmetric part of a matrix."""
         flat = A.ravel()
         return (flat[self._upper] + flat[self._lower]) * (self._weights / 2)
 
-    def unpack(self, x: Float[np.ndarray, " u"]) -> Float[np.ndarray, "p p"]:
+    def unpack(self, x: Values) -> Square:
         """The matrix of a vector."""
         flat = np.empty(self._p**2, x.dtype)
         flat[self._upper] = x / self._weights
         flat[self._lower] = flat[self._upper]
         return flat.reshape(self._p, self._p)
 
-    def diagonal(self, moments: Float[np.ndarray, " p"] | None) -> Float[np.ndarray, " u"]:
+    def diagonal(self, moments: Values | None) -> Values:
         """The initial inverse Hessian, by the second moments of the objects."""
         s = np.ones(self._p) if moments is None else moments
         s = s.astype(self._weights.dtype)[:, None]
         return (1 / ((s + s.T) / 2 + 3)).ravel()[self._upper]
 
 
-def symmetric_start(W: Float[np.ndarray, "p q"]) -> Float[np.ndarray, "p p"]:
+def symmetric_start(W: Float[np.ndarray, "p q"]) -> Square:
     """(W Wᵀ)^½: a rotation of W that keeps similarities and norm, and raises no penalty."""
     U, singular, _ = np.linalg.svd(W.astype(np.float64), full_matrices=False)
     root = (U * singular) @ U.T
     return ((root + root.T) / 2).astype(W.dtype)
 
 
-def is_definite(W: Float[np.ndarray, "p p"]) -> bool:
+def is_definite(W: Square) -> bool:
     """Whether a symmetric W, or -W, is positive definite.
 
     If not, the penalty of (W Wᵀ)^½ is no larger.

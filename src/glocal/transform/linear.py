@@ -16,6 +16,7 @@ from glocal.data.rows import row_statistics
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike
 from glocal.results import value_at
+from glocal.similarity import Values
 from glocal.transform import checks, exports, formats, ranking, sharing
 
 MIN_RECENTRING_ROWS = 10
@@ -54,7 +55,7 @@ class LinearTransform:
     """
 
     weights: Float[np.ndarray, "p r"]
-    bias: Float[np.ndarray, " r"] | None
+    bias: Values | None
     mean: float
     std: float
     meta: dict[str, Any] = field(default_factory=dict)
@@ -228,7 +229,7 @@ class LinearTransform:
             Z = Z + torch.as_tensor(self.bias, dtype=dtype, device=X.device)
         return Z.to(X.dtype) if X.is_floating_point() else Z
 
-    def folded(self) -> tuple[Float[np.ndarray, "p r"], Float[np.ndarray, " r"]]:
+    def folded(self) -> tuple[Float[np.ndarray, "p r"], Values]:
         """A and c of z = x A + c for raw x, float64: A = W / std, c = b - mean/std · Σ_rows W."""
         A = self.weights.astype(np.float64) / self.std
         c = -self.mean * A.sum(axis=0)
