@@ -93,10 +93,10 @@ def test_the_unit_and_the_offset_of_features_do_not_matter(exponent, offset, dty
     np.testing.assert_allclose(standardized, expected, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("unit, size", [(1e200, "large"), (1e-200, "small")])
-def test_a_spread_that_cannot_be_squared_is_refused(unit, size):
+@pytest.mark.parametrize("unit", [1e200, 1e-200])
+def test_a_spread_that_cannot_be_squared_is_refused(unit):
     """Features whose spread overflows or vanishes are refused."""
-    with pytest.raises(DataError, match=f"too {size} to be squared"):
+    with pytest.raises(DataError, match="to be squared"):
         _ = Features(MATRIX * unit).standardization
 
 

@@ -177,7 +177,7 @@ BAD = {
     "y.txt; empty": "",
     "y.txt; without a title.* 'kind'": "kind\na\nb\nc\n",
     "y.csv:kind; no label in any": "id,kind\n1,\n2,\n3,\n",
-    "y.csv:kind; line 3 has 3 cells, but the first has 2": "id,kind\n1,a\n2,b,c\n3,d\n",
+    "y.csv:kind; line 3, saw 3": "id,kind\n1,a\n2,b,c\n3,d\n",
     r"y.npy; astype\('U'\)": np.array(["cat", "dog", "cat"], dtype=object),  # numpy pickles it
 }
 

@@ -168,11 +168,11 @@ def test_rdms_join_by_index_and_by_name():
 
 
 INDICES_REFUSED = {
-    "about 5 objects, .* there are 4": range(4),
-    "holds 14;.* 0 to 13": [0, 1, 2, 3, 14],
-    "holds -1": [0, 1, 2, 3, -1],
-    "repeats": [0, 1, 2, 3, 3],
-    "holds 0.5": [0, 1, 2, 3, 0.5],
+    "has 4 entries that name 4": range(4),
+    "name 4 .* 0 to 13": [0, 1, 2, 3, 14],
+    "5 objects, .* name 4": [0, 1, 2, 3, -1],
+    "has 5 entries that name 4": [0, 1, 2, 3, 3],
+    "an integer": [0, 1, 2, 3, 0.5],
 }
 
 
@@ -182,7 +182,7 @@ def test_rdms_that_do_not_fit_are_refused(as_a_user, noun):
     join = partial(join_rdms, Features(Z, NAMES), PEOPLE[:, :5, :5])
     with pytest.raises(DataError, match=noun):
         join(np.array(INDICES_REFUSED[noun]))
-    with pytest.raises(DataError, match="there are 14"):
+    with pytest.raises(DataError, match="14 entries"):
         join(None, NAMES)
 
 

@@ -260,15 +260,12 @@ class Features:
             parts = (np.subtract(rows, mean, dtype=np.float64) for _, rows in self.chunks())
             squares = sum(float(np.vdot(part, part)) for part in parts)
         std = float(np.sqrt(squares / self.matrix.size))
-        if self._is_constant(mean, std):
+        if not _MIN_RELATIVE_DEVIATION * abs(mean) < std < np.inf:
             raise DataError(
-                f"{self.source} is constant ({mean:g} everywhere); there is nothing to transform."
-            )
-        if not 0 < std < np.inf:
-            size = "small" if std == 0 else "large"
-            raise DataError(
-                f"{self.source} holds values too {size} to be squared and summed in float64. "
-                "Multiply the features by a constant: no result depends on their unit."
+                f"{self.source} is constant ({mean:g} everywhere), so that there is nothing to "
+                "transform, or it holds values too small or too large to be squared and summed in "
+                "float64. Then multiply the features by a constant: no result depends on their "
+                "unit."
             )
         return Standardization(mean, std, is_unit=self.is_unit)
 
@@ -277,13 +274,6 @@ class Features:
         """The rows divided by the root mean square of all entries: no cosine changes."""
         scalars = self.standardization
         return replace(scalars, mean=0.0, std=float(np.hypot(scalars.mean, scalars.std)))
-
-    def _is_constant(self, mean: float, std: float) -> bool:
-        """Whether all values are the mean, but for rounding."""
-        tolerance = _MIN_RELATIVE_DEVIATION * abs(mean)
-        return std <= tolerance < np.inf and all(
-            np.abs(rows.astype(np.float64) - mean).max() <= tolerance for _, rows in self.chunks()
-        )
 
     @cached_property
     def column_means(self) -> Values:

@@ -12,7 +12,15 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features, transposed_hint
 from glocal.data.names import entries_named, positions_in
 from glocal.errors import DataError, DataWarning
-from glocal.similarity import Choices, Mask, Numbers, choice, of_pairs, pair_tolerance, unit_rows
+from glocal.similarity import (
+    Choices,
+    Mask,
+    Numbers,
+    choice,
+    of_pairs,
+    pair_tolerance,
+    scaled_to_length_1,
+)
 
 _FEWER_ROWS = (
     " Extract the features of all objects that they name. If they index a longer list than the "
@@ -88,8 +96,8 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
 
 
 def choice_model(features: Features, rows: Numbers) -> ChoiceModel:
-    """Return the choice model of features on these rows, by cosines of standardized rows."""
-    X = unit_rows(features.standardization(np.asarray(features.matrix[rows]), "float64"))
+    """Return the choice model of features on these rows, by the cosines of the rows as given."""
+    X = scaled_to_length_1(np.asarray(features.matrix[rows]))
     tolerance = pair_tolerance(X)
     position = np.full(len(features), -1)
     position[rows] = np.arange(len(rows))

@@ -140,7 +140,9 @@ def _joined(labels: pd.Series, others: pd.DataFrame, features: Features) -> list
             "match. Write both alike."
         )
     for column in columns:
-        if not fault and column.share >= _MIN_SHARE_OF_NAMES and _differ(best, column):
+        pairs = zip(best.row_labels, column.row_labels, strict=False)
+        differs = any(label != other for label, other in pairs if label and other)
+        if differs and not fault and column.share >= _MIN_SHARE_OF_NAMES:
             fault = (
                 f"the columns {best.title!r} and {column.title!r} both hold names of rows, and "
                 "give them different labels. Remove one of them from the table."
@@ -151,12 +153,6 @@ def _joined(labels: pd.Series, others: pd.DataFrame, features: Features) -> list
             "alone: one per line, or .npy."
         )
     return best.row_labels
-
-
-def _differ(first: _Column, second: _Column) -> bool:
-    """Whether two columns give a row different labels."""
-    pairs = zip(first.row_labels, second.row_labels, strict=True)
-    return any(label != other for label, other in pairs if label and other)
 
 
 def _as_names(column: pd.Series, labels: pd.Series, features: Features) -> _Column:

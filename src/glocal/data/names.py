@@ -50,29 +50,15 @@ def matching_entries(texts: Sequence[str], entries: Iterable[str]) -> Matches:
     listed = dict.fromkeys(entries)
     entry_of = {text: text for text in texts if text in listed}
     ambiguous = ""
-    entries_of = _by_key(listed, _bare_name)
-    for key, same_texts in _by_key(dict.fromkeys(texts), _bare_name).items():
-        same_entries = entries_of.get(key, [])
-        if not same_entries or all(text in entry_of for text in same_texts):
-            continue
-        if len(same_texts) == len(same_entries) == 1:
-            entry_of[same_texts[0]] = same_entries[0]
-            continue
-        for text, entry in _by_folder(same_texts, same_entries).items():
-            entry_of.setdefault(text, entry)
-        if not ambiguous and any(text not in entry_of for text in same_texts):
-            ambiguous = _sentence(same_texts, same_entries)
+    for key_of in (_path, _bare_name):
+        entries_of = _by_key(listed, key_of)
+        for key, same_texts in _by_key(dict.fromkeys(texts), key_of).items():
+            same_entries = entries_of.get(key, [])
+            if len(same_texts) == len(same_entries) == 1:
+                entry_of.setdefault(same_texts[0], same_entries[0])
+            elif key_of is _bare_name and same_entries and not entry_of.keys() >= {*same_texts}:
+                ambiguous = ambiguous or _sentence(same_texts, same_entries)
     return Matches(entry_of, ambiguous)
-
-
-def _by_folder(texts: Sequence[str], entries: Sequence[str]) -> dict[str, str]:
-    """The entry of each text that is alike with its folder, if no other text or entry is."""
-    entries_of = _by_key(entries, _path)
-    return {
-        same_texts[0]: entries_of[path][0]
-        for path, same_texts in _by_key(texts, _path).items()
-        if len(same_texts) == len(entries_of.get(path, ())) == 1
-    }
 
 
 def entries_named(texts: Sequence[str], entries: Iterable[str]) -> dict[str, str]:

@@ -86,19 +86,13 @@ def _check_rdm(rdm: Float[np.ndarray, "n n"], source: str) -> None:
 
 def _check_index(index: np.ndarray, n: int, n_listed: int) -> None:
     """Raise a DataError if an index does not name n different objects of a list."""
-    if len(index) != n:
+    n_known = np.isin(np.arange(n_listed), index).sum()
+    if not len(index) == n == n_known:
         raise DataError(
-            f"the RDM is about {n} objects, but there are {len(index)}: `rdm_index`, or without it "
-            "the list of object ids or the features, needs one entry for each row of the RDM."
+            f"the RDM is about {n} objects, but `rdm_index`, or without it the list of object ids "
+            f"or the features, has {len(index)} entries that name {n_known} different ones. Each "
+            f"row of the RDM needs one of its own, an integer from 0 to {n_listed - 1}."
         )
-    is_listed = np.isin(index, np.arange(n_listed))
-    if not is_listed.all():
-        raise DataError(
-            f"`rdm_index` holds {index[~is_listed][0]}; its entries must be integers from 0 to "
-            f"{n_listed - 1}, the positions of objects in their list."
-        )
-    if len(np.unique(index)) < n:
-        raise DataError("`rdm_index` repeats an object; each row of the RDM needs one of its own.")
 
 
 def join_rdms(

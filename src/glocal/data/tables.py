@@ -226,21 +226,14 @@ def _read_csv(file: Path, separator: str, **options: Any) -> pd.DataFrame:
     with warnings.catch_warnings():
         # pandas truncates longer rows with this warning
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:
-            return pd.read_csv(
-                file,
-                sep=separator,
-                index_col=False,
-                encoding=text_encoding(file),
-                skipinitialspace=True,
-                **options,
-            )
-        except pd.errors.ParserError as error:
-            counts = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-            if counts is None:
-                raise
-            n, line, n_cells = counts.groups()
-            raise ValueError(f"line {line} has {n_cells} cells, but the first has {n}") from error
+        return pd.read_csv(
+            file,
+            sep=separator,
+            index_col=False,
+            encoding=text_encoding(file),
+            skipinitialspace=True,
+            **options,
+        )
 
 
 def _refuse_decimal_commas(cells: Iterable[object]) -> None:

@@ -338,7 +338,7 @@ class _Vectors:
         flat[self._lower] = flat[self._upper]
         return flat.reshape(self._p, self._p)
 
-    def diagonal(self, moments: Values | None) -> Values:
+    def diagonal(self, moments: Float[np.ndarray, " p"] | None) -> Values:
         """The initial inverse Hessian, by the second moments of the objects."""
         s = np.ones(self._p) if moments is None else moments
         s = s.astype(self._weights.dtype)[:, None]
