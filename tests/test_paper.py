@@ -277,8 +277,7 @@ def test_callbacks_of_lightning_are_taken(tmp_path):
 
 def test_the_command_line(here):
     """`--solver paper` takes --eta, --optimiser and --bias, of which the exact solver refuses the
-    first, and says how long a fit may take, and nothing of Lightning's; a dry sweep counts its
-    fits.
+    first, and says nothing of Lightning's; a dry sweep counts its fits.
     """
     grid = 'method = "global"\nlmbda = [0.1, 1.0]\n'
     folder(here, x_npy=X, t_npy=TRIPLETS, grid_toml=grid)
@@ -287,16 +286,14 @@ def test_the_command_line(here):
     result = run(f"{fit_line} --solver paper --eta 0.05 --optimiser adam --bias")
     expected = {"solver": "paper", "eta": 0.05, "optimiser": "adam", "bias": True}
     assert result.json | expected == result.json
-    words = ("at most", "GPU", "lightning")
-    assert [word for word in words if word in result.err] == ["at most"]
+    assert [word for word in ("GPU", "lightning") if word in result.err] == []
     for line, option in (("--eta 0.05", "--solver paper"), ("--solver paper --tol 1e-3", "--tol")):
         code, _, message = run(f"{fit_line} {line}")
         assert code == 2
         assert option in message
     grid_line = "--grid grid.toml --folds 2 --dry-run --json"
     dry = run(f"sweep {data} --solver paper {grid_line}").json
-    assert dry["fits"] == 2 * 2 + 1
-    assert dry["seconds"] > 0
+    assert dry == {"fits": 2 * 2 + 1}
     assert not (here / "out").exists()
 
 

@@ -128,12 +128,6 @@ class PaperLoop(Options):
         """Raise a MissingDependencyError if Lightning is not installed."""
         import_optional("lightning.pytorch", "solver paper")
 
-    def seconds(self, data: FitData, arm: Arm) -> float:
-        """Estimate the time of a fit that uses all epochs, from a few of its steps."""
-        lmbda = arm.lmbda or 1.0  # one that is yet to be chosen costs the same
-        procedure = self._procedure(data, arm.replace(lmbda=lmbda), Counter())
-        return self.max_epochs * len(procedure.train_dataloader()) * procedure.seconds_per_step()
-
     def _procedure(self, data: FitData, arm: Arm, counter: Counter) -> Procedure:
         self.check_installed()
         import torch

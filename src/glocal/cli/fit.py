@@ -134,8 +134,6 @@ def fit(
     if isinstance(plan.solver, PaperLoop) and isinstance(plan.what, Arm):
         unit = "epochs"
         quantity = "watched loss"
-        seconds = plan.solver.seconds(data, plan.what)
-        print_message(f"each fit takes at most {seconds / 60:.1f} minutes on this machine")
     steps = itertools.count(1)
     with progress_bar("fitting", None, unit=unit) as progress:
         fitted = fit_and_score(

@@ -71,16 +71,16 @@ def sweep(
     --local-features local.npy --out sweep
     """
     data = load_data(features, answers, local_features, centre, blocks, normalize)
+    from glocal.sweep.run import number_of_fits
     from glocal.sweep.run import sweep as run_sweep
-    from glocal.sweep.run import workload
 
     chosen_solver = solver_of(solver, exact, paper)
     if dry_run or isinstance(chosen_solver, PaperLoop):
-        n_fits, seconds = workload(data, grid, folds=folds, solver=chosen_solver)
-        print_message(f"{n_fits} fits" + (f", at most {seconds / 3600:.1f} h" if seconds else ""))
+        n_fits = number_of_fits(data, grid, folds=folds, solver=chosen_solver)
+        print_message(f"{n_fits} fits")
         if dry_run:
             if as_json:
-                print_json({"fits": n_fits, "seconds": seconds})
+                print_json({"fits": n_fits})
             return
     with progress_bar("sweep", unit="points") as progress:
         result = run_sweep(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -223,16 +222,6 @@ class Procedure(lightning.LightningModule):
             size = self.settings.block_size
             losses["local"] = _mean(lambda rows: self.local_loss(part, rows), len(images), size)
         return losses
-
-    def seconds_per_step(self, number: int = 5) -> float:
-        """The median time of a step, from the first steps of an epoch; W is as before."""
-        times = []
-        for step in islice(self.train_dataloader(), number):
-            start = time.perf_counter()
-            torch.autograd.backward(self.training_step(step, 0))
-            times.append(time.perf_counter() - start)
-        self.zero_grad()
-        return float(np.median(times))
 
     def run(self, options: Mapping[str, Any]) -> bool:
         """Fit with Lightning's ``Trainer``, which gets these `options`.

@@ -169,20 +169,11 @@ def sweep(
     return result
 
 
-def workload(
+def number_of_fits(
     data: FitData, grid: str | Mapping[str, Any] | PathLike, *, folds: int = 3, solver: Solver
-) -> tuple[int, float | None]:
-    """The number of fits of a sweep and its refit, and the longest time that they take in seconds.
-
-    The time is None for the exact solver, which stops where it has converged.
-    """
-    plan = _plan(data, grid, folds, solver)
-    arms = [*map(Arm.of, plan.settings)]
-    n_fits = folds * len(arms) + 1
-    if not isinstance(solver, PaperLoop):
-        return n_fits, None
-    one_of_each = {arm.method: arm for arm in arms}
-    return n_fits, n_fits * max(solver.seconds(data, arm) for arm in one_of_each.values())
+) -> int:
+    """The number of fits of a sweep and its refit."""
+    return folds * len(_plan(data, grid, folds, solver).settings) + 1
 
 
 class _Plan(NamedTuple):
