@@ -291,9 +291,6 @@ def test_a_card_tells_the_record():
     fields = [data.library_name, data.license, data.base_model, data.datasets]
     assert fields == ["glocal", "mit", "timm/x", ["me/answers"]]
     assert "human-similarity" in data.tags
-    scores = {result.metric_name: result.metric_value for result in data.eval_results}
-    names = ("agreement on held-out answers", "neighbours kept of held-out images")
-    assert scores == dict(zip(names, (0.5612, 0.91), strict=True))
 
 
 HOSTILE = "<script>alert(1)</script> ![x](https://a.b/c.png)"

@@ -64,9 +64,9 @@ file = np.load("transform.npz", allow_pickle=False)
 def card(transform: LinearTransform) -> str:
     """Return the model card of a transform, as Markdown for the hub.
 
-    The card describes the transform, the answers of its fit, its scores (with intervals, and as
-    ``model-index``) and its licence, and shows how to use it with and without glocal. All of it
-    stands in the record of the transform, whose part ``card`` holds `CardOptions`.
+    The card describes the transform, the answers of its fit, its scores with intervals, and its
+    licence, and shows how to use it with and without glocal. All of it stands in the record of the
+    transform, whose part ``card`` holds `CardOptions`.
 
     Raises
     ------
@@ -85,7 +85,6 @@ def card(transform: LinearTransform) -> str:
         "base_model": options.base_model or _timm_repository(record),
         "datasets": list(options.datasets),
         "tags": _TAGS,
-        "model-index": _model_index(heldout),
     }
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value]  # JSON is YAML
     is_unit = transform.normalize
@@ -152,26 +151,6 @@ def _heldout_facts(subject: Subject, heldout: Mapping[str, Any]) -> dict[str, st
         "agreement without the transform": agreement.before.text(),
         "neighbours kept of held-out images": f"{kept.text()} {nearest}",
     }
-
-
-def _model_index(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The scores on held-out answers and images, as the hub reads them; empty without any."""
-    if not scores:
-        return []
-    kept = "neighbours kept of held-out images"
-    result = {
-        "task": {"type": "odd-one-out"},
-        "dataset": {"name": f"held-out {scores['of']}", "type": "odd-one-out"},
-        "metrics": [
-            {
-                "type": "accuracy",
-                "name": "agreement on held-out answers",
-                "value": scores["agreement"],
-            },
-            {"type": "neighbours_kept", "name": kept, "value": scores["neighbours_kept"]},
-        ],
-    }
-    return [{"name": "glocal", "results": [result]}]
 
 
 def _cell(value: Any) -> str:

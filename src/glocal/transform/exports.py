@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from glocal.errors import DataError, ParameterError, import_optional
 from glocal.files import PathLike, atomic_write
 from glocal.results import to_json
-from glocal.similarity import Values
+from glocal.similarity import Values, Weights
 from glocal.transform.record import FORMAT
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ def fold_into(
     return folded.requires_grad_(weight.requires_grad)
 
 
-def _linear(A: Float[np.ndarray, "p r"], c: Values, dtype: Any, device: Any) -> torch.nn.Linear:
+def _linear(A: Weights, c: Values, dtype: Any, device: Any) -> torch.nn.Linear:
     """A frozen layer that computes x A + c."""
     import torch
 

@@ -9,14 +9,13 @@ from numbers import Real
 from typing import Any, NoReturn
 
 import numpy as np
-from jaxtyping import Float
 
 from glocal.data.features import Features, Standardization, as_matrix, check_finite, row_blocks
 from glocal.data.rows import row_statistics
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike
 from glocal.results import value_at
-from glocal.similarity import Values
+from glocal.similarity import Embedding, Values, Weights
 from glocal.transform import checks, exports, formats, ranking, sharing
 
 MIN_RECENTRING_ROWS = 10
@@ -54,7 +53,7 @@ class LinearTransform:
     [[1.0, 0.0]]
     """
 
-    weights: Float[np.ndarray, "p r"]
+    weights: Weights
     bias: Values | None
     mean: float
     std: float
@@ -229,7 +228,7 @@ class LinearTransform:
             Z = Z + torch.as_tensor(self.bias, dtype=dtype, device=X.device)
         return Z.to(X.dtype) if X.is_floating_point() else Z
 
-    def folded(self) -> tuple[Float[np.ndarray, "p r"], Values]:
+    def folded(self) -> tuple[Weights, Values]:
         """A and c of z = x A + c for raw x, float64: A = W / std, c = b - mean/std · Σ_rows W."""
         A = self.weights.astype(np.float64) / self.std
         c = -self.mean * A.sum(axis=0)
@@ -275,7 +274,7 @@ class LinearTransform:
 
     @classmethod
     def centring(
-        cls, features: Features | Float[np.ndarray, "n p"], *, normalize: bool = False
+        cls, features: Features | Embedding, *, normalize: bool = False
     ) -> LinearTransform:
         """Make the transform that subtracts the column means of some features.
 
