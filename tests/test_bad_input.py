@@ -33,7 +33,7 @@ FIT --base 1 | --base
 FIT --kind anchor | --kind
 FIT --answers far.npy | 0..29
 FIT --answers halves.npy | integers
-FIT --answers nan.npy | row 0 is [
+FIT --answers nan.npy | such as [nan
 FIT --answers negative.npy | at least 0
 FIT --answers repeated.npy | differ
 FIT --answers none.npy | no answer

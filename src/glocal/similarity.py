@@ -19,6 +19,8 @@ Rows = Float[np.ndarray, "_ p"]
 """Features in p columns of any number of objects or images."""
 Square = Float[np.ndarray, "p p"]
 """W, or its gradient, on p columns."""
+Weights = Float[np.ndarray, "p _"]
+"""A map from p columns to any number of columns."""
 Values = Float[np.ndarray, " n"]
 """One number for each of n things."""
 Mask = Bool[np.ndarray, " n"]

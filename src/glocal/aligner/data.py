@@ -9,7 +9,7 @@ from numbers import Real
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from pydantic import Field
 
 from glocal.aligner.arm import Arm
@@ -23,7 +23,7 @@ from glocal.data.splits import local_blocks
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import array_sha256
 from glocal.options import Options
-from glocal.similarity import Numbers, Rows
+from glocal.similarity import Embedding, Numbers, Rows, Weights
 from glocal.transform import LinearTransform
 
 MAX_BLOCKS = 16
@@ -140,7 +140,7 @@ class FitData:
             return features.scaling
         return features.standardization.centred(features.column_means, centre)
 
-    def transform(self, weights: Float[np.ndarray, "p r"]) -> LinearTransform:
+    def transform(self, weights: Weights) -> LinearTransform:
         """Build the transform of raw features with these weights.
 
         Its mean is s times that of all entries; the rest of s m becomes its bias,
@@ -154,7 +154,7 @@ class FitData:
         meta = {"rows": row_statistics(self.features)}
         return LinearTransform(weights.astype(np.float32), bias, scalars.mean, scalars.std, meta)
 
-    def embedding(self, transform: LinearTransform) -> Float[np.ndarray, "n r"]:
+    def embedding(self, transform: LinearTransform) -> Embedding:
         """The embedding of all objects by a transform, float64."""
         return transform.map_rows(np.asarray(self.features.matrix, dtype=np.float64))
 
@@ -246,7 +246,7 @@ class FitData:
         new_index[objects] = np.arange(len(objects), dtype=np.int32)
         return rows, self.answers.relabel(new_index)
 
-    def objects_and_answers(self, dtype: str) -> tuple[Float[np.ndarray, "n p"], Answers]:
+    def objects_and_answers(self, dtype: str) -> tuple[Embedding, Answers]:
         """The objects that the answers name, with origin and scale, and the answers about them."""
         rows, answers = self.named_rows()
         return self.scalars(rows, dtype), answers

@@ -16,7 +16,13 @@ from glocal.errors import TrivialOptimumError
 from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, single_threaded_blas
 from glocal.options import Options
 from glocal.results import UNCHANGED, SolverReport
-from glocal.similarity import Rows, Square, Values
+from glocal.similarity import (
+    Embedding,
+    Rows,
+    Square,
+    Values,
+    Weights,
+)
 from glocal.solver import (
     Counter,
     Criterion,
@@ -303,12 +309,12 @@ class Axes:
     are float64.
     """
 
-    U: Float[np.ndarray, "p r"]
+    U: Weights
     moments: Values
     spreads: Values
 
     @classmethod
-    def of(cls, X: Float[np.ndarray, "n p"], blocks: Sequence[Rows]) -> Axes:
+    def of(cls, X: Embedding, blocks: Sequence[Rows]) -> Axes:
         """The principal axes of the rows of X, in the span of X and of the local images."""
         X = X.astype(np.float64)
         span = None

@@ -81,8 +81,6 @@ class FoldScorer:
 
     @cached_property
     def _centred_neighbours(self) -> list[csr_array]:
-        if not self.is_centred:
-            return self._neighbours
         return [neighbourhoods(X, self.k) for X in self.image_rows]
 
     def credit(self, Z: Sequence[Rows], similarity: str = "cosine") -> Values:
@@ -102,15 +100,21 @@ class FoldScorer:
 
     def kept(self, Z: Sequence[Rows]) -> Values:
         """The share of its neighbours in the raw rows that each image keeps if embedded as Z."""
-        parts = zip(self.images, Z, self._neighbours, strict=True)
-        return np.concatenate([kept_by_image(X, Y, self.k, before=near) for X, Y, near in parts])
+        return self._kept(self.images, Z, self._neighbours)
 
     def neighbours_kept_centred(self, Z: Sequence[Rows]) -> Values:
         """The same share in the rows with the origin of the fit, of which `keep` promises a part.
 
         Without a `centre` these are the neighbours in the raw rows.
         """
-        parts = zip(self.image_rows, Z, self._centred_neighbours, strict=True)
+        if not self.is_centred:
+            return self.kept(Z)
+        return self._kept(self.image_rows, Z, self._centred_neighbours)
+
+    def _kept(
+        self, images: Sequence[Rows], Z: Sequence[Rows], neighbours: Sequence[csr_array]
+    ) -> Values:
+        parts = zip(images, Z, neighbours, strict=True)
         return np.concatenate([kept_by_image(X, Y, self.k, before=near) for X, Y, near in parts])
 
     @cached_property

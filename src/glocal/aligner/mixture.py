@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from glocal.similarity import Square, Values
+from glocal.similarity import Embedding, Square, Values
 
 _ROUNDING = 1e-9  # of a promise where it crosses the share to keep
 
@@ -111,7 +111,7 @@ def best_keeping(agreement: Sequence[float], promises: Sequence[float], keep: fl
     return int(np.where(is_allowed, agreement, -np.inf).argmax())
 
 
-def mix(path: Sequence[Float[np.ndarray, "n p"]], step: float) -> Float[np.ndarray, "n p"]:
+def mix(path: Sequence[Embedding], step: float) -> Embedding:
     """Return the mixture at a step of a path, interpolated linearly from each fit to the next."""
     before = max(0, min(int(step), len(path) - 2))
     share = step - before

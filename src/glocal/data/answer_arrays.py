@@ -57,12 +57,10 @@ def integer_rows(objects: Any) -> np.ndarray:
             whole = objects.astype(np.int64)
         if (objects == whole).all():
             return whole
-    row = int((objects != np.floor(objects)).any(axis=1).argmax())  # NaN too, or the first
-    looks_like_features = objects.dtype.kind == "f" and objects.shape[1] > 3
-    hint = " Are features and answers swapped?" if looks_like_features else ""
     raise DataError(
-        f"answers hold {objects.dtype} values of shape {objects.shape}; they must be integers, the "
-        f"numbers of objects, and row {row} is {objects[row].tolist()}.{hint}"
+        f"answers hold {objects.dtype} values of shape {objects.shape}, such as "
+        f"{objects[0].tolist()[:9]}; they must be integers, the numbers of objects. Are features "
+        "and answers swapped?"
     )
 
 
@@ -89,20 +87,16 @@ def check_objects(objects: np.ndarray, kind: str) -> None:
 
 def _check_width(objects: np.ndarray, kind: str) -> None:
     """Raise a DataError if answers of this kind have another number of objects."""
-    n_answers, n_columns = objects.shape
+    n_columns = objects.shape[1]
     n_allowed = len(KINDS[kind].columns)
     if n_columns == n_allowed or (n_columns > n_allowed and KINDS[kind].is_open):
         return
-    hint = "Are they transposed? Pass answers.T."
-    if n_answers != n_allowed:
-        hint = (
-            "If the first column is a reference and the second the nearest to it, convert the "
-            f"file: {import_line('--kind nearest-of-n')} (in Python, pass kind='nearest-of-n'). If "
-            "participants or times are among the columns, give them titles."
-        )
     raise DataError(
-        f"answers have shape {objects.shape}; for the kind {kind} it must be (t, {n_allowed}). "
-        f"{hint}"
+        f"answers have shape {objects.shape}; for the kind {kind} it must be (t, {n_allowed}): "
+        "pass answers.T if they are transposed. If the first column is a reference and the second "
+        f"the nearest to it, convert the file: {import_line('--kind nearest-of-n')} (in Python, "
+        "pass kind='nearest-of-n'). If participants or times are among the columns, give them "
+        "titles."
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from glocal.data.answers import Answers
-from glocal.data.features import Features, transposed_hint
+from glocal.data.features import Features, check_finite, transposed_hint
 from glocal.data.names import entries_named, positions_in
 from glocal.errors import DataError, DataWarning
 from glocal.similarity import (
@@ -97,19 +97,21 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
 
 def choice_model(features: Features, rows: Numbers) -> ChoiceModel:
     """Return the choice model of features on these rows, by the cosines of the rows as given."""
-    X = scaled_to_length_1(np.asarray(features.matrix[rows]))
-    tolerance = pair_tolerance(X)
+    raw = np.asarray(features.matrix[rows])
+    check_finite(raw, features.source, rows)
+    X = scaled_to_length_1(raw)
     position = np.full(len(features), -1)
     position[rows] = np.arange(len(rows))
     S = X @ X.T if len(rows) <= _MAX_ROWS_OF_GRAM else None
 
     def shares(answers: Answers) -> Choices:
-        answers = answers.relabel(position)
-        objects = answers.objects
+        objects = answers.relabel(position).objects
         if S is None:
-            return choice(of_pairs(X, objects, answers.pairs), tolerance)
-        similarities = [S[objects[:, i], objects[:, j]] for i, j in answers.pairs]
-        return choice(np.stack(similarities, axis=1), tolerance)
+            similarities = of_pairs(X, objects, answers.pairs)
+        else:
+            pairs = [S[objects[:, i], objects[:, j]] for i, j in answers.pairs]
+            similarities = np.stack(pairs, axis=1)
+        return choice(similarities, pair_tolerance(X))
 
     return shares
 

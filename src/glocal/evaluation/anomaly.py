@@ -253,7 +253,7 @@ def _nearest(
 
 
 def _score_one_task(
-    nearest: Float[np.ndarray, "m c k"], is_anomaly: Mask, X: Embedding, settings: dict[str, Any]
+    nearest: Float[np.ndarray, "m c k"], is_anomaly: Mask, X: Rows, settings: dict[str, Any]
 ) -> Result:
     """The result of the only task, of images with these nearest cosines."""
     similarity = nearest.mean(axis=2)

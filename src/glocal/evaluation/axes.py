@@ -181,9 +181,7 @@ def _centred(rows: Embedding) -> Embedding:
     return centred / np.linalg.norm(centred)
 
 
-def _change(
-    Z: Embedding, X: Embedding
-) -> tuple[Float[np.ndarray, "n r"], Float[np.ndarray, "r r"]]:
+def _change(Z: Embedding, X: Embedding) -> tuple[Embedding, Float[np.ndarray, "r r"]]:
     """Q and K of ZZᵀ - XXᵀ = QKQᵀ, with Q an orthonormal basis of the columns of Z and X."""
     Q, R = np.linalg.qr(np.hstack([Z, X]))
     signs = np.repeat([1.0, -1.0], [Z.shape[1], X.shape[1]])

@@ -15,11 +15,13 @@ from jaxtyping import Float, Int
 
 from glocal.objective.threads import Workers
 from glocal.similarity import (
+    Embedding,
     Numbers,
     Objects,
     Rows,
     Square,
     Values,
+    Weights,
     row_slices,
 )
 
@@ -100,7 +102,7 @@ class ChoiceLoss:
         else:
             self._pass = _NumpyPass(answers, workers)
 
-    def __call__(self, W: Float[np.ndarray, "p q"]) -> tuple[float, Float[np.ndarray, "p q"]]:
+    def __call__(self, W: Weights) -> tuple[float, Weights]:
         """L and its gradient at W."""
         Z = self._workers.product(self.X, W)  # (n, q)
         if not np.isfinite(np.vdot(Z, Z)):  # the step was far too long, and S would overflow
@@ -108,11 +110,11 @@ class ChoiceLoss:
         sums = self.at(Z)(1.0, Z)
         return sums.loss, self._workers.product(self.X.T, sums.product)
 
-    def at(self, Z: Float[np.ndarray, "n q"]) -> Callable[..., AnswerSums]:
+    def at(self, Z: Embedding) -> Callable[..., AnswerSums]:
         """The pass over the answers at mZZᵀ, as a function of m, and of Y for a product."""
         return partial(self._pass, self._pass.prepared(Z))
 
-    def derivatives(self, W: Float[np.ndarray, "p q"]) -> tuple[AnswerSums, Square]:
+    def derivatives(self, W: Weights) -> tuple[AnswerSums, Square]:
         """L with its slope and curvature along M = W Wᵀ, and ∂L/∂M, symmetric, float64."""
         Z = self._workers.product(self.X, W)
         sums = self.at(Z)(1.0, self.X)
@@ -174,12 +176,12 @@ class _NumpyPass:
         self._upper = low * n + high  # positions in the flat S
         self._lower = high * n + low
 
-    def prepared(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "k t"]:
+    def prepared(self, Z: Embedding) -> Float[np.ndarray, "k t"]:
         """The similarities of the candidate pairs of each answer."""
         return self._workers.gram(Z).ravel()[self._upper]
 
     def __call__(
-        self, s: Float[np.ndarray, "k t"], m: float, Y: Float[np.ndarray, "n r"] | None = None
+        self, s: Float[np.ndarray, "k t"], m: float, Y: Embedding | None = None
     ) -> AnswerSums:
         """Pass over the answers at the similarities ms."""
         sums, residuals = self._softmax(s, m)
@@ -266,13 +268,11 @@ class _GramPass(_CompiledPass):
             places[:, k] = rows * np.int32(n) + np.maximum(objects[:, i], objects[:, j])
         super().__init__(gram_pass, places, shares, workers)
 
-    def prepared(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n _"]:
+    def prepared(self, Z: Embedding) -> Embedding:
         """The Gram matrix S."""
         return self._workers.gram(Z)
 
-    def __call__(
-        self, S: Float[np.ndarray, "n _"], m: float, Y: Float[np.ndarray, "n r"] | None = None
-    ) -> AnswerSums:
+    def __call__(self, S: Embedding, m: float, Y: Embedding | None = None) -> AnswerSums:
         """Pass over the answers at the similarities mS."""
         size = 0 if Y is None else S.size
         G = np.empty((self._workers.threads, size), S.dtype)  # ∂L/∂S of each thread
@@ -295,13 +295,11 @@ class _GatheredPass(_CompiledPass):
         places = answers.objects.astype(np.int32, copy=False)[:, answers.pairs]  # (t, k, 2)
         super().__init__(gathered_pass, places, answers.shares, workers)
 
-    def prepared(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n q"]:
+    def prepared(self, Z: Embedding) -> Embedding:
         """The rows of Z, whose dot products are computed answer by answer."""
         return np.ascontiguousarray(Z)
 
-    def __call__(
-        self, Z: Float[np.ndarray, "n q"], m: float, Y: Float[np.ndarray, "n r"] | None = None
-    ) -> AnswerSums:
+    def __call__(self, Z: Embedding, m: float, Y: Embedding | None = None) -> AnswerSums:
         """Pass over the answers at the similarities mZZᵀ."""
         Y = Z[:0] if Y is None else np.ascontiguousarray(Y)
         GY = np.empty((self._workers.threads, *Y.shape), Z.dtype)

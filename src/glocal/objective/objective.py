@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from glocal.objective.choices import ChoiceLoss
 from glocal.objective.threads import Workers
-from glocal.similarity import Rows, Square, row_slices
+from glocal.similarity import Rows, Square, Weights, row_slices
 
 _MIN_LENGTH = 1e-12  # least length by which a row is divided
 _SLICE_COSINES = 1 << 15  # cosines in a slice of rows, which stay in the second-level cache
@@ -22,7 +22,7 @@ class Evaluation(NamedTuple):
 
     value: float
     parts: dict[str, float]
-    dW: Float[np.ndarray, "p q"]
+    dW: Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Objective:
         """The weight of L_global."""
         return 1.0 if self.local is None else 1 - self.alpha
 
-    def __call__(self, W: Float[np.ndarray, "p q"]) -> Evaluation:
+    def __call__(self, W: Weights) -> Evaluation:
         """Value and gradient."""
         parts = {}
         with np.errstate(over="ignore", invalid="ignore"):  # a step far too long shows in the value

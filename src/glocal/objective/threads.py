@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 from threadpoolctl import ThreadpoolController
 
-from glocal.similarity import row_slices
+from glocal.similarity import Embedding, row_slices
 
 _MIN_OPERATIONS_PER_THREAD = 5e8  # operations of one evaluation, about 10 ms
 _GRAM_BLOCK_ROWS = 256
@@ -110,7 +110,7 @@ class Workers:
         self.map(lambda rows: np.matmul(A[rows], B, out=C[rows]), slices)
         return C
 
-    def gram(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n n"]:
+    def gram(self, Z: Embedding) -> Float[np.ndarray, "n n"]:
         """The upper triangle of Z Zᵀ, in whole blocks; the other entries are undefined."""
         S = np.empty((len(Z), len(Z)), Z.dtype)
         self.map(

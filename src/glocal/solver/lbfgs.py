@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.objective import Evaluation
-from glocal.similarity import Square, Values
+from glocal.similarity import Square, Values, Weights
 from glocal.solver.criterion import (
     Criterion,
     FirstOrderEstimate,
@@ -345,7 +345,7 @@ class _Vectors:
         return (1 / ((s + s.T) / 2 + 3)).ravel()[self._upper]
 
 
-def symmetric_start(W: Float[np.ndarray, "p q"]) -> Square:
+def symmetric_start(W: Weights) -> Square:
     """(W Wᵀ)^½: a rotation of W that keeps similarities and norm, and raises no penalty."""
     U, singular, _ = np.linalg.svd(W.astype(np.float64), full_matrices=False)
     root = (U * singular) @ U.T

@@ -89,7 +89,9 @@ def check_columns(
         pair: _MIN_REFERENCE_GAIN if has_reference and pair[0] else 0.0 for pair in agreement
     }
     best = max(agreement, key=lambda pair: agreement[pair] - min_gain[pair])
-    error = _error_of_chance(answers)
+    weights = answers.all_weights
+    variance = answers.chance * (1 - answers.chance)
+    error = math.sqrt(variance * (weights @ weights)) / weights.sum()  # of a random choice
     if agreement[best] - stated - min_gain[best] > _MIN_STANDARD_ERRORS * error:
         yield _better_columns(answers.kind, best, agreement[best], stated)
     elif len(answers) >= _MIN_ANSWERS_FOR_CHANCE and (
@@ -97,13 +99,6 @@ def check_columns(
     ):
         message = f"answers: the features agree with {stated:.3f} of them, which is chance"
         yield finding("chance", message)
-
-
-def _error_of_chance(answers: Answers) -> float:
-    """The standard error of the agreement of a random choice."""
-    weights = answers.all_weights
-    variance = answers.chance * (1 - answers.chance)
-    return float(math.sqrt(variance * (weights @ weights)) / weights.sum())
 
 
 def _better_columns(kind: str, pair: tuple[int, int], agreement: float, stated: float) -> Finding:
