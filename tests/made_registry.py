@@ -15,7 +15,7 @@ _SHARED = {"repository": "local", "what": "a test", "licence": "none stated", "c
 _ANSWERS = {
     "kind": "answers",
     "path": "things/answers.npz",
-    "raw": "things/triplets-train90.txt",
+    "downloaded": "things/triplets-train90.txt",
     "order": "things/sortindex",
     "ids": "things/unique-id",
 }
@@ -94,6 +94,7 @@ def _entry(name, content, changes):
     if name.startswith("features/"):
         rows, width = np.load(io.BytesIO(content)).shape
         facts |= {"kind": "features", "names": "things/manifest-cc0", "names_column": "text1"}
+        facts["downloaded"] = f"{name}/features.npy"
         facts |= {"rows": rows, "width": width, "network": f"owner/{name}", "known_by": "its name"}
     facts |= changes.get(name.rpartition("/")[2].replace("-", "_"), {})
     return "\n".join(["[[file]]", *(f"{key} = {json.dumps(fact)}" for key, fact in facts.items())])

@@ -52,7 +52,7 @@ def test_features_become_a_folder_with_names_and_a_record(publish, tmp_path):
     assert origin["network"] == "owner/features/net"
     assert origin["commit"] == COMMIT
     assert origin["known_by"] == "its name"
-    assert origin["extract_model"] == "openclip:Net:openai"
+    assert origin["model"] == "openclip:Net:openai"
     assert "not compared" in origin["extract_rows"]
     assert origin["not_stated"] == ["licence", "preprocessing"]
 
@@ -109,7 +109,7 @@ def test_the_published_features_are_eight_files_of_one_commit():
     """All are of one commit, and their rows are named by the manifest of that commit."""
     entries = [entry for entry in published().values() if entry.kind == "features"]
     assert len(entries) == 8
-    assert {(entry.rows, entry.names, entry.names_column) for entry in entries} == {
+    assert {(entry.rows, *entry.parts, entry.names_column) for entry in entries} == {
         (1854, MANIFEST, "text1")
     }
     assert {entry.commit for entry in (*entries, published()[MANIFEST])} == {

@@ -140,7 +140,7 @@ def test_every_published_file_is_pinned_and_complete():
     raw, ready = (published()[f"things/{name}"] for name in ("triplets-train90", "answers"))
     assert raw.url == ready.url
     assert raw.checksum == ready.checksum
-    assert raw.path == ready.raw
+    assert raw.path == ready.downloaded
     assert len({entry.checksum for entry in entries}) == len(entries) - 2
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from glocal.data.features import NAMES_FILE, RECORD_FILE
 from glocal.data.importing import import_answers
 from glocal.data.sources.download import Progress, cache_folder, matches, retrieve
 from glocal.data.sources.registry import (
-    RemoteAnswers,
     RemoteFeatures,
     RemoteFile,
     published,
@@ -69,13 +69,12 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
     entry = published_file(name)
     if entry.warning:
         warnings.warn(entry.warning, DataWarning, stacklevel=2)
-    match entry:
-        case RemoteFeatures():
-            path = _feature_folder(entry, progress)
-        case RemoteAnswers():
-            path = _answers_file(entry, progress)
-        case _:
-            path = retrieve(entry.url, cache_folder() / entry.path, entry.checksum, progress)
+    if isinstance(entry, RemoteFeatures):
+        path = _feature_folder(entry, progress)
+    elif entry.kind == "answers":
+        path = _answers_file(entry, progress)
+    else:
+        path = retrieve(entry.url, cache_folder() / entry.path, entry.checksum, progress)
     return path if out is None else _copied(path, Path(out) / entry.path)
 
 
@@ -90,10 +89,10 @@ def to_download(names: Iterable[str]) -> list[RemoteFile]:
     """The published files that `fetch` of these names would download."""
     files: dict[str, RemoteFile] = {}
     for entry in map(published_file, names):
-        if isinstance(entry, RemoteAnswers) and _key_in(cache_folder() / entry.path) == _key(entry):
+        if entry.kind == "answers" and _key_in(cache_folder() / entry.path) == _key(entry):
             continue
         for part in (entry, *map(published_file, entry.parts)):
-            path = cache_folder() / part.downloaded
+            path = cache_folder() / (part.downloaded or part.path)
             if not (path.is_file() and matches(path, part.checksum)):
                 files[part.name] = part
     return [*files.values()]
@@ -101,15 +100,16 @@ def to_download(names: Iterable[str]) -> list[RemoteFile]:
 
 def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
     """The feature folder of published features, with the names of its rows and its record."""
+    (source,) = entry.parts
     names = column_of_table(
-        read_table(fetch(entry.names), what="names", blanks=False), entry.names_column
+        read_table(fetch(source), what="names", blanks=False), entry.names_column
     )
     folder = cache_folder() / entry.path
     file = retrieve(entry.url, cache_folder() / entry.downloaded, entry.checksum, progress)
     matrix = read_npy(file, what="features")
     if matrix.ndim != 2 or len(matrix) != entry.rows or len(names) != entry.rows:
         raise FileError(
-            f"{entry.name} has shape {matrix.shape}, and {entry.names} {len(names)} names; both "
+            f"{entry.name} has shape {matrix.shape}, and {source} {len(names)} names; both "
             f"must have {entry.rows} rows. Report it to the maintainers of glocal."
         )
     width = matrix.shape[1]
@@ -128,47 +128,39 @@ def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
 
 def _record(entry: RemoteFeatures, width: int) -> dict[str, Any]:
     """What is known of published features, and what is not."""
-    names = published_file(entry.names)
-    rows_compared = None if entry.model is None else "not compared with those of extract"
+    (names,) = map(published_file, entry.parts)
+    more = {
+        "names": asdict(names),
+        "extract_rows": None if entry.model is None else "not compared with those of extract",
+        "not_stated": ["licence", "preprocessing"],
+    }
     return {
         "model": entry.model or entry.network,
         "layers": {} if entry.layer is None else {entry.layer: "as published"},
         "preprocessing": "not stated by the publisher",
-        "published": {
-            "name": entry.name,
-            "network": entry.network,
-            "known_by": entry.known_by,
-            "extract_model": entry.model,
-            "extract_rows": rows_compared,
-            "source": entry.url,
-            "commit": entry.commit,
-            "checksum": entry.checksum,
-            "names": {"source": names.url, "checksum": names.checksum},
-            "licence": entry.licence,
-            "not_stated": ["licence", "preprocessing"],
-            "citation": entry.citation,
-        },
+        "published": asdict(entry) | more,
         "rows": entry.rows,
         "width": width,
         "versions": {"glocal": __version__},
     }
 
 
-def _answers_file(entry: RemoteAnswers, progress: Progress | None) -> Path:
+def _answers_file(entry: RemoteFile, progress: Progress | None) -> Path:
     """The file of published answers, in the order of the published ids, with their names."""
     file = cache_folder() / entry.path
     key = _key(entry)
 
     def write() -> None:
         raw = retrieve(entry.url, cache_folder() / entry.downloaded, entry.checksum, progress)
-        answers, _, origin = import_answers(raw, names=fetch(entry.ids), order=fetch(entry.order))
+        order, names = map(fetch, entry.parts)
+        answers, _, origin = import_answers(raw, names=names, order=order)
         answers.save(file, provenance={**origin, "source": entry.url, "key": key})
 
     kept_by_key(file, key, _key_in, lambda key: key, write)
     return file
 
 
-def _key(entry: RemoteAnswers) -> str:
+def _key(entry: RemoteFile) -> str:
     """The hash of all that published answers are made from."""
     checksums = [entry.checksum, *(published_file(name).checksum for name in entry.parts)]
     return hashlib.sha256(" ".join([__version__, *checksums]).encode()).hexdigest()

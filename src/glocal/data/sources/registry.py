@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from glocal.data.features import FEATURES_FILE
 from glocal.errors import ParameterError, did_you_mean
 from glocal.files import PathLike, read_object
 
+_PARTS = ("names", "order", "ids")  # the keys of an entry that name other entries
 REGISTRY = Path(__file__).with_name("files.toml")
 
 
@@ -21,7 +22,11 @@ class RemoteFile:
     `path` is relative to the cache or an output folder. `checksum` is ``sha256:`` or ``git:``
     followed by hexadecimal digits. `what` describes content, format and order, and `warning` a
     known error of the file. `size` is in bytes, None if it is not known. `commit` is the version of
-    the repository that publishes it.
+    the repository that publishes it. `kind` is ``"file"``, ``"features"``, or ``"answers"``, which
+    are made from the `downloaded` file and two `parts`, the published sort index and the published
+    list of the objects in the order into which the answers are brought. `downloaded` is the path in
+    the cache of what is downloaded, if it is not `path`, and `parts` are the other published files
+    that this one is made of.
     """
 
     name: str
@@ -36,31 +41,25 @@ class RemoteFile:
     _: KW_ONLY
     commit: str = ""
     kind: str = "file"
+    downloaded: str = ""
+    parts: Sequence[str] = ()
 
     @property
     def size_in_words(self) -> str:
         """The size of the download, as far as it is known."""
         return f"{self.size / 1e6:.3g} MB" if self.size else "size unknown"
 
-    @property
-    def downloaded(self) -> str:
-        """The path of the downloaded content, relative to the cache."""
-        return self.path
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The other published files that this one is made of."""
-        return ()
-
 
 @dataclass(frozen=True)
 class RemoteFeatures(RemoteFile):
     """Published features of a network: `path` is a feature folder, into which they are put.
 
+    Its part is the published table with the names of the rows.
+
     Parameters
     ----------
-    names, names_column : str
-        The published table with the names of the rows, and the title of its column.
+    names_column : str
+        The title of the column of the names.
     rows, width : int
         The number of rows, which must be right, and the number of columns that is expected.
     network, known_by : str
@@ -72,7 +71,6 @@ class RemoteFeatures(RemoteFile):
     """
 
     _: KW_ONLY
-    names: str
     names_column: str
     rows: int
     width: int
@@ -81,50 +79,6 @@ class RemoteFeatures(RemoteFile):
     model: str | None = None
     layer: str | None = None
     transform: str | None = None
-
-    @property
-    def size_in_words(self) -> str:
-        """The size of the download: that of the file, or else that of float32."""
-        if self.size:
-            return super().size_in_words
-        return f"about {4 * self.rows * self.width / 1e6:.3g} MB"
-
-    @property
-    def downloaded(self) -> str:
-        """The feature file in the folder."""
-        return f"{self.path}/{FEATURES_FILE}"
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The table of the names."""
-        return (self.names,)
-
-
-@dataclass(frozen=True)
-class RemoteAnswers(RemoteFile):
-    """Published answers: `path` is an ``.npz`` that is made from the file at `url`.
-
-    `raw` is the path of that file in the cache, `order` the published sort index, and `ids` the
-    published list of the objects in the order into which the answers are brought.
-    """
-
-    _: KW_ONLY
-    raw: str
-    order: str
-    ids: str
-
-    @property
-    def downloaded(self) -> str:
-        """The file as it was published."""
-        return self.raw
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The sort index and the list of the objects."""
-        return (self.order, self.ids)
-
-
-_KINDS = {"file": RemoteFile, "features": RemoteFeatures, "answers": RemoteAnswers}
 
 
 @cache
@@ -154,5 +108,7 @@ def read_registry(path: PathLike) -> dict[str, RemoteFile]:
         fields["citation"] = registry["citations"][fields["citation"]]
         fields["url"] = f"{repository}/{quote(source)}"
         fields["commit"] = repository.rpartition("/")[2]
-        entries[fields["name"]] = _KINDS[fields.get("kind", "file")](**fields)
+        fields["parts"] = [fields.pop(key) for key in _PARTS if key in fields]
+        kind = RemoteFeatures if fields.get("kind") == "features" else RemoteFile
+        entries[fields["name"]] = kind(**fields)
     return entries
