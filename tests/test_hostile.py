@@ -158,15 +158,14 @@ ENDLESS = [name for name in READERS if not name.startswith("a.")]
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
 @pytest.mark.parametrize("name", ENDLESS)
-def test_endless_files_are_refused(name, tmp_path, as_a_user, monkeypatch):
+def test_endless_files_are_refused(name, tmp_path, as_a_user):
     """A link to a device without end is refused in a sentence, before it fills the memory."""
-    monkeypatch.setattr("glocal.files._MAX_STREAM_BYTES", 1 << 20)
     _, read = READERS[name]
     world.folder(tmp_path, t_npy=ANSWERS)
     (tmp_path / name).symlink_to("/dev/zero")
     with (
         limits(CPU_SECONDS, MEMORY),
-        pytest.raises(GLocalError, match=r"pipe or|no regular|damaged"),
+        pytest.raises(GLocalError, match="pipe or"),
     ):
         read(tmp_path / name)
 

@@ -26,19 +26,15 @@ PathLike = str | os.PathLike[str]
 T = TypeVar("T")
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # the first bytes of a text in UTF-16
-_MAX_STREAM_BYTES = 1 << 28  # of a pipe or device, whose size is not known
 _MAX_INFLATED_BYTES = 1 << 28  # larger contents only up to 100 times the size of the file
 
 
 @contextlib.contextmanager
-def reading(
-    path: PathLike, what: str, fix: str = "Copy or write it again.", *, streams: bool = False
-) -> Iterator[Path]:
+def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> Iterator[Path]:
     """Turn any error while a file is read into a FileError of one sentence.
 
     `what` is the role of the file in that sentence, e.g. ``"features"``, and `fix` tells the user
-    what to do if the file is damaged. Pipes and devices, which may have no end, are refused unless
-    `streams` are read, by `decoded`.
+    what to do if the file is damaged. Pipes and devices, which may have no end, are refused.
 
     Raises
     ------
@@ -47,15 +43,13 @@ def reading(
     """
     path = Path(path)
     try:
-        if path.is_dir():
-            raise FileError(f"{what} file {path} is a folder. Name the file inside it.")
+        if path.exists() and not path.is_file():
+            raise FileError(
+                f"{what} file {path} is a folder, a pipe or a device. Name a file, or save the "
+                "content as one."
+            )
         if ending(path) in WORKBOOKS and path.is_file():
             raise FileError(f"{what} file {path} is a workbook. Save its sheet as 'CSV UTF-8'.")
-        if not streams and path.exists() and not path.is_file():
-            raise FileError(
-                f"{what} file {path} is a pipe or a device. Save its content as a file, and name "
-                "that."
-            )
         if path.is_file() and not path.stat().st_size:
             raise FileError(f"{what} file {path} is empty. {fix}")
         path.open("rb").close()
@@ -191,20 +185,13 @@ def make_folder(path: PathLike) -> Path:
 
 def read_text(path: PathLike, *, what: str) -> str:
     """Read the text of a file in UTF-8, or in UTF-16 as its first bytes say."""
-    with reading(path, what, "Save it as UTF-8.", streams=True) as file:
+    with reading(path, what, "Save it as UTF-8.") as file:
         return decoded(file)
 
 
 def decoded(file: Path) -> str:
-    """The text of a file, or of a pipe or device that ends within 256 MB."""
-    with file.open("rb") as stream:
-        data = stream.read(-1 if file.is_file() else _MAX_STREAM_BYTES + 1)
-    if not file.is_file() and len(data) > _MAX_STREAM_BYTES:
-        raise FileError(
-            f"{file} is no regular file and gives more than 256 MB, perhaps without end. Save its "
-            "content as a file, and name that."
-        )
-    return data.decode("utf-16" if data.startswith(_UTF16_MARKS) else "utf-8-sig")
+    """The text of a file."""
+    return file.read_text(text_encoding(file))
 
 
 def text_encoding(file: Path) -> str:
@@ -224,7 +211,7 @@ def read_object(
     path: PathLike, *, what: str, fix: str = "Copy or write it again."
 ) -> dict[str, Any]:
     """Read the tables of a ``.toml`` file, or the object of a JSON file."""
-    with reading(path, what, fix, streams=True) as file:
+    with reading(path, what, fix) as file:
         parse = tomllib.loads if ending(file) == ".toml" else json.loads
         value = parse(decoded(file))
         if not isinstance(value, dict):
