@@ -230,7 +230,7 @@ def test_all_readers_of_a_folder_of_shards_take_one_column(tmp_path):
     expected = np.concatenate([X, X + 1])
     assert (Features.load(shards).matrix == expected).all()
     apply_parquet(IDENTITY, shards, tmp_path / "out")
-    written, _ = read_parquet(tmp_path / "out", "embedding")
+    written, _ = read_parquet(tmp_path / "out")
     np.testing.assert_allclose(written, expected, atol=1e-6)
 
 

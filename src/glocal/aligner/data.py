@@ -6,7 +6,7 @@ import warnings
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from numbers import Real
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Int
@@ -97,28 +97,28 @@ class FitData:
     n_dropped: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.answers, Answers):
-            object.__setattr__(self, "answers", Answers.from_array(self.answers))
-        for name in ("features", "local_features"):
-            rows = getattr(self, name)
-            if not isinstance(rows, Features) and (name == "features" or rows is not None):
-                object.__setattr__(self, name, Features(rows, None, name))
-        blocks = Blocks(block_size=self.block_size, seed=self.seed)
-        for name, value in blocks:  # numbers of Python, as the record needs them
-            object.__setattr__(self, name, value)
         is_share = isinstance(self.centre, Real) and 0 <= self.centre <= 1
         if not (is_share or self.centre in (AUTO, SCALAR, None)):
             raise ParameterError(
                 f"`centre` is {self.centre!r}; it must be 0 (as they are) to 1 (centred), auto or "
                 "scalar."
             )
-        features = self.features.unit(always=self.normalize)
-        object.__setattr__(self, "features", features)
-        if features.is_unit and self.local_features is not None:
-            object.__setattr__(self, "local_features", self.local_features.unit())
-        if not self.answers.all_weights.all():  # weight 0 is no copy, and names no object
-            weighted = self.answers.select(self.answers.all_weights > 0)
-            object.__setattr__(self, "answers", weighted)
+        features = _as_features(self.features, "features").unit(always=self.normalize)
+        local = self.local_features
+        if local is not None:
+            local = _as_features(local, "local_features")
+            local = local.unit() if features.is_unit else local
+        answers = self.answers
+        if not isinstance(answers, Answers):
+            answers = Answers.from_array(answers)
+        is_counted = answers.all_weights > 0  # weight 0 is no copy, and names no object
+        if not is_counted.all():
+            answers = answers.select(is_counted)
+        # numbers of Python, as the record needs them
+        blocks = Blocks(block_size=self.block_size, seed=self.seed)
+        values = {"features": features, "local_features": local, "answers": answers, **dict(blocks)}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def fixed_centre(self) -> float | Literal["scalar"]:
@@ -263,3 +263,8 @@ class FitData:
             rows = np.sort(np.concatenate(self.blocks))
             hashes["local_features"] = array_sha256(np.asarray(self.local_features.matrix[rows]))
         return hashes
+
+
+def _as_features(rows: Any, source: str) -> Features:
+    """Features of any rows; `source` names them in messages."""
+    return rows if isinstance(rows, Features) else Features(rows, None, source)

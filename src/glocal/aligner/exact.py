@@ -188,10 +188,13 @@ class Exact(Options):
                 start = self._first_start(problem, objective, arm, counter)
             is_same_penalty = (start.arm.lmbda, start.arm.mix) == (arm.lmbda, arm.mix)
             spent = counter.evaluations - first_evaluation
+            criterion: Criterion = NaiveGap(objective)
+            if objective.mix:
+                criterion = DualityGap(objective, certified=certified)
             result = minimise(
                 objective,
                 start.W,
-                _criterion(objective, certified=certified),
+                criterion,
                 problem.axes.spreads,
                 tol=self.tolerance,
                 max_evaluations=self.max_evaluations - spent,
@@ -364,13 +367,6 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
             limit,
         )
     return limit
-
-
-def _criterion(objective: Objective, *, certified: bool) -> Criterion:
-    """The bound on the distance from the optimum by which a descent ends."""
-    if objective.mix:
-        return DualityGap(objective, certified=certified)
-    return NaiveGap(objective)
 
 
 def _certificate(arm: Arm, status: str, *, certified: bool) -> str:

@@ -289,8 +289,14 @@ def _cross_score(
     """Fit without each fold, and score these fits; `transform` is the fit to all data."""
     counter = Counter(on_step)
     solutions = [plan.solve(fold.data, counter) for fold in folds]
-    centred = [*map(_as_fitted, folds, solutions)]
-    transforms = [*map(_scaled, centred, solutions)]
+    centred = []
+    transforms = []
+    for fold, solution in zip(folds, solutions, strict=True):
+        data = replace(fold.data, centre=solution.report.centre)
+        is_unchanged = solution.report.status == UNCHANGED
+        identity = scaled_identity(data, data.fixed_centre) if is_unchanged else None
+        centred.append(fold._replace(data=data))
+        transforms.append(identity or solution.transform)
     converged = all(solution.converged for solution in solutions)
     scores = heldout_scores(plan.data, centred, transforms, converged=converged)
     if any(solution.report.status != UNCHANGED for solution in solutions):
@@ -301,18 +307,6 @@ def _cross_score(
     embeddings = [plan.data.embedding(each) for each in transforms]
     level = chance_level(plan.data.embedding(transform), embeddings, fractions)
     return scores.model_copy(update={"axes_chance": level})
-
-
-def _as_fitted(fold: Fold, solution: Solution) -> Fold:
-    """The fold, centred as its fit chose."""
-    return fold._replace(data=replace(fold.data, centre=solution.report.centre))
-
-
-def _scaled(fold: Fold, solution: Solution) -> LinearTransform:
-    """The transform of a fit; features that stay get the scale that fits the answers best."""
-    if solution.report.status == UNCHANGED:
-        return scaled_identity(fold.data, solution.report.centre)
-    return solution.transform
 
 
 def _warn_of_overfitting(scores: HeldOutScores) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -48,15 +47,6 @@ def read_matrix(
         return _compare(similarities, names, limit, seed)
 
 
-class _Comparisons(NamedTuple):
-    """Which of the objects `first` and `second` is more similar to the reference, for a person."""
-
-    person: Numbers
-    reference: Numbers
-    first: Numbers
-    second: Numbers
-
-
 def _compare(
     similarities: Float[np.ndarray, "people n n"],
     names: Sequence[str] | None,
@@ -84,8 +74,11 @@ def _compare(
     return Trials(arguments, dropped, {})
 
 
-def _drawn(n_comparisons: int, n: int, limit: int, seed: int) -> _Comparisons:
-    """All comparisons of n objects, or a random sample of `limit` of them, in order."""
+def _drawn(n_comparisons: int, n: int, limit: int, seed: int) -> tuple[Numbers, ...]:
+    """All comparisons of n objects, or a random sample of `limit` of them, in order.
+
+    These are the person and the reference of each, and the two objects that are compared with it.
+    """
     rng = np.random.default_rng(seed)
     n_drawn = min(n_comparisons, limit)
     number = np.sort(rng.choice(n_comparisons, n_drawn, replace=False, shuffle=False))
@@ -95,7 +88,7 @@ def _drawn(n_comparisons: int, n: int, limit: int, seed: int) -> _Comparisons:
     # the reference is none of the others
     first = others[pair] + (others[pair] >= reference)
     second = more_others[pair] + (more_others[pair] >= reference)
-    return _Comparisons(person, reference, first, second)
+    return person, reference, first, second
 
 
 def _ranges(similarities: Float[np.ndarray, "people n n"]) -> Float[np.ndarray, " people"]:

@@ -240,7 +240,7 @@ def _vectors(
     return np.asarray(values).reshape(len(lists), -1)
 
 
-def read_parquet(path: PathLike, column: str | None = None) -> NamedRows:
+def read_parquet(path: PathLike) -> NamedRows:
     """Read a file, or a folder of shards in name order, as one (n, p) matrix with names.
 
     The vectors are the lists in the column that `vector_column` finds in the first file. Without
@@ -252,19 +252,17 @@ def read_parquet(path: PathLike, column: str | None = None) -> NamedRows:
     if not shards:
         return NamedRows(np.empty((0, 0), dtype=np.float32), None)
     schema = _schema(shards[0])
-    dimensions = _dimensions(schema) if column is None else []
-    if not dimensions:
-        column = vector_column(shards[0], column)
+    columns: str | list[str] = _dimensions(schema) or vector_column(shards[0])
     name_column = _name_column(schema)
     parts: list[np.ndarray] = []
     names: list[str] = []
     for shard in shards:
-        for _, batch, vectors in batches(shard, column or dimensions):
+        for _, batch, vectors in batches(shard, columns):
             parts.append(vectors)
             cells = [] if name_column is None else batch[name_column].to_pylist()
             names += ["" if cell is None else str(cell) for cell in cells]
     if len({vectors.shape[1] for vectors in parts}) > 1:
-        raise DataError(f"the files of {path} have vectors of different lengths in {column}.")
+        raise DataError(f"the files of {path} have vectors of different lengths.")
     matrix = np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
     return NamedRows(matrix, None if counts_rows(names, 0) else tuple(names))
 

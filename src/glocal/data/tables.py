@@ -169,7 +169,9 @@ def read_named_rows(path: PathLike) -> NamedRows:
         if re.search("[;\t]", first_line):
             _refuse_decimal_commas(re.split("[;\t]", first_line))
         titles = _cells(first_line)
-        are_titles = _are_column_numbers(titles) or _are_titles(titles)
+        # pandas numbers columns 0, 1, 2, …, perhaps after those of names
+        numbers = [title for title in titles if _is_number(title)]
+        are_titles = (len(numbers) > 2 and counts_rows(numbers, 0)) or _are_titles(titles)
         # what names rows stays text: also the row numbers that pandas writes under an empty title
         named = [i for i, title in enumerate(titles) if title.lower() in _NAME_COLUMNS]
         table = _read_csv(
@@ -201,12 +203,6 @@ def _row_names(texts: pd.DataFrame) -> tuple[str, ...] | None:
     if (names == "").any():
         raise DataError(f"row {int((names == '').argmax())} has no name in {names.name!r}.")
     return None if counts_rows(names.tolist(), 0) else tuple(names)
-
-
-def _are_column_numbers(titles: list[str]) -> bool:
-    """Whether titles are 0, 1, 2, …, as pandas numbers columns, perhaps after those of names."""
-    numbers = [title for title in titles if _is_number(title)]
-    return len(numbers) > 2 and counts_rows(numbers, 0)
 
 
 def _first_line(file: Path, errors: str = "strict") -> str:

@@ -61,23 +61,16 @@ class LinearTransform:
 
     def __post_init__(self) -> None:
         W = self.weights
-        if W.ndim != 2 or W.shape[0] < W.shape[1]:
+        b = W.sum(axis=0) if self.bias is None else self.bias
+        if W.ndim != 2 or W.shape[0] < W.shape[1] or b.shape != W.shape[1:]:
             raise DataError(
-                f"transform weights have shape {W.shape}; they must be (p, p), or (p, r) with r "
-                "below p."
+                f"transform weights have shape {W.shape} and bias {b.shape}; they must be (p, r) "
+                "with r at most p, and (r,)."
             )
-        if self.bias is not None and self.bias.shape != W.shape[1:]:
-            raise DataError(
-                f"transform bias has shape {self.bias.shape}; it must be ({W.shape[1]},) like its "
-                "weights."
-            )
-        if not (np.isfinite(W).all() and (self.bias is None or np.isfinite(self.bias).all())):
-            raise DataError("transform weights hold NaN or infinity. Fit it again.")
-        if not (np.isfinite(self.mean) and np.isfinite(self.std) and self.std > 0):
-            raise DataError(
-                f"transform mean is {self.mean} and std {self.std}; they must be finite and std "
-                "above 0."
-            )
+        if not (np.isfinite(W).all() and np.isfinite(b).all() and np.isfinite(self.mean)):
+            raise DataError("transform weights, bias or mean hold NaN or infinity. Fit it again.")
+        if not 0 < self.std < np.inf:
+            raise DataError(f"transform std is {self.std}; it must be finite and above 0.")
 
     def __repr__(self) -> str:
         keep = value_at(self.meta, "fit.keep.keep")

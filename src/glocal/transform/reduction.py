@@ -120,17 +120,14 @@ def _second_moments(
 ) -> tuple[int, Float[np.ndarray, "r r"]]:
     """The number of rows, and the second moments of the transformed rows."""
     source = "features"
-    chunks: Iterable[np.ndarray]
     if isinstance(features, np.ndarray):
         features = Features(features)
     if isinstance(features, Features):
         source = features.source
-        chunks = (rows for _, rows in features.chunks())
-    else:
-        chunks = features
+        features = (rows for _, rows in features.chunks())
     n = 0
     squares = np.zeros((transform.out_dimensions, transform.out_dimensions))
-    for rows in chunks:
+    for rows in features:
         X = rows.astype(np.float64)
         Z = transform.map_rows(X, source=source, first=n)
         n += len(Z)
