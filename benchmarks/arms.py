@@ -116,7 +116,7 @@ def save(network: str, arm: str, data: FitData, weights: list[np.ndarray]) -> No
         transform = data.transform(W.astype(np.float32))
         if data.centre == 1 and part != "all":
             fitted = fit_folds(data, FOLDS, "objects")[int(part)].data.objects
-            transform = transform.recentred(data.features.matrix[fitted], toward=0)
+            transform = transform.recentred(data.features.matrix[fitted], weight=0)
         transform.save(path(network, arm, part))
 
 

@@ -248,7 +248,7 @@ class TestTransformStep:
         X = world.objects.matrix
         transform = aligner.transform_
         Z = TransformStep(transform, strength=0.5, recentre=30.0).fit(X[:50]).transform(X)
-        expected = transform.recentred(X[:50], toward=30.0).at_strength(0.5)
+        expected = transform.recentred(X[:50], weight=30.0).at_strength(0.5)
         np.testing.assert_array_equal(Z, expected(X))
         np.testing.assert_array_equal(TransformStep(transform).fit_transform(X), transform(X))
 

@@ -210,7 +210,7 @@ def test_recentring_moves_the_origin_to_the_mean_of_other_images(shifted):
     lengths = [np.linalg.norm(transform.recentred(images, weight)(mean)) for weight in (0, 150)]
     assert lengths[0] < COLLAPSED * before
     assert lengths[1] == pytest.approx(before / 2, rel=1e-3)
-    assert transform.recentred(images).meta["recentred"] == {"n": 150, "toward": 30.0}
+    assert transform.recentred(images).meta["recentred"] == {"n": 150, "weight": 30.0}
 
 
 def test_what_cannot_be_centred_is_refused(shifted):
@@ -223,8 +223,8 @@ def test_what_cannot_be_centred_is_refused(shifted):
     with pytest.raises(ParameterError, match="keep"):
         fit(replace(shifted, centre="auto"), Arm("global", lmbda=0.1))
     transform = LinearTransform.centring(shifted.features)
-    with pytest.raises(ParameterError, match="toward"):
-        transform.recentred(shifted.features.matrix, toward=-1)
+    with pytest.raises(ParameterError, match="weight"):
+        transform.recentred(shifted.features.matrix, weight=-1)
     with pytest.warns(DataWarning, match="mean of 5 images"):
         transform.recentred(shifted.features.matrix[:5])
     same = Features(np.tile(np.random.default_rng(0).normal(size=8), (20, 1)))

@@ -283,7 +283,7 @@ class TransformStep(_Transforming):
         rows = _validated_rows(self, _loaded(X))
         transform.check_shape(rows.shape)
         if self.recentre is not None:
-            transform = transform.recentred(rows, toward=self.recentre)
+            transform = transform.recentred(rows, weight=self.recentre)
         is_whole = self.strength == 1.0
         self.transform_ = transform if is_whole else transform.at_strength(self.strength)
         return self

@@ -296,10 +296,10 @@ class LinearTransform:
         meta = {"centring": {"n": len(features)}, "rows": row_statistics(features)}
         return cls(W, -deviations.astype(np.float32), scalars.mean, scalars.std, meta)
 
-    def recentred(self, images: Any, toward: float = 30.0) -> LinearTransform:
+    def recentred(self, images: Any, weight: float = 30.0) -> LinearTransform:
         """Move the origin toward the mean of other images, those of the user's own collection.
 
-        The bias becomes b' = n / (n + t) · b_images + t / (n + t) · b with t = `toward` and
+        The bias becomes b' = n / (n + t) · b_images + t / (n + t) · b with t = `weight` and
         b_images = -((mean of the images - mean) / std) W. Give many different images of roughly
         balanced classes; labels are not needed. Do not give only the normal images of an anomaly
         task: their mean hides the anomalies (AUROC falls by .1 to .2).
@@ -308,13 +308,13 @@ class LinearTransform:
         ----------
         images : Features, (n, p) array, tensor, list or data frame
             Raw features of at least one image.
-        toward : float
+        weight : float
             Weight t of the present bias, as a number of images, 0 or more.
 
         Raises
         ------
         ParameterError
-            `toward` is not a finite number of at least 0.
+            `weight` is not a finite number of at least 0.
         DataError
             There are no images, or as in `apply`.
 
@@ -323,8 +323,8 @@ class LinearTransform:
         DataWarning
             There are fewer than ten images, or as in `apply`.
         """
-        if not (isinstance(toward, Real) and np.isfinite(toward) and toward >= 0):
-            raise ParameterError(f"`toward` is {toward!r}; it must be a number of at least 0.")
+        if not (isinstance(weight, Real) and np.isfinite(weight) and weight >= 0):
+            raise ParameterError(f"`weight` is {weight!r}; it must be a number of at least 0.")
         if not isinstance(images, Features):
             rows = self.as_rows(as_matrix(images))
             if not len(rows):
@@ -343,8 +343,8 @@ class LinearTransform:
         b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
         means = images.unit(always=self.normalize).column_means
         b_images = -((means - self.mean) / self.std) @ self.weights.astype(np.float64)
-        bias = (n * b_images + toward * b) / (n + toward)
-        meta = {**self.meta, "recentred": {"n": n, "toward": float(toward)}}
+        bias = (n * b_images + weight * b) / (n + weight)
+        meta = {**self.meta, "recentred": {"n": n, "weight": float(weight)}}
         return replace(self, bias=bias.astype(np.float32), meta=meta)
 
     rerank = ranking.rerank

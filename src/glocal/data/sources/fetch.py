@@ -129,7 +129,7 @@ def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
 def _record(entry: RemoteFeatures, width: int) -> dict[str, Any]:
     """What is known of published features, and what is not."""
     (names,) = map(published_file, entry.parts)
-    more = {
+    unstated = {
         "names": asdict(names),
         "extract_rows": None if entry.model is None else "not compared with those of extract",
         "not_stated": ["licence", "preprocessing"],
@@ -138,7 +138,7 @@ def _record(entry: RemoteFeatures, width: int) -> dict[str, Any]:
         "model": entry.model or entry.network,
         "layers": {} if entry.layer is None else {entry.layer: "as published"},
         "preprocessing": "not stated by the publisher",
-        "published": asdict(entry) | more,
+        "published": asdict(entry) | unstated,
         "rows": entry.rows,
         "width": width,
         "versions": {"glocal": __version__},
