@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -23,7 +23,7 @@ from glocal.evaluation.episodes import (
     draw_episodes,
 )
 from glocal.evaluation.intervals import ItemValues, Units
-from glocal.evaluation.probes import PROBES, Probe, shared_credit
+from glocal.evaluation.probes import PROBES, shared_credit
 from glocal.evaluation.sides import Sides, labelled_sides
 from glocal.scores import Score
 from glocal.similarity import Values, row_slices, tie_tolerance, zeros_if_collapsed
@@ -144,16 +144,8 @@ def few_shot(
         raise ParameterError("`shots=0`, `originals` and `originals_test` need `texts`.")
     if names is not None and not shots:
         return _by_names_alone(names, sides)
-    of_class = None if superclasses is None else sides.train.targets
-    episodes = draw_episodes(sides.train.classes, shots, draws, seed, of_class)
-    is_tested = _tested(sides, episodes, superclasses is not None, X_test is None)
-    credits = _credits(sides, episodes, is_tested, PROBES[probe], names)
-    units = _values(sides, credits, shots, X_test is None)
-    settings = _settings(sides, shots, draws, seed)
-    if texts is not None:
-        settings["class_texts"] = True
-    per_draw = _accuracy_by_draw(units, shots, superclasses is not None)
-    return _result(sides, units, credits, probe, settings, per_draw)
+    draw = _Draws(shots, draws, seed, X_test is None, superclasses is not None)
+    return draw.score(sides, probe, names)
 
 
 def few_shot_by_superclass(
@@ -177,13 +169,75 @@ def few_shot_by_superclass(
     sides = _with_enough_images(sides, shots)
     superclass = np.array([str(superclasses[name]) for name in sides.targets.tolist()])
     kin = superclass[:, None] == superclass
-    episodes = draw_episodes(sides.train.targets, shots, draws, seed)
-    is_tested = _tested(sides, episodes, False, X_test is None)
-    credits = _credits(sides, episodes, is_tested, PROBES["ncm"], kin=kin)
-    units = _values(sides, credits, shots, X_test is None)
-    settings = _settings(sides, shots, draws, seed)
-    per_draw = _accuracy_by_draw(units, shots, False)
-    return _result(sides, units, credits, "ncm", settings, per_draw, chance=float(kin.mean()))
+    return _Draws(shots, draws, seed, X_test is None).score(sides, "ncm", kin=kin)
+
+
+class _Draws(NamedTuple):
+    """Draws of shots, and what each of them tests.
+
+    `is_one_set` says whether the images that give shots are also those that are tested. With
+    superclasses, images of the classes that gave no shots are tested, else those that are no shots.
+    """
+
+    shots: int
+    draws: int
+    seed: int
+    is_one_set: bool
+    has_superclasses: bool = False
+
+    def score(
+        self,
+        sides: Sides,
+        probe: str,
+        names: NameScores | None = None,
+        kin: Bool[np.ndarray, "k k"] | None = None,
+    ) -> Result:
+        """Score a probe on all draws; `kin` as in `shared_credit`."""
+        train, test = sides[:2]
+        superclasses = train.targets if self.has_superclasses else None
+        episodes = draw_episodes(train.classes, self.shots, self.draws, self.seed, superclasses)
+        credits = _credits(sides, episodes, self._tested(sides, episodes), probe, names, kin)
+        pools = np.bincount(train.targets)
+        units = EpisodeValues(
+            values=credits,
+            classes=test.targets,
+            shot_share=float(np.mean(self.shots / pools)),
+            is_one_set=self.is_one_set,
+        )
+        settings = {
+            "shots": self.shots,
+            "draws": self.draws,
+            "seed": self.seed,
+            "rough": self.draws < MIN_DRAWS or int(pools.min()) < MIN_IMAGES_PER_SHOT * self.shots,
+            **({} if names is None else {"class_texts": True}),
+        }
+        per_draw = self._accuracy_by_draw(units)
+        chance = 1 / len(sides.targets) if kin is None else float(kin.mean())
+        return _result(units, credits, probe, settings, per_draw, chance=chance)
+
+    def _tested(self, sides: Sides, episodes: Episodes) -> Tested:
+        """Which images each draw tests."""
+        train, test = sides[:2]
+        if self.has_superclasses:
+            return np.stack([~np.isin(test.classes, train.classes[rows]) for rows in episodes])
+        is_tested = np.ones((len(episodes), len(test.X)), dtype=bool)
+        if self.is_one_set:
+            np.put_along_axis(is_tested, episodes, values=False, axis=1)
+        return is_tested
+
+    def _accuracy_by_draw(self, units: EpisodeValues) -> Values:
+        """The accuracy of each draw, balanced over classes; an error if a class is never tested."""
+        by_class = class_means(units.values, units.classes)
+        n_classes = by_class.shape[1]
+        lacks_tests = self.has_superclasses and n_classes < len(np.unique(units.classes))
+        if not n_classes or lacks_tests or np.isnan(by_class).any():
+            raise DataError(
+                f"a draw of {self.shots} shots leaves a class or superclass without a test image. "
+                "Ask for fewer shots, and give superclasses of at least two test classes each. Are "
+                "classes and superclasses swapped?"
+            )
+        means: np.ndarray = by_class.mean(axis=1)
+        return means
 
 
 def _by_names_alone(names: NameScores, sides: Sides) -> Result:
@@ -193,7 +247,8 @@ def _by_names_alone(names: NameScores, sides: Sides) -> Result:
     units = ItemValues(values=balanced_values(credits, codes))
     settings = {"shots": 0, "draws": 1, "class_texts": True}
     accuracy = units.values.mean(keepdims=True)
-    return _result(sides, units, credits[None], "ncm", settings, accuracy, by_image=credits)
+    chance = 1 / len(sides.targets)
+    return _result(units, credits[None], "ncm", settings, accuracy, chance=chance, by_image=credits)
 
 
 def _check_targets(sides: Sides) -> None:
@@ -238,30 +293,11 @@ def _with_enough_images(sides: Sides, shots: int) -> Sides:
     return sides._replace(train=train, test=test, targets=sides.targets[remaining])
 
 
-def _tested(
-    sides: Sides,
-    episodes: Episodes,
-    has_superclasses: bool,
-    is_one_set: bool,
-) -> Tested:
-    """Which images each draw tests.
-
-    With superclasses, they are those of classes that gave no shots, else those that are no shots.
-    """
-    train, test = sides[:2]
-    if has_superclasses:
-        return np.stack([~np.isin(test.classes, train.classes[rows]) for rows in episodes])
-    is_tested = np.ones((len(episodes), len(test.X)), dtype=bool)
-    if is_one_set:
-        np.put_along_axis(is_tested, episodes, values=False, axis=1)
-    return is_tested
-
-
 def _credits(
     sides: Sides,
     episodes: Episodes,
     is_tested: Tested,
-    probe: Probe,
+    probe: str,
     names: NameScores | None = None,
     kin: Bool[np.ndarray, "k k"] | None = None,
 ) -> Credits:
@@ -270,7 +306,7 @@ def _credits(
     shown, tested_rows = zeros_if_collapsed(train.X, test.X)
     credits = np.full(is_tested.shape, np.nan)
     for draw, rows in enumerate(episodes):
-        scorer = probe(shown[rows], train.targets[rows], len(sides.targets))
+        scorer = PROBES[probe](shown[rows], train.targets[rows], len(sides.targets))
         tested = np.flatnonzero(is_tested[draw])
         # names need the scores of all images of a draw, whose root mean square is their unit
         for chunk in row_slices(len(tested), _CHUNK if names is None else len(tested)):
@@ -283,40 +319,7 @@ def _credits(
     return credits
 
 
-def _values(sides: Sides, credits: Credits, shots: int, is_one_set: bool) -> EpisodeValues:
-    """The credits, and how they depend on each other."""
-    return EpisodeValues(
-        values=credits,
-        classes=sides.test.targets,
-        shot_share=float(np.mean(shots / np.bincount(sides.train.targets))),
-        is_one_set=is_one_set,
-    )
-
-
-def _settings(sides: Sides, shots: int, draws: int, seed: int) -> dict[str, Any]:
-    """The settings, and whether an interval rests on few draws, or on few images of a class."""
-    smallest_pool = int(np.bincount(sides.train.targets).min())
-    is_rough = draws < MIN_DRAWS or smallest_pool < MIN_IMAGES_PER_SHOT * shots
-    return {"shots": shots, "draws": draws, "seed": seed, "rough": is_rough}
-
-
-def _accuracy_by_draw(units: EpisodeValues, shots: int, has_superclasses: bool) -> Values:
-    """The accuracy of each draw, balanced over classes; a DataError if a class is never tested."""
-    by_class = class_means(units.values, units.classes)
-    n_classes = by_class.shape[1]
-    lacks_tests = has_superclasses and n_classes < len(np.unique(units.classes))
-    if not n_classes or lacks_tests or np.isnan(by_class).any():
-        raise DataError(
-            f"a draw of {shots} shots leaves a class or superclass without a test image. Ask for "
-            "fewer shots, and give superclasses of at least two test classes each. Are classes and "
-            "superclasses swapped?"
-        )
-    means: np.ndarray = by_class.mean(axis=1)
-    return means
-
-
 def _result(
-    sides: Sides,
     units: Units,
     credits: Credits,
     probe: str,
@@ -332,5 +335,4 @@ def _result(
         score(f"accuracy_plain_{probe}", float(np.nanmean(credits, axis=1).mean())),
     )
     draws = tuple(per_draw.tolist())
-    values = {"chance": 1 / len(sides.targets), "probe": probe, **values}
-    return Result.of(scores, units, probe, per_draw=draws, **values)
+    return Result.of(scores, units, probe, per_draw=draws, **values, probe=probe)
