@@ -122,8 +122,7 @@ def repeated_rows(rows: np.ndarray, classes: Labels | None = None) -> Mask:
 def unit_rows(Z: Embedding) -> Embedding:
     """Scale rows to length 1; a row of zeros stays zero, so that all its similarities are 0."""
     norms = np.linalg.norm(Z, axis=1, keepdims=True)
-    scaled: np.ndarray = Z / np.where(norms > 0, norms, 1)
-    return scaled
+    return Z / np.where(norms > 0, norms, 1)
 
 
 def scaled_to_length_1(X: Real[np.ndarray, "n p"]) -> Embedding:

@@ -300,8 +300,7 @@ def _validated_rows(estimator: BaseEstimator, X: Any, **options: Any) -> np.ndar
         X = X.matrix
     X = as_matrix(X) if hasattr(X, "detach") else X
     floats = [np.float32, np.float64, np.float16]  # any other type becomes the first
-    rows: np.ndarray = validate_data(estimator, X, dtype=floats, **options)
-    return rows
+    return validate_data(estimator, X, dtype=floats, **options)
 
 
 def _refuse_labels(y: Any) -> None:

@@ -120,5 +120,4 @@ def mix(path: Sequence[Embedding], step: float) -> Embedding:
 
 def scaled_identity_of(W: Square) -> Square:
     """The identity, scaled to the trace of W."""
-    identity: np.ndarray = np.trace(W) / len(W) * np.eye(len(W))
-    return identity
+    return np.trace(W) / len(W) * np.eye(len(W))

@@ -70,8 +70,7 @@ def anomaly_scores(normal: Embedding, new: Rows, k: int = 5) -> Float[np.ndarray
     gallery = normal[~repeated_rows(normal)]
     _check_number(len(gallery), k, f"`k={k}`")
     gallery, new = zeros_if_collapsed(gallery, new)
-    scores: Values = -nearest_cosines(new, gallery, [len(gallery)], k).mean(axis=(1, 2))
-    return scores
+    return -nearest_cosines(new, gallery, [len(gallery)], k).mean(axis=(1, 2))
 
 
 def find_anomalies(normal: Embedding, new: Rows, *, alarm: float = 0.05, k: int = 5) -> Anomalies:

@@ -112,8 +112,7 @@ def is_among(
     neighbours: Int[np.ndarray, "n k"], others: Int[np.ndarray, "n k"]
 ) -> Bool[np.ndarray, "n k"]:
     """Whether each neighbour of an object is also one of its `others`."""
-    among: np.ndarray = (neighbours[:, :, None] == others[:, None, :]).any(axis=2)
-    return among
+    return (neighbours[:, :, None] == others[:, None, :]).any(axis=2)
 
 
 def flips(X: Embedding, parts: Sequence[Part], n: int = 4) -> dict[str, Any]:

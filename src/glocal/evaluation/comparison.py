@@ -131,5 +131,4 @@ def holm(p: Sequence[float]) -> list[float]:
 
     ascending = pd.Series(p).sort_values(kind="stable")
     steps = ascending * np.arange(len(p), 0, -1)
-    corrected: list[float] = steps.clip(upper=1.0).cummax().sort_index().tolist()
-    return corrected
+    return steps.clip(upper=1.0).cummax().sort_index().tolist()

@@ -130,8 +130,8 @@ def class_means(credits: Credits, classes: Numbers) -> Float[np.ndarray, "draws 
     """
     import pandas as pd
 
-    means: np.ndarray = pd.DataFrame(credits.T).groupby(classes).mean().dropna(how="all").to_numpy()
-    return means.T
+    means = pd.DataFrame(credits.T).groupby(classes).mean().dropna(how="all")
+    return means.to_numpy().T
 
 
 def balanced_values(credits: Values, classes: Numbers, inflation: float = 1.0) -> Values:
@@ -146,5 +146,4 @@ def balanced_values(credits: Values, classes: Numbers, inflation: float = 1.0) -
     # of independent values the error is √(Σ e² / (n (n - 1)))
     within = sizes / np.maximum(sizes - 1, 1) * (1 - 1 / n) * inflation
     weights = n / (len(sizes) * sizes) * within**0.5
-    values: Values = means.mean() + weights[codes] * (credits - means[codes])
-    return values
+    return means.mean() + weights[codes] * (credits - means[codes])

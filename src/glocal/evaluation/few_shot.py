@@ -236,8 +236,7 @@ class _Draws(NamedTuple):
                 "Ask for fewer shots, and give superclasses of at least two test classes each. Are "
                 "classes and superclasses swapped?"
             )
-        means: np.ndarray = by_class.mean(axis=1)
-        return means
+        return by_class.mean(axis=1)
 
 
 def _by_names_alone(names: NameScores, sides: Sides) -> Result:

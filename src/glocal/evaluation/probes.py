@@ -86,5 +86,4 @@ def shared_credit(
     shares = choice(scores, tolerance)
     if kin is None:
         return shares[np.arange(len(y)), y]
-    credits: Values = (shares * kin[y]).sum(axis=1)
-    return credits
+    return (shares * kin[y]).sum(axis=1)

@@ -150,8 +150,7 @@ def _means_without(scores: Scores, groups: Numbers) -> Means:
 
     by_group = pd.DataFrame(scores).groupby(groups)
     sums = scores.sum(axis=0) - by_group.sum()
-    means: np.ndarray = sums.div(len(scores) - by_group.size(), axis=0).to_numpy()
-    return means
+    return sums.div(len(scores) - by_group.size(), axis=0).to_numpy()
 
 
 def _mean_of_known(scores: ScoresWithout) -> Means:
