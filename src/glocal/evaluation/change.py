@@ -16,6 +16,7 @@ from glocal.evaluation.structure import neighbours
 from glocal.similarity import (
     Embedding,
     Objects,
+    Rows,
     Values,
     of_pairs,
     pair_tolerance,
@@ -142,7 +143,7 @@ def flips(X: Embedding, parts: Sequence[Part], n: int = 4) -> dict[str, Any]:
     return {"counts": counts, **examples}
 
 
-def _margins(Z: Embedding, answers: Answers) -> Values:
+def _margins(Z: Rows, answers: Answers) -> Values:
     """The margin of the chosen pair over the most similar other pair; at most 0 for a tie."""
     S = of_pairs(Z, answers.objects, answers.pairs)
     return S[:, 0] - S[:, 1:].max(axis=1) - pair_tolerance(Z)
