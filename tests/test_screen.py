@@ -108,7 +108,7 @@ def test_the_demo_fits_the_screen(narrow):
 
 TABLES = """
 apply w.npz x.npy --out a.csv | name d1 d24 | 60
-evaluate structure --features x.npy --k 3 --out e.csv | task metric value settings | 6
+evaluate structure --features x.npy --k 3 --out e.csv | task metric value settings | 4
 try x.npy --labels y.npy --out t.csv | task transform value features | 30
 data curve --features x.npy --answers t.npy --out c.csv | answers value low high | 4
 """

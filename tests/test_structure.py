@@ -4,15 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import pdist
-from scipy.stats import spearmanr
 from sklearn.neighbors import NearestNeighbors
 from world import normal
 
 from glocal import GLocalError, neighbours_kept, structure
 from glocal.errors import CollapseWarning
 from glocal.evaluation.intervals import mean_estimate
-from glocal.evaluation.structure import cka, kept_by_image, neighbourhoods, neighbours, rdm_spearman
+from glocal.evaluation.structure import cka, kept_by_image, neighbourhoods, neighbours
 from glocal.similarity import at_chance, is_collapsed
 
 X = normal(60, 9, seed=2)
@@ -81,7 +79,6 @@ def test_a_collapsed_transform_scores_chance(C):
         assert result.low is None
         assert result.high is None
         assert result.cka == 0
-        assert result.rdm_spearman == 0
 
 
 def test_what_is_spread_is_not_collapsed():
@@ -110,18 +107,6 @@ def test_cka_from_features_equals_cka_from_gram_matrices():
     assert cka(X, 4 * X @ rotation(9) + 1) == pytest.approx(1)
 
 
-def test_rdms_are_compared_by_ranks_in_a_sample(monkeypatch):
-    """Spearman's correlation over all pairs is SciPy's on its own cosine distances; of many images,
-    a seeded sample is compared.
-    """
-    expected = spearmanr(pdist(X, "cosine"), pdist(Z, "cosine")).statistic
-    assert rdm_spearman(X, Z) == pytest.approx(expected, rel=1e-9)
-    rows = np.sort(np.random.RandomState(7).permutation(60)[:25])
-    expected = rdm_spearman(X[rows], Z[rows])
-    monkeypatch.setattr("glocal.evaluation.structure._MAX_COMPARED", 25)
-    assert rdm_spearman(X, Z, seed=7) == pytest.approx(expected, rel=1e-12)
-
-
 def test_structure_gathers_the_measures(as_a_user):
     """Each field has the value of the function with its name, and the interval is over images; a k
     out of range is refused.
@@ -132,7 +117,6 @@ def test_structure_gathers_the_measures(as_a_user):
     np.testing.assert_array_equal(kept_by_image(X, Z, 7, before=neighbourhoods(X, 7)), kept)
     assert result.units.estimate() == mean_estimate(kept)
     assert result.cka == cka(X, Z)
-    assert result.rdm_spearman == rdm_spearman(X, Z)
     for k, noun in ((60, "1 to 59 neighbours"), (0, "k. is 0")):
         with pytest.raises(GLocalError, match=noun):
             structure(X, Z, k=k)

@@ -72,7 +72,7 @@ def evaluated(transform, X):
     line += " --baseline original --baseline centred --baseline pca"
     assert "length 1" in run(line).out
     rows = run(f"{line} --json").json["rows"]
-    return [row["value"] for row in rows if row["metric"] == "rdm_spearman"]
+    return [row["value"] for row in rows if row["metric"] == "cka"]
 
 
 def scored(transform, X):

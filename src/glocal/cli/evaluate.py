@@ -276,7 +276,7 @@ def anomaly_command(
 @app.command("structure")
 @flat
 def structure_command(scoring: Scoring, task: StructureTask) -> None:
-    """Structure that a transform keeps: neighbours, CKA, rank correlation of dissimilarities.
+    """Structure that a transform keeps: neighbours, and CKA of all pairs of images.
 
     The reference is the original features, so that the baseline original keeps everything.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,6 @@ from jaxtyping import Int
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import ItemValues
-from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.scores import Score
 from glocal.similarity import (
     Embedding,
@@ -28,14 +26,13 @@ if TYPE_CHECKING:
 
 MIN_IMAGES = 4
 """With fewer images, debiased CKA is not defined."""
-_MAX_COMPARED = 2000  # largest number of images whose dissimilarities are compared
 
 
-def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Result:
+def structure(X: Embedding, Z: Embedding, *, k: int = 10) -> Result:
     """Measure how a transform changes local and global structure.
 
-    The measures are `neighbours_kept`, `cka` and `rdm_spearman`. If X or Z is a single point, every
-    measure is at chance, which is k/(n-1) or 0, and a CollapseWarning is issued.
+    The measures are `neighbours_kept` and `cka`. If X or Z is a single point, both are at chance,
+    which is k/(n-1) or 0, and a CollapseWarning is issued.
 
     Parameters
     ----------
@@ -44,8 +41,6 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Res
         order.
     k : int
         Number of neighbours, below n.
-    seed : int
-        Seed of the sample that `rdm_spearman` compares.
 
     Returns
     -------
@@ -53,8 +48,7 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Res
         ``neighbours_kept``, the mean share of its ``k`` nearest neighbours that an image keeps,
         with ``low`` and ``high``, its 95 % interval over ``n`` images with fixed candidates (a
         little too narrow because images share candidates; None if all shares are equal); ``cka``
-        (debiased) and ``rdm_spearman``, which are 1 for embeddings that are equal up to rotation
-        and scale.
+        (debiased), which is 1 for embeddings that are equal up to rotation and scale.
 
     Raises
     ------
@@ -72,9 +66,8 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Res
             f"images, at least {MIN_IMAGES}."
         )
     kept = kept_neighbours(X, Z, k)
-    score = partial(Score, "structure", n=len(X), settings={"k": k})
-    others = (score("cka", cka(X, Z)), score("rdm_spearman", rdm_spearman(X, Z, seed)))
-    return Result.of((*kept.scores, *others), kept.units)
+    other = Score("structure", "cka", cka(X, Z), n=len(X), settings={"k": k})
+    return Result.of((*kept.scores, other), kept.units)
 
 
 def kept_neighbours(
@@ -191,14 +184,3 @@ def _hsic(X: Embedding, Z: Embedding) -> float:
     L = Z @ Z.sum(axis=0) - b
     products = np.square(X.T @ Z).sum() - a @ b
     return float(products + K.sum() * L.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (K @ L))
-
-
-def rdm_spearman(X: Embedding, Z: Embedding, seed: int = 42) -> float:
-    """The Spearman correlation of the cosines of all pairs before and after.
-
-    If there are more than 2000 images, a random sample of 2000 is compared. The correlation is 0 if
-    X or Z is constant.
-    """
-    sample = np.random.RandomState(seed).permutation(len(X))[:_MAX_COMPARED]
-    rows = np.sort(sample)
-    return float(np.nan_to_num(spearman(model_rdm(X[rows]), model_rdm(Z[rows]))))

@@ -319,7 +319,7 @@ class StructureTask(Task):
         """Score by `structure`."""
         features = sources.features(self.features)
         X = sources.embedding(None)(features)
-        return structure(X, embed(features), k=self.k, seed=sources.shared.seed)
+        return structure(X, embed(features), k=self.k)
 
 
 class RetrievalTask(Task):
