@@ -378,7 +378,7 @@ def test_weights_count_as_copies_in_scores_and_ties(photographs):
     copied = held_out(photographs, np.repeat(objects, weights, axis=0))
     first, second = (
         (
-            crossfit.original().agreement,
+            crossfit.scores(crossfit.heldout.rows).agreement,
             crossfit.heldout.mean(heldout_losses(crossfit, np.inf)),
             scaled_identity(crossfit.data, 0.0).weights[0, 0],
             crossfit.weights(crossfit.global_scores(3.0))[0],

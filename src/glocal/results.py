@@ -145,13 +145,13 @@ class SolverReport:
     """
 
     centre: Share | Literal["scalar"]
-    objective: float | None
-    parts: dict[str, float] | None
+    objective: float | None = None
+    parts: dict[str, float] | None = None
     status: str
     reason: str
-    gap: float | None
+    gap: float | None = None
     certificate: str
-    evaluations: int
+    evaluations: int = 0
     solver: str
     dtype: str
     tol: float | None = None

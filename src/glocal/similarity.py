@@ -111,12 +111,11 @@ def finite(Z: np.ndarray, what: str = "features") -> Embedding:
 
 def repeated_rows(rows: np.ndarray, classes: Labels | None = None) -> Mask:
     """Which rows equal an earlier row, with classes an earlier row of their class."""
-    parts = [hash(row.tobytes()) for row in rows]  # 64 bits: no two of a million rows collide
-    keys = parts if classes is None else list(zip(parts, classes.tolist(), strict=True))
-    first = {key: row for row, key in reversed(list(enumerate(keys)))}
-    is_repeated = np.ones(len(rows), dtype=bool)
-    is_repeated[list(first.values())] = False
-    return is_repeated
+    import pandas as pd
+
+    # of 64 bits: no two of a million rows collide
+    table = pd.DataFrame({"row": [hash(row.tobytes()) for row in rows], "class": classes})
+    return table.duplicated().to_numpy()
 
 
 def unit_rows(Z: Embedding) -> Embedding:

@@ -142,13 +142,9 @@ class KeepCurve:
         """The original features, but for their origin."""
         report = SolverReport(
             centre=self.data.fixed_centre,
-            objective=None,
-            parts=None,
             status=UNCHANGED,
             reason="no transform agrees better by more than a standard error",
-            gap=None,
             certificate="none: nothing was fitted",
-            evaluations=0,
             solver=self.solver.name,
             dtype=self.solver.dtype,
         )

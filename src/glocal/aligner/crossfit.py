@@ -155,10 +155,6 @@ class CrossFit:
         step = 0 if np.isinf(lmbda) else len(self.alphas)
         return self.scores(self.embeddings(lmbda), lmbda=lmbda, step=float(step))
 
-    def original(self) -> Mixture:
-        """The features without a transform, with the origin of the data."""
-        return self.scores(self.heldout.rows, self.heldout.image_rows)
-
     def weights(self, mixture: Mixture) -> tuple[float, list[Square]]:
         """The best scale of the similarities of a mixture, and the W of each fold at this scale.
 

@@ -174,7 +174,7 @@ def _curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -
             keep=keep,
             solver=solver,
             crossfit=crossfit,
-            original=crossfit.original(),
+            original=crossfit.scores(crossfit.heldout.rows, crossfit.heldout.image_rows),
             paths=() if keep is None else tuple(map(crossfit.path, lambdas)),
             losses={lmbda: crossfit.heldout.mean(losses[lmbda]) for lmbda in losses},
             penalty=penalty,

@@ -106,7 +106,6 @@ class PaperLoop(Options):
                 parts=parts,
                 status="stalled" if is_stopped else "budget",
                 reason=f"{cause}, {length}; the distance from the optimum is not measured",
-                gap=None,
                 certificate="none: not converged",
                 evaluations=procedure.steps,
                 solver=self.name,

@@ -13,7 +13,6 @@ from glocal.results import value_at
 from glocal.similarity import (
     Embedding,
     Numbers,
-    Values,
     is_collapsed,
     unit_rows,
 )
@@ -129,7 +128,7 @@ def embeddings(
 
 def _stability(
     vectors: Float[np.ndarray, "n k"], X: Embedding, folds: Sequence[Embedding]
-) -> dict[str, Values]:
+) -> dict[str, Float[np.ndarray, " k"]]:
     """The column of the smallest correlations with the most similar axis of a fold, if any."""
     k = vectors.shape[1]
     correlations = []

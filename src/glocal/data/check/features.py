@@ -8,7 +8,7 @@ from glocal.data.check.findings import Findings, finding
 from glocal.data.features import Features
 from glocal.data.rows import difference, row_statistics, spaced_rows
 from glocal.errors import DataError
-from glocal.similarity import Mask, Numbers, Values
+from glocal.similarity import Mask, Numbers, Values, repeated_rows
 
 _MAX_SHARE_OF_SQUARES = 0.8  # of one column, about the overall mean; CLIP's outlier has .42
 _MAX_RELATIVE_LENGTH = 10.0  # relative to the median row; networks on photographs reach at most 3
@@ -76,19 +76,15 @@ def _rows(lengths: Values, what: str) -> Findings:
 
 
 def _copies(features: Features, what: str) -> Findings:
-    """Find rows that repeat another one; only rows of the same length are compared."""
-    _, group, sizes = np.unique(features.lengths, return_inverse=True, return_counts=True)
-    first_of: dict[bytes, int] = {}
-    originals = {
-        row: first_of.setdefault(features.matrix[row].tobytes(), row)
-        for row in np.flatnonzero(sizes[group] > 1).tolist()
-    }
-    copies = [row for row, original in originals.items() if original != row]
-    if copies:
+    """Find rows that repeat another one."""
+    is_copy = repeated_rows(features.matrix)
+    if is_copy.any():
+        row = is_copy.argmax()
+        original = (features.matrix == features.matrix[row]).all(axis=1).argmax()
         yield finding(
             "duplicates",
-            f"{what}: {len(copies)} of {len(features)} rows repeat another row exactly (first: row "
-            f"{copies[0]}, which is row {originals[copies[0]]} again)",
+            f"{what}: {is_copy.sum()} of {len(features)} rows repeat another row exactly (first: "
+            f"row {row}, which is row {original} again)",
         )
 
 
