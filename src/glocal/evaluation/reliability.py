@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.errors import DataError
@@ -12,9 +11,6 @@ from glocal.evaluation.agreement import ceiling, ceiling_in_words
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import ItemValues
 from glocal.similarity import Numbers, Values
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 SPLITS = 100
 _SEED = 0
@@ -95,44 +91,36 @@ def reliability_in_words(result: Result) -> list[str]:
 
 def _correlations_of_halves(answers: Answers, splits: int) -> tuple[Values, Numbers]:
     """The correlation of the halves of each cut, and the number of pairs; some cuts have none."""
-    shown, chosen = _votes_on_pairs(answers)
-    n_people = shown.shape[0]
-    is_first = np.arange(n_people) < n_people // 2
+    number = _pair_numbers(answers)
+    weights = answers.all_weights
+    people, person = np.unique(np.asarray(answers.person), return_inverse=True)
+    is_first = np.arange(len(people)) < len(people) // 2
     rng = np.random.default_rng(_SEED)
     correlations = []
     n_pairs = []
     for _ in range(splits):
         is_first = rng.permutation(is_first)
-        halves = [_similarities(shown[half], chosen[half]) for half in (is_first, ~is_first)]
-        is_known = np.isfinite(halves).all(axis=0)
-        first, second = (half[is_known] for half in halves)
-        if is_known.any() and first.std() > 0 and second.std() > 0:
+        of_halves = [weights * half[person] for half in (is_first, ~is_first)]
+        halves = np.stack([_similarities(number, of_half) for of_half in of_halves])
+        first, second = halves[:, np.isfinite(halves).all(axis=0)]
+        if len(first) and first.std() > 0 and second.std() > 0:
             correlations.append(np.corrcoef(first, second)[0, 1])
             n_pairs.append(len(first))
     return np.array(correlations), np.array(n_pairs, dtype=np.int64)
 
 
-def _similarities(shown: csr_array, chosen: csr_array) -> Values:
-    """The share of the answers of some people that chose each pair; NaN for one never shown."""
-    total = shown.sum(axis=0)
-    return np.where(total > 0, chosen.sum(axis=0) / np.where(total > 0, total, 1), np.nan)
+def _similarities(number: Int[np.ndarray, "t k"], weights: Float[np.ndarray, " t"]) -> Values:
+    """The share of the weighted answers that chose each pair; NaN for one never shown."""
+    n_pairs = int(number.max()) + 1
+    shown = np.bincount(number.ravel(), np.repeat(weights, number.shape[1]), n_pairs)
+    with np.errstate(invalid="ignore"):
+        return np.bincount(number[:, 0], weights, n_pairs) / shown
 
 
-def _votes_on_pairs(answers: Answers) -> tuple[csr_array, csr_array]:
-    """How often each pair (column) was a candidate of a person (row), and how often chosen."""
-    from scipy.sparse import csr_array
-
+def _pair_numbers(answers: Answers) -> Int[np.ndarray, "t k"]:
+    """The numbers of the candidate pairs of each answer, the chosen one first."""
     objects = answers.objects.astype(np.int64)
-    candidates = np.stack(
-        [np.sort(objects[:, list(pair)], axis=1) for pair in answers.pairs], axis=1
-    )
-    n_objects = int(objects.max()) + 1
-    keys = candidates[..., 0] * n_objects + candidates[..., 1]  # (answers, pairs), chosen first
-    pairs, number = np.unique(keys, return_inverse=True)
-    number = number.reshape(keys.shape)
-    people, person = np.unique(np.asarray(answers.person), return_inverse=True)
-    weights = answers.all_weights
-    shape = (len(people), len(pairs))
-    everybody = np.repeat(person, keys.shape[1])
-    shown = csr_array((np.repeat(weights, keys.shape[1]), (everybody, number.ravel())), shape)
-    return shown, csr_array((weights, (person, number[:, 0])), shape)
+    numbering = np.array([int(objects.max()) + 1, 1])
+    pairs = [np.sort(objects[:, list(pair)], axis=1) @ numbering for pair in answers.pairs]
+    keys = np.stack(pairs, axis=1)
+    return np.unique(keys, return_inverse=True)[1].reshape(keys.shape)
