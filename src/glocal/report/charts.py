@@ -79,7 +79,7 @@ def scores_chart(scores: Sequence[Score], run: Run) -> alt.LayerChart:
     colour, shape, dashes = arm_scales("transform", arms, run.baseline)
     value, low = (metric_axis(alt.X, name, metric) for name in ("value", "low"))
     base = alt.Chart(inline_data(rows[["task", "transform", "value", "low", "high"]])).encode(
-        alt.Y("task:N", sort=tasks, title=None),
+        alt.Y("task:N", sort=tasks, title=None, axis=None if metric else alt.Axis()),
         alt.YOffset("transform:N", sort=arms),
         colour,
         tooltip=["task:N", "transform:N", *tooltips("value", "low", "high")],
