@@ -40,7 +40,7 @@ with people. For few-shot classification and anomaly detection take
 `clip-vit-b-32-centred`.""",
     1.0: """\
 Use it where labels are few, for coarse classes and for anomaly detection. It subtracts the column
-means of the THINGS features first, which changes neighbours: {kept:.2f} of those of the raw
+means of the THINGS features first, which changes neighbours: {kept:.2f} of those among the original
 rows stay on photographs that it was not fitted to. Where neighbours should stay, use
 `clip-vit-b-32`. For a mixed collection of your own, move its origin:
 `transform.recentred(images)`.""",
@@ -48,10 +48,10 @@ rows stay on photographs that it was not fitted to. Where neighbours should stay
 COMPARISONS = {
     0.0: """\
 With one example a class, subtracting the column means of the THINGS features gains as much without
-any answer (docs/results.md); what the transform adds is agreement with people.""",
+any answer (docs/results.md). What the transform adds is agreement with people.""",
     1.0: """\
-Neighbours are counted among the raw rows. Subtracting the column means alone, without any answer,
-gains about as much on these fine classes; the answers add agreement with people and coarse
+Neighbours are counted among the original rows. Subtracting the column means alone, without any
+answer, gains about as much on these fine classes. The answers add agreement with people, and coarse
 classes (docs/results.md).""",
 }
 
@@ -117,7 +117,7 @@ def write(transform: LinearTransform, data: FitData, name: str) -> None:
     numbers = measured(transform, data)
     record = transform.meta["fit"]
     centre = CENTRES[name]
-    line = "| {title} | {n:,} | {kept:.3f} ± {error:.3f} | {original:.3f}, {shot:.3f} |"
+    line = "| {title} | {n:,} | {neighbours_kept:.3f} ± {error:.3f} | {original:.3f}, {shot:.3f} |"
     others = [line.format(title=title, **row) for title, row in numbers.pop("others").items()]
     purpose = PURPOSES[centre].format(kept=record["heldout"]["neighbours_kept"])
     texts = {"purpose": purpose, "comparison": COMPARISONS[centre], "others": "\n".join(others)}

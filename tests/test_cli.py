@@ -47,7 +47,7 @@ def test_text_output_of_fit(inside):
     """`fit` prints three lines: the gain on new objects, the fitted data, the file."""
     fit = "fit --features . --answers triplets.npy --out t.npz"
     gained, fitted, written = run(f"{fit} --method global --lmbda 0.1 --holdout 3").out.splitlines()
-    assert re.match(r"With the transform, .* answers about objects that .* and keeps", gained)
+    assert re.match(r"With the transform, .* answers about objects that .* It keeps", gained)
     assert fitted.startswith("global lmbda 0.1: 5000 answers on 120 objects, converged")
     assert written == "written to t.npz"
     assert "generalisation is unmeasured" in run(f"{fit} --method global").err

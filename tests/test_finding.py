@@ -304,7 +304,7 @@ def test_guessing_gives_what_it_gives_for_the_kind_of_the_answers():
         transform_run("t", transform(4), OBJECTS, replace(ANSWERS, kind="anchor")),
         Run("t", rows, featured="t"),
     ):
-        assert "guessing gives 50.0 %" in findings(run)[0].sentence
+        assert "Guessing gives 50.0 %." in findings(run)[0].sentence
 
 
 def test_a_transform_without_answers_has_axes_and_neighbours_and_no_vega():

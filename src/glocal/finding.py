@@ -235,7 +235,8 @@ def sentence(subject: Subject) -> str:
             f"{agreement.after.n} answers {scored_on(agreement.after)} are too few to measure "
             f"agreement; at least {MIN_MEASURED_ANSWERS} are needed."
         )
-    clauses = f"{_agreeing(subject, agreement)}{kept and f', and {kept}'}."
+    guessing = f"Guessing gives {100 * subject.chance:.1f} %."
+    clauses = f"{_agreeing(subject, agreement)}.{kept and f' It {kept}.'} {guessing}"
     if agreement.change != "none":
         return f"With {subject.title}, {clauses}"
     is_early = (subject.fit.get("n_answers") or agreement.after.n) < FEW_ANSWERS
@@ -262,7 +263,7 @@ def scored_on(score: Score) -> str:
 
 
 def _agreeing(subject: Subject, agreement: _Agreement) -> str:
-    """The clause on agreement before and after, with that of guessing."""
+    """The clause on agreement before and after, with the interval of its change."""
     after = agreement.after
     number = f"{after.n:,} " if after.n else ""
     answers = f"{number}answers {scored_on(after)}"
@@ -272,14 +273,14 @@ def _agreeing(subject: Subject, agreement: _Agreement) -> str:
         "up": f"up from {before}",
         "down": f"down from {before}",
     }
-    bounds = [f"guessing gives {100 * subject.chance:.1f} %"]
     gain = agreement.gain
+    interval = ""
     if gain is not None and gain.low is not None and gain.high is not None:
         ends = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f} points"
-        bounds.insert(0, f"95 % interval of the change {ends}")
+        interval = f" (95 % interval of the change {ends})"
     return (
         f"{subject.name} agrees with people in {100 * after.value:.1f} % of {answers}, "
-        f"{changes[agreement.change]} ({'; '.join(bounds)})"
+        f"{changes[agreement.change]}{interval}"
     )
 
 
