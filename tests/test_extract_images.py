@@ -72,9 +72,9 @@ GOOD = {  # a file, and the colour of the whole or of each quarter
     "deep/er/müde katze (1).ppm": (flat(), RED),
 }
 BAD = {  # a file, and a word of the reason
-    "empty.png": (b"", "empty"),
-    "text.jpg": (b"this is no picture", "not an image"),
-    "cut.jpg": (noise()[:1500], "damaged"),
+    "empty.png": (b"", "cannot identify"),
+    "text.jpg": (b"this is no picture", "cannot identify"),
+    "cut.jpg": (noise()[:1500], "truncated"),
     "large.ppm": (b"P6 9500 9500 255 ", "pixels"),
     "huge.ppm": (b"P6 60000 60000 255 ", "pixels"),
     "negative.tif": (gray_image(np.int32(-5)), "values"),

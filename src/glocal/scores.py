@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -239,7 +237,12 @@ def check_scores_target(path: PathLike) -> None:
 def append_scores(path: PathLike, scores: Iterable[Score]) -> None:
     """Append scores to a file of JSON lines or, by its ending, to a CSV file with titles."""
     if ending(path) == ".csv":
-        _append(path, _csv_text([vars(score).values() for score in scores]), _csv_text([_TITLES]))
+        import pandas as pd
+
+        table = pd.DataFrame(map(vars, scores), columns=_TITLES)
+        table["settings"] = table["settings"].map(to_json)
+        lines = table.to_csv(index=False, header=False, lineterminator="\n")
+        _append(path, lines, ",".join(_TITLES) + "\n")
     else:
         append_rows(path, [score.row() for score in scores])
 
@@ -274,15 +277,6 @@ def _csv_rows(path: PathLike) -> list[dict[str, Any]]:
         {name: value for name, value in row.items() if name == "value" or value is not None}
         for row in rows
     ]
-
-
-def _csv_text(rows: Iterable[Iterable[Any]]) -> str:
-    """Lines of CSV, with mappings as JSON."""
-    stream = io.StringIO()
-    for row in rows:
-        cells = [to_json(cell) if isinstance(cell, Mapping) else cell for cell in row]
-        csv.writer(stream, lineterminator="\n").writerow(cells)
-    return stream.getvalue()
 
 
 def write_rows(path: PathLike, rows: Iterable[Any]) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from glocal.align.checked import checked_join
 from glocal.aligner import Fit, FitData, Keep, fit
 from glocal.data.answers import Answers
+from glocal.data.check import diagnose
+from glocal.data.check.findings import Case
+from glocal.data.features import Features
+from glocal.data.join import Joined, join
+from glocal.errors import DataError, DataWarning
 from glocal.extract import open_images
 from glocal.files import PathLike
 from glocal.report import load_thumbnails, report_page, save_page, transform_run
@@ -106,3 +111,21 @@ def align(
     )
     save_page(page, Path(out) / "report.html")
     return fitted
+
+
+def checked_join(
+    objects: Features,
+    answers: Answers,
+    object_ids: Sequence[str] | None = None,
+    local: Features | None = None,
+) -> Joined:
+    """The answers as rows of the objects.
+
+    Raises a DataError if the check finds an error. Its warnings become DataWarnings.
+    """
+    for finding in diagnose(Case(objects, local, answers, object_ids=object_ids)):
+        if finding.severity == "error":
+            raise DataError(f"the check stops here: {finding}")
+        if finding.severity == "warning":
+            warnings.warn(str(finding), DataWarning, stacklevel=3)
+    return join(objects, answers, object_ids)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from glocal.align.atlas import ORIGINS, AlignedNetwork, Atlas, measured_network
-from glocal.align.checked import checked_join
+from glocal.align.images import checked_join
 from glocal.aligner import FitData, keep_curve
 from glocal.aligner.keep import DEFAULT_KEEP
 from glocal.data.answers import Answers

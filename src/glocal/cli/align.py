@@ -33,8 +33,7 @@ from glocal.errors import GLocalError, ParameterError
 from glocal.options import Options
 from glocal.scores import ORIGINAL
 from glocal.screen import screen_width
-from glocal.suite.networks import network_lines
-from glocal.suite.table import score_lines
+from glocal.suite.table import network_lines, score_lines
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:

@@ -258,22 +258,17 @@ def _report(error: BaseException) -> int:
         if message := " ".join(error.format_message().split()):  # else the help was printed
             print_error(f"error: {message}")
         return 2
-    sentence = _unforeseen(error)
-    if sentence is None:
+    # of any step: no memory, an unusable path, a full disk
+    if isinstance(error, MemoryError):
+        sentence = "not enough memory. Use fewer objects or local images, or float32."
+    elif isinstance(error, OSError) and error.filename is not None:
+        sentence = f"cannot use {error.filename}: {error.strerror}. Check the path."
+    elif isinstance(error, OSError) and error.errno in _FULL_DISK:
+        sentence = f"cannot write standard output: {error.strerror}."
+    else:
         raise error
     print_error(f"error: {sentence}")
     return 1
-
-
-def _unforeseen(error: BaseException) -> str | None:
-    """A sentence for errors of any step: no memory, a full disk, an unusable path; else None."""
-    if isinstance(error, MemoryError):
-        return "there is not enough memory for this. Use fewer objects or local images, or float32."
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"cannot use {error.filename}: {error.strerror}. Check the path."
-    if isinstance(error, OSError) and error.errno in _FULL_DISK:
-        return f"cannot write standard output: {error.strerror}."
-    return None
 
 
 _print_once = cache(print_message)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from typer import Option
 
 from glocal.cli.output import (
@@ -19,10 +17,8 @@ from glocal.cli.output import (
     progress_bar,
 )
 from glocal.errors import MissingDependencyError
-from glocal.evaluation.view import View
 from glocal.suite.demo import write_demo
 from glocal.suite.run import run_suite
-from glocal.suite.table import cell
 
 REAL_RESULT = (
     "The real result that this world stands for: from one example of each of 15 categories, CLIP "
@@ -55,47 +51,19 @@ def demo(
         progress(None, None, "report")
         try:
             (run,) = load_runs(out)
-            views = run.views["simulated"]
-            page_text = report_page(
-                [replace(run, lead=f"{_neighbours_in_words(views)} {REAL_RESULT}")],
-                title="glocal demo: simulated data, not people",
-                pictures=drawings.pictures,
+            title = "glocal demo: simulated data, not people"
+            shown = [replace(run, lead=REAL_RESULT)]
+            save_page(
+                report_page(shown, title=title, pictures=drawings.pictures), out / "report.html"
             )
-            save_page(page_text, out / "report.html")
         except MissingDependencyError as error:
             print_message(f"report.html is left out: {error}")
             page = None
     seconds = time.perf_counter() - start
     if as_json:
-        record = {
-            "simulated": True,
-            "seconds": seconds,
-            "rows": [score.row() for score in result.scores],
-            "out": out,
-        }
-        print_json({**record, "report": page})
+        record = {"simulated": True, "seconds": seconds, "out": out, "report": page}
+        print_json({**record, "rows": [score.row() for score in result.scores]})
         return
-    scores = result.scores
-    rows = []
-    for task in scores.tasks:
-        cells = [cell(scores, network, task, arm, plan.baseline) for network, arm in scores.arms]
-        rows.append([task, *cells])
-    print_table(["SIMULATED DATA, not people", *plan.arms], rows)
+    table = result.table().drop(columns="network").set_index("arm").T.reset_index()
+    print_table(["SIMULATED DATA, not people", *plan.arms], table.to_numpy().tolist())
     print_lines(f"{seconds:.1f} s. Open {page or out / 'scores.csv'}.")
-
-
-def _neighbours_in_words(views: Mapping[str, View]) -> str:
-    """How many of the ten nearest objects share the colour, and the kind, before and after."""
-
-    def share(arm: str, word: int) -> str:
-        view = views[arm]
-        values = np.array([name.split()[word] for name in view.names])
-        return f"{10 * (values[view.neighbours[:, :10]] == values[:, None]).mean():.1f}"
-
-    before, after, *_ = views
-    return (
-        f"Of the ten nearest drawings, {share(before, 0)} have the same colour and "
-        f"{share(before, 1)} are of the same kind before the fit; under {after} it is "
-        f"{share(after, 0)} and {share(after, 1)}. The network sees colour and background first; "
-        "people compare kinds."
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -129,21 +128,11 @@ def fit(
     data = load_data(features, answers, local_features, centre, blocks, normalize)
     what = arm_or_keep(keep, arm, local=data.local_features is not None)
     plan = fit_plan(data, what, solver_of(solver, exact, paper))
-    unit = "evaluations"
-    quantity = "objective"
-    if isinstance(plan.solver, PaperLoop) and isinstance(plan.what, Arm):
-        unit = "epochs"
-        quantity = "watched loss"
-    steps = itertools.count(1)
-    with progress_bar("fitting", None, unit=unit) as progress:
+    with progress_bar("fitting", unit="evaluations") as progress:
         fitted = fit_and_score(
             plan,
             holdout=holdout,
-            on_step=lambda evaluations, evaluation: progress(
-                next(steps) if unit == "epochs" else evaluations,
-                None,
-                f"{quantity} {evaluation.value:.6f}",
-            ),
+            on_step=lambda count, step: progress(count, None, f"objective {step.value:.6f}"),
         )
     fitted.transform.save(out)
     show_fit(fitted.record, out, as_json=as_json)

@@ -63,13 +63,9 @@ class AnswersFile(Options):
         """The names of the objects; None without a file of names."""
         return read_ids(self.object_ids)
 
-    def load(self) -> Answers:
-        """Read the answers, in the index space of their file."""
-        return Answers.load(self.answers, names=self.names)
-
     def joined(self, features: Features) -> tuple[Answers, Joined]:
         """The answers in the index space of their file, and as rows of the features."""
-        answers = self.load()
+        answers = Answers.load(self.answers, names=self.names)
         return answers, join(features, answers, self.names)
 
     def to_fit(self, features: Features) -> Joined:

@@ -62,19 +62,18 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
         groups = {name: _group(model, values) for name, model in models.items()}
         command(**{name: values[name] for name in own_names}, **groups)
 
-    required_first = sorted(options.values(), key=lambda option: option.default is not option.empty)
-    ordered = sorted(required_first, key=_panel_place)
+    ordered = sorted(options.values(), key=_place)
     run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
     run.__annotations__ = {name: option.annotation for name, option in options.items()}
     return run
 
 
-def _panel_place(option: inspect.Parameter) -> int:
-    """The place of the heading of an option in the help; a heading without a place is first."""
+def _place(option: inspect.Parameter) -> tuple[int, bool]:
+    """The place of an option in the help: that of its heading, if it has one, required first."""
     details = [*getattr(option.annotation, "__metadata__", ()), option.default]
     panels = [getattr(detail, "rich_help_panel", None) for detail in details]
     places = [_PANELS.index(panel) for panel in panels if panel in _PANELS]
-    return places[0] if places else -1
+    return (places[0] if places else -1, option.default is not option.empty)
 
 
 def _group(model: type[Options], values: Mapping[str, Any]) -> Options:

@@ -19,7 +19,7 @@ from glocal.cli.output import (
 )
 from glocal.screen import screen_width
 from glocal.suite.plan import Plan
-from glocal.suite.run import SuiteResult, run_suite
+from glocal.suite.run import run_suite
 
 
 def suite(
@@ -54,24 +54,13 @@ def suite(
     with progress_bar("suite", unit="cells") as progress:
         result = run_suite(plan, out, progress, force=force)
     if as_json:
-        print_json(
-            {
-                "cells_kept": result.n_kept,
-                "out": out,
-                "failed": result.failed,
-                "rows": [score.row() for score in result.scores],
-            }
-        )
+        rows = [score.row() for score in result.scores]
+        record = {"cells_kept": result.n_kept, "out": out, "failed": result.failed}
+        print_json({**record, "rows": rows})
     else:
-        print_suite(result)
-        print_lines(f"written to {out}: rows.jsonl, scores.csv")
+        print_commands(*result.text_lines(screen_width()))
+        print_lines("", *result.notes(), f"written to {out}: rows.jsonl, scores.csv")
     for task, reason in result.failed.items():
         print_message(f"task {task} failed: {reason}")
     if result.failed:
         raise Exit(1)
-
-
-def print_suite(result: SuiteResult) -> None:
-    """Print the table of a suite and how to read it."""
-    print_commands(*result.text_lines(screen_width()))
-    print_lines("", *result.notes())

@@ -20,14 +20,13 @@ from glocal.results import RecordPart, check_fields, parameters_in_words, value_
 from glocal.scores import (
     AGREEMENT,
     KEPT,
-    ORIGINAL,
     SCORE_ENDINGS,
     Score,
     Scores,
     read_rows,
     read_scores,
 )
-from glocal.suite.networks import network_table
+from glocal.suite.table import network_table
 from glocal.transform import LinearTransform
 from glocal.transform.checks import table_rows
 from glocal.transform.formats import TRANSFORM_NAME
@@ -42,8 +41,7 @@ _FIX = "Run again what wrote it."
 
 
 class _Plan(RecordPart):
-    arms: dict[str, Any]
-    networks: dict[str, Any]
+    networks: dict[str, dict[str, str]]
 
 
 class _Record(RecordPart):
@@ -147,7 +145,7 @@ def _folder_run(path: Path) -> Run:
             check_fields(_Record, record)
     run = Run(path.resolve().name, record=record)
     run = _with_settings(run, path) if kind == "sweep" else _with_fits(run, path)
-    return replace(run, views=_views(path, run))
+    return replace(run, views=_views(path, run.scores))
 
 
 def _with_settings(run: Run, path: Path) -> Run:
@@ -224,20 +222,20 @@ def _setting(row: Mapping[Any, Any], scores: Scores) -> Point:
 
 def _with_fits(run: Run, path: Path) -> Run:
     """The run of a suite with its scores, the records of its fits, and commands to apply them."""
-    plan = run.record.get("plan") or {"arms": (), "networks": {}}
+    networks = value_at(run.record, "plan.networks") or {}
+    scores = read_scores(path / _ROWS)
     fits = {}
     commands = {}
     for file in sorted((path / "transforms").rglob("*.npz")):
         network = file.parent.name
         arm = file.stem
-        if arm in plan["arms"] and network in plan["networks"]:
+        if (network, arm) in scores.arms:
             fits[network, arm] = LinearTransform.load(file).meta.get("fit") or {}
-            features = plan["networks"][network].get("features", "features.npy")
+            features = networks.get(network, {}).get("features", "features.npy")
             features = features.replace("{network}", network)
             if (path / features).exists():  # the suite file lies in its folder
                 features = path / features
             commands[network, arm] = apply_command(str(file), str(features))
-    scores = read_scores(path / _ROWS)
     blocks = []
     if scores.network_gains:
         note = "Paired on the same answers, RDMs or labels; p after Holm's correction in a task."
@@ -245,17 +243,12 @@ def _with_fits(run: Run, path: Path) -> Run:
     return replace(run, scores=scores, fits=fits, commands=commands, blocks=tuple(blocks))
 
 
-def _views(path: Path, run: Run) -> dict[str, dict[str, View]]:
-    """The views in a run folder, the baseline first, only of networks and arms in the plan."""
-    plan = run.record.get("plan") or {"arms": (ORIGINAL, CHOSEN)}
+def _views(path: Path, scores: Scores) -> dict[str, dict[str, View]]:
+    """The views in a run folder, without those of arms that have no scores any more."""
     views: dict[str, dict[str, View]] = {}
     for file in sorted((path / "views").rglob("*.npz")):
         view = load_view(file)
-        network = str(view.meta.get("network", ""))
-        views.setdefault(network, {})[str(view.meta.get("arm"))] = view
-    order = dict.fromkeys([run.baseline, *plan["arms"]])
-    ordered = {}
-    for network, arms in views.items():
-        if network in plan.get("networks", views):
-            ordered[network] = {arm: arms[arm] for arm in order if arm in arms}
-    return ordered
+        network, arm = (str(view.meta.get(name, "")) for name in ("network", "arm"))
+        if not network or (network, arm) in scores.arms:
+            views.setdefault(network, {})[arm] = view
+    return views

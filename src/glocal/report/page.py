@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ from glocal.files import PathLike, make_folder, write_text
 from glocal.finding import MARGIN, direction
 from glocal.report.charts import charts_of
 from glocal.report.figures import axes_svg, save_figure
-from glocal.report.finding import findings
+from glocal.report.finding import findings, methods_paragraph
 from glocal.report.front import warnings_of
-from glocal.report.methods import methods_paragraph
 from glocal.report.objects import objects_of
 from glocal.report.runs import Run
 from glocal.report.templates import asset, render
@@ -188,25 +187,19 @@ def _chart_places(number: int, run: Run, charts: Iterable[str]) -> Iterator[dict
 
 
 def _provenance(run: Run) -> str:
-    """The network, version, machine, seed and data of a run, as far as its records state them."""
+    """The network, version, seed and data of a run, as far as its records state them."""
     records = [value_at(record, "provenance") for record in (run.record, *run.fits.values())]
     origin = {**run.record, **next(filter(None, records), {})}
-    version, seed, data = map(origin.get, ("version", "seed", "data"))
-    model = value_at(origin, "source.model")
-    sentences = []
-    network = "".join(run.scores.networks)
-    if run.featured and network:
-        sentences.append(f"Features of {network}.")
-    elif model:
-        sentences.append(f"The transform was fitted on features of {model}.")
-    if version:
-        python = f"Python {origin['python']}" if origin.get("python") else ""
-        machine = " on ".join(filter(None, [python, origin.get("machine")]))
-        sentences.append(f"Computed by glocal {version}{machine and f' with {machine}'}.")
-    if seed is not None:
-        sentences.append(f"Seed {seed}.")
-    if data and isinstance(data, Mapping):
-        sentences.append(f"The record has the SHA-256 hashes of {', '.join(data)}.")
+    network = "".join(run.scores.networks) if run.featured else ""
+    model = None if network else value_at(origin, "source.model")
+    facts = {
+        "Features of {}.": network,
+        "The transform was fitted on features of {}.": model,
+        "Computed by glocal {}.": origin.get("version"),
+        "Seed {}.": origin.get("seed"),
+        "The record has the SHA-256 hashes of {}.": ", ".join(origin.get("data") or ()),
+    }
+    sentences = [text.format(fact) for text, fact in facts.items() if fact not in (None, "")]
     return " ".join(sentences) or "No record states where these numbers come from."
 
 

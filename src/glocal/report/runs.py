@@ -67,8 +67,8 @@ class Run:
 
     `name` is the heading of the section. `record` is the content of ``suite.json`` or
     ``sweep.json``. `fits` has the records of fits by network and arm, and `commands` the commands
-    that use them. `views` maps each network to its views by arm, the baseline first; an empty name
-    is that of any network.
+    that use them. `views` maps each network to its views by arm; an empty name is that of any
+    network.
 
     `featured` is the arm that the run is about: a transform, or the choice of a sweep. It is empty
     if the run compares arms. `settings` are the points of a sweep. `lead` is a sentence that
@@ -178,7 +178,7 @@ def transform_run(
         transform, features, X, parts, folds=fold_transforms, is_unseen=is_unseen
     )
     network = _network(transform, features)
-    scores, blocks = _scores(name, transform, (X, Z), parts, shares)
+    scores = _scores(name, transform, (X, Z), parts, shares)
     fit = transform.meta.get("fit") or {}
     record = {
         "fit": fit,
@@ -198,7 +198,6 @@ def transform_run(
         commands={(network, name): apply_command(file, path)},
         views={network: views},
         featured=name,
-        blocks=blocks,
     )
 
 
@@ -208,23 +207,19 @@ def _scores(
     before_and_after: tuple[Embedding, Embedding],
     parts: Sequence[Part],
     shares: Seen | None,
-) -> tuple[list[Score], tuple[Block, ...]]:
-    """The result: scores on unseen answers, or the record's; else a block on the fitted answers."""
+) -> list[Score]:
+    """The scores on unseen answers, or else those of the record; those on fitted ones are none."""
     X, Z = before_and_after
     scores: list[Score] = []
-    blocks: tuple[Block, ...] = ()
-    fields = {} if shares is None else shares.fields
     if parts and (shares is None or shares.is_unseen is not False):
         split = "all" if len(parts) == 1 else HELD_OUT_QUESTIONS
-        agreement = _agreement(name, X, parts, split)
-        scores += [replace(score, **fields) for score in agreement]
+        fields = {} if shares is None else shares.fields
+        scores += [replace(score, **fields) for score in _agreement(name, X, parts, split)]
     else:
         scores += recorded_scores(transform.meta.get("fit") or {}, name)
-        if parts and not scores:
-            blocks = (_on_fitted_answers(_agreement(name, X, parts, "all")),)
     if KEPT not in {score.metric for score in scores}:
         scores += _neighbours(name, X, Z)
-    return scores, blocks
+    return scores
 
 
 def _network(transform: LinearTransform, features: Features) -> str:
@@ -244,17 +239,6 @@ def _agreement(name: str, X: Embedding, parts: Sequence[Part], split: str) -> li
         name: np.concatenate([answer_credit(after, part) for after, part in parts]),
     }
     return agreement_scores(credit, pooled_answers([part for _, part in parts]), split)
-
-
-def _on_fitted_answers(scores: Sequence[Score]) -> Block:
-    """The scores on answers that the transform was fitted to, which are no result."""
-    before, after, _ = scores
-    sentence = (
-        f"The transform agrees with {100 * after.value:.1f} % of the {after.n:,} answers that it "
-        f"was fitted to, the original features with {100 * before.value:.1f} %. Expect lower "
-        "agreement with new answers."
-    )
-    return Block("Fitted answers", (sentence,))
 
 
 def _neighbours(name: str, X: Embedding, Z: Embedding) -> Iterator[Score]:

@@ -133,7 +133,7 @@ class Drawn(NamedTuple):
     texts: Features
 
 
-def drawn_world(n_answers: int = 20_000) -> Drawn:
+def drawn_world() -> Drawn:
     """Draw a world in which people compare kinds, and a network sees colour and background first.
 
     Each object has the usual background of its kind, so that the answers cannot separate
@@ -156,7 +156,7 @@ def drawn_world(n_answers: int = 20_000) -> Drawn:
     mind = network.as_people_see(objects)
     world = World(
         objects=Features(network.features(objects, rng), names, "simulated objects"),
-        answers=simulated_answers(mind, n_answers, seed=1),
+        answers=simulated_answers(mind, 20_000, seed=1),
         local=Features(network.features(local, rng), None, "simulated local images"),
         mind=mind,
         superordinate=objects["kind"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +12,8 @@ from glocal.data.features import Features
 from glocal.data.names import entries_named, positions_in
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.comparison import Result, difference
-from glocal.scores import Score, Scores
-from glocal.screen import block
+from glocal.scores import Score
 from glocal.suite.table import corrected
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def shared_objects(networks: Sequence[Features]) -> list[Features]:
@@ -48,7 +43,11 @@ def shared_objects(networks: Sequence[Features]) -> list[Features]:
         )
         return [*networks]
     first = networks[0].names or ()
-    rows_of = [_rows_by_name(features, first) for features in networks]
+    rows_of = []
+    for features in networks:
+        row_of = positions_in(features.names or (), f"names of {features.source}")
+        named = entries_named(first, row_of)
+        rows_of.append({name: row_of[entry] for name, entry in named.items()})
     shared = [name for name in first if all(name in rows for rows in rows_of)]
     if not shared:
         sources = " and ".join(features.source for features in networks)
@@ -61,12 +60,6 @@ def shared_objects(networks: Sequence[Features]) -> list[Features]:
         )
         for features, rows in zip(networks, rows_of, strict=True)
     ]
-
-
-def _rows_by_name(features: Features, first: Sequence[str]) -> dict[str, int]:
-    """The row of each object of the first network that these features have."""
-    row_of = positions_in(features.names or (), f"names of {features.source}")
-    return {name: row_of[entry] for name, entry in entries_named(first, row_of).items()}
 
 
 def network_differences(results: Mapping[str, Mapping[str, Result]]) -> list[Score]:
@@ -83,34 +76,3 @@ def network_differences(results: Mapping[str, Mapping[str, Result]]) -> list[Sco
                 pair = difference((arm, results[network][arm]), (arm, baseline))
                 rows += [replace(row, network=network, baseline_network=first) for row in pair]
     return corrected(rows)
-
-
-def network_table(scores: Scores) -> pd.DataFrame:
-    """The differences between networks: a line each, with its interval and p."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "task": score.task,
-            "arm": score.transform,
-            "network": score.network,
-            "less": score.baseline_network,
-            "difference": score.text(),
-            "p": "-" if score.p_corrected is None else f"{score.p_corrected:.2g}",
-        }
-        for score in scores.network_gains
-    )
-
-
-def network_lines(scores: Scores, width: int) -> list[str]:
-    """The differences between networks as lines of text, each block after an empty line."""
-    gains = scores.network_gains
-    lines: list[str] = []
-    for task in dict.fromkeys(gain.task for gain in gains):
-        rows = []
-        for gain in gains:
-            if gain.task == task:
-                p = "" if gain.p_corrected is None else f"  p {gain.p_corrected:.2g}"
-                rows.append((f"{gain.network}, {gain.transform}", [gain.cell(p)]))
-        lines += ["", *block(f"{task}, less {gains[0].baseline_network}", rows, width)]
-    return lines

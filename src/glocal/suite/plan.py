@@ -36,23 +36,15 @@ _LOOP_KEYS = ("eta", "optimiser", "bias", "max_epochs")
 _MAX_MISSING = 8  # files that a message names
 
 
-class Original(Options):
-    """The original features."""
+class Unfitted(Options):
+    """The original features, a `baseline` that is made without answers, or a given `transform`.
 
-
-class Baseline(Options):
-    """A transform that is made without answers; see `glocal.transform.reduction`."""
-
-    baseline: Literal["centred", "pca"]
-
-
-class Pretrained(Options):
-    """A transform that was fitted elsewhere.
-
-    `transform` is a file, or a name that `LinearTransform.from_pretrained` takes.
+    A baseline is one of `glocal.transform.reduction`, and a transform a file or a name that
+    `LinearTransform.from_pretrained` takes.
     """
 
-    transform: str
+    baseline: Literal["centred", "pca"] | None = None
+    transform: str | None = None
 
 
 class PaperFit(Options):
@@ -78,7 +70,7 @@ class PaperFit(Options):
 
 Fitted = Arm | Keep | PaperFit
 """An arm that is fitted on the answers of the suite, without fold 0 of the objects."""
-SuiteArm = Fitted | Pretrained | Baseline | Original
+SuiteArm = Fitted | Unfitted
 """An arm of a suite."""
 
 
@@ -88,14 +80,14 @@ def suite_arm(table: Any) -> Any:
         return table
     if "solver" in table:
         return PaperFit.of(table)
-    kinds = {"keep": Keep, "transform": Pretrained, "baseline": Baseline}
-    keys = sorted(table.keys() & kinds.keys())
+    keys = sorted(table.keys() & {"keep", "transform", "baseline"})
     if len(keys) > 1:
         raise ParameterError(
             f"an arm has only one of keep, transform and baseline, not {' and '.join(keys)}."
         )
-    kind = kinds[keys[0]] if keys else Arm if table else Original
-    return kind(**table)
+    if keys == ["keep"]:
+        return Keep(**table)
+    return Unfitted(**table) if keys or not table else Arm(**table)
 
 
 def suite_task(table: Any, built_in: Callable[[Any], Task]) -> Task:
@@ -122,13 +114,10 @@ def local_file(arm: SuiteArm, network: Network) -> Path | None:
 
 def transform_of(arm: SuiteArm, sources: Sources, file: Path) -> LinearTransform | None:
     """The transform of an arm, None for the original features; `file` keeps a fitted one."""
-    match arm:
-        case Original():
-            return None
-        case Baseline():
-            return sources.baseline(arm.baseline)
-        case Pretrained():
+    if isinstance(arm, Unfitted):
+        if arm.transform is not None:
             return sources.transform(arm.transform)
+        return None if arm.baseline is None else sources.baseline(arm.baseline)
     shared = sources.shared
     local = local_file(arm, sources.network)
     hashes = sources.hashes(sources.network.features, local, shared.answers, shared.object_ids)
@@ -190,15 +179,10 @@ class Plan(Shared):
 
     def sources(self, network: str, *, force: bool = True) -> Sources:
         """The data of a network."""
-        pretrained = [arm.transform for arm in self.arms.values() if isinstance(arm, Pretrained)]
-        return Sources(
-            self, self.networks[network], network, self._root, pretrained=pretrained, force=force
-        )
-
-    def check_extras(self) -> None:
-        """Raise a MissingDependencyError if an arm needs a library that is not installed."""
-        if any(isinstance(arm, PaperFit) for arm in self.arms.values()):
-            PaperLoop.check_installed()
+        files = self.networks[network]
+        arms = [arm for arm in self.arms.values() if isinstance(arm, Unfitted)]
+        pretrained = [arm.transform for arm in arms if arm.transform is not None]
+        return Sources(self, files, network, self._root, pretrained=pretrained, force=force)
 
     def check_files(self) -> None:
         """Raise a FileError that names the first missing files.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal._version import __version__
+from glocal.aligner import PaperLoop
 from glocal.data.seen import Seen
 from glocal.errors import DataWarning, PluginError
 from glocal.evaluation.change import change_record
@@ -32,10 +33,17 @@ from glocal.files import (
 from glocal.results import Provenance, to_json
 from glocal.scores import AGREEMENT, PEOPLE, Score, Scores, write_rows
 from glocal.screen import COLUMNS, Printable
-from glocal.suite.networks import network_differences, network_lines
-from glocal.suite.plan import Baseline, Fitted, Original, Plan, SuiteArm, transform_of
+from glocal.suite.networks import network_differences
+from glocal.suite.plan import Fitted, PaperFit, Plan, SuiteArm, Unfitted, transform_of
 from glocal.suite.sources import Sources
-from glocal.suite.table import UNIT_ROWS, corrected, long_scores, score_lines, score_table
+from glocal.suite.table import (
+    UNIT_ROWS,
+    corrected,
+    long_scores,
+    network_lines,
+    score_lines,
+    score_table,
+)
 from glocal.suite.tasks import OddOneOutTask, StructureTask, Task
 from glocal.transform import LinearTransform
 
@@ -132,7 +140,8 @@ def run_suite(
         `force` is False, and rows do not belong to a transform.
     """
     plan.check_files()
-    plan.check_extras()
+    if any(isinstance(arm, PaperFit) for arm in plan.arms.values()):
+        PaperLoop.check_installed()
     networks = [plan.sources(network, force=force) for network in plan.networks]
     for sources in networks:
         _ = sources.objects  # raises before any fit if they do not belong to a transform
@@ -208,7 +217,7 @@ def _compared(plan: Plan, sources: Sources, task: str, results: Results) -> list
     """The scores of all arms of a network on a task, and their differences from the baseline."""
     # the original features keep all neighbours by definition, so that testing this is trivial
     is_trivial = isinstance(plan.tasks[task], StructureTask)
-    is_trivial &= isinstance(plan.arms[plan.baseline], Original)
+    is_trivial &= plan.arms[plan.baseline] == Unfitted()
     pairs = [(arm, plan.baseline) for arm in plan.arms if arm != plan.baseline]
     return [
         replace(
@@ -263,8 +272,8 @@ def _seen(
     arm: SuiteArm, task: Task, sources: Sources, transform: LinearTransform | None
 ) -> Seen | None:
     """What an arm was fitted to of the answers of a task; None if not known or without answers."""
-    is_heldout = isinstance(arm, Fitted) and task.split is None
-    return task.seen(sources, None if is_heldout or isinstance(arm, Baseline) else transform)
+    is_new = task.split is None if isinstance(arm, Fitted) else arm.transform is None
+    return task.seen(sources, None if is_new else transform)
 
 
 def _load_cell(file: Path) -> Result:

@@ -1,10 +1,10 @@
-"""Tables of scores: one row each, and arms × tasks."""
+"""Tables of scores: one row each, arms × tasks, and the differences between networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import groupby, product
 from typing import TYPE_CHECKING
 
 from glocal.evaluation.comparison import holm
@@ -49,27 +49,24 @@ def cell(scores: Scores, network: str, task: str, arm: str, baseline: str) -> st
     return score.text() + _star(scores.gain(network, task, arm, baseline))
 
 
-def score_table(scores: Scores, baseline: str, text: Callable[..., str] = cell) -> pd.DataFrame:
-    """A table with a line per network and arm and a column per task, filled by `text`."""
+def score_table(scores: Scores, baseline: str) -> pd.DataFrame:
+    """A table with a line per network and arm and a column per task, filled by `cell`."""
     import pandas as pd
 
     table = pd.DataFrame(
         {"network": network, "arm": arm}
-        | {task: text(scores, network, task, arm, baseline) for task in scores.tasks}
+        | {task: cell(scores, network, task, arm, baseline) for task in scores.tasks}
         for network, arm in scores.arms
     )
     return table.drop(columns="network") if scores.networks == [""] else table
 
 
-def score_lines(
-    scores: Scores, baseline: str, width: int, text: Callable[..., str] = cell
-) -> list[str]:
+def score_lines(scores: Scores, baseline: str, width: int) -> list[str]:
     """The table as lines: arms × tasks, or if that is too wide, a block of arms for each task.
 
-    `text` gives the text of a cell of arms × tasks. A line of a block has the score of an arm and
-    its difference from the baseline.
+    A line of a block has the score of an arm and its difference from the baseline.
     """
-    table = score_table(scores, baseline, text)
+    table = score_table(scores, baseline)
     lines = text_table([list(table.columns), *table.to_numpy().tolist()])
     if fits(lines, width):
         return lines
@@ -100,3 +97,32 @@ def corrected(scores: Sequence[Score]) -> list[Score]:
     return [
         score if score.p is None else replace(score, p_corrected=next(p_values)) for score in scores
     ]
+
+
+def network_table(scores: Scores) -> pd.DataFrame:
+    """The differences between networks: a line each, with its interval and p."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "task": score.task,
+            "arm": score.transform,
+            "network": score.network,
+            "less": score.baseline_network,
+            "difference": score.text(),
+            "p": "-" if score.p_corrected is None else f"{score.p_corrected:.2g}",
+        }
+        for score in scores.network_gains
+    )
+
+
+def network_lines(scores: Scores, width: int) -> list[str]:
+    """The differences between networks as lines of text, each block after an empty line."""
+    lines: list[str] = []
+    for task, gains in groupby(scores.network_gains, key=lambda gain: gain.task):
+        rows = []
+        for gain in gains:
+            p = "" if gain.p_corrected is None else f"  p {gain.p_corrected:.2g}"
+            rows.append((f"{gain.network}, {gain.transform}", [gain.cell(p)]))
+        lines += ["", *block(f"{task}, less {gain.baseline_network}", rows, width)]
+    return lines

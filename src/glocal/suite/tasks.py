@@ -56,10 +56,7 @@ class Task(Options):
         return None
 
     def seen(self, sources: Sources, transform: LinearTransform | None) -> Seen | None:
-        """What the fit of a transform, None for no fit, saw of the scored answers.
-
-        None if that is not known, or if the task is not about answers.
-        """
+        """What a fit, None for no fit, saw of the answers; None if not known or without answers."""
         answers = self.scored_answers(sources)
         if answers is None or transform is None:
             return None if answers is None else Seen(0.0, 0.0)
