@@ -96,10 +96,10 @@ def align(
     With --images the steps are to extract and check features, to fit by --keep, and to write the
     transform, its card and a report. The same command continues an interrupted run.
 
-    Without, published features and answers are downloaded, after a question or with --yes. Each
-    network is fitted twice, as it is and less its column means, and scored on three folds of the
-    objects. OUT/NAME gets both transforms and a report. Several networks are compared in atlas.html
-    and atlas.csv, on the objects that all of them have.
+    Without it, the command downloads published features and answers, after a question or with
+    --yes. It fits each network twice, plain and centred, and scores both on three folds of the
+    objects. OUT/NAME gets both transforms and a report. atlas.html and atlas.csv compare several
+    networks on the objects that all of them have.
 
     Example: glocal align clip-vit-l-14 siglip-so400m-14-384 --yes --out atlas
     Example: glocal align timm:vit_base_patch16_224.dino --images objects

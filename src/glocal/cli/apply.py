@@ -42,7 +42,9 @@ def apply(
             "a folder."
         ),
     ],
-    strength: float = Option(1.0, help="0 is the original up to scale, 1 the full transform."),
+    strength: float = Option(
+        1.0, help="0 leaves the features as they are except for scale, 1 is the full transform."
+    ),
     normalize: bool = Option(
         False, "--normalize", help="With centred: first scale each row to length 1."
     ),

@@ -85,10 +85,10 @@ def check_command(
 ) -> None:
     """Diagnose features and answers; exit with 1 if something invalidates the results.
 
-    With warnings and notes alone, the exit code is 0. Answers that need one of the conventions of
-    other systems are checked here; data import then converts them for the other commands. Answers
-    alone can be checked too. Of answers that name people the command states how reliable they are:
-    the ceiling, and the correlation of the similarities that halves of the people see.
+    With warnings and notes alone, the exit code is 0. The command takes the conventions of other
+    systems, and data import then converts the answers. It checks answers alone too. If answers
+    name people, it states how reliable they are: the ceiling, and how well two halves of the people
+    agree.
 
     Example: glocal data check --features features.npy --answers triplets.npy
     Example: glocal data check --answers answers.npz
@@ -269,13 +269,11 @@ def import_command(
     where: list[str] | None = Option(None, help="COLUMN=VALUE: read only these rows; repeatable."),
     as_json: AsJson = False,
 ) -> None:
-    """Read answers of another system, count those left out, and write a self-describing file.
+    """Read answers of another system, count those left out, and write a file for all commands.
 
-    A table is CSV, or JSON as jsPsych writes it, with named columns; the CSV of glocal collect,
-    salmon's responses and NIGHTS are tables. Of rows of integers (text or .npy) --kind,
-    --odd-column, --base and --order state the conventions, and --values states that the file is a
-    matrix. The file that is written holds the kind, the
-    names of the objects, participants, times, weights and catch trials; every command reads it.
+    A table is CSV with named columns, or JSON as jsPsych writes it. For rows of integers (text or
+    .npy) state the conventions by --kind, --odd-column, --base and --order. For a matrix state
+    --values. The written file holds the kind, names, participants, times, weights and catch trials.
 
     Example: glocal data import answers.csv --column reference=anchor --out answers.npz
     """

@@ -35,9 +35,9 @@ def demo(
 ) -> None:
     """Show the method on a small simulated world with a known answer, and write a report.
 
-    The original features and keep 0.8 are scored on people's answers, on classes with one
-    example or by their names alone, on anomalies and on neighbours. The folder is that of a suite.
-    Its suite.toml and world/ are examples of the files that the other commands read.
+    It scores the original features and keep 0.8 on people's answers, on classes with one example
+    or by their names alone, on anomalies and on neighbours. suite.toml and world/ in the folder are
+    examples of the files that the other commands read.
 
     Example: glocal demo --out demo-out
     """

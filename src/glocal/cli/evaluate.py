@@ -53,9 +53,9 @@ class Scoring(Options):
     )
     baseline: list[str] | None = Field(
         None,
-        description="Also score this baseline and the paired difference from it: original, "
-        "centred (columns minus their means), pca (100 axes), a transform, or for odd-one-out and "
-        "rsa features of another network; repeatable.",
+        description="Also score this baseline and the paired difference from it; repeatable. One "
+        "of original, centred (mean subtracted), pca (100 axes), or a transform. For odd-one-out "
+        "and rsa also features of another network.",
     )
     force: bool = Field(False, description=FORCE)
     out: Path | None = Field(
@@ -198,9 +198,9 @@ def odd_one_out_command(
 ) -> None:
     """Agreement with people with interval, loss in nats, tie rate, and the human ceiling.
 
-    Without a transform, the scale of the features and therefore the loss are arbitrary. If
-    questions were repeated, the ceiling is a range: from the share of answers that equal the
-    majority of the others (leave-one-out) to the share of the most frequent answer (majority).
+    Ignore the loss without a transform: the scale of the features is arbitrary. If questions were
+    repeated, the ceiling is a range. Its lower end is the share of answers that equal the majority
+    of the others, and its upper end the share of the most frequent answer.
 
     Example: glocal evaluate odd-one-out --features features.npy --answers heldout.npy
     --transform transform.npz --baseline original

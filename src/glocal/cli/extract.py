@@ -57,11 +57,11 @@ def extract(
 ) -> None:
     """Run a network over images and write one row of features for each.
 
-    Of a folder of class folders, the folder is the class: labels.txt has the class of each row.
+    file_names.txt names the image of each row. If IMAGES has a folder for each class, labels.txt
+    has the class of each row.
 
-    The same command continues an interrupted run. Images that cannot be read are listed and have
-    no row; the exit code is then 1 unless --skip-unreadable is given. file_names.txt names the
-    image of each row.
+    The same command continues an interrupted run. It lists images that it cannot read, and gives
+    them no row. The exit code is then 1 unless you pass --skip-unreadable.
 
     Example: glocal extract images --model timm:vit_base_patch16_224.dino --out features
     """

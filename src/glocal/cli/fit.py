@@ -107,9 +107,9 @@ def fit(
     local_features: LocalPath = None,
     holdout: int | None = Option(
         None,
-        help="Number K of folds: also fit without each fold of the objects and local images (with "
-        "fewer than 5,000 answers, of the questions) and score the held-out data; 0 for no "
-        "scores, also none of those by which --keep chose.",
+        help="Number of folds: also fit without each fold of the objects and local images, and "
+        "score what it holds. With fewer than 5,000 answers a fold is one of questions. 0 gives "
+        "no scores at all.",
         rich_help_panel=OUTPUT,
     ),
     solver: SolverName = "exact",

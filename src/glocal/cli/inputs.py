@@ -53,8 +53,8 @@ class AnswersFile(Options):
     panel: ClassVar[str] = DATA
 
     answers: Path = Field(
-        description="Answers: a self-describing .npz, the CSV of a study or another table that "
-        "data import reads, or integers (.npy or text), counted from 0, the odd one last.",
+        description="Answers that data import or a study wrote, or another table that data "
+        "import reads. Integers (.npy or text) count from 0, the odd one last.",
     )
     object_ids: Path | None = Field(None, description=OBJECT_IDS)
 

@@ -47,8 +47,8 @@ def sweep(
     local_features: LocalPath = None,
     grid: str = Option(
         "arms",
-        help="Settings to fit: arms (global and glocal on one front), paper, or a TOML file with "
-        "method, lmbda, mix, alpha and tau, and eta with --solver paper.",
+        help="Settings to fit: arms (global and glocal on one front), paper, or a TOML file. The "
+        "file lists method, lmbda, mix, alpha and tau, and eta with --solver paper.",
     ),
     folds: int = Option(3, help="Number of folds of the objects and local images."),
     keep: KeptShare = None,

@@ -52,7 +52,7 @@ def verdict(
     class_texts: Path | None = Option(
         None,
         help="Embeddings of the class names by the text side of the network, named like the "
-        "classes; adds what names do, alone and beside labels.",
+        "classes. Adds what names do, alone and beside labels.",
     ),
     normal: str | None = Option(
         None, metavar="CLASS[,CLASS]", help="Also find what is of none of these classes."
@@ -67,8 +67,9 @@ def verdict(
 ) -> None:
     """Should I use it on mine? Choose for your labelled images, in each situation.
 
-    Compared are the original features, less their column means, with the transforms that come
-    with glocal if they are of the same network, and with --transform. Nothing is fitted.
+    The command compares your original features, the same with their mean subtracted, and each
+    transform that fits them: those of the package for CLIP ViT-B/32, and --transform. It fits
+    nothing.
 
     Example: glocal try features.npy --labels labels.csv:kind
     """

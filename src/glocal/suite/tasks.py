@@ -245,7 +245,7 @@ class FewShotTask(_Sides):
     class_texts: MaybeFile = Field(
         None,
         description="Embeddings of the class names by the text side of the network, one row a "
-        "class, named like the labels; they are compared with the original image rows and added.",
+        "class, named like the labels. They are compared with the original image rows.",
     )
 
     def score(self, sources: Sources, embed: Embed) -> Result:

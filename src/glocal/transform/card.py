@@ -28,9 +28,9 @@ _TEMPLATE = """---
 
 # Transform of {model} to human similarity judgments
 
-One affine transform of a model's features. It was fitted to people's answers about which things are
-alike (Muttenthaler et al., *Improving neural network representations using human similarity judgments*,
-NeurIPS 2023).
+One affine transform of a model's features. It was fitted to people's answers about which things
+are alike (Muttenthaler et al., *Improving neural network representations using human similarity
+judgments*, NeurIPS 2023).
 {finding}
 | | |
 |---|---|

@@ -170,9 +170,9 @@ def plan(
     """Estimate how many answers, people and minutes and how much money a study takes.
 
     The plan is for a share of the gain in agreement with people that answers about these images can
-    give. It also states what the same share takes for other images, for which more images help
-    rather than more answers about the same ones. A strong network, such as CLIP, agrees well with
-    people before any fit. The numbers come from simulated studies of photographs of objects.
+    give. It also states what the same share takes for other images, where more images help more
+    than more answers. A strong network, such as CLIP, agrees well with people before any fit. The
+    numbers come from simulated studies of photographs of objects.
 
     Example: glocal collect plan --objects 100 --pay 12/h
     """
