@@ -33,24 +33,23 @@ The network has random weights if they are to be read from a file.
 """
 
 
-def load_model(model: str, weights: str | None = None) -> Model:
+def load_model(model: str) -> Model:
     """Load a network by name.
 
     Parameters
     ----------
     model : str
         ``timm:NAME``, ``openclip:ARCHITECTURE:WEIGHTS``, ``torchvision:NAME[:WEIGHTS]``,
-        ``python:package.module:factory``, or a name that thingsvision writes.
-    weights : str or None
-        ``none`` for random weights, a checkpoint file, or a name that the library knows. None
-        stands for the weights in `model`, or else for the default of the library.
+        ``python:package.module:factory``, or a name that thingsvision writes. WEIGHTS are a name
+        that the library knows, a checkpoint file, or ``none`` for random weights; without, they are
+        the default of the library.
 
     Raises
     ------
     ParameterError, FileError, MissingDependencyError
         The model, its weights or its library does not exist, or not on this machine.
     """
-    name = ModelName.parse(model, weights)
+    name = ModelName.parse(model)
     loaders = {
         "timm": _timm,
         "openclip": _openclip,
@@ -89,8 +88,8 @@ def _timm(name: ModelName) -> Model:
     size = {"img_size": name.options["input_size"][1]} if name.options else {}
 
     def build() -> Built:
-        tag = name.weights.text if name.weights.kind == "name" else None
-        module = timm.create_model(tag or name.name, pretrained=name.weights.is_of_library, **size)
+        tag = name.weights if name.weights_kind == "name" else None
+        module = timm.create_model(tag or name.name, pretrained=name.is_pretrained, **size)
         config = timm.data.resolve_model_data_config(module) | name.options
         weights = tag or str(getattr(module, "pretrained_cfg", {}).get("hf_hub_id") or name.name)
         return module, timm.data.create_transform(**config, is_training=False), weights
@@ -124,7 +123,7 @@ def _openclip(name: ModelName) -> Model:
     open_clip = import_optional("open_clip", f"model {name}")
 
     def build() -> Built:
-        if name.weights.kind == "default":
+        if name.weights_kind == "default":
             tags = open_clip.list_pretrained_tags_by_model(name.name)
             raise ValueError(
                 f"it needs the name of its weights: {', '.join(tags) or 'none of its own'}, "
@@ -132,12 +131,12 @@ def _openclip(name: ModelName) -> Model:
             )
         # NOTE load_weights=False: open_clip would else fetch a text tower even for random weights
         options: dict[str, Any] = {"load_weights": False}
-        if name.weights.kind == "name":
-            options = {"pretrained": name.weights.text}
+        if name.weights_kind == "name":
+            options = {"pretrained": name.weights}
         module, _, preprocess = open_clip.create_model_and_transforms(
             name.name, pretrained_text=False, **options
         )
-        return module, preprocess, name.weights.text
+        return module, preprocess, name.weights
 
     model = _build_network(name, build, open_clip.list_models)
     module: Any = model.module
@@ -162,12 +161,10 @@ def _torchvision(name: ModelName) -> Model:
 
     def build() -> Built:
         weights = models.get_model_weights(name.name)
-        tag = name.weights.text if name.weights.kind == "name" else "DEFAULT"
+        tag = name.weights if name.weights_kind == "name" else "DEFAULT"
         if tag not in weights.__members__:
             raise ValueError(f"it has no weights {tag}; it has {', '.join(weights.__members__)}")
-        module = models.get_model(
-            name.name, weights=weights[tag] if name.weights.is_of_library else None
-        )
+        module = models.get_model(name.name, weights=weights[tag] if name.is_pretrained else None)
         return module, weights[tag].transforms(), weights[tag].name
 
     model = _build_network(name, build, models.list_models)
@@ -200,7 +197,7 @@ def _build_network(
             raise FileError(
                 f"the weights of {name} are not on this machine and could not be fetched "
                 f"({one_line(error)[:160]}). Download them on a machine with network access and "
-                "pass the file as `weights=PATH`, or after the name of the model."
+                f"name the file: {name.library}:{name.name}:FILE."
             ) from error
         names = list(model_names())
         hint = ""
@@ -209,10 +206,10 @@ def _build_network(
         raise ParameterError(
             f"model {name} cannot be made: {one_line(error)[:300]}.{hint}"
         ) from error
-    if name.weights.kind == "file":
-        load_checkpoint(module, Path(name.weights.text))
+    if name.weights_kind == "file":
+        load_checkpoint(module, Path(name.weights))
     identity = {
-        "weights": weights_name if name.weights.is_of_library else name.weights.text,
+        "weights": weights_name if name.is_pretrained else name.weights,
         "weights_sha256": weights_sha256(module),
         "preprocessing": described(preprocess),
     }
@@ -228,8 +225,6 @@ def _is_of_a_download(error: BaseException | None) -> bool:
 
 def _python(name: ModelName) -> Model:
     """The model made of the pair that a user's factory returns; see `user_model`."""
-    if name.weights.kind != "default":
-        raise ParameterError(f"model {name} has weights of its own; leave `weights` out.")
     try:
         factory = pkgutil.resolve_name(name.name)
         pair = factory()

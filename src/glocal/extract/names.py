@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -40,7 +40,6 @@ class Running(Options):
 
     panel: ClassVar[str] = "Network"
 
-    weights: str | None = Field(None, description="Checkpoint file, or none for random weights.")
     pool: Literal["auto", "cls", "mean", "flatten"] = Field(
         "auto", description="Pooling of tokens or feature maps to one row."
     )
@@ -49,56 +48,45 @@ class Running(Options):
         "float32", description="Precision of the network."
     )
     batch_size: int = Field(32, ge=1, le=65_536, description="Images in one pass of the network.")
-    workers: int | None = Field(
-        None, ge=1, description="Threads that decode images. [default: one per CPU, at most 8]"
-    )
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The weights of a network: a name that its library knows, a file, ``none``, or empty."""
-
-    text: str = ""
-
-    @property
-    def kind(self) -> Literal["default", "random", "file", "name"]:
-        """The default of the library (empty), random weights (``none``), a checkpoint, or a name.
-
-        A file exists, or its text looks like the name of a file.
-        """
-        if not self.text:
-            return "default"
-        if self.text == "none":
-            return "random"
-        file = Path(self.text)
-        is_file = file.exists() or "/" in self.text or file.suffix in _CHECKPOINT_SUFFIXES
-        return "file" if is_file else "name"
-
-    @property
-    def is_of_library(self) -> bool:
-        """Whether the library of the network loads the weights."""
-        return self.kind in ("default", "name")
 
 
 @dataclass(frozen=True)
 class ModelName:
     """The parts of the name of a model.
 
-    `name` is the name in the `library` (timm, openclip, torchvision, python). `options` are the
-    input size and crop that a name of thingsvision implies.
+    `name` is the name in the `library` (timm, openclip, torchvision, python). `weights` are a name
+    that the library knows, a file, ``none``, or empty. `options` are the input size and crop that a
+    name of thingsvision implies.
     """
 
     library: str
     name: str
-    weights: Weights = Weights()
+    weights: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def weights_kind(self) -> Literal["default", "random", "file", "name"]:
+        """The default of the library (empty), random weights (``none``), a checkpoint, or a name.
+
+        A file exists, or its text looks like the name of a file.
+        """
+        if self.weights in ("", "none"):
+            return "random" if self.weights else "default"
+        file = Path(self.weights)
+        is_file = file.exists() or "/" in self.weights or file.suffix in _CHECKPOINT_SUFFIXES
+        return "file" if is_file else "name"
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the library of the network loads the weights."""
+        return self.weights_kind in ("default", "name")
+
     def __str__(self) -> str:
-        return ":".join(part for part in (self.library, self.name, self.weights.text) if part)
+        return ":".join(part for part in (self.library, self.name, self.weights) if part)
 
     @classmethod
-    def parse(cls, text: str, weights: str | None = None) -> ModelName:
-        """Parse ``library:name[:weights]``, or a name of thingsvision; `weights` takes precedence.
+    def parse(cls, text: str) -> ModelName:
+        """Parse ``library:name[:weights]``, or a name of thingsvision.
 
         >>> str(ModelName.parse("clip_ViT-L/14"))
         'openclip:ViT-L-14-quickgelu:openai'
@@ -113,17 +101,15 @@ class ModelName:
         library, _, rest = text.partition(":")
         name, _, tag = rest.partition(":")
         if library == "python" and name and tag:
-            model = cls(library, rest)
-        elif library != "python" and library in LIBRARIES and name:
-            model = cls(library, name, Weights(tag))
-        elif text and ":" not in text:
-            model = _from_thingsvision(text)
-        else:
-            raise ParameterError(
-                f"model {text!r} names no library; write timm:NAME, openclip:ARCHITECTURE:WEIGHTS, "
-                "torchvision:NAME[:WEIGHTS] or python:package.module:factory."
-            )
-        return replace(model, weights=Weights(weights)) if weights else model
+            return cls(library, rest)
+        if library != "python" and library in LIBRARIES and name:
+            return cls(library, name, tag)
+        if text and ":" not in text:
+            return _from_thingsvision(text)
+        raise ParameterError(
+            f"model {text!r} names no library; write timm:NAME, openclip:ARCHITECTURE:WEIGHTS, "
+            "torchvision:NAME[:WEIGHTS] or python:package.module:factory."
+        )
 
 
 def _from_thingsvision(text: str) -> ModelName:
@@ -138,9 +124,9 @@ def _from_thingsvision(text: str) -> ModelName:
         tag = _WEIGHTS_TAG.search(rest)
         if tag is None:
             return ModelName("openclip", rest)
-        return ModelName("openclip", rest[: tag.start()], Weights(tag[1]))
+        return ModelName("openclip", rest[: tag.start()], tag[1])
     if lower.startswith("clip_"):
         # NOTE the weights of OpenAI need the quick GELU; thingsvision writes ViT-L/14@336px
         architecture = text.partition("_")[2].replace("/", "-").replace("@336px", "-336")
-        return ModelName("openclip", f"{architecture}-quickgelu", Weights("openai"))
+        return ModelName("openclip", f"{architecture}-quickgelu", "openai")
     return ModelName("torchvision", lower)

@@ -42,7 +42,7 @@ Progress = Callable[[int, int], None]
 """Called with the number of images so far and their total."""
 _BATCHES_AHEAD = 2  # batches decoded ahead: hides slow images and keeps memory small
 _CHUNK_IMAGES = 512  # approximate; a killed process loses at most one chunk
-_MAX_DECODERS = 8  # most decoding threads by default
+_MAX_DECODERS = 8  # most decoding threads
 
 
 class Extractor:
@@ -57,7 +57,7 @@ class Extractor:
         Names of modules, ``penultimate``, ``logits`` or ``output``; empty for the default of the
         model (penultimate, or the output of your own network). All are read in one pass.
     **options
-        The options of `Running`: ``weights, pool, device, dtype, batch_size, workers``. Each batch
+        The options of `Running`: ``pool, device, dtype, batch_size``. Each batch
         is padded to `batch_size`, so that no row depends on the number of images in its batch.
 
     Examples
@@ -84,7 +84,7 @@ class Extractor:
     def loaded(self) -> Model:
         """The model on its device; it is loaded on first use."""
         if isinstance(self.model, str):
-            model = load_model(self.model, self.options.weights)
+            model = load_model(self.model)
         else:
             network = self.model[0] if self.model else None
             name = getattr(network, "__name__", type(network).__qualname__)
@@ -185,7 +185,7 @@ class Extractor:
         self, chunks: Sequence[tuple[Path, range]], source: Source, progress: Progress
     ) -> None:
         """Write the chunks that do not exist yet."""
-        workers = self.options.workers or min(_MAX_DECODERS, os.cpu_count() or 1)
+        workers = min(_MAX_DECODERS, os.cpu_count() or 1)
         with ThreadPoolExecutor(workers, "decode") as pool, warnings.catch_warnings():
             # about images that can still be read
             warnings.filterwarnings("ignore", module=r"PIL\.")
