@@ -38,7 +38,7 @@ judgments*, NeurIPS 2023).
 
 ## Usage
 
-`X` holds the raw features of the model, one row per image.{step}
+`X` holds features as the model gives them, one row per image.{step}
 
 ```python
 from glocal import LinearTransform

@@ -1,8 +1,10 @@
-"""Sentences are short where a reader begins, and in the help of the commands."""
+"""Where a reader begins, sentences are short and each answer is near; the help is plain too."""
+
+import re
 
 import pytest
 from sentences import n_words, sentences, statistics
-from test_docs import COMMAND, REFERENCE, ROOT
+from test_docs import COMMAND, REFERENCE, ROOT, TEXTS
 
 MAX_MEAN_WORDS = 16
 MAX_WORDS = 35
@@ -56,3 +58,31 @@ def test_sentences_of_the_help_are_short():
     texts = [command.help.partition("\n\nExample")[0] for command in commands]
     texts += [param.help for command in commands for param in command.params if param.help]
     assert statistics("\n\n".join(texts)).mean_words <= MAX_MEAN_WORDS
+
+
+ANSWERS = {
+    "many labels": "You have many labels a class",
+    "class names": "`--class-texts TEXTS` has",
+    "DINOv2": "glocal align timm:vit_base_patch14_dinov2",
+    "anomalies, with normal images only": "glocal anomaly normal.npy",
+    "R": "read.csv(",
+    "Windows": "Activate.ps1",
+    "the table of the paper": "examples/paper.toml",
+    "an objective of one's own": "class MarginLoss",
+}
+
+
+def pages_within(links, page):
+    """The pages that a reader of one reaches by following so many links."""
+    if not links or page not in TEXTS:
+        return {page} & {*TEXTS}
+    names = re.findall(r"\]\(([\w/.-]+\.md)", TEXTS[page])
+    nearer = [pages_within(links - 1, (page.parent / name).resolve()) for name in names]
+    return {page}.union(*nearer)
+
+
+@pytest.mark.parametrize("front", ["README.md", "docs/index.md"])
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_readers_find_their_answer_within_two_links(front, answer):
+    """A page at most two links from the front page has what each of these readers looks for."""
+    assert any(answer in TEXTS[page] for page in pages_within(2, ROOT / front))
