@@ -4,7 +4,7 @@ import re
 
 import pytest
 from sentences import n_words, sentences, statistics
-from test_docs import COMMAND, REFERENCE, ROOT, TEXTS
+from test_docs import COMMAND, REFERENCE, ROOT, TEXTS, command_lines, shell, write_embeddings
 
 MAX_MEAN_WORDS = 16
 MAX_WORDS = 35
@@ -86,3 +86,13 @@ def pages_within(links, page):
 def test_readers_find_their_answer_within_two_links(front, answer):
     """A page at most two links from the front page has what each of these readers looks for."""
     assert any(answer in TEXTS[page] for page in pages_within(2, ROOT / front))
+
+
+def test_the_commands_of_the_readme_run(tmp_path, monkeypatch, as_a_user):
+    """Each command of the README that names a file runs, whether in a block or in a sentence."""
+    text = TEXTS[ROOT / "README.md"]
+    commands = [*command_lines(text), *re.findall(r"`(glocal [^`]*\.npy[^`]*)`", text)]
+    assert len(commands) >= 2
+    monkeypatch.chdir(tmp_path)
+    write_embeddings()
+    shell("\n".join(commands))

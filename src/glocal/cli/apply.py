@@ -42,9 +42,7 @@ def apply(
             "a folder."
         ),
     ],
-    strength: float = Option(
-        1.0, help="0 leaves the features as they are except for scale, 1 is the full transform."
-    ),
+    strength: float = Option(1.0, help="0 changes nothing but the scale, 1 is the full transform."),
     normalize: bool = Option(
         False, "--normalize", help="With centred: first scale each row to length 1."
     ),
