@@ -82,6 +82,11 @@ NAMES = {
 }
 
 
+def _all_alternatives(objects, rng):
+    third = objects[rng.permutation(len(objects))[: len(objects) // 3]]
+    return np.concatenate([objects, third[:, [0, 2, 1]], third[:, [1, 2, 0]]])
+
+
 def _counted_from_1_first_kept(case, rng):
     """Count from 1 and never name the last object, so that no index is out of range."""
     objects = case.answers.objects
@@ -104,6 +109,9 @@ ANSWERS = {
     "the list backwards": in_objects(lambda o, rng: o.max() - o, "order", "runs backwards"),
     "the odd one first": in_objects(
         lambda o, rng: o[:, [2, 0, 1]], "columns", "column 0 is odd"
+    ),
+    "all alternatives listed": in_objects(
+        _all_alternatives, "contradictions", "chance is 0.333"
     ),
     "trained on the test": Fault(
         lambda case, rng: replace(

