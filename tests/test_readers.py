@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from world import features_file, normal
 
 from glocal import Features, GLocalError, LinearTransform
 from glocal.data.readers import FEATURE_ENDINGS, read_features, read_parquet
+from glocal.data.tables import read_numbers
 from glocal.errors import DataError, FileError
 from glocal.transform import apply_parquet
 
@@ -164,6 +166,16 @@ def test_no_pickle_is_run(tmp_path, kind):
         features_file(path, features=np.array([[*trapped.values()]]))
     sentence(path)
     assert not (tmp_path / "trap").exists()
+
+
+def test_a_warning_of_another_kind_does_not_make_a_file_damaged(tmp_path, monkeypatch):
+    """Numbers are read though numpy announces that a later version will change."""
+    loadtxt = np.loadtxt
+    announce = lambda: warnings.warn("a later version changes this", FutureWarning, stacklevel=2)
+    monkeypatch.setattr(np, "loadtxt", lambda *lines, **how: announce() or loadtxt(*lines, **how))
+    path = world.folder(tmp_path, x_txt="1 2\n3 4\n") / "x.txt"
+    with pytest.warns(FutureWarning):
+        assert read_numbers(path, what="numbers").tolist() == [[1, 2], [3, 4]]
 
 
 def test_a_declared_size_is_not_believed(tmp_path):
