@@ -21,7 +21,7 @@ for _module in ("altair", "vl_convert", "jinja2"):
     pytest.importorskip(_module)
 
 pytestmark = [
-    pytest.mark.usefixtures("cache"),
+    pytest.mark.usefixtures("cache", "without_type_checks"),
     pytest.mark.filterwarnings("ignore:.*:glocal.errors.DataWarning"),
 ]
 NAMES = [f"thing{number:02d}" for number in range(60)]

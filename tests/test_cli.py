@@ -43,7 +43,7 @@ def inside(files, monkeypatch):
     monkeypatch.chdir(files)
 
 
-def test_text_output_of_fit(inside):
+def test_text_output_of_fit(inside, as_a_user):
     """`fit` prints three lines: the gain on new objects, the fitted data, the file."""
     fit = "fit --features . --answers triplets.npy --out t.npz"
     gained, fitted, written = run(f"{fit} --method global --lmbda 0.1 --holdout 3").out.splitlines()

@@ -290,7 +290,7 @@ def test_one_unconverged_fold_is_recorded(few, monkeypatch):
     assert scores.gain_low < 0 < scores.gain_high
 
 
-def test_no_folds_leave_no_scores(world):
+def test_no_folds_leave_no_scores(world, as_a_user):
     """If nobody asks, the scores by which `keep` chose stay in the record; 0 folds leave none."""
     local = Features(world.local.matrix[:30])
     data = FitData(world.objects, world.answers.select(np.arange(200)), local)

@@ -160,7 +160,9 @@ features = "{network}.npy"
 
 
 @pytest.mark.filterwarnings("ignore:the few-shot score")
-def test_a_suite_compares_networks_arm_by_arm_where_the_data_are_the_same(folder, tmp_path):
+def test_a_suite_compares_networks_arm_by_arm_where_the_data_are_the_same(
+    folder, tmp_path, as_a_user
+):
     """Tasks with the same answers, RDM or labels have rows of the second network less the first,
     corrected within the task; nothing that is said about one network reads them.
     """

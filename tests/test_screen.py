@@ -17,6 +17,7 @@ from glocal.suite.run import run_suite
 from glocal.suite.table import score_lines
 
 MADE = simulated_world(n_superordinate=4, n_category=3, n_object=5, n_answers=2000, dimensions=24)
+SOME = MADE.answers.select(np.arange(240))
 LABELS = np.arange(60) % 4
 SUITE = """
 answers = "t.npy"
@@ -42,7 +43,7 @@ LINES = """
 fit --features x.npy --answers t.npy --method global --lmbda 3 --holdout 2 --out w.npz
 suite suite.toml --out out
 evaluate odd-one-out --features x.npy --answers t.npy --baseline centred
-evaluate few-shot --train x.npy --train-labels y.npy --baseline centred --baseline pca --draws 4
+evaluate few-shot --train x.npy --train-labels y.npy --baseline centred --baseline pca --probe ncm
 sweep --features x.npy --answers t.npy --grid grid.toml --folds 2 --resume --out sweep
 try x.npy --labels y.npy
 try x.npy --labels y.npy --all
@@ -62,7 +63,7 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def curve():
     """The learning curve, which takes seconds, of the first call for all of them."""
-    return functools.cache(lambda *_, **__: learning_curve(MADE.objects, MADE.answers))
+    return functools.cache(lambda *_, **__: learning_curve(MADE.objects, SOME))
 
 
 @pytest.fixture

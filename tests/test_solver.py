@@ -359,6 +359,6 @@ def test_a_length_at_which_similarities_overflow_is_no_bound():
     local = Features(rng.normal(size=(30, 3)))
     data = FitData(Features(X), answer, local)
     arm = Arm("glocal", alpha=0.9, lmbda=1e-4, tau=0.25)
-    result = Exact(1e-5, dtype="float32").solve(data, arm)
+    result = Exact(1e-5, max_evaluations=300, dtype="float32").solve(data, arm)
     assert result.report.status in ("stalled", "budget")
     assert np.isfinite(result.warm.W).all()

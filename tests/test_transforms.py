@@ -326,7 +326,7 @@ def test_pull_lists_the_names():
     assert [name for name in listed if name not in printed] == []
 
 
-def test_a_fit_is_shared_in_a_folder_that_is_not_published():
+def test_a_fit_is_shared_in_a_folder_that_is_not_published(as_a_user):
     """`push T OWNER/NAME` writes a folder with a card that tells what its options and the fit do,
     and says how to publish it; `pull` copies its transform, in the format of the name of the copy.
     Other addresses and endings are refused.

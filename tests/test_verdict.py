@@ -27,6 +27,7 @@ from glocal.suite.situations import (
 )
 from glocal.suite.verdict import CENTRED, KEPT
 
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 META = {"rows": {"mean": 9.0, "std": 1.0, "mean_length": 26.0, "normalize": False}}
 HARMLESS = LinearTransform(np.eye(8, dtype="f4"), np.full(8, 9, "f4"), 9.0, 1.0, META)  # z = x
 
