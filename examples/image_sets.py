@@ -25,7 +25,7 @@ def write_folders(images, classes, folder):
 
 def write_superclasses(folder, table):
     """Write the superclass of each image below the splits of a folder."""
-    superclass_of = dict(csv.reader(table.open(encoding="utf-8")))
+    superclass_of = dict(csv.reader(table.read_text("utf-8").splitlines()))
     for split in SPLITS:
         images = (folder / split).glob("*/*.png")
         rows = [
