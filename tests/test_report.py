@@ -224,10 +224,7 @@ def test_an_arm_looks_alike_everywhere():
     assert styles["keep 0.8"].colour == styles["keep-0.9"].colour == COLOURS["keep"]
     assert len(set(styles.values())) == len(arms)
     assert len({style.colour for style in styles.values()}) == len(arms) - 1
-    assert looks(["pca"], "pca")["pca"].colour == COLOURS["original"]
-    scales = [
-        channel.to_dict()["scale"]["range"] for channel in arm_scales("arm", arms, "original")
-    ]
+    scales = [channel.to_dict()["scale"]["range"] for channel in arm_scales("arm", arms)]
     assert scales[0] == [style.colour for style in styles.values()]
 
 

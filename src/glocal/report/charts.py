@@ -49,7 +49,7 @@ def charts_of(run: Run) -> dict[str, Any]:
         front = points[points["network"] == network]
         scores = _charted(run, network)
         if len(front) >= _MIN_SHOWN:
-            charts[f"front-{network}".rstrip("-")] = front_chart(front, run.baseline)
+            charts[f"front-{network}".rstrip("-")] = front_chart(front)
         elif scores:
             charts[f"scores-{network}".rstrip("-")] = scores_chart(scores, run)
     return charts
@@ -76,7 +76,7 @@ def scores_chart(scores: Sequence[Score], run: Run) -> alt.LayerChart:
     rows = pd.DataFrame(map(vars, scores))
     arms, tasks = (rows[column].unique().tolist() for column in ("transform", "task"))
     metric = scores[0].metric if len(tasks) == 1 else ""
-    colour, shape, dashes = arm_scales("transform", arms, run.baseline)
+    colour, shape, dashes = arm_scales("transform", arms)
     value, low = (metric_axis(alt.X, name, metric) for name in ("value", "low"))
     base = alt.Chart(inline_data(rows[["task", "transform", "value", "low", "high"]])).encode(
         alt.Y("task:N", sort=tasks, title=None, axis=None if metric else alt.Axis()),
@@ -98,7 +98,7 @@ def scores_chart(scores: Sequence[Score], run: Run) -> alt.LayerChart:
     return alt.layer(*layers).properties(height=height, description="Scores with intervals")
 
 
-def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
+def front_chart(points: pd.DataFrame) -> alt.LayerChart:
     """Draw agreement against neighbours kept.
 
     The chart shows every setting, the front of each arm as a line, and the choice in a ring.
@@ -106,7 +106,7 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     alt = import_optional("altair", "a report")
     x = metric_axis(alt.X, "neighbours_kept", "neighbours_kept", nice=False)
     y = metric_axis(alt.Y, "agreement", "agreement", nice=False)
-    colour, shape, _ = arm_scales("method", points["method"].unique().tolist(), baseline)
+    colour, shape, _ = arm_scales("method", points["method"].unique().tolist())
     numbers = tooltips("agreement", "neighbours_kept")
     base = alt.Chart(inline_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
     strong = base.transform_filter("datum.strong").encode(colour)
@@ -138,7 +138,7 @@ def tooltips(*names: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{name}:Q", format=".3f") for name in names]
 
 
-def arm_scales(field: str, arms: Sequence[str], baseline: str) -> list[Any]:
+def arm_scales(field: str, arms: Sequence[str]) -> list[Any]:
     """Return the colour, shape and dash channels of arms, by their looks and their order."""
     alt = import_optional("altair", "a report")
     columns = 2 if max(map(len, arms)) <= 20 else 1
@@ -150,7 +150,7 @@ def arm_scales(field: str, arms: Sequence[str], baseline: str) -> list[Any]:
         columns=columns,
         labelLimit=0,
     )
-    styles = looks(arms, baseline).values()
+    styles = looks(arms).values()
     shapes = itertools.islice(itertools.cycle(_SHAPES), len(arms))
     ranges = {
         alt.Color: [style.colour for style in styles],

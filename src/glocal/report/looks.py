@@ -38,28 +38,25 @@ class Look(NamedTuple):
 CONTROL = Look(COLOURS[ORIGINAL], (3, 3))
 
 
-def looks(arms: Iterable[str], baseline: str = ORIGINAL) -> dict[str, Look]:
+def looks(arms: Iterable[str]) -> dict[str, Look]:
     """Return the look of each arm: that of its method, or of one that no other arm has.
+
+    Lines differ by the share that the name of an arm ends in.
 
     >>> looks(["original", "centred-keep-0.6"])["centred-keep-0.6"]
     Look(colour='#53a36c', dashes=(2, 3))
     """
-    methods = {arm: _method(arm, baseline) for arm in arms}
+    methods = {arm: _method(arm) for arm in arms}
     free = itertools.cycle([name for name in COLOURS if name not in methods.values()] or COLOURS)
-    return {
-        arm: Look(COLOURS[method or next(free)], _dashes(arm)) for arm, method in methods.items()
-    }
+    styles = {}
+    for arm, method in methods.items():
+        share = arm.rpartition("keep")[2][1:]
+        styles[arm] = Look(COLOURS[method or next(free)], _DASHES.get(share, ()))
+    return styles
 
 
-def _method(arm: str, baseline: str) -> str:
+def _method(arm: str) -> str:
     """The method that the name of an arm names, or an empty string."""
-    if arm == baseline:
-        return ORIGINAL
     if arm == "centred":  # without a fit
         return "mean subtracted"
     return next((method for method in ("centred", *COLOURS) if method in arm), "")
-
-
-def _dashes(arm: str) -> tuple[int, ...]:
-    """The dashes of the share that the name of an arm ends in."""
-    return _DASHES.get(arm.rpartition("keep")[2][1:], ())
