@@ -35,7 +35,6 @@ few-shot classification, anomaly detection and retrieval are for other images of
 """
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 MAX_TICKS = 8
-MAX_NAME = 40  # characters of a name on one line
 FIGURES = Environment(loader=FileSystemLoader(ROOT / "benchmarks"), autoescape=True)
 Record = dict[str, Any]
 
@@ -207,8 +206,7 @@ def forest(record: Record, plan: Record) -> Record:
         "looks": styles,
         "is_named": len({look.colour for look in styles.values()}) < len(styles),
         "groups": list(groups.items()),
-        "split": split,
-        "ticks": [(tick, points_text(tick)) for tick in ticks(low, high)],
+        "ticks": ticks(low, high),
     }
 
 
@@ -227,17 +225,6 @@ def looks_of(arms: Iterable[str]) -> dict[str, Look]:
     """The looks of arms by their names; controls look alike."""
     controls = {label("arm", control): CONTROL for control in members("controls")[2:]}
     return {arm: controls.get(arm, look) for arm, look in looks(arms).items()}
-
-
-def points_text(difference: float) -> str:
-    """A difference of shares in points of a per cent, with its sign."""
-    return f"{100 * difference:+.0f}".replace("-", "−") if difference else "0"
-
-
-def split(name: str) -> list[str]:
-    """The lines of a name: a long one is split at its last comma."""
-    first, comma, last = name.rpartition(", ")
-    return [f"{first},", last] if comma and len(name) > MAX_NAME else [name]
 
 
 def ticks(low: float, high: float) -> list[float]:

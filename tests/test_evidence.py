@@ -98,7 +98,7 @@ def test_a_forest_plot_has_the_interval_of_each_difference(evidence):
         "things 1", "difference": 0.085, "difference_low": -0.0764, "difference_high": 0.093}]}"""
     plan = """{"title": "T < U", "note": "", "axis": "gain", "columns": ["keep-0.9"],
         "column": "arm", "lines": "task"}"""
-    parts = ["categories of unseen objects,<", ">1 example a class<", "T &lt; U", "gain →"]
+    parts = ["categories of unseen objects<", ">1 example a class<", "T &lt; U", "gain →"]
     parts += ["+10<", COLOURS["keep"], "prefers-color-scheme: dark"]
     for is_narrow in (False, True):
         drawing = pages.drawing(*map(json.loads, (record, plan)), is_narrow=is_narrow)
