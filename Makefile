@@ -104,6 +104,8 @@ evidence: setup
 
 figure: setup
 	$(BIN)/python benchmarks/evidence.py figures
+	$(BIN)/python docs/method_figure.py
+	$(BIN)/python docs/demo_figure.py
 
 bench: setup
 	$(BIN)/python benchmarks/bench.py
