@@ -8,7 +8,16 @@ from test_docs import COMMAND, REFERENCE, ROOT, TEXTS, command_lines, shell, wri
 
 MAX_MEAN_WORDS = 16
 MAX_WORDS = 35
-GUIDES = ("index", "start", "concepts", "should-i-use-it", "use-it", "recipes", "other-networks")
+GUIDES = (
+    "index",
+    "start",
+    "concepts",
+    "should-i-use-it",
+    "use-it",
+    "recipes",
+    "other-networks",
+    "results",
+)
 CARDS = ("clip-vit-b-32", "clip-vit-b-32-centred")
 PAGES = (
     "README.md",
@@ -62,7 +71,7 @@ def test_sentences_of_the_help_are_short():
 
 ANSWERS = {
     "many labels": "You have many labels a class",
-    "class names": "`--class-texts TEXTS` has",
+    "class names": "## Class names",
     "DINOv2": "glocal align timm:vit_base_patch14_dinov2",
     "anomalies, with normal images only": "glocal anomaly normal.npy",
     "R": "read.csv(",
