@@ -19,7 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gc.disable()  # what modules define stays; looking for garbage in it takes a tenth of the time
     from glocal.cli import app
 
-    gc.freeze()
+    if arguments is None:  # the process is that of the command, and has no other objects
+        gc.freeze()
     gc.enable()
     _handle_interruptions(app.interrupt)
     app.main(arguments)
