@@ -26,22 +26,22 @@ from typing import NamedTuple
 import numpy as np
 import workbench
 from threadpoolctl import threadpool_limits
+from workbench import ROOT
 
 from glocal.data.world import simulated_answers
 
-ROOT = Path(__file__).resolve().parents[1]
 BATCH = 256  # answers
 MAX_SHARE_OF_BUDGET = 1.3
+ROUNDS = 3  # against another checkout
 PLAN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 SIZES = PLAN["sizes"]
 CASES = PLAN["cases"]
 
 
 class Run(NamedTuple):
-    """What a process took: processor and wall-clock seconds, and the peak of its memory."""
+    """What a process took: processor seconds, and the peak of its memory."""
 
     cpu: float
-    wall: float
     peak_mb: float
 
 
@@ -97,7 +97,6 @@ class Bench:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "2")
         log = self.folder / "log"
         with log.open("wb") as output:
-            start = time.perf_counter()
             process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=self.folder,
@@ -110,7 +109,7 @@ class Bench:
         if status:
             sys.exit(f"{line}\n{log.read_text(encoding='utf-8')}")
         cpu = usage.ru_utime + usage.ru_stime
-        return Run(cpu, time.perf_counter() - start, usage.ru_maxrss / 1024)
+        return Run(cpu, usage.ru_maxrss / 1024)
 
     def cost(self, name: str) -> float:
         """The processor time of a case in units of the work around it."""
@@ -158,10 +157,10 @@ def compare_with_budgets(bench: Bench, names: list[str]) -> int:
     return int(bool(slow))
 
 
-def compare_with(bench: Bench, names: list[str], other: Path, rounds: int) -> None:
+def compare_with(bench: Bench, names: list[str], other: Path) -> None:
     """Run the cases here and in another checkout in turns; print the median ratios."""
     for name in names:
-        pairs = [(bench.run(name), bench.run(name, other)) for _ in range(rounds)]
+        pairs = [(bench.run(name), bench.run(name, other)) for _ in range(ROUNDS)]
         cpu = median(run.cpu / before.cpu for run, before in pairs)
         peak = median(run.peak_mb / before.peak_mb for run, before in pairs)
         print(f"{name}: {cpu:.2f} of its processor time, {peak:.2f} of its memory", flush=True)
@@ -171,14 +170,13 @@ def main() -> int:
     """Compare with the budgets, or with another checkout."""
     parser = workbench.parser(__doc__)
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=[], metavar="CASE")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--against", metavar="CHECKOUT", type=Path)
     options = parser.parse_args()
     names = options.cases or list(CASES)
     with tempfile.TemporaryDirectory(dir=os.environ.get("GLOCAL_BENCH_DIR")) as folder:
         bench = Bench(Path(folder))
         if options.against:
-            compare_with(bench, names, options.against.resolve(), options.rounds)
+            compare_with(bench, names, options.against.resolve())
             return 0
         return compare_with_budgets(bench, names)
 

@@ -9,7 +9,7 @@ nested   for each network, the agreement and the neighbours that each `keep` pro
 
 Results are kept in bench-out/default. Needs GLOCAL_DATA_DIR.
 
-Run: python benchmarks/default.py studies|nested [--networks NAME ...] [--draws 5]
+Run: python benchmarks/default.py studies|nested [--networks NAME ...]
 """
 
 import itertools
@@ -33,6 +33,7 @@ from glocal.results import UNCHANGED
 OBJECTS = (30, 60, 100, 200, 500)
 ANSWERS = (200, 500, 1000, 2000, 5000)
 NEW_OBJECTS = 500
+DRAWS = 5  # of each study
 SCORED_ANSWERS = 20_000
 """Of simulated people about each kind of objects."""
 GRID = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
@@ -77,10 +78,10 @@ def study(network: str, n_objects: int, n_answers: int, draw: int) -> list[Row]:
     ]
 
 
-def studies(networks: list[str], draws: int) -> pd.DataFrame:
+def studies(networks: list[str]) -> pd.DataFrame:
     """The change of each arm from no fit, and its regret; means over draws with their errors."""
     parts = []
-    for draw, network, t, n in itertools.product(range(draws), networks, ANSWERS, OBJECTS):
+    for draw, network, t, n in itertools.product(range(DRAWS), networks, ANSWERS, OBJECTS):
         file = OUT / "default" / f"{network}-{n}-{t}-{draw}.json"
         rows = pd.DataFrame(kept(file, None, partial(study, network, n, t, draw)))
         agreement = rows.pivot(index="arm", columns="side", values="agreement")
@@ -91,7 +92,7 @@ def studies(networks: list[str], draws: int) -> pd.DataFrame:
     return groups.mean().join(groups.sem(), rsuffix=" ±").round(4)
 
 
-def nested(networks: list[str], _draws: int) -> pd.DataFrame:
+def nested(networks: list[str]) -> pd.DataFrame:
     """Agreement and neighbours kept as a fit promises them, and as nested folds measure them."""
     rows = []
     for network, keep in itertools.product(networks, KEEPS):
@@ -117,11 +118,10 @@ def main() -> None:
     parser = workbench.parser(__doc__)
     parser.add_argument("part", choices=("studies", "nested"))
     parser.add_argument("--networks", nargs="+", choices=LOCAL, default=list(LOCAL))
-    parser.add_argument("--draws", type=int, default=5, help="draws of each study")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     measure = studies if options.part == "studies" else nested
-    print(measure(options.networks, options.draws).to_csv())
+    print(measure(options.networks).to_csv())
 
 
 if __name__ == "__main__":

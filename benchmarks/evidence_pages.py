@@ -15,10 +15,10 @@ from workbench import ROOT
 from glocal.files import make_folder, write_text
 from glocal.report.looks import CONTROL, Look, looks
 
-RECORD = ROOT / "docs" / "evidence.json"
-PAGE = ROOT / "docs" / "all-results.md"
-IMAGES = ROOT / "docs" / "img"
-PLAN = tomllib.loads((ROOT / "benchmarks" / "evidence_pages.toml").read_text("utf-8"))
+RECORD = ROOT / "docs/evidence.json"
+PAGE = ROOT / "docs/all-results.md"
+IMAGES = ROOT / "docs/img"
+PLAN = tomllib.loads((ROOT / "benchmarks/evidence_pages.toml").read_text("utf-8"))
 NAMES: dict[str, str] = PLAN["names"]
 LEVEL = 0.05
 HEAD = """\

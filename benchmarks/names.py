@@ -29,7 +29,7 @@ NETWORK = tasks.IMAGE_TEXT
 ARMS = ("original", "centred", "keep-0.9", "global", "centred-keep-0.9")
 BY_NAME = "class-names"
 SHOTS = (1, 2, 5)
-ANIMALS = ROOT / "benchmarks" / "superclasses" / "animals.csv"
+ANIMALS = ROOT / "benchmarks/superclasses/animals.csv"
 Images = tuple[np.ndarray, np.ndarray, Features]
 """Rows, their classes, and the texts of the classes."""
 

@@ -13,7 +13,7 @@ simulated  20 people × 100 answers about 100 THINGS objects, who choose by the 
 
 Needs GLOCAL_DATA_DIR, and five minutes of processor time.
 
-Run: python benchmarks/people.py [--studies NAME ...] [--seeds 5]
+Run: python benchmarks/people.py
 """
 
 from dataclasses import replace
@@ -28,6 +28,7 @@ from glocal import Answers, Features, import_answers, people, simulated_answers
 from glocal.aligner.people import SIGNIFICANCE, careful_rates, log10_odds
 
 SHARE_PLANTED = 0.1
+SEEDS = 5
 
 
 def videos(_seed: int) -> tuple[Answers, Features]:
@@ -109,15 +110,12 @@ def scores(study: str, model: str, seed: int) -> dict[str, object]:
 
 def main() -> None:
     """Print a row for each draw, and the means of each study and model."""
-    parser = workbench.parser(__doc__)
-    parser.add_argument("--studies", nargs="+", choices=STUDIES, default=[*STUDIES])
-    parser.add_argument("--seeds", type=int, default=5)
-    options = parser.parse_args()
+    workbench.parser(__doc__).parse_args()
     rows = []
-    for study in options.studies:
+    for study in STUDIES:
         models = ["without features"] if study == "eggs" else ["without features", "with features"]
         for model in models:
-            for seed in range(options.seeds):
+            for seed in range(SEEDS):
                 rows.append(scores(study, model, seed))
                 print(rows[-1], flush=True)
     means = pd.DataFrame(rows).groupby(["study", "model"], sort=False).mean()

@@ -26,7 +26,7 @@ from glocal.evaluation.intervals import FRACTION, ItemValues, Units
 from glocal.files import read_lines
 from glocal.suite.plan import Plan
 
-SUITE = ROOT / "benchmarks" / "evidence.toml"
+SUITE = ROOT / "benchmarks/evidence.toml"
 IMAGE_TEXT = "clip-vit-b32"
 """The network that has features of words."""
 MIN_OBJECTS_IN_CATEGORY = 6
