@@ -74,6 +74,10 @@ MISSING = -1
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are names
 
 
+Texts = Shaped[np.ndarray, "n k"]
+"""The texts of some columns of n trials."""
+
+
 class Question(NamedTuple):
     """The objects that each trial showed, as texts, and the column of the pick, or -1 for none.
 
@@ -178,7 +182,7 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str
     return {role: roles[role] for role in ROLES if role in roles}
 
 
-def texts_in_column(table: pd.DataFrame, column: str) -> Shaped[np.ndarray, "n k"]:
+def texts_in_column(table: pd.DataFrame, column: str) -> Texts:
     """The cells of a column as texts; a list fills as many columns as the longest list needs."""
     import pandas as pd
 
@@ -206,7 +210,7 @@ def parts_of_cell(cell: str) -> list[str]:
 
 def _picked(
     texts: Labels,
-    objects: Shaped[np.ndarray, "n k"],
+    objects: Texts,
     names: Sequence[str],
     place_base: int | None,
 ) -> tuple[Numbers, str]:
@@ -235,7 +239,7 @@ def _is_stated(is_picked: Bool[np.ndarray, "n k"], is_answered: Mask) -> bool:
 
 def _picked_places(
     texts: Labels,
-    objects: Shaped[np.ndarray, "n k"],
+    objects: Texts,
     is_answered: Mask,
     place_base: int | None,
 ) -> tuple[int, Bool[np.ndarray, "n k"]]:

@@ -23,6 +23,8 @@ from glocal.similarity import (
     zeros_if_collapsed,
 )
 
+NearestCosines = Float[np.ndarray, "m c k"]
+"""The k largest cosines of each image with the images of each class."""
 _PARTS = ("normal images", "new images")
 _MAX_ALARM = 0.5
 
@@ -135,7 +137,7 @@ def _check_number(n: int, least: int, reason: str) -> None:
 
 def nearest_cosines(
     images: np.ndarray | None, gallery: Embedding, sizes: list[int], k: int
-) -> Float[np.ndarray, "m c k"]:
+) -> NearestCosines:
     """The k largest cosines of every image with the rows of each class of the gallery.
 
     `sizes` are the numbers of rows of the classes, which are grouped. Without images, the rows of

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Shaped
 
 from glocal.data.labels import Superclasses
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation.alarms import nearest_cosines
+from glocal.evaluation.alarms import NearestCosines, nearest_cosines
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import FRACTION, ItemValues
 from glocal.evaluation.sides import SIDES, Labelled, check_widths, labelled_sides, leave_out
@@ -30,6 +30,8 @@ from glocal.similarity import (
 
 METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
+OfTasks = Float[np.ndarray, "m c"]
+"""The similarity of each test image to the training images of each task."""
 _ONE_TASK = np.array(["all"])
 
 
@@ -133,11 +135,11 @@ def anomaly(
 
 
 def _tasks(
-    nearest: Float[np.ndarray, "m c k"],
+    nearest: NearestCosines,
     codes: Numbers,
     is_of_trained: Mask,
     mode: str,
-) -> tuple[Float[np.ndarray, "m c"], Bool[np.ndarray, "m c"]]:
+) -> tuple[OfTasks, Bool[np.ndarray, "m c"]]:
     """The similarity of each test image to the training images of each task, and the anomalies.
 
     The similarity is NaN if the image has no part in a task.
@@ -212,7 +214,7 @@ def detection(anomalous: Mask, score: Values) -> tuple[float, float, float]:
     return float(auc(false_rate, true_rate)), float(aupr), float(fpr95)
 
 
-def _without_each_class(nearest: Float[np.ndarray, "m c k"]) -> Float[np.ndarray, "m c"]:
+def _without_each_class(nearest: NearestCosines) -> OfTasks:
     """The mean of the k largest cosines with the images of all classes but one, for each class.
 
     The k nearest images of all classes but one are among the 2k nearest images of all classes.
@@ -239,7 +241,7 @@ def _first_halves(images: Labelled) -> Numbers:
 
 def _nearest(
     train: np.ndarray, codes: Numbers, classes: np.ndarray, test: np.ndarray, k: int
-) -> Float[np.ndarray, "m c k"]:
+) -> NearestCosines:
     """The k largest cosines of every test image with the training images of each class."""
     sizes = np.bincount(codes)
     if sizes.min() < k:
@@ -253,7 +255,7 @@ def _nearest(
 
 
 def _score_one_task(
-    nearest: Float[np.ndarray, "m c k"], is_anomaly: Mask, X: Rows, settings: dict[str, Any]
+    nearest: NearestCosines, is_anomaly: Mask, X: Rows, settings: dict[str, Any]
 ) -> Result:
     """The result of the only task, of images with these nearest cosines."""
     similarity = nearest.mean(axis=2)
@@ -264,7 +266,7 @@ def _score_one_task(
 
 def _score(
     names: Shaped[np.ndarray, " c"],
-    similarity: Float[np.ndarray, "m c"],
+    similarity: OfTasks,
     is_anomaly: Bool[np.ndarray, "m c"],
     tolerance: float,
     classes: Numbers,

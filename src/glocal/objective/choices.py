@@ -34,6 +34,10 @@ _TILES = 32  # tiles along each axis of the Gram matrix
 _MIN_TILE_OBJECTS = 128
 
 
+OfPairs = Float[np.ndarray, "k t"]
+"""A number for each candidate pair of each answer."""
+
+
 class ChoiceLoss:
     """L_global(W) and its gradient.
 
@@ -176,13 +180,11 @@ class _NumpyPass:
         self._upper = low * n + high  # positions in the flat S
         self._lower = high * n + low
 
-    def prepared(self, Z: Embedding) -> Float[np.ndarray, "k t"]:
+    def prepared(self, Z: Embedding) -> OfPairs:
         """The similarities of the candidate pairs of each answer."""
         return self._workers.gram(Z).ravel()[self._upper]
 
-    def __call__(
-        self, s: Float[np.ndarray, "k t"], m: float, Y: Embedding | None = None
-    ) -> AnswerSums:
+    def __call__(self, s: OfPairs, m: float, Y: Embedding | None = None) -> AnswerSums:
         """Pass over the answers at the similarities ms."""
         sums, residuals = self._softmax(s, m)
         if Y is None:
@@ -192,9 +194,7 @@ class _NumpyPass:
             np.add.at(G.reshape(-1), positions.ravel(), residuals.ravel())
         return sums._replace(product=self._workers.product(G, Y))
 
-    def _softmax(
-        self, s: Float[np.ndarray, "k t"], m: float
-    ) -> tuple[AnswerSums, Float[np.ndarray, "k t"]]:
+    def _softmax(self, s: OfPairs, m: float) -> tuple[AnswerSums, OfPairs]:
         """The sums at the similarities ms, and ∂L/∂(ms); row 0 is the chosen pair."""
         loss = slope = curvature = 0.0
         residuals = np.empty_like(s)
