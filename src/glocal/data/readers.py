@@ -154,7 +154,7 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
         If there is no such column of lists of numbers, or several to choose from, or if the file is
         missing or damaged.
     """
-    numbers = _columns_of_lists(_schema(path), is_stated=column is not None)
+    numbers = _columns_of_lists(parquet_schema(path), is_stated=column is not None)
     preferred = _PREFERRED if column is None else (column,)
     candidates = [name for name in preferred if name in numbers][:1]
     if column is None:
@@ -170,7 +170,7 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
     return candidates[0]
 
 
-def _schema(path: PathLike) -> Any:
+def parquet_schema(path: PathLike) -> Any:
     """The titles and types of the columns of a Parquet file."""
     with reading(path, "features", _FIX) as file:
         return import_optional("pyarrow.parquet", "Parquet").read_schema(file)
@@ -251,7 +251,7 @@ def read_parquet(path: PathLike) -> NamedRows:
     shards = shards_of(path)
     if not shards:
         return NamedRows(np.empty((0, 0), dtype=np.float32), None)
-    schema = _schema(shards[0])
+    schema = parquet_schema(shards[0])
     columns: str | list[str] = _dimensions(schema) or vector_column(shards[0])
     name_column = _name_column(schema)
     parts: list[np.ndarray] = []

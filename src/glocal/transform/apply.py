@@ -12,7 +12,7 @@ from jaxtyping import Shaped
 from numpy.lib import format as npy_format
 
 from glocal.data.features import Features
-from glocal.data.readers import PARQUET, batches, shards_of, vector_column
+from glocal.data.readers import PARQUET, batches, parquet_schema, shards_of, vector_column
 from glocal.errors import FileError, ParameterError, import_optional
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, reading, writable_target
 from glocal.transform.checks import check_rows
@@ -220,8 +220,7 @@ def _apply_to_shard(
 def _output_schema(source: Path, column: str, dimensions: int, mark: bytes) -> Any:
     """The schema of an output shard: `dimensions` floats in `column`, `mark` in the metadata."""
     pa = import_optional("pyarrow", "Parquet")
-    with reading(source, "features") as file:
-        schema = import_optional("pyarrow.parquet", "Parquet").read_schema(file)
+    schema = parquet_schema(source)
     position = schema.get_field_index(column)
     field = schema.field(position)
     number = field.type.value_type
