@@ -51,7 +51,7 @@ def test_an_added_kind_is_fitted_and_saved(two_pairs, tmp_path):
     assert solution.record.heldout.of == "questions"
     assert solution.record.heldout.agreement >= solution.record.heldout.original > two_pairs.chance
     assert odd_one_out(solution.transform(X), two_pairs).agreement > 0.6
-    assert "guessing gives 50.0 %" in solution.summary()
+    assert "Guessing gives 50.0 %" in solution.summary()
     two_pairs.save(tmp_path / "a.npz")
     assert Answers.load(tmp_path / "a.npz").pairs == ((0, 1), (2, 3))
     with pytest.raises(DataError, match=r"\(t, 4\)"):
