@@ -18,7 +18,7 @@ import typer
 from typer.testing import CliRunner
 from world import ROOT, folder, normal
 
-from glocal import simulated_world
+from glocal import __version__, simulated_world
 from glocal.cli.app import app
 from glocal.similarity import KINDS
 from glocal.suite.demo import write_demo
@@ -381,3 +381,11 @@ def test_the_notebook_is_kept_with_its_outputs():
     cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     assert re.findall(r'"output_type": "error"|/(?:home|root|tmp|Users)/', text) == []
+
+
+def test_the_citation_has_the_version_and_address_of_the_package():
+    """CITATION.cff has the version and the address of the package."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"repository-code: {project['urls']['Repository']}\n" in cited
+    assert f"\nversion: {__version__}\n" in cited

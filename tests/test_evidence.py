@@ -183,3 +183,17 @@ def test_what_clip_gains_comes_out_again(evidence, data_dir):
     score = tasks.object_tasks(CLIP)["things 1"](dict.fromkeys("012", original)).scores[0]
     expected = SCORES[CLIP, "things 1", "original"]["value"]
     assert score.value == pytest.approx(expected, abs=0.003)
+
+
+@pytest.mark.data
+def test_clip_and_its_best_global_come_out_again(evidence, data_dir):
+    """Three fits on CLIP give the scores of `global` at λ = 1 in the record."""
+    from glocal.sweep import sweep
+
+    data = evidence("workbench").data_of(CLIP)
+    measured = sweep(data, {"method": ["global"], "lmbda": [1]}).front.set_index("method")
+    record = {(row["network"], row["method"], row["lmbda"]): row for row in RECORD["fronts"]}
+    for method, lmbda in (("original", None), ("global", 1.0)):
+        for axis, error in (("agreement", 0.002), ("neighbours_kept", 0.004)):
+            expected = record[CLIP, method, lmbda][axis]
+            assert measured.loc[method, axis] == pytest.approx(expected, abs=error)

@@ -8,7 +8,7 @@ import pytest
 from made_registry import COMMIT, published_site, real_things, things
 from world import run
 
-from glocal import Answers, Features, join
+from glocal import Answers, Arm, Features, FitData, fit, join
 from glocal.data.sources.fetch import fetch
 from glocal.data.sources.registry import published
 from glocal.errors import DataWarning, FileError
@@ -153,3 +153,24 @@ def test_the_publisher_still_has_the_files(tmp_path, monkeypatch):
     features = Features.load(fetch("features/cvcl"))
     assert len(features) == 1854
     assert features.dimensions == 512
+
+
+@pytest.mark.data
+def test_a_fit_to_fetched_files_is_that_to_files_at_hand(data_dir, real_files, publish):
+    """Features and answers that are fetched give the fit of those at hand to the bit."""
+    root = data_dir / "things"
+    ids = (root / "unique_id.txt").read_text(encoding="utf-8").split()
+    with publish(real_files):
+        fetched = Features.load(fetch("features/clip-vit-b-32"))
+        answers = Answers.load(fetch("things/answers"))
+    at_hand = Features.load(root / "features" / "clip-vit-b32")
+    sides = [
+        join(fetched, answers).answers,
+        join(at_hand, Answers.load(root / "triplets.npy"), ids).answers,
+    ]
+    arm = Arm("global", lmbda=3.0)
+    W, W_at_hand = (
+        fit(FitData(features, side), arm).transform.weights
+        for features, side in zip((fetched, at_hand), sides, strict=True)
+    )
+    assert W.tobytes() == W_at_hand.tobytes()

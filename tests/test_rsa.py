@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from functools import partial
 
 import numpy as np
@@ -201,3 +202,21 @@ def test_published_embeddings_correlate_as_before(data_dir, embedding, spearman)
     result = rsa(np.load(things / f"{embedding}.npy")[index], load_rdms(things / "rdm48.npy"))
     assert result.spearman == pytest.approx(spearman, abs=5e-5)
     assert result.low < spearman < result.high
+
+
+@pytest.mark.nightly
+def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
+    """Both bounds, the RDM of the model and its comparison with people equal those of
+    rsatoolbox.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the imports of rsatoolbox may warn
+        toolbox = pytest.importorskip("rsatoolbox")
+        from rsatoolbox.inference.noise_ceiling import boot_noise_ceiling
+    people = toolbox.rdm.RDMs(PEOPLE)
+    result = rsa(Z, PEOPLE, kernel="correlation")
+    assert result.ceiling == pytest.approx(boot_noise_ceiling(people, method="spearman"), rel=1e-6)
+    reference = toolbox.rdm.calc_rdm(toolbox.data.Dataset(Z), method="correlation")
+    assert model_rdm(Z, "correlation") == pytest.approx(reference.get_vectors()[0], rel=1e-9)
+    compared = toolbox.rdm.compare(reference, people, "spearman")
+    assert result.spearman == pytest.approx(compared.mean(), rel=1e-9)

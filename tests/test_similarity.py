@@ -1,11 +1,16 @@
 """Similarities of pairs, the choice of the model, and ties that share the credit."""
 
+import math
+
 import numpy as np
 import pytest
 import world
+from scipy.special import log_softmax
 
 from glocal.similarity import (
     candidate_pairs,
+    choice,
+    choice_loss,
     credit,
     of_pairs,
     pair_tolerance,
@@ -43,3 +48,21 @@ def test_many_objects_score_like_few(kind):
     far = np.concatenate([EMBEDDING, np.zeros((20_000, 3))])
     np.testing.assert_allclose(of_pairs(far, ANSWERS, PAIRS, kind), result, atol=1e-15)
     np.testing.assert_equal(scored(far, ANSWERS, kind), scored(EMBEDDING, ANSWERS, kind))
+
+
+def test_loss_equals_minus_log_softmax():
+    """The loss is -log softmax at the chosen pair, log 3 if all pairs are equal, and finite for
+    huge similarities.
+    """
+    pairs = RNG.normal(size=(50, 3))
+    np.testing.assert_allclose(choice_loss(pairs), -log_softmax(pairs, axis=1)[:, 0], rtol=1e-13)
+    huge = world.matrix("1e4 -1e4 0; -1e4 1e4 0; 5 5 5")
+    np.testing.assert_allclose(choice_loss(huge), [0, 2e4, math.log(3)])
+
+
+def test_the_choice_is_shared_among_the_highest():
+    """Each of the k highest pairs gets 1/k and the others nothing, so that the shares of an answer
+    add up to 1.
+    """
+    shares = choice(world.matrix("3 3 1; 2 2 2; 1 2 2"), 1e-12)
+    np.testing.assert_allclose(6 * shares, world.matrix("3 3 0; 2 2 2; 0 3 3"))

@@ -7,11 +7,14 @@ import json
 import os
 import shutil
 import signal
+import time
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import processes
 import pytest
+import systems
 from fits import fold_scores
 from world import folder, run, table
 
@@ -512,3 +515,48 @@ def test_the_command_goes_on_after_ctrl_c_and_shows_the_choice(data, here, monke
     for rules in ("best", "loss --keep 0.9"):
         assert run(f"{line} t --select {rules}").code == 2
     assert not (here / "t").exists()
+
+
+@pytest.fixture(scope="module")
+def line(data, tmp_path_factory):
+    """A function that makes the command line of a sweep with the grid of a TOML text."""
+    files = folder(
+        tmp_path_factory.mktemp("files"),
+        x_npy=data.features.matrix,
+        t_npy=data.answers.objects,
+        l_npy=data.local_features.matrix,
+    )
+
+    def write(out, toml, options=""):
+        (files / "grid.toml").write_text(toml, encoding="utf-8")
+        names = f"--features {files}/x.npy --answers {files}/t.npy --local-features {files}/l.npy"
+        return f"sweep {names} --grid {files}/grid.toml --folds 2 --out {out} {options}"
+
+    return write
+
+
+@systems.needs_posix
+@pytest.mark.nightly
+def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(
+    swept, line, tmp_path, started
+):
+    """A sweep that is killed three times keeps every finished path, and loses or doubles no row."""
+    points = tmp_path / "points.jsonl"
+    command = line(tmp_path, "\n".join(f"{k} = {v}" for k, v in GRID.items()), "--resume")
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+
+    def count():  # the file is made before it is written
+        return len(read_rows(points)) if points.exists() and points.stat().st_size else 0
+
+    n_rows = 0
+    for _ in range(3):
+        words = [*processes.COMMAND_LINE, *command.split()]
+        process = started(words, stderr=processes.PIPE, env=environment)
+        while process.poll() is None and count() == n_rows:
+            time.sleep(0.005)
+        process.kill()
+        process.wait()
+        assert count() >= n_rows
+        n_rows = count()
+    assert run(command).code == 0
+    assert_same(read_rows(points), swept.points)

@@ -118,3 +118,12 @@ def test_ctrl_c_leaves_the_terminal_clean(terminal):
     assert out == ""
     assert shown.rindex(SHOW) > shown.rindex(HIDE)
     assert ESCAPE.sub("", shown).rstrip().splitlines()[-1].startswith("interrupted")
+
+
+def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
+    """If both streams are piped, there is no escape code anywhere, even if colour is requested."""
+    env = os.environ | {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
+    words = [*processes.COMMAND_LINE, "suite", "suite.toml", "--out", tmp_path / "u"]
+    ended = processes.run(words, capture_output=True, text=True, check=True, env=env, cwd=files)
+    assert "\x1b" not in ended.stdout + ended.stderr
+    assert ended.stdout.split()[:4] == ["network", "arm", "heldout", "near"]

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "examples" / "deploy"
 PAGE = (ROOT / "docs" / "deploy.md").read_text("utf-8")
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+BUILDER = shutil.which("podman") or shutil.which("docker")
 RUN_OPTIONS = {
     option
     for parameter in typer.main.get_command(app).commands["collect"].commands["run"].params
@@ -184,3 +185,15 @@ def test_the_statements_of_the_page_remove_what_they_say(serve_study):
     assert [row["name"] for row in study.rows("people")] == [None]
     study.answer_trials(study.addresses["bob"])
     assert len(study.rows("answers")) == 30
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(BUILDER is None, reason="neither podman nor docker is installed")
+def test_the_container_builds():
+    """The checkout builds an image."""
+    command = [BUILDER, "build", "-f", DEPLOY / "Containerfile", "-t", "localhost/test", ROOT]
+    finished = subprocess.run(command, check=False, capture_output=True, text=True)
+    if finished.returncode and re.search(r"dial tcp|registry|permission", finished.stderr):
+        pytest.skip("the builder has no registry or no rights here")
+    assert finished.returncode == 0, finished.stderr
