@@ -53,6 +53,7 @@ def rows_of(path):
     return {tuple(filter(None, (row[name] for name in columns))): row for row in rows}
 
 
+@pytest.mark.nightly
 def test_published_networks_become_transforms_and_an_atlas(files, made, here, monkeypatch):
     """After a permission the command downloads what it needs once, and writes both transforms of
     each network with cards and a page, and one table with intervals. Its numbers are those of the

@@ -153,7 +153,10 @@ def curve(answers, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:.*which is chance")
-@pytest.mark.parametrize("fits_to", [judging_people, judging_objects, keeping, curve])
+@pytest.mark.parametrize(
+    "fits_to",
+    [judging_people, pytest.param(judging_objects, marks=pytest.mark.nightly), keeping, curve],
+)
 def test_random_answers_to_questions_of_their_own_agree_at_chance(fits_to, monkeypatch):
     """Random answers, each to another question, agree at chance in each fold, at each λ: nobody's
     answers are in the fit that scores them, whatever it starts from.
