@@ -47,6 +47,8 @@ ARMS = {
     "glocal": Arm("glocal", lmbda=0.1, alpha=0.3),
 }
 
+pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
+
 
 @pytest.fixture(scope="module")
 def data(world):

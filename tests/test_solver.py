@@ -26,6 +26,8 @@ from glocal.solver import (
 P = 6
 ODD = candidate_pairs("odd-one-out")
 
+pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
+
 
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)

@@ -93,7 +93,7 @@ def people(answers: Answers, features: Features | None = None, judge: bool = Tru
     Examples
     --------
     >>> from glocal.data.world import simulated_world
-    >>> world = simulated_world(n_object=1, n_answers=1200, n_local=10)
+    >>> world = simulated_world(n_object=1, n_answers=1200, n_local=10, dimensions=24)
     >>> answers = world.answers.objects.copy()
     >>> answers[:300] = np.random.default_rng(0).permuted(answers[:300], axis=1)
     >>> people_of_study = Answers(answers, person=np.repeat(np.arange(4), 300))
