@@ -126,8 +126,9 @@ NO_ARRAYS = [
     (b"", "empty"),
     (header("(18446744073709551616,)"), "damaged"),
     (header("(-1, 4)"), "damaged"),
-    (header("(100,)", "<f8") + bytes(799), "damaged"),
-    (np.array([{}]), "objects"),
+    (header("(5,)", "|V0"), "damaged"),
+    (header("(100,)", "<f8") + bytes(799), "928 bytes"),
+    (np.array([{}]), "pickled"),
     (np.array([0x110000], "<u4").view("<U1"), "no character"),
 ]
 

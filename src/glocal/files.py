@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import secrets
 import sys
@@ -230,6 +231,12 @@ def read_npy(
         The file is missing, damaged, truncated or pickled.
     """
     with reading(path, what, fix) as file:
+        with file.open("rb") as stream:
+            promised = _promised_bytes(stream)
+        if file.stat().st_size < promised:
+            raise ValueError(
+                f"its header promises {promised} bytes, but it has {file.stat().st_size}"
+            )
         return _check_text(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
@@ -310,6 +317,22 @@ def file_sha256(path: PathLike) -> str:
     """Hash the bytes of a file, as ``sha256sum`` does."""
     with reading(path, "input") as file, file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _promised_bytes(stream: Any) -> int:
+    """Return the size of a whole ``.npy`` stream by its header.
+
+    Raises ValueError if the header describes pickled objects, or an array that cannot exist.
+    """
+    if npy_format.read_magic(stream) == (1, 0):
+        shape, _, dtype = npy_format.read_array_header_1_0(stream)
+    else:
+        shape, _, dtype = npy_format.read_array_header_2_0(stream)
+    if dtype.hasobject:
+        raise ValueError("it holds pickled Python objects, which are never loaded")
+    if min(shape, default=0) < 0 or dtype.itemsize == 0:
+        raise ValueError(f"no array has the shape {str(shape)[:80]} and type {dtype}")
+    return stream.tell() + dtype.itemsize * math.prod(shape)
 
 
 def _check_text(array: np.ndarray) -> np.ndarray:
