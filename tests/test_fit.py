@@ -32,6 +32,7 @@ from glocal.aligner.folds import fit_folds, fold_unit
 from glocal.data.rows import row_statistics
 from glocal.errors import (
     CollapseWarning,
+    DataError,
     NotConvergedWarning,
     OverfitWarning,
     ParameterError,
@@ -312,7 +313,7 @@ def test_folds_that_cannot_be_made_are_refused(world, n, folds, noun):
     """
     apart = Answers(np.arange(240).reshape(80, 3)[np.arange(n) % 80])
     plan = fitting.fit_plan(FitData(world.objects, apart), Arm("global", lmbda=0.1), None)
-    with pytest.raises(GLocalError, match=noun):
+    with pytest.raises((DataError, ParameterError), match=noun):
         fitting.fit_and_score(plan, holdout=folds)
 
 

@@ -15,7 +15,7 @@ from sites import site
 from world import folder, normal, run, table
 
 import glocal
-from glocal import GLocalError, LinearTransform
+from glocal import LinearTransform
 from glocal.data.sources.registry import published
 from glocal.errors import DataWarning, FileError, ParameterError
 from glocal.files import file_sha256
@@ -222,7 +222,7 @@ def test_what_is_no_name_is_refused(call, name, noun):
     """An unknown name is refused with the nearest names, of which no published file that is no
     transform is one.
     """
-    with pytest.raises(GLocalError, match=noun):
+    with pytest.raises((FileError, ParameterError), match=noun):
         call(name)
 
 
