@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -59,7 +60,9 @@ def test_an_interruption_before_the_first_byte_leaves_nothing(tmp_path, monkeypa
 
 @needs_posix
 def test_a_killed_writer_leaves_the_previous_file(tmp_path):
-    """If a process dies while it writes, the previous file stays whole."""
+    """If a process dies while it writes, the previous file stays whole. What it had written of the
+    next is removed by the first writer an hour later, not before: it could be another's work.
+    """
     path = tmp_path / "out.bin"
     path.write_bytes(b"old")
     if not (child := os.fork()):
@@ -69,6 +72,12 @@ def test_a_killed_writer_leaves_the_previous_file(tmp_path):
             os.kill(os.getpid(), signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert path.read_bytes() == b"old"
+    (partial,) = tmp_path.glob(".*.partial")
+    now = time.time()
+    for age, remaining in ((60, {path, partial}), (7200, {path})):
+        os.utime(partial, (now - age, now - age))
+        files.write_text(path, "new")
+        assert set(tmp_path.iterdir()) == remaining
 
 
 def test_what_is_written_replaces_the_file_whole(tmp_path):

@@ -6,12 +6,14 @@ Arrays are never unpickled. A file that would take far more memory than disk spa
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import math
 import os
 import secrets
 import sys
+import time
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +29,7 @@ PathLike = str | os.PathLike[str]
 T = TypeVar("T")
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # the first bytes of a text in UTF-16
+_ABANDONED_SECONDS = 3600  # a file that is being written has changed since
 _MAX_INFLATED_BYTES = 1 << 28  # larger contents only up to 100 times the size of the file
 
 
@@ -105,8 +108,9 @@ def writing(path: PathLike) -> Iterator[None]:
 def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
     """Write to a hidden file in the same folder, flush it to disk, then move it into place.
 
-    A killed process, a full disk or an exception leaves the previous file whole. A symbolic link is
-    followed, and a device or a pipe is written to directly.
+    A killed process, a full disk or an exception leaves the previous file whole. What a killed
+    process had begun is removed when the file is next written, an hour later or more. A symbolic
+    link is followed, and a device or a pipe is written to directly.
     """
     path = Path(path)
     with writing(path):
@@ -115,6 +119,7 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
                 yield stream
             return
         path = Path(os.path.realpath(path))
+        _remove_abandoned(path)
         partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
         try:  # before the file exists: an interruption may come right after
             with partial.open("xb") as stream:
@@ -125,6 +130,14 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the hidden files that killed processes left while they wrote to `path`."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with contextlib.suppress(OSError):  # it was moved in this moment, or is another user's
+            if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
+                partial.unlink()
 
 
 def ending(path: PathLike) -> str:
