@@ -228,7 +228,7 @@ def test_a_table_with_a_hole_is_refused(tmp_path, row):
     """A vector that is too short or missing, or that lacks a number, is refused with its row."""
     parquet.write_table(pa.table({"features": [[1.0, 2.0], row]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="row 1"):
-        read_features(tmp_path / "a.parquet")
+        Features.load(tmp_path / "a.parquet").check_finite()
 
 
 def test_all_readers_of_a_folder_of_shards_take_one_column(tmp_path):

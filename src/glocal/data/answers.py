@@ -228,7 +228,7 @@ class Answers:
         arrays: dict[str, Any]
         if ending(path) == ".npz":
             arrays = read_archive(path)
-        elif ending(path) == ".npy" or not has_titles(path):
+        elif not has_titles(path):
             arrays = {"array": read_numbers(path, what="answers")}
         else:
             arrays, dropped, _ = read_trials(path, names=names)

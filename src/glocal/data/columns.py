@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -9,11 +10,11 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Shaped
 
 from glocal.data.tables import column_of_table, json_text
 from glocal.errors import DataError, ParameterError
-from glocal.similarity import Labels, Mask, Numbers, Values
+from glocal.similarity import Labels, Numbers, Values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,15 +51,11 @@ ROLES: dict[str, tuple[str, ...]] = {
     "weight": ("weight", "weights"),
 }
 """The titles that the column of a role may have."""
-# roles of the columns that show the objects of a trial: the first entry whose columns exist is read
-_SHOWN_ROLES: tuple[tuple[str, ...], ...] = (
-    ("a", "b", "c"),
-    ("a", "b", "odd"),
-    ("stimuli",),
-    ("reference", "closer", "farther"),
-    ("reference", "choices"),
-    ("reference", "left", "right"),
-    ("reference", "a", "b"),
+# roles of the columns that show the candidates of a trial, without or beside a reference: the first
+# whose columns exist are read
+_CANDIDATE_ROLES: tuple[tuple[tuple[str, ...], ...], ...] = (
+    (("a", "b", "c"), ("a", "b", "odd"), ("stimuli",)),
+    (("closer", "farther"), ("choices",), ("left", "right"), ("a", "b")),
 )
 _RESHAPED = {
     ("rating", "similarity", "dissimilarity", "distance", "score"): "For ratings of pairs, write "
@@ -69,8 +66,6 @@ _RESHAPED = {
     "with the odd one last.",
 }
 """What to do with a table that has one of these titles and no answers."""
-MISSING = -1
-"""The index of an object whose cell is empty."""
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are names
 
 
@@ -98,25 +93,26 @@ def read_question(
     """Read the kind of the trials, the objects that they showed, and the column of each pick."""
     if place_base not in (None, 0, 1):
         raise ParameterError(f"`place_base` is {place_base}; it must be 0 or 1.")
-    roles = _roles(table, stated)
-    shown_roles, pick_role = _roles_of_question(table, roles)
-    shown_columns = [column for role in shown_roles for column in roles[role]]
-    table = _without_decimals(table, {*shown_columns, *roles.get(pick_role or "", ())})
-    texts_of_columns = [texts_in_column(table, column) for column in shown_columns]
-    shown = np.concatenate(texts_of_columns, axis=1)
+    columns = _columns_of_roles(table, stated)
+    roles, picks = _roles_of_question(table, columns)
+    candidates = [column for role in roles for column in columns[role]]
+    shown_columns = [*columns.get("reference", ()), *candidates]
+    table = _without_decimals(table, {*shown_columns, *picks})
+    shown = np.concatenate([texts_in_column(table, column) for column in shown_columns], axis=1)
     n_shown = shown.shape[1]
     if n_shown < 3:
         raise DataError(f"it shows {n_shown} objects in each trial; an answer needs three or more.")
-    interpretation: dict[str, Any] = {"columns": {role: ", ".join(roles[role]) for role in roles}}
-    n_fixed = int("reference" in roles)
+    interpretation: dict[str, Any] = {
+        "columns": {role: ", ".join(titles) for role, titles in columns.items()}
+    }
+    n_fixed = int("reference" in columns)
     picked = np.full(len(table), 1 if n_fixed else 2)  # as closer and odd stand
-    if pick_role is not None and shown_roles[-1] not in ("odd", "farther"):
-        texts = texts_in_column(table, roles[pick_role][0])[:, 0]
-        names = shown_roles[n_fixed:] if len(shown_roles) == n_shown else ()
-        picked, interpretation["picked"] = _picked(texts, shown[:, n_fixed:], names, place_base)
+    for column in picks:
+        texts = texts_in_column(table, column)[:, 0]
+        picked, interpretation["picked"] = _picked(texts, shown[:, n_fixed:], roles, place_base)
         picked[picked >= 0] += n_fixed
     picked[(shown == "").any(axis=1)] = -1
-    return Question(_kind(n_fixed, n_shown), shown, picked, roles, interpretation)
+    return Question(_kind(n_fixed, n_shown), shown, picked, columns, interpretation)
 
 
 def _kind(n_fixed: int, n_shown: int) -> str:
@@ -127,29 +123,24 @@ def _kind(n_fixed: int, n_shown: int) -> str:
 
 
 def _roles_of_question(
-    table: pd.DataFrame, roles: Mapping[str, list[str]]
-) -> tuple[tuple[str, ...], str | None]:
-    """The roles of the columns that show objects, and that of the pick, None if there are votes."""
-    pick_role = next((role for role in ("closer", "odd", "chosen") if role in roles), None)
-    for shown_roles in _SHOWN_ROLES:
-        has_same_reference = ("reference" in shown_roles) == ("reference" in roles)
-        is_answered = pick_role is not None or roles.keys() >= {"left_votes", "right_votes"}
-        if is_answered and has_same_reference and roles.keys() >= {*shown_roles}:
-            return shown_roles, pick_role
+    table: pd.DataFrame, columns: Mapping[str, list[str]]
+) -> tuple[tuple[str, ...], list[str]]:
+    """The roles of the candidates, and the column of the pick unless order or votes state it."""
+    picks = [columns[role][0] for role in ("closer", "odd", "chosen") if role in columns]
+    is_answered = bool(picks) or columns.keys() >= {"left_votes", "right_votes"}
+    for roles in _CANDIDATE_ROLES["reference" in columns]:
+        if is_answered and columns.keys() >= {*roles}:
+            return roles, [] if roles[-1] in ("odd", "farther") else picks[:1]
     titles = {title.lower() for title in table}
     advice = "".join(f" {fix}" for marks, fix in _RESHAPED.items() if titles & {*marks})
+    recognised = [f"{', '.join(titles)} as {role}" for role, titles in columns.items()]
     raise DataError(
-        f"it has the columns {', '.join(list(table)[:12])}{_in_words(roles)}; answers need a, b "
+        f"it has the columns {', '.join(list(table)[:12])} (of which it reads "
+        f"{'; '.join(recognised) or 'none'}); answers need a, b "
         "and odd, or a, b, c (or stimuli) and odd, or reference, closer and farther, or reference, "
         "left and right (or choices) and chosen. State the column of each role: glocal data import "
         f"--column ROLE=COLUMN, or columns={{'ROLE': 'COLUMN'}} in Python.{advice}"
     )
-
-
-def _in_words(roles: Mapping[str, list[str]]) -> str:
-    """The roles that were recognised, for a message."""
-    pairs = [f"{', '.join(titles)} as {role}" for role, titles in roles.items()]
-    return f" (of which {'; '.join(pairs)})" if pairs else ""
 
 
 def _without_decimals(table: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
@@ -161,13 +152,13 @@ def _without_decimals(table: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
     return table.assign(**{column: table[column].map(whole_of) for column in columns})
 
 
-def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str]]:
-    """Find the columns of each role: those that are stated, else those with a known title."""
-    roles = {role: re.split(r"\s*,\s*", text.strip()) for role, text in stated.items()}
-    if unknown := roles.keys() - ROLES.keys():
+def _columns_of_roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str]]:
+    """Find the columns of each role: those that are stated, else one with a known title."""
+    if unknown := stated.keys() - ROLES.keys():
         allowed = ", ".join(ROLES)
         raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {allowed}.")
-    stated_columns = [column for titles in roles.values() for column in titles]
+    columns = {role: re.split(r"\s*,\s*", text.strip()) for role, text in stated.items()}
+    stated_columns = [column for titles in columns.values() for column in titles]
     for column in stated_columns:
         column_of_table(table, column)
     column_of = {
@@ -175,11 +166,10 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str
         for column in reversed([*table])
         if column not in stated_columns
     }
-    for role in ROLES.keys() - roles.keys():
-        titles = [column_of[title] for title in ROLES[role] if title in column_of]
-        if titles:
-            roles[role] = titles[:1]
-    return {role: roles[role] for role in ROLES if role in roles}
+    for role, titles in ROLES.items():
+        matches = [column_of[title] for title in titles if title in column_of]
+        columns[role] = columns.get(role, matches[:1])
+    return {role: columns[role] for role in ROLES if columns[role]}
 
 
 def texts_in_column(table: pd.DataFrame, column: str) -> Texts:
@@ -198,12 +188,9 @@ def parts_of_cell(cell: str) -> list[str]:
     >>> parts_of_cell('["egg", "<img src=img/cup.png>"]'), parts_of_cell(" egg")
     (['egg', 'img/cup.png'], ['egg'])
     """
-    try:
-        parts = json.loads(cell) if cell.startswith("[") else None
-    except ValueError:
-        parts = None
-    if parts is not None:
-        return [parts_of_cell(json_text(part))[0] for part in parts] or [""]
+    if cell.startswith("["):
+        with contextlib.suppress(ValueError):
+            return [parts_of_cell(json_text(part))[0] for part in json.loads(cell)] or [""]
     source = re.search(r"""\ssrc\s*=\s*["']?([^"'\s>]+)""", cell[:1000]) if "<" in cell else None
     return [source[1] if source else cell.strip()]
 
@@ -211,68 +198,47 @@ def parts_of_cell(cell: str) -> list[str]:
 def _picked(
     texts: Labels,
     objects: Texts,
-    names: Sequence[str],
+    roles: Sequence[str],
     place_base: int | None,
 ) -> tuple[Numbers, str]:
     """The column of the alternatives that was picked, -1 for none, and how cells state it.
 
-    A cell holds the object that was picked, the name of its column, if `names` are known, or its
-    place.
+    A cell holds the object that was picked, the name of its column, if each of the `roles` has one,
+    or its place.
     """
-    # a row with a missing candidate is another kind of trial, which answers another question
-    is_answered = (texts != "") & (objects != "").all(axis=1)
-    form = "object"
-    is_picked = objects == texts[:, None]
-    if names and not _is_stated(is_picked, is_answered):
-        form = "name of its column"
-        is_picked = np.char.lower(texts)[:, None] == np.array(names)
-    if not _is_stated(is_picked, is_answered):
-        base, is_picked = _picked_places(texts, objects, is_answered, place_base)
-        form = f"place counted from {base}"
-    return np.where(is_answered, is_picked.argmax(axis=1), -1), form
-
-
-def _is_stated(is_picked: Bool[np.ndarray, "n k"], is_answered: Mask) -> bool:
-    """Whether each answered trial has a pick."""
-    return bool(is_picked[is_answered].any(axis=1).all())
-
-
-def _picked_places(
-    texts: Labels,
-    objects: Texts,
-    is_answered: Mask,
-    place_base: int | None,
-) -> tuple[int, Bool[np.ndarray, "n k"]]:
-    """The number of the first place, and whether each place was picked."""
     import pandas as pd
 
+    # a row with a missing candidate is another kind of trial, which answers another question
+    is_answered = (texts != "") & (objects != "").all(axis=1)
+    readings = {"object": objects == texts[:, None]}
+    if len(roles) == objects.shape[1]:
+        readings["name of its column"] = np.char.lower(texts)[:, None] == np.array(roles)
     places = pd.to_numeric(texts, errors="coerce")[:, None] - np.arange(objects.shape[1])
-    bases = [
-        base
-        for base in (0, 1)
-        if place_base in (None, base) and _is_stated(places == base, is_answered)
+    for base in (0, 1) if place_base is None else (place_base,):
+        readings[f"place counted from {base}"] = places == base
+    forms = [
+        form for form, is_picked in readings.items() if is_picked[is_answered].any(axis=1).all()
     ]
-    if not bases:
-        is_offered = (objects == texts[:, None]).any(axis=1)
-        row = int(np.flatnonzero(is_answered & ~is_offered)[0])
+    if not forms:
+        row = int(np.flatnonzero(is_answered & ~readings["object"].any(axis=1))[0])
         raise DataError(
             f"in trial {row}, {texts[row][:60]!r} was picked among "
             f"{', '.join(objects[row])[:200]}; it must be one of these objects, the name of its "
             "column, or its place counted from 0 or 1."
         )
-    if len(bases) == 2:
+    if forms[0].startswith("place") and len(forms) == 2:
         raise DataError(
             f"the places that were picked, {', '.join(np.unique(texts[is_answered]))}, may "
             "be counted from 0 or from 1. State which: `place_base=0` or `place_base=1`."
         )
-    return bases[0], places == bases[0]
+    return np.where(is_answered, readings[forms[0]].argmax(axis=1), -1), forms[0]
 
 
-def as_integers(texts: Labels) -> Numbers | None:
-    """Texts as integers, empty ones as -1; None if any of them is not an integer."""
-    if not all(map(INTEGER.fullmatch, {*texts.tolist()} - {""})):
+def as_integers(texts: list[str]) -> Numbers | None:
+    """Texts as integers; None if any of them is not an integer."""
+    if not all(map(INTEGER.fullmatch, {*texts})):
         return None
-    return np.array([int(text.partition(".")[0]) if text else MISSING for text in texts.tolist()])
+    return np.array([int(text.partition(".")[0]) for text in texts], dtype=np.int64)
 
 
 def numbers_in_column(table: pd.DataFrame, column: str) -> Values:

@@ -73,7 +73,7 @@ def _reader(path: PathLike, is_matrix: bool) -> tuple[Callable[..., Trials], tup
         return read_matrix, ("values", "limit", "seed")
     if ending(path) == ".npz":
         return _with_kind, ("kind",)
-    if ending(path) == ".npy" or not has_titles(path):
+    if not has_titles(path):
         return read_rows, ("kind", "odd_column", "base", "order")
     return read_trials, ("columns", "where", "base", "place_base")
 

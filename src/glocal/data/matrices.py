@@ -11,7 +11,7 @@ from jaxtyping import Float
 from glocal.data.tables import has_titles, read_numbers, read_table
 from glocal.data.trials import Trials, keep_valid
 from glocal.errors import DataError, ParameterError
-from glocal.files import PathLike, ending, naming, reading
+from glocal.files import PathLike, naming, reading
 from glocal.similarity import Numbers
 
 
@@ -100,7 +100,7 @@ def _ranges(similarities: Float[np.ndarray, "people n n"]) -> Float[np.ndarray, 
 def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | None]:
     """Read the matrices of a file, and the names of the objects if a table has titles."""
     names = None
-    if ending(path) == ".npy" or not has_titles(path):
+    if not has_titles(path):
         numbers = read_numbers(path, what="answers")
     else:
         table = read_table(path, what="answers")

@@ -9,7 +9,7 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from glocal.data.tables import TABLES, NamedRows, counts_rows, read_named_rows
+from glocal.data.tables import NAME_TITLES, TABLES, NamedRows, counts_rows, read_named_rows
 from glocal.errors import DataError, FileError, import_optional
 from glocal.files import PathLike, check_inflated, ending, read_npy, read_npz, reading
 
 PARQUET = ".parquet"
 _PREFERRED = ("features", "embedding", "embeddings")  # names of the Parquet column of vectors
-_NAME_TITLES = ("image", "file", "file_name", "filename", "path", "name", "id")
 _BATCH_ROWS = 2048  # rows of a Parquet file that are read at once
 _HIDDEN = re.compile(r".*/[._]")  # a path with a file or folder whose name begins with . or _
 _FIX = "Save the (n, p) matrix with numpy.save."
@@ -154,7 +153,10 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
         If there is no such column of lists of numbers, or several to choose from, or if the file is
         missing or damaged.
     """
-    numbers = _columns_of_lists(parquet_schema(path), is_stated=column is not None)
+    lists = _lists(parquet_schema(path))
+    numbers = _columns(lists, "floating")
+    if column is not None or not numbers:  # besides lists of floats, integers may be tokens
+        numbers += _columns(lists, "integer")
     preferred = _PREFERRED if column is None else (column,)
     candidates = [name for name in preferred if name in numbers][:1]
     if column is None:
@@ -176,16 +178,20 @@ def parquet_schema(path: PathLike) -> Any:
         return import_optional("pyarrow.parquet", "Parquet").read_schema(file)
 
 
-def _columns_of_lists(schema: Any, *, is_stated: bool = False) -> list[str]:
-    """The columns that hold lists of floats, or of integers if there is no other."""
+def _lists(schema: Any) -> list[Any]:
+    """The fields that hold lists, with the type of the values of these."""
+    return [
+        field.with_type(field.type.value_type)
+        for field in schema
+        if hasattr(field.type, "value_field")
+    ]
+
+
+def _columns(fields: Iterable[Any], *kinds: str) -> list[str]:
+    """The columns whose values are of one of these kinds of pyarrow, such as ``floating``."""
     types = import_optional("pyarrow.types", "Parquet")
-    lists = {
-        field.name: field.type.value_type for field in schema if hasattr(field.type, "value_field")
-    }
-    numbers = [name for name, value in lists.items() if types.is_floating(value)]
-    if is_stated or not numbers:  # besides lists of floats, integers may be tokens
-        numbers += [name for name, value in lists.items() if types.is_integer(value)]
-    return numbers
+    tests = [getattr(types, f"is_{kind}") for kind in kinds]
+    return [field.name for field in fields if any(test(field.type) for test in tests)]
 
 
 def batches(
@@ -198,13 +204,12 @@ def batches(
     Raises
     ------
     DataError
-        If a value is missing, or the vectors differ in length.
+        If a vector is missing, or the vectors of a batch differ in length.
     FileError
         If the file is missing or damaged, or has no such column.
     """
     parquet = import_optional("pyarrow.parquet", "Parquet")
     start = 0
-    width = None
     # NOTE: without a buffer, or with pre_buffer, a whole row group stays in memory while it is read
     with (
         reading(path, "features", _FIX) as file,
@@ -212,32 +217,26 @@ def batches(
     ):
         for batch in table.iter_batches(batch_size=_BATCH_ROWS):
             if isinstance(columns, str):
-                vectors = _vectors(batch.column(columns), width, f"{path}", columns, start)
-                width = vectors.shape[1]
+                vectors = _vectors(batch, columns, path, start)
             else:
                 vectors = np.stack([np.asarray(batch[title]) for title in columns], axis=1)
             yield start, batch, vectors
             start += len(batch)
 
 
-def _vectors(
-    lists: Any, width: int | None, path: str, column: str, start: int
-) -> Shaped[np.ndarray, "n p"]:
-    """The lists of a batch as rows of one length, `width` or else that of the first list."""
+def _vectors(batch: Any, column: str, path: PathLike, start: int) -> Shaped[np.ndarray, "n p"]:
+    """The lists of a batch as rows, all as long as the first one."""
     compute = import_optional("pyarrow.compute", "Parquet")
-    values = lists.flatten()
+    lists = batch.column(column)
     lengths = np.asarray(compute.list_value_length(lists).fill_null(-1))
-    if width is None:
-        width = max(0, int(lengths[0]))
+    width = max(0, int(lengths[0]))
     is_wrong = lengths != width
-    if not is_wrong.any() and values.null_count:
-        is_wrong = np.asarray(values.is_null()).reshape(len(lists), -1).any(axis=1)
     if is_wrong.any():
         raise DataError(
-            f"{path} has a missing value, or a vector whose length is not {width}, in {column} at "
-            f"row {start + int(is_wrong.argmax())}. Remove or recompute that row."
+            f"{path} has no vector, or one whose length is not {width}, in {column} at row "
+            f"{start + int(is_wrong.argmax())}. Remove or recompute that row."
         )
-    return np.asarray(values).reshape(len(lists), -1)
+    return np.asarray(lists.flatten()).reshape(len(lists), -1)
 
 
 def read_parquet(path: PathLike) -> NamedRows:
@@ -245,46 +244,33 @@ def read_parquet(path: PathLike) -> NamedRows:
 
     The vectors are the lists in the column that `vector_column` finds in the first file. Without
     such a column, each column of floats is a dimension. The names are the texts or integers in the
-    first column called image, file, file_name, filename, path, name or id, if there is any; numbers
-    that count the rows are no names.
+    column with the first title of `glocal.data.tables.NAME_TITLES`, if there is any; numbers that
+    count the rows are no names.
     """
     shards = shards_of(path)
-    if not shards:
-        return NamedRows(np.empty((0, 0), dtype=np.float32), None)
     schema = parquet_schema(shards[0])
-    columns: str | list[str] = _dimensions(schema) or vector_column(shards[0])
+    columns: str | list[str] = _columns(schema, "floating")
+    if len(columns) < 2 or _columns(_lists(schema), "floating", "integer"):
+        columns = vector_column(shards[0])
     name_column = _name_column(schema)
     parts: list[np.ndarray] = []
     names: list[str] = []
     for shard in shards:
         for _, batch, vectors in batches(shard, columns):
             parts.append(vectors)
-            cells = [] if name_column is None else batch[name_column].to_pylist()
-            names += ["" if cell is None else str(cell) for cell in cells]
+            if name_column is not None:
+                cells = batch[name_column].to_pylist()
+                names += ["" if cell is None else str(cell) for cell in cells]
     if len({vectors.shape[1] for vectors in parts}) > 1:
-        raise DataError(f"the files of {path} have vectors of different lengths.")
+        raise DataError(f"{path} has vectors of different lengths.")
     matrix = np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
     return NamedRows(matrix, None if counts_rows(names, 0) else tuple(names))
 
 
-def _dimensions(schema: Any) -> list[str]:
-    """The columns of floats, if there are several and no column of vectors."""
-    types = import_optional("pyarrow.types", "Parquet")
-    floats = [field.name for field in schema if types.is_floating(field.type)]
-    return floats if len(floats) > 1 and not _columns_of_lists(schema) else []
-
-
 def _name_column(schema: Any) -> str | None:
     """The column that names the rows; None without one."""
-    types = import_optional("pyarrow.types", "Parquet")
-    title_of = {
-        field.name.lower(): field.name
-        for field in schema
-        if types.is_string(field.type)
-        or types.is_large_string(field.type)
-        or types.is_integer(field.type)
-    }
-    return next((title_of[title] for title in _NAME_TITLES if title in title_of), None)
+    texts = {name.lower(): name for name in _columns(schema, "string", "large_string", "integer")}
+    return next((texts[title] for title in NAME_TITLES if title in texts), None)
 
 
 _READERS: dict[str, Callable[[PathLike], np.ndarray]] = {

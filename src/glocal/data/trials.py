@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Shaped
 
 from glocal.data.columns import (
-    MISSING,
     Question,
     as_integers,
     numbers_in_column,
@@ -25,6 +24,7 @@ from glocal.similarity import Mask, Numbers, Objects, Values
 if TYPE_CHECKING:
     import pandas as pd
 
+_MISSING = -1  # the index of an object whose cell is empty
 _UNLISTED = -(1 << 62)  # an index that no table holds
 _NO_OBJECT = "an object is missing (empty, NA, None, nan or null)"
 
@@ -187,7 +187,7 @@ def _excluded(
         is_catch &= (ordered[:, 1:] == ordered[:, :1]).any(axis=1)
     excluded = {
         "an object that is not in the list of object ids": (objects == _UNLISTED).any(axis=1),
-        _NO_OBJECT: (objects == MISSING).any(axis=1),
+        _NO_OBJECT: (objects == _MISSING).any(axis=1),
         "no answer": question.picked < 0,
     }
     if "counts" in details:
@@ -203,19 +203,21 @@ def _indices(
     An empty cell is -1, and a name that is not listed is `_UNLISTED`.
     """
     distinct, member = np.unique(shown, return_inverse=True)
-    texts = distinct.tolist()
-    numbers = as_integers(distinct)
-    are_listed = names is not None and not base and {*texts} - {""} <= {*names}
+    texts = [text for text in distinct.tolist() if text]
+    numbers = as_integers(texts)
+    are_listed = names is not None and not base and {*texts} <= {*names}
     if numbers is not None and not are_listed:
-        return numbers[member], names
-    if base:
+        index_of = dict(zip(texts, numbers.tolist(), strict=True))
+    elif base:
         raise DataError("the objects of the trials are names, not numbers; leave out `base=1`.")
-    listed = [text for text in texts if text] if names is None else [*names]
-    position_of = positions_in(listed, "object ids")
-    entry_of = entries_named(texts, listed)
-    index_of = {text: position_of[entry] for text, entry in entry_of.items()}
-    index_of[""] = MISSING
-    return np.array([index_of.get(text, _UNLISTED) for text in texts])[member], listed
+    else:
+        names = texts if names is None else names
+        position_of = positions_in(names, "object ids")
+        entry_of = entries_named(texts, names)
+        index_of = {text: position_of[entry] for text, entry in entry_of.items()}
+    index_of[""] = _MISSING
+    indices = [index_of.get(text, _UNLISTED) for text in distinct.tolist()]
+    return np.array(indices)[member], names
 
 
 def _details(table: pd.DataFrame, roles: dict[str, list[str]]) -> dict[str, np.ndarray]:
@@ -236,6 +238,6 @@ def _details(table: pd.DataFrame, roles: dict[str, list[str]]) -> dict[str, np.n
         details["weights"] = numbers("weight")
     if "person" in roles:
         person = texts_in_column(table, roles["person"][0])[:, 0]
-        codes = None if (person == "").any() else as_integers(person)
+        codes = as_integers(person.tolist())
         details["person"] = person if codes is None else codes
     return details
