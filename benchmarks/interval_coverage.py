@@ -161,14 +161,14 @@ def arms_alike(n_classes: int, n_images: int, seed: int) -> tuple[dict[str, Rows
     """Five arms whose images have the same class means, and noise of their own; their labels."""
     rng = np.random.default_rng(seed)
     sets = [sample(n_classes, n_images, rng) for _ in range(5)]
-    return {f"arm {k}": Rows(X) for k, (X, _) in enumerate(sets)}, sets[0][1]
+    return {f"arm {k}": [X] for k, (X, _) in enumerate(sets)}, sets[0][1]
 
 
 def choices(n_classes: int, n_images: int, seed: int) -> list[str]:
     """The situations in which one of five arms that are alike is recommended."""
     arms, y = arms_alike(n_classes, n_images, seed)
     first = arms["arm 0"]
-    asked = questions(ImageLabels.of(first, y, None))
+    asked = questions(ImageLabels.of(first, [y]))
     decided = [decide(question, arms)[0] for question in asked]
     return [situation.name for situation in decided if situation.gain is not None]
 

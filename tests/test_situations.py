@@ -9,7 +9,7 @@ from world import normal
 from glocal.evaluation.comparison import Result, holm
 from glocal.evaluation.intervals import ItemValues
 from glocal.scores import Score
-from glocal.suite.situations import ImageLabels, Question, Rows, choose, differences, questions
+from glocal.suite.situations import ImageLabels, Question, choose, differences, questions
 from glocal.suite.verdict import decide
 
 ARMS = ("original", "centred", "near", "far")
@@ -115,9 +115,9 @@ def test_arms_that_are_alike_are_seldom_recommended():
     counts = {}
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        arms = {f"arm {k}": Rows(means[y] + 2 * rng.normal(size=(48, 16))) for k in range(5)}
+        arms = {f"arm {k}": [means[y] + 2 * rng.normal(size=(48, 16))] for k in range(5)}
         first = arms["arm 0"]
-        for question in questions(ImageLabels.of(first, y, None)):
+        for question in questions(ImageLabels.of(first, [y])):
             situation, gains, _ = decide(question, arms)
             assert len(gains) == 10
             counts[question.name] = counts.get(question.name, 0) + (situation.gain is not None)

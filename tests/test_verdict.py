@@ -13,7 +13,6 @@ from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.all_labels import all_labels
 from glocal.evaluation.anomaly import anomaly_of_class
 from glocal.scores import ORIGINAL, read_scores
-from glocal.suite import selection
 from glocal.suite import situations as rules
 from glocal.suite.situations import (
     ALL_LABELS,
@@ -25,7 +24,7 @@ from glocal.suite.situations import (
     SEARCH,
     SUPERCLASSES,
 )
-from glocal.suite.verdict import CENTRED, KEPT
+from glocal.suite.verdict import CENTRED, KEPT, select_rows
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")
 META = {"rows": {"mean": 9.0, "std": 1.0, "mean_length": 26.0, "normalize": False}}
@@ -154,13 +153,13 @@ def test_of_many_rows_a_sample_is_scored_and_said(monkeypatch):
     """Above the limit, classes are scored in proportion to their sizes, small ones by at least 12
     rows; arms are centred by the means of all rows, and all labels are counted.
     """
-    monkeypatch.setattr(selection, "MAX_ROWS", 900)
-    monkeypatch.setattr(selection, "SAMPLE_ROWS", 100)
+    monkeypatch.setattr("glocal.suite.verdict.MAX_ROWS", 900)
+    monkeypatch.setattr("glocal.suite.verdict.SAMPLE_ROWS", 100)
     rng = np.random.default_rng(0)
     y = rng.permutation(np.repeat(["large", "small", "medium"], [600, 15, 300]))
     X = rng.normal(size=(len(y), 8)) + 1
     with pytest.warns(DataWarning, match="of 915 rows are scored"):
-        selected = selection.select_rows(Features(X), y)
+        selected = select_rows(Features(X), y)
     names, sizes = np.unique(selected.labels, return_counts=True)
     assert names.tolist() == ["large", "medium", "small"]
     assert sizes.tolist() == [65, 32, 12]

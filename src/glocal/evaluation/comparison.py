@@ -96,7 +96,9 @@ def compared(results: Mapping[str, Result], pairs: Iterable[tuple[str, str]]) ->
     return rows
 
 
-def difference(arm: tuple[str, Result], baseline: tuple[str, Result]) -> Iterator[Score]:
+def difference(
+    arm: tuple[str, Result], baseline: tuple[str, Result], level: float = 0.95
+) -> Iterator[Score]:
     """Yield the first score of a named arm minus that of a baseline, unless one is undefined."""
     name, result = arm
     baseline_name, baseline_result = baseline
@@ -106,11 +108,11 @@ def difference(arm: tuple[str, Result], baseline: tuple[str, Result]) -> Iterato
     score = result.scores[0]
     estimate = units.minus(baseline_result.units)
     lowest, highest = units.limits
-    value, low, high = estimate.bounded((lowest - highest, highest - lowest))
+    low, high = estimate.interval((lowest - highest, highest - lowest), level)
     yield replace(
         score,
         metric=score.metric + DIFFERENCE,
-        value=value,
+        value=estimate.mean,
         low=low,
         high=high,
         p=estimate.p,

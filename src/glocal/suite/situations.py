@@ -8,24 +8,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int
 
 from glocal.data.features import Features
 from glocal.data.labels import Superclasses, superclass_rows
 from glocal.errors import ParameterError
 from glocal.evaluation.all_labels import REPEATS, all_labels
 from glocal.evaluation.anomaly import anomaly_of_class
-from glocal.evaluation.comparison import Result, holm
+from glocal.evaluation.comparison import Result, difference, holm
 from glocal.evaluation.few_shot import few_shot, few_shot_by_superclass
-from glocal.evaluation.intervals import Estimate
 from glocal.evaluation.retrieval import retrieval
-from glocal.scores import DIFFERENCE, Score
+from glocal.scores import Score
 from glocal.similarity import Labels, repeated_rows
-from glocal.suite.selection import MIN_IMAGES, sample_rows
 
 ONE_LABEL = "1 label a class"
 FIVE_LABELS = "5 labels a class"
@@ -37,8 +36,10 @@ AND_NAMES = " and the names"
 NOT_CLASS = "not "
 NAMES_ALONE = "names alone"
 """The arm that uses class names and no example."""
+MIN_IMAGES = 12
+"""Different images that the smallest class needs, and that a class keeps in a sample."""
 MIN_ROUGH_IMAGES = 6
-"""Different images that the smallest class needs with one label, and in a search.
+"""The same without labels, with one label, and in a search.
 
 With fewer than `MIN_IMAGES` these are rough, and no other situation is decided.
 """
@@ -48,22 +49,19 @@ MAX_IMAGES = 2500
 """With more images, a sample of so many decides what all labels give."""
 LEVEL = 0.05
 ROUGH_LEVEL = 0.01
-_FEW = ((ONE_LABEL, "with 1 label a class", 1), (FIVE_LABELS, "with 5 labels a class", 5))
-"""The situations of a few labels: each with its words and the number of labels."""
+_FEW = (
+    (NAMES, "with no label, class names", 0),
+    (ONE_LABEL, "with 1 label a class", 1),
+    (FIVE_LABELS, "with 5 labels a class", 5),
+)
+"""The situations of a few labels or none: each with its words and the number of labels."""
 
 Gains = dict[tuple[str, str], Score]
 """The paired difference of each arm from each earlier arm."""
 Results = dict[str, Result]
 """The result of each arm; the others are compared with the first."""
-
-
-class Rows(NamedTuple):
-    """The rows of an arm: those whose labels are learned, and those tested; None: the same."""
-
-    train: np.ndarray
-    test: np.ndarray | None = None
-
-
+Rows = Sequence[np.ndarray]
+"""The rows of an arm: those whose labels are learned and, if they are others, those tested."""
 Arms = Mapping[str, Rows]
 
 
@@ -92,25 +90,20 @@ class ImageLabels:
     before a sample of them was drawn.
     """
 
-    y: Labels
-    y_test: Shaped[np.ndarray, " m"] | None
+    labels: Sequence[Labels]
     sizes: Mapping[Any, int]
     totals: Mapping[Any, int]
 
     @classmethod
-    def of(
-        cls,
-        X: Rows,
-        y: Labels,
-        y_test: Shaped[np.ndarray, " m"] | None = None,
-        drawn_from: Shaped[np.ndarray, " all"] | None = None,
-    ) -> ImageLabels:
+    def of(cls, X: Rows, labels: Sequence[Labels], drawn_from: Labels | None = None) -> ImageLabels:
         """Count the different images."""
-        sizes = Counter(y[~repeated_rows(X.train, y)].tolist())
-        if X.test is not None and y_test is not None:
-            sizes &= Counter(y_test[~repeated_rows(X.test, y_test)].tolist())
-        totals = Counter((y if drawn_from is None else drawn_from).tolist())
-        return cls(y, y_test, {label: sizes[label] for label in np.unique(y).tolist()}, totals)
+        counts = [
+            Counter(y[~repeated_rows(rows, y)].tolist()) for rows, y in zip(X, labels, strict=True)
+        ]
+        classes = np.unique(labels[0]).tolist()
+        sizes = {label: min(count[label] for count in counts) for label in classes}
+        totals = Counter((labels[0] if drawn_from is None else drawn_from).tolist())
+        return cls(labels, sizes, totals)
 
     def of_at_least(self, least: int) -> list[Any]:
         """The classes with so many different images."""
@@ -119,10 +112,9 @@ class ImageLabels:
     def sides(self, classes: Sequence[Any], rows: Rows) -> list[np.ndarray]:
         """The rows of some classes and their labels, for each side."""
         sides: list[np.ndarray] = []
-        for X, y in ((rows.train, self.y), (rows.test, self.y_test)):
-            if X is not None and y is not None:
-                kept = np.isin(y, classes)
-                sides += [X[kept], y[kept]]
+        for X, y in zip(rows, self.labels, strict=True):
+            kept = np.isin(y, classes)
+            sides += [X[kept], y[kept]]
         return sides
 
     def question(
@@ -156,14 +148,13 @@ def questions(
 
     Texts of the class names meet the rows of the first arm, which are the original ones.
     """
-    if texts is not None:
-        yield _of_names(images, texts)
     for name, head, shots in _FEW:
-        least = MIN_ROUGH_IMAGES if shots == 1 else MIN_IMAGES
-        question = images.question(name, head, least, few_shot, shots=shots, probe="ncm")
-        yield question
+        least = MIN_IMAGES if shots > 1 else MIN_ROUGH_IMAGES
+        few = images.question(name, head, least, few_shot, shots=shots, probe="ncm")
+        if shots:
+            yield few
         if texts is not None:
-            yield _and_names(images, question, shots, texts)
+            yield _with_names(images, few, shots, texts)
     yield _of_all_labels(images)
     yield images.question(SEARCH, "to search by class", MIN_ROUGH_IMAGES, _search)
     if superclasses is not None:
@@ -172,39 +163,26 @@ def questions(
         yield _not_of(images, normal)
 
 
-def _of_names(images: ImageLabels, texts: Features) -> Question:
-    """The question of class names without an example, to which there is one arm."""
-    question = images.question(NAMES, "with no label, class names", MIN_ROUGH_IMAGES, few_shot)
-    classes = images.of_at_least(MIN_ROUGH_IMAGES)
-
-    def score(arms: Arms) -> Results:
-        originals = images.sides(classes, next(iter(arms.values())))
-        return {NAMES_ALONE: _with_names(originals, originals, 0, texts)}
-
-    return replace(question, score=score)
-
-
-def _with_names(
-    sides: list[np.ndarray], originals: list[np.ndarray], shots: int, texts: Features
-) -> Result:
-    """The result of class names, which meet the original rows, beside a few labels or none."""
-    names = ("originals", "originals_test")
-    options: dict[str, Any] = dict(zip(names, originals[::2], strict=False))
-    return few_shot(*sides, shots=shots, texts=texts, **options)
-
-
-def _and_names(images: ImageLabels, few: Question, shots: int, texts: Features) -> Question:
-    """A few labels and the class names, compared with the names alone on the same draws."""
+def _with_names(images: ImageLabels, few: Question, shots: int, texts: Features) -> Question:
+    """The class names, to which there is one arm; beside labels, all arms are compared with it."""
     classes = [label for label in images.sizes if label not in few.left_out]
 
     def score(arms: Arms) -> Results:
         sides = {arm: images.sides(classes, rows) for arm, rows in arms.items()}
         originals, *_ = sides.values()
-        results = {arm: _with_names(each, originals, shots, texts) for arm, each in sides.items()}
+        options: dict[str, Any] = {"texts": texts, "originals": originals[0]}
+        if len(originals) > 2:
+            options["originals_test"] = originals[2]
+        evaluate = partial(few_shot, **options)
+        alone = evaluate(*originals, shots=0)
+        if not shots:
+            return {NAMES_ALONE: alone}
+        results = {arm: evaluate(*of_arm, shots=shots) for arm, of_arm in sides.items()}
         draws, *_ = results.values()
-        alone = _on_the_draws_of(draws, _with_names(originals, originals, 0, texts))
-        return {NAMES_ALONE: alone, **results}
+        return {NAMES_ALONE: _on_the_draws_of(draws, alone), **results}
 
+    if not shots:
+        return replace(few, score=score)
     return replace(few, name=few.name + AND_NAMES, head="  … and the names", score=score)
 
 
@@ -220,7 +198,7 @@ def _on_the_draws_of(draws: Result, alone: Result) -> Result:
 def _of_all_labels(images: ImageLabels) -> Question:
     """The question of all labels; above `MAX_IMAGES` images, a sample of them decides."""
     classes = images.of_at_least(MIN_IMAGES)
-    kept = images.y[np.isin(images.y, classes)]
+    kept = images.labels[0][np.isin(images.labels[0], classes)]
     shown = Counter(kept[sample_rows(kept, MAX_IMAGES)].tolist())
     totals = {label: images.totals[label] for label in classes}
     labels = "all your labels"
@@ -241,11 +219,25 @@ def _with_all_labels(X: np.ndarray, y: Labels, *test: np.ndarray) -> Result:
     return replace(results[0], scores=tuple(scores))
 
 
-def _search(X: np.ndarray, y: Labels, *test: np.ndarray) -> Result:
-    """Test images search among training images, or all images among each other."""
-    if test:
-        return retrieval(test[0], test[1], X, y)
-    return retrieval(X, y)
+def sample_rows(labels: Labels, size: int) -> Int[np.ndarray, " k"]:
+    """About `size` rows, in proportion to the sizes of the classes; all rows if they are no more.
+
+    A class keeps at least `MIN_IMAGES` of its rows.
+    """
+    n = len(labels)
+    if n <= size:
+        return np.arange(n)
+    order = np.random.default_rng(0).permutation(n)
+    codes, sizes = np.unique(labels[order], return_inverse=True, return_counts=True)[1:]
+    by_class = np.argsort(codes, kind="stable")
+    places = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of a row in its class
+    quotas = np.maximum(size * sizes // n, MIN_IMAGES)
+    return np.sort(order[by_class[places < np.repeat(quotas, sizes)]])
+
+
+def _search(*sides: np.ndarray) -> Result:
+    """Test images, the last side, search among training images, or all images among each other."""
+    return retrieval(*sides[-2:], *sides[:-2])
 
 
 def _of_superclasses(images: ImageLabels, superclasses: Superclasses) -> Question:
@@ -253,8 +245,7 @@ def _of_superclasses(images: ImageLabels, superclasses: Superclasses) -> Questio
     labels = np.array([*images.sizes])
     rows, names = superclass_rows(labels, superclasses)
     superclass_of = dict(zip(labels[rows].tolist(), names.tolist(), strict=True))
-    listed = {label: size for label, size in images.sizes.items() if label in superclass_of}
-    some = replace(images, sizes=listed)
+    some = replace(images, sizes={label: images.sizes[label] for label in superclass_of})
     question = some.question(
         SUPERCLASSES,
         "for superclasses, 1 label",
@@ -263,40 +254,36 @@ def _of_superclasses(images: ImageLabels, superclasses: Superclasses) -> Questio
         superclasses=superclass_of,
     )
     classes = some.of_at_least(MIN_ROUGH_IMAGES)
-    reason = question.reason
-    if (n := len({superclass_of[label] for label in classes})) < 2:
+    n = len({superclass_of[label] for label in classes})
+    reason = ""
+    if n < 2:
         reason = f"needs two superclasses of classes of {MIN_ROUGH_IMAGES} images; you have {n}"
     left_out = {label: size for label, size in images.sizes.items() if label not in classes}
     return replace(question, reason=reason, left_out=left_out)
 
 
 def _not_of(images: ImageLabels, normal: Sequence[Any]) -> Question:
-    """The question of what is of none of the normal classes."""
-    unknown = [label for label in normal if str(label) not in map(str, images.sizes)]
-    if unknown:
-        raise ParameterError(f"`normal` names {unknown[0]!r}, which is the class of no image.")
+    """The question of what is of none of the normal classes, which stand for one class."""
+    sizes = {str(label): size for label, size in images.sizes.items()}
+    for label in normal:
+        if str(label) not in sizes:
+            raise ParameterError(f"`normal` names {label!r}, which is the class of no image.")
     names = [*map(str, normal)]
-    is_normal = np.isin(images.y.astype(str), names)
-    is_normal_test = None
-    if images.y_test is not None:
-        is_normal_test = np.isin(images.y_test.astype(str), names)
-    n = sum(size for label, size in images.sizes.items() if str(label) in names)
-    counts = (n, sum(images.sizes.values()) - n)
+    n = sum(size for name, size in sizes.items() if name in names)
+    n_others = sum(sizes.values()) - n
+    is_normal = [np.isin(y.astype(str), names) for y in images.labels]
+    two_classes = replace(images, labels=is_normal, sizes={True: n, False: n_others})
+    name = NOT_CLASS + ", ".join(names)
+    question = two_classes.question(
+        name, f"to find what is {name}", MIN_NORMAL_IMAGES, anomaly_of_class
+    )
     reason = ""
-    if min(counts) < MIN_NORMAL_IMAGES:
+    if question.reason:
         reason = (
             f"needs {MIN_NORMAL_IMAGES} images of {', '.join(names)} and as many others; you have "
-            f"{counts[0]} and {counts[1]}"
+            f"{n} and {n_others}"
         )
-
-    def score(arms: Arms) -> Results:
-        return {
-            arm: anomaly_of_class(rows.train, is_normal, rows.test, is_normal_test)
-            for arm, rows in arms.items()
-        }
-
-    name = NOT_CLASS + ", ".join(names)
-    return Question(name, f"to find what is {name}", score, reason=reason)
+    return replace(question, reason=reason, left_out={})
 
 
 def differences(results: Results, level: float) -> Gains:
@@ -306,37 +293,23 @@ def differences(results: Results, level: float) -> Gains:
     corrected one, the interval has the level 1 - level · p / p_c, and thus excludes 0 exactly if
     p_c is below the level; where p is 0, the ratio is 1 over the number of tests.
     """
-    estimates = {
-        (arm, baseline): results[arm].units.minus(results[baseline].units)
-        for baseline, arm in combinations(results, 2)
-        if not np.array_equal(
-            results[arm].units.values, results[baseline].units.values, equal_nan=True
-        )
-    }
-    p_values = {pair: estimate.p for pair, estimate in estimates.items() if estimate.p is not None}
-    corrected = dict(zip(p_values, holm([*p_values.values()]), strict=True))
+    pairs = combinations(results.items(), 2)
+    rows = [row for baseline, arm in pairs for row in difference(arm, baseline)]
+    p_values = [row.p or 0.0 for row in rows if row.low is not None]
+    corrected = iter(holm(p_values))
     gains: Gains = {}
-    for baseline, arm in combinations(results, 2):
-        pair = (arm, baseline)
-        estimate = estimates.get(pair, Estimate(0.0, None, 0.0))
+    for row in rows:
+        arm = row.transform
+        baseline = row.baseline or ""
+        is_test = row.low is not None
+        p_corrected = next(corrected) if is_test else row.p
         ratio = 1 / max(len(p_values), 1)
-        if p_values.get(pair):
-            ratio = p_values[pair] / corrected[pair]
-        lowest, highest = results[arm].units.limits
-        corrected_level = 1 - level * ratio
-        low, high = estimate.interval((lowest - highest, highest - lowest), corrected_level)
-        score = results[arm].scores[0]
-        gains[pair] = replace(
-            score,
-            metric=score.metric + DIFFERENCE,
-            value=estimate.mean,
-            low=low,
-            high=high,
-            p=estimate.p,
-            p_corrected=corrected.get(pair, estimate.p),
-            transform=arm,
-            settings={**score.settings, "baseline": baseline, "level": corrected_level},
-        )
+        if is_test and row.p and p_corrected:
+            ratio = row.p / p_corrected
+        level_of_pair = 1 - level * ratio
+        (gain,) = difference((arm, results[arm]), (baseline, results[baseline]), level_of_pair)
+        settings = {**gain.settings, "level": level_of_pair}
+        gains[arm, baseline] = replace(gain, p_corrected=p_corrected, settings=settings)
     return gains
 
 

@@ -6,7 +6,7 @@ import shlex
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
@@ -20,7 +20,6 @@ from glocal.objective import single_threaded_blas
 from glocal.scores import MAX_SHARE_SEEN, ORIGINAL, Score, Scores
 from glocal.similarity import Labels, repeated_rows
 from glocal.suite.advice import KEPT, Situation, Verdict
-from glocal.suite.selection import Selection, select_rows
 from glocal.suite.situations import (
     LEVEL,
     NAMES,
@@ -34,6 +33,7 @@ from glocal.suite.situations import (
     choose,
     differences,
     questions,
+    sample_rows,
 )
 from glocal.suite.tasks import warn_at_chance
 from glocal.transform import LinearTransform
@@ -42,6 +42,10 @@ from glocal.transform.sharing import bundled
 
 CENTRED = "centred"
 RECENTRED = ", recentred"
+MAX_ROWS = 20_000
+"""Of more rows, a sample is scored."""
+SAMPLE_ROWS = 4000
+"""The approximate size of the sample; the rankings of mAP take time in proportion to its square."""
 _K = 10  # neighbours
 
 Progress = Callable[[int, int, str], None]
@@ -117,35 +121,52 @@ def verdict(
     """
     if (test is None) != (test_labels is None):
         raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
-    sides = [_selected(X, labels)]
+    sides = [select_rows(X, labels)]
     if test is not None:
-        sides.append(_selected(test, test_labels))
-    rows = Rows(*(np.asarray(side.features.matrix) for side in sides))
+        sides.append(select_rows(test, test_labels))
+    rows = [np.asarray(side.features.matrix) for side in sides]
     _warn_of_equal_rows(rows)
     arms = _arms(sides, transforms or {}, force)
-    y_test = sides[1].labels if test is not None else None
-    images = ImageLabels.of(rows, sides[0].labels, y_test, sides[0].all_labels)
+    images = ImageLabels.of(rows, [side.labels for side in sides], sides[0].all_labels)
     if len(images.sizes) < 2:
         raise DataError("all labels name one class, so that there is nothing to decide.")
     situations = [*questions(images, superclasses=superclasses, normal=normal, texts=class_texts)]
     return _decided(situations, arms, sides[0].features.source, progress)
 
 
-def _selected(rows: Any, labels: Labels | None) -> Selection:
-    """The rows of one side that are scored, after checking them."""
-    features = rows if isinstance(rows, Features) else Features(rows)
+class Selection(NamedTuple):
+    """The rows of one side to score and their labels, and all rows with theirs."""
+
+    features: Features
+    labels: Labels
+    whole: Features
+    all_labels: Labels
+
+
+def select_rows(X: Any, labels: Labels | None) -> Selection:
+    """Check rows and labels; of more than `MAX_ROWS` draw a sample, which a DataWarning says."""
+    features = X if isinstance(X, Features) else Features(X)
     labels = check_labels(labels, len(features))
     features.check_finite()
-    return select_rows(features, labels)
+    whole = replace(features, names=None)
+    if len(labels) <= MAX_ROWS:
+        return Selection(whole, labels, whole, labels)
+    rows = sample_rows(labels, SAMPLE_ROWS)
+    warnings.warn(
+        f"{len(rows)} of {len(labels)} rows are scored, in proportion to the classes; the column "
+        "means are those of all rows.",
+        DataWarning,
+        stacklevel=3,
+    )
+    return Selection(replace(whole, matrix=whole.matrix[rows]), labels[rows], whole, labels)
 
 
 def _warn_of_equal_rows(rows: Rows) -> None:
     """Count the rows that equal an earlier one, on either side, in a DataWarning."""
-    parts = [part for part in rows if part is not None]
-    n_equal = np.count_nonzero(repeated_rows(np.concatenate(parts)))
-    if n_equal:
+    is_equal = repeated_rows(np.concatenate(rows))
+    if n_equal := np.count_nonzero(is_equal):
         warnings.warn(
-            f"{n_equal} of {sum(map(len, parts))} rows equal an earlier row: images that are in "
+            f"{n_equal} of {len(is_equal)} rows equal an earlier row: images that are in "
             "the set twice make differences look more certain than they are.",
             DataWarning,
             stacklevel=3,
@@ -160,29 +181,32 @@ def _arms(
     Column means, and those that a transform is recentred on, are those of the first side.
     """
     first = sides[0]
+    box = bundled()
+    for name in transforms:
+        if name.removesuffix(RECENTRED) in {"", ORIGINAL, CENTRED, NAMES_ALONE, *box}:
+            raise ParameterError(
+                f"a transform is called {name!r}, as is an arm that is tried anyway. Give it "
+                "another name, or leave it out."
+            )
     arms: dict[str, LinearTransform] = {}
-    for name, file in bundled().items():
+    for name, file in box.items():
         transform = LinearTransform.load(file)
         if row_differences(transform, first.features):
             continue
         arms[name] = transform
         if transform.bias is not None:
             arms[f"{name}{RECENTRED}"] = transform.recentred(first.whole)
-    recentred = {f"{name}{RECENTRED}" for name in bundled()}
-    for name in transforms.keys() & {"", ORIGINAL, CENTRED, NAMES_ALONE, *bundled(), *recentred}:
-        raise ParameterError(
-            f"a transform is called {name!r}, as is an arm that is tried anyway. Give it another "
-            "name, or leave it out."
-        )
     arms |= transforms
     _warn_of_seen(arms, sides[-1].features)
     tables = [table_rows(arms, side.features, force=force) for side in sides]
     centring = LinearTransform.centring(first.whole, normalize=tables[0].is_unit)
-    arms = {CENTRED: centring, **arms}
     matrices = [table.matrix.astype(np.float64) for table in tables]
-    original = Rows(*(tables[0].scaling(matrix, "float64") for matrix in matrices))
-    mapped = {name: Rows(*map(arm.map_rows, matrices)) for name, arm in arms.items()}
-    return {ORIGINAL: original, **mapped}
+    rows: dict[str, Rows] = {
+        ORIGINAL: [tables[0].scaling(matrix, "float64") for matrix in matrices]
+    }
+    for name, transform in {CENTRED: centring, **arms}.items():
+        rows[name] = [transform.map_rows(matrix) for matrix in matrices]
+    return rows
 
 
 def _warn_of_seen(arms: Mapping[str, LinearTransform], features: Features) -> None:
@@ -254,16 +278,12 @@ def decide(question: Question, arms: Arms) -> tuple[Situation, Gains, list[Score
 
 def _neighbours(arms: Arms) -> list[Score]:
     """The share of their nearest neighbours that images keep in each arm."""
-    X = arms[ORIGINAL].train
+    X, *_ = arms[ORIGINAL]
     if len(X) <= _K:
         return []
     before = neighbourhoods(X, _K)
-    return [
-        replace(
-            kept_neighbours(X, rows.train, k=_K, before=before).scores[0], transform=arm, task=KEPT
-        )
-        for arm, rows in arms.items()
-    ]
+    results = {arm: kept_neighbours(X, Z, k=_K, before=before) for arm, (Z, *_) in arms.items()}
+    return [replace(result.scores[0], transform=arm, task=KEPT) for arm, result in results.items()]
 
 
 def _losses(arm: str | None, recommended: Iterable[str], gains: Gains) -> str:
