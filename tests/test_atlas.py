@@ -108,7 +108,9 @@ def test_a_terminal_is_asked_before_anything_is_downloaded(files, here, monkeypa
 
 
 def test_a_network_that_fails_is_named_and_the_others_stand(files, here, monkeypatch):
-    """Wrong content, and features at hand that do not exist, cost only their network."""
+    """Wrong content, and features at hand that do not exist, cost only their network, even if there
+    is no other.
+    """
     changes = {"noisy": {"checksum": git_id(b"other")}}
     with published_site(here, monkeypatch, files, **changes):
         ended = run("align net noisy --features mine=none --yes --out out")
@@ -118,6 +120,7 @@ def test_a_network_that_fails_is_named_and_the_others_stand(files, here, monkeyp
     assert "Traceback" not in ended.err
     assert (here / "out/net/plain/transform.npz").is_file()
     assert not (here / "out/atlas.csv").exists()
+    assert run("align --features mine=none --yes --out alone").code == 1
 
 
 @pytest.mark.nightly

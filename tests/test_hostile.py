@@ -239,8 +239,8 @@ def test_a_sentence_is_safe_for_a_terminal(tmp_path):
 def test_what_the_command_line_prints_is_safe_for_a_terminal(capsys):
     """Lines and tables on both streams show escapes for control characters that come from files."""
     output.print_message("no \x07")
-    output.print_lines("line \r")
-    output.print_table(["arm\x1b[1m", "n"], [["a\nb\x07", "1"]])
+    table = output.table_lines(["arm\x1b[1m", "n"], [["a\nb\x07", "1"]])
+    output.print_result({}, "line \r", table=table)
     assert execute(["apply", "x\x1b[2J.npy", "x.npy", "--out", "z.npy"]) == 1
     printed = "".join(capsys.readouterr())
     assert printed.replace("\n", "").isprintable()

@@ -17,14 +17,7 @@ from glocal.aligner.keep import DEFAULT_KEEP, Keep
 from glocal.cli.fit import CentreOption, parse_centre, show_fit
 from glocal.cli.inputs import Normalize, ObjectIds, read_ids
 from glocal.cli.options import flat, refuse_overwriting_inputs
-from glocal.cli.output import (
-    AsJson,
-    print_commands,
-    print_json,
-    print_lines,
-    print_message,
-    progress_bar,
-)
+from glocal.cli.output import print_message, print_result, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.sources.fetch import fetch, to_download
@@ -89,7 +82,6 @@ def align(
     centre: CentreOption = None,
     normalize: Normalize = False,
     model: str | None = Option(None, hidden=True),
-    as_json: AsJson = False,
 ) -> None:
     """Align networks with people's answers, from images or from published features.
 
@@ -119,8 +111,8 @@ def align(
         options: dict[str, Any] = {**pictures.model_dump(), "normalize": normalize}
         options |= {"keep": keep.keep, "centre": parse_centre(centre)}
         fitted = _align_images(networks[0], answers, object_ids, out, **options)
-        files = "transform.npz, README.md (the model card), report.html, features"
-        return show_fit(fitted.record, out, written=f"{out}: {files}", as_json=as_json)
+        files = f"{out}: transform.npz, README.md (the model card), report.html, features"
+        return show_fit(fitted.record, out, files)
     if pictures.model_fields_set or centre is not None:
         raise ParameterError(
             "`local_images`, `layer` and `centre` need `images`. Published features are fitted as "
@@ -130,7 +122,7 @@ def align(
     refuse_overwriting_inputs({"--out": out}, *paths.values())
     _permit_downloads(paths, answers is None, is_permitted=yes)
     share = keep.keep or DEFAULT_KEEP
-    return _show(_align_features(paths, answers, object_ids, out, share, normalize), out, as_json)
+    return _show(_align_features(paths, answers, object_ids, out, share, normalize), out)
 
 
 def _align_images(
@@ -252,19 +244,18 @@ def _align_features(
     return replace(atlas, failed={**failed, **atlas.failed})
 
 
-def _show(atlas: Atlas, out: Path, as_json: bool) -> None:
+def _show(atlas: Atlas, out: Path) -> None:
     """Print the scores of all networks and the next steps; exit with 1 if a network failed."""
     for name, reason in atlas.failed.items():
         print_message(f"error: {name}: {reason}")
-    if as_json:
-        rows = [row.row() for row in (*atlas.scores, *atlas.differences)]
-        print_json({"out": out, "rows": rows, "failed": atlas.failed})
-    else:
-        width = screen_width()
-        print_commands(*score_lines(atlas.scores, ORIGINAL, width))
-        print_commands(*network_lines(atlas.differences, width), "")
-        print_commands(*(f"next: {network.try_command(out)}" for network in atlas.networks))
-        if len(atlas.networks) > 1:
-            print_lines(f"written to {out}: atlas.html, atlas.csv, and a folder for each network")
+    width = screen_width()
+    table = score_lines(atlas.scores, ORIGINAL, width) if atlas.networks else []
+    table += [*network_lines(atlas.differences, width), ""]
+    table += [f"next: {network.try_command(out)}" for network in atlas.networks]
+    sentences = []
+    if len(atlas.networks) > 1:
+        sentences = [f"written to {out}: atlas.html, atlas.csv, and a folder for each network"]
+    rows = [row.row() for row in (*atlas.scores, *atlas.differences)]
+    print_result({"out": out, "rows": rows, "failed": atlas.failed}, *sentences, table=table)
     if atlas.failed:
         raise typer.Exit(1)

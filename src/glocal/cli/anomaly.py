@@ -11,7 +11,7 @@ from typer import Argument, Option
 from glocal.cli.apply import CENTRED
 from glocal.cli.inputs import Force
 from glocal.cli.options import flat
-from glocal.cli.output import AsJson, print_result
+from glocal.cli.output import print_result
 from glocal.data.features import Features
 from glocal.errors import ParameterError
 from glocal.evaluation.alarms import Anomalies, find_anomalies
@@ -40,7 +40,6 @@ def anomaly(
     ),
     k: int = Option(5, min=1, help="Nearest normal images that a score averages."),
     force: Force = False,
-    as_json: AsJson = False,
 ) -> None:
     """Find the new images that are unlike the normal ones, with a threshold from the normal ones.
 
@@ -70,7 +69,7 @@ def anomaly(
     ]
     if anomalies.n_known:
         lines.append(f"{anomalies.n_known} new rows equal a normal one")
-    print_result(as_json, record, *lines, f"written to {out}")
+    print_result(record, *lines, f"written to {out}")
 
 
 def _transform(name: str | None, means: Path | None) -> LinearTransform | None:

@@ -18,7 +18,7 @@ from typing import Any
 import typer
 
 from glocal._version import __version__
-from glocal.cli.output import IS_QUIET, OPTIONS, in_options, print_error, print_message
+from glocal.cli.output import IS_JSON, IS_QUIET, OPTIONS, in_options, print_error, print_message
 from glocal.errors import (
     GLocalError,
     GLocalWarning,
@@ -165,6 +165,7 @@ def execute(arguments: Sequence[str]) -> int:
         code = 130 if is_interruption else _report(cause or error)
     finally:
         IS_QUIET.set(False)
+        IS_JSON.set(False)
         _LOG.handlers.clear()
         _LOG.setLevel(logging.NOTSET)
     if code == 130:

@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from glocal.cli.inputs import Force
 from glocal.cli.options import flat
-from glocal.cli.output import AsJson, print_result, progress_bar
+from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
@@ -59,7 +59,6 @@ def apply(
     ),
     column: str | None = Option(None, help="Parquet column of the vectors; other columns stay."),
     force: Force = False,
-    as_json: AsJson = False,
 ) -> None:
     """Transform features of any size in constant memory.
 
@@ -91,7 +90,7 @@ def apply(
         shares = fitted.meta["reduced"]
         record |= {key: shares[key] for key in ("of", "energy", "length")}
         lines = []  # all fields
-    print_result(as_json, record, *lines)
+    print_result(record, *lines)
 
 
 def _loaded(name: str, normalize: bool) -> LinearTransform:

@@ -23,14 +23,12 @@ from glocal.cli.inputs import (
 )
 from glocal.cli.options import flat, refuse_overwriting_inputs
 from glocal.cli.output import (
-    AsJson,
+    catalogue,
     in_options,
-    print_catalogue,
-    print_json,
     print_message,
     print_result,
-    print_table,
     progress_bar,
+    table_lines,
 )
 from glocal.data.answers import Answers
 from glocal.data.check import diagnose, diagnose_answers
@@ -81,7 +79,6 @@ def check_command(
     test_answers: Path | None = Option(
         None, help="Answers that the fit does not see, read like --answers."
     ),
-    as_json: AsJson = False,
 ) -> None:
     """Diagnose features and answers; exit with 1 if something invalidates the results.
 
@@ -116,11 +113,10 @@ def check_command(
         agreement = None
         if trained is not None and (trained.n_people or 0) > 1:
             agreement = reliability(trained)
-    _print_findings(as_json, findings, shape, agreement)
+    _print_findings(findings, shape, agreement)
 
 
 def _print_findings(
-    as_json: bool,
     findings: Sequence[Finding],
     shape: tuple[int | None, int | None],
     agreement: Result | None,
@@ -141,7 +137,6 @@ def _print_findings(
         "reliability": None if agreement is None else agreement.record(),
     }
     print_result(
-        as_json,
         record,
         *([] if n is None else [f"features: {n} rows, {p} columns"]),
         *([] if agreement is None else reliability_in_words(agreement)),
@@ -171,7 +166,6 @@ def split_command(
     folds: int = Option(3, min=2, help="Number of folds of the objects (or participants)."),
     fold: int = Option(0, min=0, help="Number of the held-out fold, counted from 0."),
     seed: int = Option(42, min=0, help="Seed of the split."),
-    as_json: AsJson = False,
 ) -> None:
     """Hold out the answers on a fold of objects, or of participants.
 
@@ -195,7 +189,7 @@ def split_command(
         print_message("warning: as many answers are held out as trained on; pass more --folds.")
     between = len(joined.answers) - sum(sizes.values())
     details = {"between": between, "n_dropped": joined.n_dropped, **options, "out": out}
-    print_result(as_json, sizes | details)
+    print_result(sizes | details)
 
 
 @app.command("curve")
@@ -207,7 +201,6 @@ def curve_command(
     seed: int = Option(42, min=0, help="Seed of the folds and of the parts."),
     normalize: Normalize = False,
     out: Path | None = Option(None, help="CSV file of the curve."),
-    as_json: AsJson = False,
 ) -> None:
     """Print the agreement for growing numbers of answers, to show whether more would help.
 
@@ -232,12 +225,11 @@ def curve_command(
 
         table = pd.DataFrame(curve_record(scores)["curve"])
         write_text(out, table.to_csv(index=False))
-    if as_json:
-        counts = {"n": len(joined.answers), "n_dropped": joined.n_dropped}
-        return print_json(curve_record(scores) | counts)
     rows = [[score.transform, score.text()] for score in curve]
     rows.append(["last doubling", gain.text()])
-    return print_table(["fitted to", "agreement"], rows)
+    counts = {"n": len(joined.answers), "n_dropped": joined.n_dropped}
+    table = table_lines(["fitted to", "agreement"], rows)
+    print_result(curve_record(scores) | counts, table=table)
 
 
 class ImportForm(Conventions):
@@ -267,7 +259,6 @@ def import_command(
     object_ids: ObjectIds = None,
     column: list[str] | None = Option(None, help="ROLE=COLUMN of the table; repeatable."),
     where: list[str] | None = Option(None, help="COLUMN=VALUE: read only these rows; repeatable."),
-    as_json: AsJson = False,
 ) -> None:
     """Read answers of another system, count those left out, and write a file for all commands.
 
@@ -299,7 +290,7 @@ def import_command(
         "interpretation": imported.interpretation,
         "out": out,
     }
-    print_result(as_json, record)
+    print_result(record)
 
 
 def _pairs(texts: list[str] | None, option: str) -> dict[str, str] | None:
@@ -314,10 +305,10 @@ def _pairs(texts: list[str] | None, option: str) -> dict[str, str] | None:
 
 
 @app.command("fetch")
+@flat
 def fetch_command(
     names: list[str] | None = Argument(None, help="Names of published files."),
     out: Path | None = Option(None, help="Also copy the files into this folder."),
-    as_json: AsJson = False,
 ) -> None:
     """Download published files once, verify their checksums, and print their paths.
 
@@ -330,22 +321,21 @@ def fetch_command(
     Example: glocal data fetch features/clip-vit-l-14 things/answers --out data
     """
     if not names:
-        return _list_published(as_json)
+        return _list_published()
     results = []
     for file in [*map(published_file, names)]:
         with progress_bar(f"fetching {file.name}, {file.size_in_words}", unit="B") as progress:
             path = fetch(file.name, out=out, progress=progress)
         print_message(f"{file.name}: {file.licence}; {file.citation}")
         results.append(replace(file, path=str(path)))
-    print_result(as_json, {"files": results}, *(result.path for result in results))
+    print_result({"files": results}, *(result.path for result in results))
 
 
-def _list_published(as_json: bool) -> None:
+def _list_published() -> None:
     """Print the published files."""
-    files = published().values()
-    if as_json:
-        return print_json({"cache": cache_folder(), "files": list(files)})
-    return print_catalogue(
+    files = [*published().values()]
+    entries = [
         (file.name, file.size_in_words, file.licence, f"{file.what}. {file.warning or ''}")
         for file in files
-    )
+    ]
+    print_result({"cache": cache_folder(), "files": files}, *catalogue(entries))

@@ -8,14 +8,8 @@ from pathlib import Path
 
 from typer import Option
 
-from glocal.cli.output import (
-    AsJson,
-    print_json,
-    print_lines,
-    print_message,
-    print_table,
-    progress_bar,
-)
+from glocal.cli.options import flat
+from glocal.cli.output import print_message, print_result, progress_bar, table_lines
 from glocal.errors import MissingDependencyError
 from glocal.suite.demo import write_demo
 from glocal.suite.run import run_suite
@@ -28,10 +22,10 @@ REAL_RESULT = (
 """The result behind the simulated world; a test compares the numbers with docs/evidence.json."""
 
 
+@flat
 def demo(
     out: Path = Option(Path("demo-out"), help="Folder for scores, transforms and report.html."),
     all_arms: bool = Option(False, "--all", help="Also fit and score naive, global and glocal."),
-    as_json: AsJson = False,
 ) -> None:
     """Show the method on a small simulated world with a known answer, and write a report.
 
@@ -60,10 +54,11 @@ def demo(
             print_message(f"report.html is left out: {error}")
             page = None
     seconds = time.perf_counter() - start
-    if as_json:
-        record = {"simulated": True, "seconds": seconds, "out": out, "report": page}
-        print_json({**record, "rows": [score.row() for score in result.scores]})
-        return
+    record = {"simulated": True, "seconds": seconds, "out": out, "report": page}
+    record["rows"] = [score.row() for score in result.scores]
     table = result.table().drop(columns="network").set_index("arm").T.reset_index()
-    print_table(["SIMULATED DATA, not people", *plan.arms], table.to_numpy().tolist())
-    print_lines(f"{seconds:.1f} s. Open {page or out / 'scores.csv'}.")
+    print_result(
+        record,
+        f"{seconds:.1f} s. Open {page or out / 'scores.csv'}.",
+        table=table_lines(["SIMULATED DATA, not people", *plan.arms], table.to_numpy().tolist()),
+    )

@@ -15,7 +15,7 @@ from typer import Option
 
 from glocal.cli.inputs import FORCE, AnswersFile, FeaturesPath, network_of
 from glocal.cli.options import flat
-from glocal.cli.output import print_json, print_lines, print_message, print_scores, progress_bar
+from glocal.cli.output import print_message, print_result, progress_bar, score_lines
 from glocal.data.seen import Seen
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import ceiling_in_words
@@ -61,11 +61,6 @@ class Scoring(Options):
     out: Path | None = Field(
         None, description="File that the scores are appended to (.jsonl, .csv)."
     )
-    as_json: bool = Field(
-        False,
-        description="Print one JSON object on standard output.",
-        json_schema_extra={"flags": "--json"},
-    )
 
     def sources(self, features: Path, shared: Shared | None = None, **arguments: Any) -> Sources:
         """The data of a command, whose scale and baselines are those of `features`.
@@ -107,16 +102,14 @@ class Scoring(Options):
             rows.append(_of_network(replace(row, settings=settings, **about_arm), others))
         if self.out is not None:
             append_scores(self.out, rows)
-        if self.as_json:
-            scores = [row.row() for row in rows]
-            print_json({**results[first].record(), **shares.get(first, {}), "rows": scores})
-            return
-        print_scores(rows)
-        print_lines(*filter(None, [ceiling_in_words(rows)]))
+        sentences = [ceiling_in_words(rows)]
         if (chance := results[first].values.get("chance")) is not None:
-            print_lines(f"chance {chance:.3f}")
+            sentences.append(f"chance {chance:.3f}")
         if sources.settings:
-            print_lines(UNIT_ROWS)
+            sentences.append(UNIT_ROWS)
+        record = {**results[first].record(), **shares.get(first, {})}
+        record["rows"] = [row.row() for row in rows]
+        print_result(record, *filter(None, sentences), table=score_lines(rows))
 
     def _others(self, task: Task, sources: Sources) -> dict[str, Sources]:
         """The data of the other networks, on the objects that all networks have."""

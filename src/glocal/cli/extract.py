@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from glocal.cli.options import flat
-from glocal.cli.output import (
-    AsJson,
-    print_message,
-    print_result,
-    progress_bar,
-)
+from glocal.cli.output import print_message, print_result, progress_bar
 from glocal.errors import DataError, ParameterError
 from glocal.extract.names import Running
 
@@ -53,7 +48,6 @@ def extract(
         "--skip-unreadable",
         help="List the images without a row, but exit with 0.",
     ),
-    as_json: AsJson = False,
 ) -> None:
     """Run a network over images and write one row of features for each.
 
@@ -69,7 +63,7 @@ def extract(
 
     extractor = Extractor(model, layer or (), **running.model_dump())
     if list_layers:
-        _print_layers(extractor, as_json)
+        _print_layers(extractor)
         return
     if not images or out is None:
         missing = "--out" if images else "IMAGES"
@@ -78,7 +72,7 @@ def extract(
     source = open_images(images)
     with progress_bar("extracting", len(source), unit="images") as progress:
         extraction = extractor.extract(source, out, part=part, progress=progress)
-    _print_extraction(extraction, source, as_json)
+    _print_extraction(extraction, source)
     if extraction.missing and not skip_unreadable:
         raise DataError(
             f"{len(extraction.missing)} of {len(source)} images have no row, see record.json; all "
@@ -96,7 +90,7 @@ def _part(shard: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _print_extraction(extraction: Extraction, source: Source, as_json: bool) -> None:
+def _print_extraction(extraction: Extraction, source: Source) -> None:
     """Report images that have no row, and print what was written."""
     for name, reason in extraction.missing[:50]:  # record.json lists all
         print_message(f"no row: {name} {reason}")
@@ -109,10 +103,10 @@ def _print_extraction(extraction: Extraction, source: Source, as_json: bool) -> 
     if not lines:
         lines = [f"this part is done; the features appear in {extraction.folder} after all parts."]
     summary = {"finished": bool(extraction.files), "total": len(source), "out": extraction.folder}
-    print_result(as_json, record | summary, *lines)
+    print_result(record | summary, *lines)
 
 
-def _print_layers(extractor: Extractor, as_json: bool) -> None:
+def _print_layers(extractor: Extractor) -> None:
     """Print the types of the modules of a network, and the layers that other names stand for."""
     with contextlib.redirect_stdout(sys.stderr):  # other libraries print
         model = extractor.loaded
@@ -124,4 +118,4 @@ def _print_layers(extractor: Extractor, as_json: bool) -> None:
             "default": model.default_layer,
         },
     }
-    print_result(as_json, record)
+    print_result(record)

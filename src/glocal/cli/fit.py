@@ -20,11 +20,10 @@ from glocal.aligner.keep import Keep
 from glocal.cli.inputs import KEEP, OUTPUT, AnswersFile, FeaturesPath, LocalPath, Normalize
 from glocal.cli.options import flat
 from glocal.cli.output import (
-    AsJson,
+    IS_JSON,
     in_options,
-    print_json,
-    print_lines,
     print_message,
+    print_result,
     progress_bar,
 )
 from glocal.data.features import Features
@@ -115,7 +114,6 @@ def fit(
     solver: SolverName = "exact",
     centre: CentreOption = None,
     normalize: Normalize = False,
-    as_json: AsJson = False,
 ) -> None:
     """Learn a transform that agrees with the answers and keeps a share of each image's neighbours.
 
@@ -135,20 +133,21 @@ def fit(
             on_step=lambda count, step: progress(count, None, f"objective {step.value:.6f}"),
         )
     fitted.transform.save(out)
-    show_fit(fitted.record, out, as_json=as_json)
+    show_fit(fitted.record, out, str(out))
 
 
-def show_fit(record: FitRecord, out: Path, *, written: str = "", as_json: bool) -> None:
-    """Print the result, as one JSON object or as sentences; `written` names the files."""
+def show_fit(record: FitRecord, out: Path, files: str) -> None:
+    """Print the result and the names of its files; as JSON, in which they are, without notes."""
     subject = Subject.of_fit(vars(record))
-    if as_json:
-        print_json({**vars(record), "choice": choice(subject), "out": out})
-        return
-    for note in _notes(record):
-        print_message(in_options(note))
-    if record.heldout is not None:
-        print_lines(sentence(subject))
-    print_lines(record.summary(), f"written to {written or out}")
+    if not IS_JSON.get():
+        for note in _notes(record):
+            print_message(in_options(note))
+    print_result(
+        {**vars(record), "choice": choice(subject), "out": out},
+        *([] if record.heldout is None else [sentence(subject)]),
+        record.summary(),
+        f"written to {files}",
+    )
 
 
 def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:

@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 from typer import Option
 
 from glocal.aligner import Arm, Exact
+from glocal.cli.output import IS_JSON
 from glocal.data.features import NAMES_FILE
 from glocal.data.readers import FEATURE_ENDINGS
 from glocal.errors import ParameterError
@@ -30,6 +31,10 @@ _NAMES_OR_PATHS = (
 )
 """Options whose texts may be paths; no other text is one, such as a layer or a title."""
 _PANELS = ("Data", "Keep", Arm.panel, Exact.panel, "Output")
+_AS_JSON = Annotated[
+    bool,
+    Option("--json", help="Print one JSON object on standard output.", rich_help_panel="Output"),
+]
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
@@ -39,7 +44,7 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     The ``model_fields_set`` of a model then holds exactly the options that were passed. A field
     that two models share is one option, that of the first model. A parameter of the command with
     the same name takes precedence, with its own help and default. An output that would replace an
-    input is refused.
+    input is refused. Each command also has ``--json``, which `print_result` obeys.
     """
     parameters = inspect.signature(command, eval_str=True).parameters
     models = {
@@ -54,9 +59,13 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     for model in models.values():
         for name, field in _fields(model).items():
             options.setdefault(name, _option(name, field, model))
+    options["as_json"] = inspect.Parameter(
+        "as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_AS_JSON
+    )
 
     @wraps(command)
     def run(**values: Any) -> None:
+        IS_JSON.set(values["as_json"])
         outputs = {f"--{name.replace('_', '-')}": values.get(name) for name in _OUTPUTS}
         refuse_overwriting_inputs(outputs, *_inputs(values))
         groups = {name: _group(model, values) for name, model in models.items()}
@@ -158,7 +167,7 @@ def _read_from(path: Path) -> list[Path]:
 
 def _inputs(values: Mapping[str, Any]) -> Iterator[Path]:
     """The paths that a command reads, among the values of its options."""
-    for name in values.keys() - {*_OUTPUTS}:
+    for name in values.keys() - {*_OUTPUTS, "root"}:
         paths = values[name] if isinstance(values[name], list) else [values[name]]
         for path in paths:
             if isinstance(path, Path) or (path and name in _NAMES_OR_PATHS):

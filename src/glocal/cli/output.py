@@ -11,20 +11,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import cache
-from typing import Annotated, Any
+from typing import Any
 
 import typer
-from typer import Option
 
 from glocal.errors import printable
 from glocal.results import flattened, to_json
 from glocal.scores import DIFFERENCE, Score
 from glocal.screen import Cell, block, fits, row_blocks, screen_width, text_table, wrapped
 
-AsJson = Annotated[
-    bool,
-    Option("--json", help="Print one JSON object on standard output.", rich_help_panel="Output"),
-]
+IS_JSON: ContextVar[bool] = ContextVar("is_json", default=False)
+"""Whether the running command prints its result as one JSON object."""
 IS_QUIET: ContextVar[bool] = ContextVar("is_quiet", default=False)
 """Whether the running command prints no message but errors."""
 _LOG = logging.getLogger("glocal.cli")
@@ -87,48 +84,41 @@ def print_error(sentence: str) -> None:
         typer.echo(printable(sentence), err=True)
 
 
-def print_lines(*lines: str) -> None:
-    """Print sentences on standard output, in a terminal broken at its width."""
-    for line in lines:
-        print_commands(*wrapped(printable(line), screen_width()))
+def print_result(record: Any, *sentences: str, table: Iterable[str] = ()) -> None:
+    """Print a result on standard output: one JSON object, or a table and sentences.
 
-
-def print_commands(*lines: str) -> None:
-    """Print commands to copy, or lines that are laid out, on standard output, and break none."""
+    The lines of the table, such as commands to copy, are printed as they are, and sentences are
+    broken at the width of a terminal. Without either, all fields of the record are printed.
+    """
+    text = to_json(record)
+    if IS_JSON.get():
+        typer.echo(text)
+        return
+    lines = [*table]
+    if not (lines or sentences):
+        fields = flattened(json.loads(text)).items()
+        sentences = tuple(f"{name}: {value}" for name, value in fields if value is not None)
+    for sentence in sentences:
+        lines += wrapped(printable(sentence), screen_width())
     for line in lines:
         typer.echo(printable(line))
 
 
-def print_json(result: Any) -> None:
-    """Print one JSON object on standard output."""
-    typer.echo(to_json(result))
-
-
-def print_result(as_json: bool, record: Any, *lines: str) -> None:
-    """Print a result on standard output: one JSON object, or lines, by default of all fields."""
-    if as_json:
-        print_json(record)
-        return
-    fields = flattened(json.loads(to_json(record))).items()
-    print_lines(*(lines or (f"{name}: {value}" for name, value in fields if value is not None)))
-
-
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on standard output; if it is wider than the terminal, a block a row."""
+def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table; if it is wider than the terminal, a block a row."""
     lines = text_table([headers, *rows])
-    if not fits(lines, screen_width()):
-        lines = [*row_blocks(headers, rows, screen_width())]
-    print_commands(*lines)
+    return lines if fits(lines, screen_width()) else [*row_blocks(headers, rows, screen_width())]
 
 
-def print_catalogue(entries: Iterable[Sequence[str]]) -> None:
-    """Print entries, each a name, facts and last a description."""
+def catalogue(entries: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of entries, each a name, facts and last a description."""
     for name, *facts, description in entries:
-        print_lines(f"{name}  {', '.join(facts)}", f"    {description.strip()}")
+        yield f"{name}  {', '.join(facts)}"
+        yield f"    {description.strip()}"
 
 
-def print_scores(scores: Iterable[Score]) -> None:
-    """Print a line per metric and a column per arm and paired difference, or a block a metric."""
+def score_lines(scores: Iterable[Score]) -> list[str]:
+    """A line per metric and a column per arm and paired difference, or a block a metric."""
     table: dict[str, dict[str, Cell]] = {}
     first: dict[str, Score] = {}
     scores = [*scores]
@@ -152,7 +142,7 @@ def print_scores(scores: Iterable[Score]) -> None:
         for metric, line in table.items():
             cells = [(name, [cell]) for name, cell in line.items()]
             lines += block(f"{titles[metric]}, n {first[metric].n:,}", cells, screen_width())
-    print_commands(*lines)
+    return lines
 
 
 @contextlib.contextmanager

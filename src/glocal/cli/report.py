@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from glocal.cli.inputs import OBJECT_IDS, Force, read_ids
 from glocal.cli.options import flat
-from glocal.cli.output import AsJson, print_json, print_lines, print_message, progress_bar
+from glocal.cli.output import IS_JSON, print_message, print_result, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
@@ -78,7 +78,6 @@ def report(
     object_ids: Path | None = Option(None, help=OBJECT_IDS, rich_help_panel=_OBJECTS),
     thumbnails: str | None = Option(None, help="Images of the objects, matched to them by name."),
     force: Force = False,
-    as_json: AsJson = False,
 ) -> None:
     """Write an HTML report: findings, the axes that answers amplify, neighbours, front and scores.
 
@@ -97,13 +96,12 @@ def report(
         if thumbnails is not None:
             pictures = pages.load_thumbnails(thumbnails, loaded, progress=progress)
         written = files.write(loaded, pictures, progress)
-    show_report(loaded, written, as_json)
+    show_report(loaded, written)
 
 
 def show_report(
     runs: Sequence[Run],
     files: Sequence[Path],
-    as_json: bool,
     lines: Sequence[str] = (),
     **more: Any,
 ) -> None:
@@ -112,22 +110,21 @@ def show_report(
 
     findings = [finding for run in runs for finding in pages.findings(run)]
     size = files[0].stat().st_size
-    if as_json:
-        record = {
-            "out": files[0],
-            "bytes": size,
-            "findings": findings,
-            "axes": [axes for run in runs for axes in pages.axes_records(run)],
-            **more,
-            "warnings": [warned.sentence for run in runs for warned in pages.warnings_of(run)],
-            "files": files,
-        }
-        return print_json(record)
-    for sentence in dict.fromkeys(s for finding in findings for s in finding.warnings):
-        print_message(f"warning: {sentence}")
+    record = {
+        "out": files[0],
+        "bytes": size,
+        "findings": findings,
+        "axes": [axes for run in runs for axes in pages.axes_records(run)],
+        **more,
+        "warnings": [warned.sentence for run in runs for warned in pages.warnings_of(run)],
+        "files": files,
+    }
+    if not IS_JSON.get():
+        for sentence in dict.fromkeys(s for finding in findings for s in finding.warnings):
+            print_message(f"warning: {sentence}")
     others = f" and {len(files) - 1} figures and tables" if len(files) > 1 else ""
     written = f"written: {files[0]} ({size / 1e6:.1f} MB){others}"
-    return print_lines(*(finding.sentence for finding in findings), *lines, written)
+    print_result(record, *(finding.sentence for finding in findings), *lines, written)
 
 
 def _objects(

@@ -8,20 +8,14 @@ from typing import Annotated
 from typer import Argument, Exit, Option
 
 from glocal.cli.inputs import Force
-from glocal.cli.options import refuse_overwriting_inputs
-from glocal.cli.output import (
-    AsJson,
-    print_commands,
-    print_json,
-    print_lines,
-    print_message,
-    progress_bar,
-)
+from glocal.cli.options import flat, refuse_overwriting_inputs
+from glocal.cli.output import print_message, print_result, progress_bar
 from glocal.screen import screen_width
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
 
 
+@flat
 def suite(
     file: Annotated[
         Path,
@@ -35,7 +29,6 @@ def suite(
         False, "--skip-missing", help="Skip tasks whose files do not exist, and name them."
     ),
     force: Force = False,
-    as_json: AsJson = False,
 ) -> None:
     """Fit the arms and score every task: arms × tasks with intervals and paired differences.
 
@@ -53,13 +46,11 @@ def suite(
     refuse_overwriting_inputs({"--out": out}, file, *(path for _, path in plan.files()))
     with progress_bar("suite", unit="cells") as progress:
         result = run_suite(plan, out, progress, force=force)
-    if as_json:
-        rows = [score.row() for score in result.scores]
-        record = {"cells_kept": result.n_kept, "out": out, "failed": result.failed}
-        print_json({**record, "rows": rows})
-    else:
-        print_commands(*result.text_lines(screen_width()))
-        print_lines("", *result.notes(), f"written to {out}: rows.jsonl, scores.csv")
+    record = {"cells_kept": result.n_kept, "out": out, "failed": result.failed}
+    record["rows"] = [score.row() for score in result.scores]
+    files = f"written to {out}: rows.jsonl, scores.csv"
+    table = [*result.text_lines(screen_width()), ""]
+    print_result(record, *result.notes(), files, table=table)
     for task, reason in result.failed.items():
         print_message(f"task {task} failed: {reason}")
     if result.failed:

@@ -13,13 +13,7 @@ from glocal.aligner.data import Blocks
 from glocal.cli.fit import CentreOption, SolverName, load_data, solver_of
 from glocal.cli.inputs import AnswersFile, FeaturesPath, LocalPath, Normalize
 from glocal.cli.options import flat
-from glocal.cli.output import (
-    AsJson,
-    print_json,
-    print_message,
-    print_result,
-    progress_bar,
-)
+from glocal.cli.output import print_message, print_result, progress_bar
 from glocal.finding import Subject, sentence
 from glocal.results import method_in_words
 
@@ -63,7 +57,6 @@ def sweep(
     scheduler: str | None = Option(None, help="Dask cluster to run on: address or scheduler file."),
     resume: bool = Option(False, "--resume", help="Go on with the sweep in --out."),
     dry_run: bool = Option(False, "--dry-run", help="Print the number of fits, and fit nothing."),
-    as_json: AsJson = False,
 ) -> None:
     """Fit and score a grid of settings on folds; choose one setting and refit it on all.
 
@@ -77,11 +70,9 @@ def sweep(
     chosen_solver = solver_of(solver, exact, paper)
     if dry_run or isinstance(chosen_solver, PaperLoop):
         n_fits = number_of_fits(data, grid, folds=folds, solver=chosen_solver)
-        print_message(f"{n_fits} fits")
         if dry_run:
-            if as_json:
-                print_json({"fits": n_fits})
-            return
+            return print_result({"fits": n_fits}, f"{n_fits} fits")
+        print_message(f"{n_fits} fits")
     with progress_bar("sweep", unit="points") as progress:
         result = run_sweep(
             data,
@@ -99,7 +90,7 @@ def sweep(
             ),
         )
     record = {**_record(result), "n_dropped": data.n_dropped, "out": out}
-    print_result(as_json, record, *_lines(result, out))
+    print_result(record, *_lines(result, out))
 
 
 def _lines(result: Sweep, out: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from glocal.cli.options import flat, refuse_overwriting_inputs
-from glocal.cli.output import AsJson, print_catalogue, print_json, print_result, progress_bar
+from glocal.cli.output import catalogue, print_result, progress_bar
 from glocal.data.sources.registry import published
 from glocal.errors import ParameterError
 from glocal.files import writable_target
@@ -26,19 +26,19 @@ app = typer.Typer(
 
 
 @app.command("pull")
+@flat
 def pull_command(
     name: str | None = Argument(
         None, help="clip-vit-b-32, MODEL/LAYER as thingsvision names them, or hf://OWNER/NAME."
     ),
     out: Path | None = Option(None, help="Also write it to this .npz or .safetensors file."),
-    as_json: AsJson = False,
 ) -> None:
     """Download a transform once and print its path; without a name, list all transforms.
 
     Example: glocal transforms pull clip_ViT-L/14/visual --out transform.npz
     """
     if name is None:
-        return _list(as_json)
+        return _list()
     if out is not None:
         writable_target(out, what="--out", endings=ENDINGS)
     with progress_bar(f"pulling {name}", unit="B") as progress:
@@ -49,10 +49,10 @@ def pull_command(
         transform.save(out)
         path = out
     stated = {"path": str(path), "dimensions": transform.dimensions}
-    print_result(as_json, stated | transform.meta, str(path))
+    print_result(stated | transform.meta, str(path))
 
 
-def _list(as_json: bool) -> None:
+def _list() -> None:
     """Print the transforms of the package and the published transforms."""
     rows = []
     for name, path in bundled().items():
@@ -64,11 +64,8 @@ def _list(as_json: bool) -> None:
         if name.startswith(PUBLISHED):
             row = {"name": name.removeprefix(PUBLISHED), "what": entry.what}
             rows.append(row | {"licence": entry.licence, "warning": entry.warning or ""})
-    if as_json:
-        return print_json({"transforms": rows})
-    return print_catalogue(
-        (row["name"], row["licence"], f"{row['what']}. {row['warning']}") for row in rows
-    )
+    entries = [(row["name"], row["licence"], f"{row['what']}. {row['warning']}") for row in rows]
+    print_result({"transforms": rows}, *catalogue(entries))
 
 
 @app.command("list", hidden=True)
@@ -94,7 +91,6 @@ def push_command(
     ),
     dataset: list[str] | None = Option(None, help="Data set of answers on the hub; repeatable."),
     private: bool = Option(False, "--private", help="Create the repository as private."),
-    as_json: AsJson = False,
 ) -> None:
     """Write a transform and its model card to a folder or to a repository on the Hugging Face hub.
 
@@ -109,13 +105,12 @@ def push_command(
     options = {"licence": licence, "base_model": base_model, "datasets": dataset or ()}
     if "://" in to:
         name = fitted.push_to_hub(to, private=private, **options)
-        print_result(as_json, {"name": name}, name)
+        print_result({"name": name}, name)
         return
     for name in (TRANSFORM_NAME, CARD_NAME):
         refuse_overwriting_inputs({"the output": Path(to) / name}, path)
     fitted.save_pretrained(to, **options)
     print_result(
-        as_json,
         {"name": to},
         f"written to the folder {to}, not published; push to hf://OWNER/NAME to publish it",
     )

@@ -13,7 +13,7 @@ from typer import Argument, Option
 
 from glocal.cli.inputs import Force, network_of
 from glocal.cli.options import flat
-from glocal.cli.output import AsJson, print_commands, print_json, progress_bar
+from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.labels import load_labels, load_superclasses, split_column
 from glocal.errors import ParameterError
@@ -63,7 +63,6 @@ def verdict(
     show_all: bool = Option(False, "--all", help="Also print the scores of all arms."),
     out: Path | None = Option(None, help="File that the scores are appended to (.jsonl, .csv)."),
     force: Force = False,
-    as_json: AsJson = False,
 ) -> None:
     """Should I use it on mine? Choose for your labelled images, in each situation.
 
@@ -91,10 +90,7 @@ def verdict(
     scores = _scores(verdicts, loaded, features)
     if out is not None:
         append_scores(out, itertools.chain.from_iterable(scores.values()))
-    if as_json:
-        print_json({"columns": _records(verdicts, scores)})
-    else:
-        _print(verdicts, show_all)
+    print_result({"columns": _records(verdicts, scores)}, table=_lines(verdicts, show_all))
 
 
 def _verdict(features: Features, labels: Path, options: Mapping[str, Any]) -> Verdict:
@@ -133,14 +129,14 @@ def _records(
     }
 
 
-def _print(verdicts: Mapping[str | None, Verdict], show_all: bool) -> None:
-    """Print the verdict about each column of labels."""
+def _lines(verdicts: Mapping[str | None, Verdict], show_all: bool) -> Iterator[str]:
+    """Yield the lines of the verdict about each column of labels."""
     for column, result in verdicts.items():
         if len(verdicts) > 1:
-            print_commands(f"{column}:")
-        print_commands(*result.text_lines(min(screen_width(), COLUMNS)))
+            yield f"{column}:"
+        yield from result.text_lines(min(screen_width(), COLUMNS))
         if show_all:
-            print_commands("", *result.score_lines(screen_width()))
+            yield from ("", *result.score_lines(screen_width()))
 
 
 def _columns(labels: Path) -> Iterator[tuple[str | None, Path]]:

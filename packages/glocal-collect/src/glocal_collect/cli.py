@@ -12,14 +12,7 @@ import typer
 from typer import Argument, Option
 
 from glocal.cli.options import flat
-from glocal.cli.output import (
-    AsJson,
-    print_json,
-    print_message,
-    print_result,
-    print_table,
-    progress_bar,
-)
+from glocal.cli.output import print_message, print_result, progress_bar, table_lines
 from glocal.cli.report import ReportFiles, show_report
 from glocal.data.planning import StudyDesign
 from glocal.errors import ParameterError, import_optional
@@ -60,7 +53,6 @@ def run(
         "", help="Address at which people reach the server, if not at --host."
     ),
     settings: Settings,
-    as_json: AsJson = False,
 ) -> None:
     """Show people three images at a time and store their answers.
 
@@ -94,7 +86,7 @@ def run(
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=5,
             )
-            _print_links(study, base, as_json)
+            _print_links(study, base)
             _warn_of_unknown_ids(study, database)
             with contextlib.suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run(sockets=[listener])
@@ -104,6 +96,7 @@ def run(
 
 
 @app.command("export")
+@flat
 def export(
     folder: StudyFolder,
     out: Annotated[Path, Option(help="File to write: .npz of answers, or .csv of every trial.")],
@@ -114,7 +107,6 @@ def export(
     everybody: bool = Option(
         False, "--everybody", help="Also write the answers of excluded people."
     ),
-    as_json: AsJson = False,
 ) -> None:
     """Write the answers of a study to a file, at any time.
 
@@ -148,7 +140,7 @@ def export(
     }
     summary = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
     summary += f"; left out: {', '.join(left_out) or 'nobody'}; written to {' and '.join(files)}"
-    print_result(as_json, {**counts, "without": left_out, "files": files}, summary)
+    print_result({**counts, "without": left_out, "files": files}, summary)
 
 
 @app.command("plan")
@@ -165,7 +157,6 @@ def plan(
     ),
     *,
     design: StudyDesign,
-    as_json: AsJson = False,
 ) -> None:
     """Estimate how many answers, people and minutes and how much money a study takes.
 
@@ -186,7 +177,7 @@ def plan(
     elif images or objects is None:
         raise ParameterError("Give the number of images by --objects, or the images by --images.")
     studied = plan_study(objects, pay=pay, **design.model_dump())
-    print_result(as_json, studied.model_dump(), *studied.lines())
+    print_result(studied.model_dump(), *studied.lines())
 
 
 def _warn_of_copies(source: Source) -> None:
@@ -199,6 +190,7 @@ def _warn_of_copies(source: Source) -> None:
 
 
 @app.command("people")
+@flat
 def people(
     folder: StudyFolder,
     exclude: list[str] | None = Option(
@@ -213,7 +205,6 @@ def people(
         "[default: the folder features of the study, if it has one]",
     ),
     out: Path | None = Option(None, help="CSV file of the table, in numbers."),
-    as_json: AsJson = False,
 ) -> None:
     """Show what each participant of a study did and how well, and exclude some from exports.
 
@@ -234,13 +225,13 @@ def people(
     table = people_table(study, collected, description)
     if out is not None:
         write_text(out, table.to_csv(index_label="person"))
-    if as_json:
-        rows = table.astype(object).where(table.notna(), None)
-        print_json({"people": rows.reset_index().to_dict("records")})
-        return
+    rows = table.astype(object).where(table.notna(), None)
     texts = cells(table)
     texts.insert(min(1, len(table)), "Code", table["code"].fillna(""))
-    print_table(["Person", *texts], texts.reset_index().to_numpy().tolist())
+    print_result(
+        {"people": rows.reset_index().to_dict("records")},
+        table=table_lines(["Person", *texts], texts.reset_index().to_numpy().tolist()),
+    )
 
 
 @app.command("report")
@@ -252,7 +243,6 @@ def report(
     features: Path | None = Option(
         None, help="Features of the images. [default: the folder features of the study]"
     ),
-    as_json: AsJson = False,
 ) -> None:
     """Write an HTML page of a study: its people, its ceiling, and what a transform gains now.
 
@@ -279,7 +269,7 @@ def report(
         images = Source(study.names, study.image, f"the study {folder}")
         pictures = load_thumbnails(images, [page.run], progress=progress)
         written = files.write([page.run], pictures, progress)
-    show_report([page.run], written, as_json, page.sentences, study=page.record)
+    show_report([page.run], written, page.sentences, study=page.record)
 
 
 def _read(
@@ -360,7 +350,7 @@ def _warn_of_unknown_ids(study: Study, database: Database) -> None:
             )
 
 
-def _print_links(study: Study, base: str, as_json: bool) -> None:
+def _print_links(study: Study, base: str) -> None:
     from glocal_collect.people import links
 
     addresses = links(study, base)
@@ -377,4 +367,4 @@ def _print_links(study: Study, base: str, as_json: bool) -> None:
         "Ctrl-C stops the server; the links stay the same.",
     ]
     record = {"study": str(study.folder), "images": len(study), "left_out": len(study.left_out)}
-    print_result(as_json, {**record, **addresses}, *lines)
+    print_result({**record, **addresses}, *lines)
