@@ -19,6 +19,7 @@ from glocal import (
     people,
     simulated_answers,
 )
+from glocal.aligner import curve as curves
 from glocal.aligner import people as module
 from glocal.aligner.crossfit import CrossFit
 from glocal.aligner.keep import keep_curve
@@ -145,9 +146,7 @@ def keeping(answers, _monkeypatch):
 
 def curve(answers, monkeypatch):
     """What a learning curve fits to answers."""
-    from glocal.aligner import penalty
-
-    crossfits = spy_on(monkeypatch, penalty)
+    crossfits = spy_on(monkeypatch, curves)
     learning_curve(FEATURES, answers)
     return crossfits
 
@@ -192,7 +191,7 @@ def test_rounds_go_on_until_the_same_people_are_marked(monkeypatch):
 
 
 def test_only_answers_that_the_model_knows_count():
-    """The judgement is that of the answers about objects with features."""
+    """The judgement is that of the answers with a weight above 0 about objects with features."""
     answers = study(6, 120, 1, names=NAMES)
     features = Features(FEATURES.matrix[:28], NAMES[:28])
     is_known = (answers.objects < 28).all(axis=1)
@@ -201,6 +200,8 @@ def test_only_answers_that_the_model_knows_count():
     pd.testing.assert_frame_equal(
         some[columns], people(answers.select(is_known), features)[columns]
     )
+    weighted = people(replace(answers, weights=is_known.astype(float)), features)
+    pd.testing.assert_frame_equal(weighted[columns], some[columns])
     assert some["answers"].tolist() == 6 * [120]
 
 

@@ -28,7 +28,6 @@ from glocal.aligner.crossfit import CrossFit
 from glocal.aligner.folds import fit_folds
 from glocal.aligner.heldout import best_similarity_scale, scaled_identity
 from glocal.aligner.mixture import best_on_path
-from glocal.aligner.penalty import heldout_losses, penalties
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.transform.card import card
 
@@ -84,7 +83,7 @@ def test_more_neighbours_kept_is_never_more_agreement(curve):
     """A larger `keep` keeps at least its share of neighbours, and never promises more agreement."""
     rows = {keep: curve.choose(keep) for keep in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)}
     assert all(row.promise >= keep - 1e-9 or not row.step for keep, row in rows.items())
-    lambdas = penalties(curve.data, curve.crossfit.folds)
+    lambdas = curve.crossfit.penalties
     index = lambdas.index(curve.penalty)
     assert [path[-1].lmbda for path in curve.paths] == lambdas[index - 1 : index + 1]
     agreement = [curve.crossfit.heldout.estimate(row.credit) for row in rows.values()]
@@ -378,7 +377,7 @@ def test_weights_count_as_copies_in_scores_and_ties(photographs):
     first, second = (
         (
             crossfit.scores(crossfit.heldout.rows).agreement,
-            crossfit.heldout.mean(heldout_losses(crossfit, np.inf)),
+            crossfit.heldout.mean(crossfit.heldout_losses(np.inf)),
             scaled_identity(crossfit.data, 0.0).weights[0, 0],
             crossfit.weights(crossfit.global_scores(3.0))[0],
         )

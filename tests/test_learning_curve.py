@@ -8,8 +8,7 @@ from world import folder, normal, run
 
 from glocal import Features, FitData, Keep, fit, learning_curve, simulated_answers
 from glocal.aligner import curve as curves
-from glocal.aligner.curve import curve_record
-from glocal.aligner.penalty import choose_global
+from glocal.aligner.curve import choose_global, curve_record
 from glocal.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
@@ -24,9 +23,9 @@ def study():
     answers = simulated_answers(3 * features.matrix[:, :2].astype(np.float64), 320, seed=1)
     fitted = []
 
-    def choose(data, folds, *arguments):
+    def choose(data, folds):
         fitted.extend(fold.data.answers for fold in folds)
-        return choose_global(data, folds, *arguments)
+        return choose_global(data, folds)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(curves, "choose_global", choose)

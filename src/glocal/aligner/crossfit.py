@@ -1,8 +1,9 @@
-"""Fits without each fold on paths from the original features to `global`, and held-out scores."""
+"""Fits without each fold: λ by their held-out loss, and paths from the original to `global`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.aligner.folds import Fold
 from glocal.aligner.heldout import FoldScorer, best_similarity_scale
 from glocal.aligner.mixture import Mixture, mix, scaled_identity_of
-from glocal.similarity import Rows, Square
+from glocal.similarity import Rows, Square, Values, choice_loss
 from glocal.solver import Counter, lambda_max
 
 FOLDS = 3
@@ -23,6 +24,15 @@ PATH_ALPHAS = (0.75, 0.5, 0.0)
 """α of the fits on a path from the original features to `global`."""
 PATH_TAU = 0.1
 """τ of the `glocal` fits on a path."""
+LAMBDAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+"""λ for folds of objects; the search begins at 1."""
+PENALTIES_PER_ANSWER = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
+"""λ for few answers, in columns per answer, p / t: the best was 1 to 16 on all data tried."""
+SHARES_OF_LAMBDA_MAX = (0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.02, 0.01, 0.005)
+"""λ of `naive`, as shares of the λ at which W is 0."""
+NO_TRANSFORM = float("inf")
+"""The λ that stands for the original features."""
+_MIN_LOSS_DIFFERENCE = 5e-4  # nats: held-out losses that differ by less count as equal
 _MIXTURES = 5  # from one fit of a path to the next
 _LEADING_AXES = 256  # principal axes of the fits on folds; outside them W is a scaled identity
 _TOLERANCE = 3e-4  # relative, of the fits on folds: it moves no score by more than .002
@@ -50,6 +60,8 @@ class CrossFit:
         What the folds hold out.
     alphas : tuple of float
         α of the fits on a path. It falls to 0, which is `global`.
+    method : "global" or "naive"
+        The arm with α 0.
     solutions : dict
         The fits of each λ and α, one per fold.
     """
@@ -69,8 +81,8 @@ class CrossFit:
         self._solver = solver.replace(tol=max(solver.tolerance, _TOLERANCE))
         self._counter = counter or Counter()
         self._problems = [self._solver.problem(fold.data, local=local, axes=axes) for fold in folds]
-        self._method: Convex = method
         self._is_cold = is_cold
+        self.method: Convex = method
         self.data = data
         self.folds = folds
         self.alphas = PATH_ALPHAS if local else PATH_ALPHAS[-1:]
@@ -86,7 +98,7 @@ class CrossFit:
         """
         if (lmbda, alpha) not in self.solutions:
             near = self._nearest(lmbda, alpha)
-            arm = path_arm(lmbda, alpha, self._method)
+            arm = path_arm(lmbda, alpha, self.method)
             fits: list[Solution] = []
             for problem in self._problems:
                 start = None if self._is_cold else _start(near, fits)
@@ -104,16 +116,65 @@ class CrossFit:
 
         return self.solutions[min(self.solutions, key=distance)] if self.solutions else []
 
-    def lambda_max(self) -> float:
-        """The λ from which on W is 0 in some fold."""
-        return min(lambda_max(problem.choices.double()) for problem in self._problems)
-
     def embeddings(self, lmbda: float) -> list[Rows]:
         """The held-out objects under `global`; an infinite λ leaves them as they are."""
         objects = self.heldout.rows
         if np.isinf(lmbda):
             return objects
         return [X @ W for X, W in zip(objects, self.fit(lmbda), strict=True)]
+
+    @cached_property
+    def penalties(self) -> list[float]:
+        """The λ to search, the largest first; with folds of questions no transform comes first."""
+        if self.method == "naive":
+            limit = min(lambda_max(problem.choices.double()) for problem in self._problems)
+            return [NO_TRANSFORM, *(share * limit for share in SHARES_OF_LAMBDA_MAX if limit)]
+        if self.folds[0].unit == "objects":
+            return [*LAMBDAS]
+        n_fitted = sum(fold.data.answers.effective_size for fold in self.folds)
+        per_answer = self.data.features.dimensions * max(1, len(self.folds) - 1) / n_fitted
+        multiples = [penalty * per_answer for penalty in PENALTIES_PER_ANSWER]
+        return [NO_TRANSFORM, *(float(f"{lmbda:.2g}") for lmbda in multiples)]
+
+    def search_penalty(self) -> dict[float, Values]:
+        """The loss of each held-out answer under `global`, in nats, at each λ of the search.
+
+        On folds of objects λ falls from 1 while the mean loss falls, and rises from 1 if it is
+        lowest there. On folds of questions λ falls from ∞ until two losses in a row are above the
+        lowest.
+        """
+        lambdas = self.penalties
+        first, patience = (NO_TRANSFORM, 2) if NO_TRANSFORM in lambdas else (1.0, 1)
+        losses: dict[float, Values] = {}
+        means: dict[float, float] = {}
+        start = lambdas.index(first)
+        for direction in (lambdas[start:], lambdas[:start][::-1]):
+            rises = 0
+            for lmbda in direction:
+                losses[lmbda] = self.heldout_losses(lmbda)
+                means[lmbda] = self.heldout.mean(losses[lmbda])
+                is_higher = means[lmbda] > min(means.values()) + _MIN_LOSS_DIFFERENCE
+                rises = rises + 1 if is_higher else 0
+                if rises == patience:
+                    break
+            if min(means, key=means.__getitem__) != first:
+                break
+        return losses
+
+    def heldout_losses(self, lmbda: float) -> Values:
+        """The loss of each held-out answer under `global`, at the best scale of similarities."""
+        S = self.heldout.similarities(self.embeddings(lmbda))
+        return choice_loss(best_similarity_scale(S, self.heldout.answers.weights) * S)
+
+    def largest_tie(self, losses: Mapping[float, Values]) -> float:
+        """The largest λ whose loss is within one paired standard error of the lowest."""
+        best = min(losses, key=lambda lmbda: self.heldout.mean(losses[lmbda]))
+        ties = (
+            lmbda
+            for lmbda in sorted(losses, reverse=True)
+            if self.heldout.is_tie(losses[lmbda] - losses[best], _MIN_LOSS_DIFFERENCE)
+        )
+        return next(ties, best)
 
     def path_weights(self, lmbda: float) -> list[list[Square]]:
         """The W of each fold at the original features and at each fit of the path of λ."""

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from glocal.aligner.crossfit import FOLDS
+from glocal.aligner.crossfit import FOLDS, CrossFit
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact
 from glocal.aligner.folds import Fold, fit_folds, pooled_answers
-from glocal.aligner.penalty import choose_global
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DataError
 from glocal.evaluation.agreement import agreement_scores
+from glocal.objective import single_threaded_blas
 from glocal.scores import HELD_OUT_QUESTIONS, Score
-from glocal.similarity import Numbers
+from glocal.similarity import Numbers, Values
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """The sizes of the curve, as shares of the answers that are not held out."""
@@ -69,11 +69,18 @@ def learning_curve(
     for share in SHARES:
         nested = [_reduced(part, order, share) for part, order in zip(parts, orders, strict=True)]
         size = np.mean([len(part.data.answers) for part in nested])
-        credit_of[f"{size:.0f} answers"] = choose_global(data, nested, _SOLVER)
+        credit_of[f"{size:.0f} answers"] = choose_global(data, nested)
     heldout = pooled_answers([part.answers for part in parts])
     agreement = agreement_scores(credit_of, heldout, HELD_OUT_QUESTIONS)[: len(SHARES)]
     last_two = {name: credit_of[name] for name in [*credit_of][-2:]}
     return [*agreement, agreement_scores(last_two, heldout, HELD_OUT_QUESTIONS)[-1]]
+
+
+def choose_global(data: FitData, folds: Sequence[Fold]) -> Values:
+    """The credit of `global` on each answer that the folds hold out, at the chosen λ."""
+    with single_threaded_blas():
+        crossfit = CrossFit(data, folds, _SOLVER)
+        return crossfit.global_scores(crossfit.largest_tie(crossfit.search_penalty())).credit
 
 
 def curve_record(scores: Sequence[Score]) -> dict[str, Any]:

@@ -15,13 +15,13 @@ import numpy as np
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
 from glocal.aligner.choice import KeepCurve
+from glocal.aligner.crossfit import NO_TRANSFORM
 from glocal.aligner.data import SCALAR, FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.folds import Fold, fit_folds, fold_unit
 from glocal.aligner.heldout import heldout_scores, scaled_identity
 from glocal.aligner.keep import Keep, loss_curve
 from glocal.aligner.paper import PaperLoop
-from glocal.aligner.penalty import NO_TRANSFORM
 from glocal.data.seen import sketch
 from glocal.errors import (
     CollapseWarning,

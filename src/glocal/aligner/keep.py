@@ -11,12 +11,11 @@ from pydantic import Field
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.choice import KeepCurve
-from glocal.aligner.crossfit import FOLDS, CrossFit
+from glocal.aligner.crossfit import FOLDS, NO_TRANSFORM, CrossFit
 from glocal.aligner.data import AUTO, FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.folds import fit_folds
 from glocal.aligner.paper import PaperLoop
-from glocal.aligner.penalty import NO_TRANSFORM, largest_tie, penalties, search_penalty
 from glocal.errors import DataError, ParameterError
 from glocal.objective import single_threaded_blas
 from glocal.options import Options
@@ -160,15 +159,14 @@ def _curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -
     local = keep is not None and data.local_features is not None
     with single_threaded_blas():
         crossfit = CrossFit(data, folds, solver, counter, local=local)
-        grid = penalties(data, folds)
-        losses = search_penalty(crossfit, grid)
+        losses = crossfit.search_penalty()
         if keep is not None:  # no transform is then the first mixture of each path
             losses.pop(NO_TRANSFORM, None)
-        penalty = largest_tie(crossfit.heldout, losses)
+        penalty = crossfit.largest_tie(losses)
         lambdas = sorted(losses, reverse=True)
         if local:
-            index = grid.index(penalty)
-            lambdas = [*filter(np.isfinite, grid[max(0, index - 1) : index + 1])]
+            index = crossfit.penalties.index(penalty)
+            lambdas = [*filter(np.isfinite, crossfit.penalties[max(0, index - 1) : index + 1])]
         return KeepCurve(
             data=data,
             keep=keep,

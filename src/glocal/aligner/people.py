@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
-from glocal.aligner.crossfit import CrossFit
+from glocal.aligner.crossfit import Convex, CrossFit
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact
 from glocal.aligner.folds import Fold
-from glocal.aligner.penalty import largest_tie, naive_penalties, penalties, search_penalty
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
@@ -101,29 +100,24 @@ def people(answers: Answers, features: Features | None = None, judge: bool = Tru
     [0]
     """
     table = describe(answers)
-    if not judge:
-        return table
-    model = AnswerModel.of(answers, features)
-    if model is not None:
-        return table.join(_judged_in_rounds(answers, model))
-    scores = _scores(answers, np.full(len(answers), np.nan))
-    return table.join(judgements(scores, np.zeros(len(scores), dtype=bool), answers.chance))
+    return table.join(_judged_in_rounds(answers, features)) if judge else table
 
 
-def _judged_in_rounds(answers: Answers, model: AnswerModel) -> pd.DataFrame:
+def _judged_in_rounds(answers: Answers, features: Features | None) -> pd.DataFrame:
     """Judge people by fits without those who were marked, until the same people are marked."""
-    person = np.asarray(answers.person)
-    was_marked = np.zeros(len(np.unique(person)), dtype=bool)
-    is_careless = np.zeros(len(answers), dtype=bool)
+    model = AnswerModel.of(answers, features)
+    persons, number = np.unique(np.asarray(answers.person), return_inverse=True)
+    was_marked = np.zeros(len(persons), dtype=bool)
+    credit = np.full(len(answers), np.nan)
     step = None
     for _ in range(_MAX_ROUNDS):
-        credit, step = model.credit(is_careless, step)
+        if model is not None:
+            credit, step = model.credit(was_marked[number], step)
         table = judgements(_scores(answers, credit), was_marked, answers.chance)
         is_marked = table["is_marked"].to_numpy()
         if (is_marked == was_marked).all():
             break
         was_marked = is_marked
-        is_careless = np.isin(person, table.index[is_marked])
     return table
 
 
@@ -144,13 +138,13 @@ class AnswerModel:
     """
 
     data: FitData
-    method: Literal["global", "naive"]
+    method: Convex
     is_known: Mask
 
     @classmethod
     def of(cls, answers: Answers, features: Features | None) -> AnswerModel | None:
         """The model of the answers, or None if there are too many objects or too few people."""
-        method: Literal["global", "naive"] = "global"
+        method: Convex = "global"
         if not len(answers):
             return None
         if features is None:
@@ -163,7 +157,8 @@ class AnswerModel:
         joined = join(features, answers)
         if (joined.answers.n_people or 0) < 2:
             return None
-        return cls(FitData(features, joined.answers), method, joined.kept)
+        is_known = joined.kept & (answers.all_weights > 0)
+        return cls(FitData(features, joined.answers), method, is_known)
 
     def credit(self, is_careless: Mask, step: int | None) -> tuple[Values, int | None]:
         """The credit of each answer by a fit to other people's answers, and the step of λ.
@@ -172,45 +167,35 @@ class AnswerModel:
         that no fit can judge have the credit NaN.
         """
         credit = np.full(len(is_careless), np.nan)
-        folds, rows = self._folds(is_careless)
-        if folds:
-            credit[rows], step = self._heldout_credit(folds, step)
+        folds, rows = self._folds(~is_careless[self.is_known])
+        if not folds:
+            return credit, step
+        has_features = self.method == "global"
+        solver = _SOLVER if has_features else _SOLVER_WITHOUT_FEATURES
+        with single_threaded_blas():
+            crossfit = CrossFit(self.data, folds, solver, method=self.method, is_cold=True)
+            lambdas = crossfit.penalties
+            if step is None:
+                step = lambdas.index(crossfit.largest_tie(crossfit.search_penalty()))
+            Z = crossfit.embeddings(lambdas[min(step, len(lambdas) - 1)])
+            scores = crossfit.heldout.credit(Z, "cosine" if has_features else "dot")
+        credit[np.flatnonzero(self.is_known)[rows]] = scores
         return credit, step
 
-    def _folds(self, is_careless: Mask) -> tuple[list[Fold], Numbers]:
+    def _folds(self, is_fitted: Mask) -> tuple[list[Fold], Numbers]:
         """Folds of the people with answers to fit, and the rows of their held-out answers."""
         answers = self.data.answers
-        objects = answers.named_objects()
-        rows_with_features = np.flatnonzero(self.is_known)
-        is_fitted = ~is_careless[rows_with_features]
         n_folds = min(_FOLDS, answers.n_people or 0)
         folds = []
         rows = [np.empty(0, dtype=np.int64)]
         for number in range(n_folds):
             is_other, is_heldout = split_people(answers, folds=n_folds, fold=number)
-            others = answers.select(is_other & is_fitted)
-            if len(others):
+            fitted = replace(self.data, answers=answers.select(is_other & is_fitted))
+            if len(fitted.answers):
                 heldout = answers.select(is_heldout)
-                folds.append(
-                    Fold(replace(self.data, answers=others), heldout, objects, "questions")
-                )
-                rows.append(rows_with_features[is_heldout])
+                folds.append(Fold(fitted, heldout, answers.named_objects(), "questions"))
+                rows.append(np.flatnonzero(is_heldout))
         return folds, np.concatenate(rows)
-
-    def _heldout_credit(self, folds: list[Fold], step: int | None) -> tuple[Values, int]:
-        """The credit of the held-out answers, and the step of the penalties that was chosen."""
-        has_features = self.method == "global"
-        solver = _SOLVER if has_features else _SOLVER_WITHOUT_FEATURES
-        with single_threaded_blas():
-            crossfit = CrossFit(self.data, folds, solver, method=self.method, is_cold=True)
-            lambdas = penalties(self.data, folds) if has_features else naive_penalties(crossfit)
-            if step is None:
-                losses = search_penalty(crossfit, lambdas)
-                step = lambdas.index(largest_tie(crossfit.heldout, losses))
-            lmbda = lambdas[min(step, len(lambdas) - 1)]
-            Z = crossfit.embeddings(lmbda)
-            credit = crossfit.heldout.credit(Z, "cosine" if has_features else "dot")
-        return credit, step
 
 
 def _scores(answers: Answers, credit: Values) -> pd.DataFrame:
@@ -246,18 +231,17 @@ def judgements(scores: pd.DataFrame, was_marked: Mask, chance: float) -> pd.Data
     table = (scores["agreeing"] / scores["n"]).to_frame("model")
     table["log10_odds"] = np.where(n, odds, np.nan)
     table["is_marked"] = is_marked
-    judged = (odds.tolist(), is_marked.tolist(), is_careful.tolist())
-    table["judgement"] = [*map(_judgement, *judged)]
+    stated = table["log10_odds"].map(_stated).astype(str)
+    table["judgement"] = "cannot be told"
+    table.loc[is_careful, "judgement"] = "careful, 1 : " + stated
+    table.loc[is_marked, "judgement"] = f"{RANDOM}, " + stated + " : 1"
     table.loc[n == 0, "judgement"] = "no model"
     return table
 
 
-def _judgement(log10_odds: float, is_marked: bool, is_careful: bool) -> str:
-    """The judgement in words, with the odds against the less likely side in two digits."""
-    odds = f"{float(f'{10 ** min(abs(log10_odds), _MAX_LOG10_ODDS):.2g}'):,.0f}"
-    if is_marked:
-        return f"{RANDOM}, {odds} : 1"
-    return f"careful, 1 : {odds}" if is_careful else "cannot be told"
+def _stated(log10_odds: float) -> str:
+    """The odds against the less likely side in two digits."""
+    return f"{float(f'{10 ** min(abs(log10_odds), _MAX_LOG10_ODDS):.2g}'):,.0f}"
 
 
 def log10_odds(
@@ -283,17 +267,16 @@ def careful_rates(
     A row is NaN if there is nobody else.
     """
     is_careful = ~was_marked & (n > 0)
-    fitted = {}
-    rates = np.full((len(n), 2), np.nan)
-    for person in range(len(n)):
+    # the others are the same for all who are marked, and for all with the same numbers
+    numbers = np.stack([agreeing, n]) * is_careful
+    _, first, group = np.unique(numbers, axis=1, return_index=True, return_inverse=True)
+    rates = np.full((len(first), 2), np.nan)
+    for row, person in enumerate(first):
         others = is_careful.copy()
         others[person] = False
-        # the others are the same for all who are marked, and for all with the same numbers
-        key = (agreeing[person], n[person]) if is_careful[person] else None
-        if key not in fitted and others.any():
-            fitted[key] = fit_rates(agreeing[others], n[others], chance)
-        rates[person] = fitted.get(key, np.nan)
-    return rates
+        if others.any():
+            rates[row] = fit_rates(agreeing[others], n[others], chance)
+    return rates[group.ravel()]
 
 
 def fit_rates(agreeing: Numbers, n: Numbers, chance: float) -> Float[np.ndarray, " 2"]:
