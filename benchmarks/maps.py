@@ -22,8 +22,7 @@ import tasks
 import workbench
 from workbench import data_of, kept
 
-from glocal.aligner.folds import fit_folds
-from glocal.aligner.heldout import heldout_scores
+from glocal.aligner.folds import fit_folds, heldout_scores
 from glocal.files import make_folder
 
 SHRINKAGE = 0.1

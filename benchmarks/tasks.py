@@ -17,8 +17,7 @@ import workbench
 from workbench import ROOT, data_of, kept, real_data
 
 from glocal import Features, LinearTransform, anomaly, few_shot, retrieval
-from glocal.aligner.folds import fit_folds
-from glocal.aligner.heldout import heldout_scores
+from glocal.aligner.folds import fit_folds, heldout_scores
 from glocal.data.names import object_name
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.episodes import EpisodeValues

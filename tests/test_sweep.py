@@ -28,8 +28,7 @@ from glocal import (
     fit,
     simulated_world,
 )
-from glocal.aligner.folds import fit_folds
-from glocal.aligner.heldout import FoldScorer
+from glocal.aligner.folds import FoldScorer, fit_folds
 from glocal.errors import ClusterError, DataError, DivergedError, FileError, ParameterError
 from glocal.evaluation.view import load_view
 from glocal.scores import read_rows

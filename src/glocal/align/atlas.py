@@ -12,7 +12,7 @@ import numpy as np
 
 from glocal.aligner import Fit, KeepCurve
 from glocal.aligner.fitting import fit_choice
-from glocal.aligner.heldout import FoldScorer
+from glocal.aligner.folds import FoldScorer
 from glocal.evaluation.agreement import credit_units
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.intervals import ItemValues

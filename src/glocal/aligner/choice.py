@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from operator import attrgetter
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from glocal.aligner.crossfit import CrossFit, path_arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, WarmStart
-from glocal.aligner.heldout import heldout_scores, scaled_identity
+from glocal.aligner.folds import heldout_scores, scaled_identity
 from glocal.aligner.mixture import Mixture, best_on_path
 from glocal.errors import ParameterError
 from glocal.objective import single_threaded_blas
@@ -64,11 +63,6 @@ class KeepCurve:
     penalty: float
     evaluations: int
 
-    @cached_property
-    def least_loss(self) -> Mixture:
-        """`global`, or the original features, at the λ that the loss alone chooses."""
-        return self.crossfit.global_scores(self.penalty)
-
     def choose(self, keep: float | None) -> Mixture:
         """Choose the mixture with the largest agreement of those that promise to keep this share.
 
@@ -82,7 +76,7 @@ class KeepCurve:
             `keep` is outside (0, 1], or the curve has no paths.
         """
         if keep is None:
-            return self.least_loss
+            return self.crossfit.global_scores(self.penalty)
         if not self.paths:
             raise ParameterError(
                 f"`keep` is {keep}, but this curve was computed to choose by the loss. Compute one "

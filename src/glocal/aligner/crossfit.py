@@ -11,8 +11,7 @@ import numpy as np
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, WarmStart
-from glocal.aligner.folds import Fold
-from glocal.aligner.heldout import FoldScorer, best_similarity_scale
+from glocal.aligner.folds import Fold, FoldScorer, best_similarity_scale
 from glocal.aligner.mixture import Mixture, mix, scaled_identity_of
 from glocal.similarity import Rows, Square, Values, choice_loss
 from glocal.solver import Counter, lambda_max
@@ -178,10 +177,8 @@ class CrossFit:
 
     def path_weights(self, lmbda: float) -> list[list[Square]]:
         """The W of each fold at the original features and at each fit of the path of λ."""
-        for alpha in sorted(self.alphas):
-            self.fit(lmbda, alpha)
-        fits = [self.fit(lmbda, alpha) for alpha in self.alphas]
-        return [[scaled_identity_of(path[0]), *path] for path in zip(*fits, strict=True)]
+        fits = [self.fit(lmbda, alpha) for alpha in reversed(self.alphas)]
+        return [[scaled_identity_of(path[-1]), *path[::-1]] for path in zip(*fits, strict=True)]
 
     def path(self, lmbda: float) -> list[Mixture]:
         """Score five mixtures from each fit of the path of λ to the next.
@@ -208,7 +205,7 @@ class CrossFit:
     ) -> Mixture:
         """Score the embedded objects of every fold, and its images if there are any."""
         credit = self.heldout.credit(objects)
-        kept = self.heldout.neighbours_kept_centred(images) if images else np.empty(0)
+        kept = self.heldout.kept(images, centred=True) if images else np.empty(0)
         return Mixture(lmbda, step, credit, self.heldout.mean(credit), kept)
 
     def global_scores(self, lmbda: float) -> Mixture:

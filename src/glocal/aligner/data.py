@@ -154,30 +154,18 @@ class FitData:
         meta = {"rows": row_statistics(self.features)}
         return LinearTransform(weights.astype(np.float32), bias, scalars.mean, scalars.std, meta)
 
-    def embedding(self, transform: LinearTransform) -> Embedding:
-        """The embedding of all objects by a transform, float64."""
-        return transform.map_rows(np.asarray(self.features.matrix, dtype=np.float64))
-
     @property
     def evaluation_images(self) -> Features:
         """The images whose neighbours are compared: the local images, or else the objects."""
         return self.features if self.local_features is None else self.local_features
-
-    @property
-    def evaluation_kind(self) -> Literal["local images", "objects"]:
-        """The evaluation images in words: ``"objects"`` or ``"local images"``."""
-        return "objects" if self.local_features is None else "local images"
 
     def evaluation_rows(self, rows: Int[np.ndarray, " r"]) -> Rows:
         """Read these rows of the evaluation images, raw and in file order.
 
         Of more than 10,000 rows only the first are read, which are a random sample.
         """
-        images = self.evaluation_images
         numbers = np.sort(rows[:_MAX_EVALUATION_IMAGES])
-        raw = np.asarray(images.matrix[numbers], dtype=np.float64)
-        check_finite(raw, images.source, numbers)
-        return raw
+        return _finite_rows(self.evaluation_images, numbers).astype(np.float64)
 
     @property
     def used_images(self) -> Numbers:
@@ -229,12 +217,10 @@ class FitData:
 
     def local_rows(self, dtype: str) -> list[Rows]:
         """Read each block of local images, in the order of their file, with origin and scale."""
-        images = self.evaluation_images
         blocks = []
         for rows in self.blocks:
             numbers, order = np.unique(rows, return_inverse=True)
-            raw = np.asarray(images.matrix[numbers])
-            check_finite(raw, images.source, numbers)
+            raw = _finite_rows(self.evaluation_images, numbers)
             blocks.append(self.scalars(raw, dtype)[order])
         return blocks
 
@@ -268,3 +254,10 @@ class FitData:
 def _as_features(rows: Any, source: str) -> Features:
     """Features of any rows; `source` names them in messages."""
     return rows if isinstance(rows, Features) else Features(rows, None, source)
+
+
+def _finite_rows(features: Features, numbers: Numbers) -> Rows:
+    """Read some rows; a DataError names a value that is not finite."""
+    rows = np.asarray(features.matrix[numbers])
+    check_finite(rows, features.source, numbers)
+    return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -40,6 +40,7 @@ class _Transforming(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return self.transform_.out_dimensions
 
 
+@dataclass(eq=False, repr=False)
 class Aligner(_Transforming):
     """Align features with people's odd-one-out answers.
 
@@ -99,32 +100,18 @@ class Aligner(_Transforming):
     True
     """
 
-    def __init__(
-        self,
-        method: str | None = None,
-        *,
-        keep: float | None = None,
-        alpha: float | None = None,
-        lmbda: float | None = None,
-        mix: float | None = None,
-        tau: float | None = None,
-        centre: float | Literal["auto", "scalar"] | None = None,
-        normalize: bool = False,
-        block_size: int = FitData.block_size,
-        seed: int = FitData.seed,
-        solver: Solver | None = None,
-    ) -> None:
-        self.method = method
-        self.keep = keep
-        self.alpha = alpha
-        self.lmbda = lmbda
-        self.mix = mix
-        self.tau = tau
-        self.centre = centre
-        self.normalize = normalize
-        self.block_size = block_size
-        self.seed = seed
-        self.solver = solver
+    method: str | None = None
+    _: KW_ONLY
+    keep: float | None = None
+    alpha: float | None = None
+    lmbda: float | None = None
+    mix: float | None = None
+    tau: float | None = None
+    centre: float | Literal["auto", "scalar"] | None = None
+    normalize: bool = False
+    block_size: int = FitData.block_size
+    seed: int = FitData.seed
+    solver: Solver | None = None
 
     def fit(
         self,
@@ -176,8 +163,6 @@ class Aligner(_Transforming):
         local = local_features
         if local is not None:
             local = self._features(local, "local_features", reset=False)
-        if answers is None:
-            _refuse_labels(y)
         joined = join(features, _answers(y if answers is None else answers, sample_weight))
         data = FitData(
             features,
@@ -303,18 +288,6 @@ def _validated_rows(estimator: BaseEstimator, X: Any, **options: Any) -> np.ndar
     return validate_data(estimator, X, dtype=floats, **options)
 
 
-def _refuse_labels(y: Any) -> None:
-    """Refuse class labels, one for each row, in the place of answers."""
-    is_array = y is not None and not isinstance(y, Answers | str | os.PathLike)
-    shape: tuple[int, ...] = np.shape(y) if is_array else ()
-    if len(shape) == 1:
-        raise DataError(
-            f"`y` holds {shape[0]} values, as class labels do; an Aligner learns from people's "
-            "answers, rows of X of shape (t, 3) with the odd one last. Pass them as "
-            "`answers`; then `y` may be labels."
-        )
-
-
 def _answers(y: Any, weights: Any = None) -> Answers:
     """Convert an `Answers`, an array, or a table with named columns to `Answers`."""
     if y is None:
@@ -326,6 +299,12 @@ def _answers(y: Any, weights: Any = None) -> Answers:
         y = Answers.load(y)
     if isinstance(y, Answers):
         return y if weights is None else replace(y, weights=np.asarray(weights, dtype=np.float64))
+    if np.ndim(y) == 1:
+        raise DataError(
+            f"the answers hold {len(y)} values, as class labels do; an Aligner learns from "
+            "people's answers, rows of X of shape (t, 3) with the odd one last. Pass them as "
+            "`answers`; then `y` may be labels."
+        )
     columns = [str(name) for name in getattr(y, "columns", ())]
     titles = {name: kind.columns for name, kind in KINDS.items() if not kind.is_open}
     for kind, names in titles.items():

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,9 +18,8 @@ from glocal.aligner.choice import KeepCurve
 from glocal.aligner.crossfit import NO_TRANSFORM
 from glocal.aligner.data import SCALAR, FitData
 from glocal.aligner.exact import Exact, Solution
-from glocal.aligner.folds import Fold, fit_folds, fold_unit
-from glocal.aligner.heldout import heldout_scores, scaled_identity
-from glocal.aligner.keep import Keep, loss_curve
+from glocal.aligner.folds import Fold, fit_folds, fold_unit, heldout_scores, scaled_identity
+from glocal.aligner.keep import Keep, curve_at
 from glocal.aligner.paper import PaperLoop
 from glocal.data.seen import sketch
 from glocal.errors import (
@@ -169,7 +168,7 @@ class FitPlan(NamedTuple):
             return self.what.solve(data, self.solver, counter)
         if self.what.lmbda is not None:
             return self.solver.solve(data, self.what, counter)
-        curve = loss_curve(data, counter)
+        curve = curve_at(data, Exact(), None, counter)
         if curve.penalty == NO_TRANSFORM:
             return curve.solve(None, counter)
         solution = self.solver.solve(data, self.what.replace(lmbda=curve.penalty), counter)
@@ -220,24 +219,17 @@ def fit_and_score(
     0 leaves no scores in the record. None is 3 for an arm that the exact solver fits to 30 to 4,999
     answers; for others it leaves those by which `Keep` chose, if any.
     """
-    if holdout is None:
-        if not _is_quickly_measured(plan):
-            return _fit(plan, on_step)
+    if holdout is None and _is_quickly_measured(plan):
         holdout = DEFAULT_FOLDS
+    if holdout is None:
+        return _fit(plan, on_step)
     if holdout < 0 or holdout == 1:
         raise ParameterError(
             f"`holdout` is {holdout}; it must be 0, for no scores, or 2 folds or more."
         )
-    if not holdout:
-        return _with_scores(_fit(plan, on_step), None)
-    folds = fit_folds(plan.data, holdout)  # raises an error for data that cannot be held out
+    folds = fit_folds(plan.data, holdout) if holdout else []  # before the fit: it may raise errors
     fitted = _fit(plan, on_step)
-    scores = _cross_score(plan, folds, fitted.transform, on_step)
-    return _with_scores(fitted, scores)
-
-
-def _with_scores(fitted: Fit, scores: HeldOutScores | None) -> Fit:
-    """A fit whose record has these held-out scores."""
+    scores = _cross_score(plan, folds, fitted.transform, on_step) if holdout else None
     record = replace(fitted.record, heldout=scores)
     meta = {**fitted.transform.meta, "fit": json.loads(to_json(record))}
     return Fit(replace(fitted.transform, meta=meta), record)
@@ -261,9 +253,7 @@ def arm_or_keep(keep: Keep, arm: Arm, *, local: bool) -> Arm | Keep | None:
 
 def fit_choice(curve: KeepCurve, keep: float | None) -> Fit:
     """Fit what a curve of `keep` chooses for a share of neighbours, as `fit` does with a `Keep`."""
-    start_time = time.perf_counter()
-    solution = curve.solve(keep)
-    return _record_fit(curve.data, solution, time.perf_counter() - start_time)
+    return _timed_fit(curve.data, lambda: curve.solve(keep))
 
 
 def _is_quickly_measured(plan: FitPlan) -> bool:
@@ -275,9 +265,7 @@ def _is_quickly_measured(plan: FitPlan) -> bool:
 
 def _fit(plan: FitPlan, on_step: OnStep | None) -> Fit:
     """Fit, and record the result."""
-    start_time = time.perf_counter()
-    solution = plan.solve(plan.data, Counter(on_step))
-    return _record_fit(plan.data, solution, time.perf_counter() - start_time)
+    return _timed_fit(plan.data, lambda: plan.solve(plan.data, Counter(on_step)))
 
 
 def _cross_score(
@@ -304,8 +292,9 @@ def _cross_score(
     if transform is None:
         return scores
     fractions = [len(fold.data.answers) / len(plan.data.answers) for fold in folds]
-    embeddings = [plan.data.embedding(each) for each in transforms]
-    level = chance_level(plan.data.embedding(transform), embeddings, fractions)
+    X = np.asarray(plan.data.features.matrix, dtype=np.float64)
+    embeddings = [each.map_rows(X) for each in transforms]
+    level = chance_level(transform.map_rows(X), embeddings, fractions)
     return scores.model_copy(update={"axes_chance": level})
 
 
@@ -321,8 +310,11 @@ def _warn_of_overfitting(scores: HeldOutScores) -> None:
         )
 
 
-def _record_fit(data: FitData, solution: Solution, seconds: float) -> Fit:
-    """Record the fit of a solution, and warn of problems that the record shows."""
+def _timed_fit(data: FitData, solve: Callable[[], Solution]) -> Fit:
+    """Solve, record the fit, and warn of problems that the record shows."""
+    start_time = time.perf_counter()
+    solution = solve()
+    seconds = time.perf_counter() - start_time
     is_chosen = solution.report.keep is not None
     reads_local = is_chosen or (solution.arm is not None and solution.arm.local)
     local = data.local_features is not None and reads_local

@@ -49,9 +49,7 @@ class Keep(Options):
         "chosen for you. [default: 0.9 with local features]",
     )
 
-    def solve(
-        self, data: FitData, solver: Exact | PaperLoop, counter: Counter | None = None
-    ) -> Solution:
+    def solve(self, data: FitData, solver: Exact | PaperLoop, counter: Counter) -> Solution:
         """Choose on three folds, and fit the choice to all data.
 
         Raises
@@ -66,7 +64,6 @@ class Keep(Options):
                 "`keep` chooses method, alpha, lmbda and tau, and needs the exact solver. Give "
                 "`method` to use another solver."
             )
-        counter = counter or Counter()
         curve = _best_curve(data, solver, self.keep, counter)
         return curve.solve(curve.keep, counter)
 
@@ -127,17 +124,12 @@ def keep_curve(
     return _best_curve(data, solver or Exact(), keep, counter or Counter())
 
 
-def loss_curve(data: FitData, counter: Counter) -> KeepCurve:
-    """The curve that chooses λ of `global` by the loss, whatever local features there are."""
-    return _curve(data, Exact(), None, counter)
-
-
 def _best_curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
     """The curve of the data, or that of the best centre if the centre is "auto"."""
     keep = share_to_keep(keep, data)
     if data.centre != AUTO:
-        return _curve(data, solver, keep, counter)
-    curves = [_curve(replace(data, centre=s), solver, keep, counter) for s in CENTRES]
+        return curve_at(data, solver, keep, counter)
+    curves = [curve_at(replace(data, centre=s), solver, keep, counter) for s in CENTRES]
     choices = [curve.choose(keep) for curve in curves]
     best = max(choices, key=attrgetter("agreement"))
     is_tie = curves[0].crossfit.heldout.is_tie
@@ -146,8 +138,8 @@ def _best_curve(data: FitData, solver: Exact, keep: float | None, counter: Count
     return replace(curves[ties.index(True)], evaluations=evaluations)
 
 
-def _curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
-    """The curve of one centre."""
+def curve_at(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
+    """The curve of one centre; None chooses by the loss, whatever local features there are."""
     before = counter.evaluations
     if data.answers.effective_size < MIN_ANSWERS:
         raise DataError(

@@ -17,8 +17,7 @@ from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, PaperLoop, Solution
 from glocal.aligner.exact import WarmStart
 from glocal.aligner.fitting import Solver
-from glocal.aligner.folds import Fold
-from glocal.aligner.heldout import FoldScorer, scaled_identity
+from glocal.aligner.folds import Fold, FoldScorer, scaled_identity
 from glocal.errors import (
     ClusterError,
     DivergedError,
@@ -156,7 +155,7 @@ def _scores(heldout: FoldScorer, transform: LinearTransform) -> dict[str, float]
         "neighbours_kept": float(heldout.kept(Z).mean()),
     }
     if heldout.is_centred:
-        scores["neighbours_kept_centred"] = float(heldout.neighbours_kept_centred(Z).mean())
+        scores["neighbours_kept_centred"] = float(heldout.kept(Z, centred=True).mean())
     return scores
 
 

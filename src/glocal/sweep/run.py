@@ -15,8 +15,7 @@ from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
 from glocal.aligner.data import AUTO
 from glocal.aligner.fitting import Solver, with_centre
-from glocal.aligner.folds import Fold, fit_folds, fold_unit
-from glocal.aligner.heldout import heldout_scores
+from glocal.aligner.folds import Fold, fit_folds, fold_unit, heldout_scores
 from glocal.aligner.keep import keep_curve, share_to_keep
 from glocal.errors import ParameterError
 from glocal.evaluation.axes import embeddings
