@@ -8,14 +8,26 @@ import pandas as pd
 import pytest
 from world import folder
 
-from glocal import Features
+from glocal import Features, errors
 from glocal.data.labels import check_labels, load_labels, load_superclasses
-from glocal.errors import DataError, DataWarning, FileError
+from glocal.errors import DataError, DataWarning
 from glocal.suite.sources import Network, Shared, Sources
 
 
 def rows(n, names=None):
     return Features(np.zeros((n, 1)), names)
+
+
+def named(names):
+    """Rows with the names in a text."""
+    return rows(len(names.split()), tuple(names.split()))
+
+
+def load(folder_of_file, content, features, name="l.csv:kind"):
+    """Load the labels of features from a file of this content, whose name may end in a column."""
+    file = name.split(":")[0]
+    folder(folder_of_file, **{file.replace(".", "_"): content})
+    return load_labels(f"{folder_of_file}/{name}", features)
 
 
 READ = {
@@ -34,9 +46,8 @@ def test_labels_are_integers_or_names_from_either_file(tmp_path, content, expect
     """Whole numbers of any type become int64 and anything else becomes names, from ``.npy`` and
     text alike.
     """
-    name = "y_txt" if isinstance(content, str) else "y_npy"
-    path = folder(tmp_path, **{name: content}) / name.replace("_", ".")
-    labels = load_labels(path, rows(len(expected.split()))).labels
+    name = "y.txt" if isinstance(content, str) else "y.npy"
+    labels = load(tmp_path, content, named(expected), name).labels
     assert " ".join(map(repr, labels.tolist())) == expected
     assert labels.dtype == np.int64 or labels.dtype.kind == "U"
     labels[0] = labels[1]  # a copy, not a map of the file
@@ -63,8 +74,7 @@ def test_blanks_separate_no_columns_of_labels(tmp_path, title):
     words are one label.
     """
     text = f'{title}\nnot bad\n"hot dog, big"\nhot pot\n'
-    path = folder(tmp_path, l_csv=text) / "l.csv"
-    labels = load_labels(f"{path}:{title}", rows(3, ("a", "b", "c"))).labels
+    labels = load(tmp_path, text, named("a b c"), f"l.csv:{title}").labels
     assert labels.tolist() == ["not bad", "hot dog, big", "hot pot"]
 
 
@@ -97,9 +107,7 @@ def test_labels_are_joined_by_name_if_both_files_have_names(tmp_path, case):
     features without a label are left out.
     """
     text, names, expected = JOINED[case]
-    path = folder(tmp_path, l_csv=text) / "l.csv"
-    names = tuple(names.split())
-    features, labels = load_labels(f"{path}:kind", rows(len(names), names))
+    features, labels = load(tmp_path, text, named(names))
     assert " ".join(labels) == expected
     assert len(features) == len(features.names) == len(labels)
 
@@ -119,10 +127,8 @@ def test_labels_whose_rows_are_not_clear_are_refused(tmp_path, case):
     refused with an example, and with the way to be read by line.
     """
     text, names, noun = UNCLEAR[case]
-    path = folder(tmp_path, l_csv=text) / "l.csv"
-    names = tuple(names.split())
     with pytest.raises(DataError, match=rf"l\.csv.*({noun}).*labels alone"):
-        load_labels(f"{path}:kind", rows(len(names), names))
+        load(tmp_path, text, named(names))
 
 
 @pytest.mark.parametrize("n_rows, n_lines", [(10, 30), (30, 10)])
@@ -133,8 +139,7 @@ def test_nine_in_ten_names_are_enough(tmp_path, n_rows, n_lines):
     def labels(n_shared):
         entries = [*range(n_shared), *range(100, 100 + n_lines - n_shared)]
         lines = "".join(f"im{i}.png,{i % 2}\n" for i in entries)
-        path = folder(tmp_path, l_csv=f"file,kind\n{lines}") / "l.csv"
-        return load_labels(f"{path}:kind", features).labels
+        return load(tmp_path, f"file,kind\n{lines}", features).labels
 
     with pytest.warns(DataWarning, match=f"{n_rows - 9} of {n_rows} rows have no label"):
         assert len(labels(9)) == 9
@@ -146,11 +151,11 @@ def test_names_that_the_features_lack_are_said(tmp_path):
     """A table with names is read by line, with a warning, if the features have none; numbers that
     count the lines are no names.
     """
-    path = folder(tmp_path, l_csv=LINES, n_csv="id,kind\n1,x\n2,y\n3,z\n")
     with pytest.warns(DataWarning, match="names .sku.*has none"):
-        labels = load_labels(f"{path}/l.csv:kind", rows(3)).labels
+        labels = load(tmp_path, LINES, rows(3)).labels
     assert labels.tolist() == ["sock", "shoe", "hat"]
-    assert load_labels(f"{path}/n.csv:kind", rows(3)).labels.tolist() == [*"xyz"]
+    numbered = "id,kind\n1,x\n2,y\n3,z\n"
+    assert load(tmp_path, numbered, rows(3)).labels.tolist() == [*"xyz"]
 
 
 UNLABELLED = {
@@ -164,41 +169,43 @@ UNLABELLED = {
 @pytest.mark.parametrize("name", UNLABELLED)
 def test_rows_without_a_label_are_left_out_and_counted(tmp_path, name):
     """An empty cell or line is no label; its row is left out, and a warning counts it."""
-    folder(tmp_path, **{name.split(":")[0].replace(".", "_"): UNLABELLED[name]})
     features = Features(np.arange(3.0)[:, None])
     with pytest.warns(DataWarning, match="1 of 3 rows have no label"):
-        labelled, labels = load_labels(f"{tmp_path}/{name}", features)
+        labelled, labels = load(tmp_path, UNLABELLED[name], features, name)
     assert labels.tolist() == ["shoe", "sock"]
     assert labelled.matrix.tolist() == [[0], [2]]
 
 
+# the name of the file, the error, and its noun
 BAD = {
-    "y.txt; 2 labels": "1\n2\n\n",
-    "y.txt; empty": "",
-    "y.txt; without a title.* 'kind'": "kind\na\nb\nc\n",
-    "y.csv:kind; no label in any": "id,kind\n1,\n2,\n3,\n",
-    "y.csv:kind; line 3, saw 3": "id,kind\n1,a\n2,b,c\n3,d\n",
-    r"y.npy; astype\('U'\)": np.array(["cat", "dog", "cat"], dtype=object),  # numpy pickles it
+    "y.txt; DataError; 2 labels": "1\n2\n\n",
+    "y.txt; FileError; empty": "",
+    "y.txt; DataError; without a title.* 'kind'": "kind\na\nb\nc\n",
+    "y.csv:kind; DataError; no label in any": "id,kind\n1,\n2,\n3,\n",
+    "y.csv:kind; FileError; line 3, saw 3": "id,kind\n1,a\n2,b,c\n3,d\n",
+    # which numpy pickles
+    r"y.npy; FileError; astype\('U'\)": np.array(["cat", "dog", "cat"], dtype=object),
+    "y.csv:kind; FileError; not text in UTF-8.*cp1252.*'CSV UTF-8'": "kind\nBär\n".encode("cp1252"),
+    "y.xlsx; FileError; workbook": b"PK\3\4",
+    "y.xlsx:kind; FileError; workbook": b"PK\3\4",
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_file_of_labels_is_named(tmp_path, case):
-    """A file with another number of labels than rows, a title, no label, or pickled strings is
-    refused by name.
+    """A file with another number of labels than rows, a title, no label, pickled strings, another
+    encoding than UTF-8 or UTF-16, or a spreadsheet is refused by name.
     """
-    name, noun = case.split("; ")
-    file = name.split(":")[0]
-    folder(tmp_path, **{file.replace(".", "_"): BAD[case]})
-    with pytest.raises((DataError, FileError), match=rf"{file}.*{noun.strip()}"):
-        load_labels(f"{tmp_path}/{name}", rows(3))
+    name, error, noun = case.split("; ")
+    with pytest.raises(getattr(errors, error), match=rf"{name.split(':')[0]}.*{noun}"):
+        load(tmp_path, BAD[case], rows(3), name)
 
 
-@pytest.mark.parametrize("form", [list, pd.Series])
 @pytest.mark.parametrize("labels", [["cat", "dog", "cat"], [3, 0, 3]])
-def test_lists_and_columns_of_a_frame_are_labels(form, labels, as_a_user):
+def test_lists_and_columns_of_a_frame_are_labels(labels, as_a_user):
     """Names that pandas holds as objects are names."""
-    assert check_labels(form(labels), 3).tolist() == labels
+    for column in (labels, pd.Series(labels)):
+        assert check_labels(column, 3).tolist() == labels
 
 
 @pytest.mark.parametrize("values", [[1.0], [[1, 2], [3, 4]], 5, [True], [b"a"], [], ["cat", None]])
@@ -210,27 +217,11 @@ def test_what_is_no_integer_or_name_a_row_is_refused(values):
         check_labels(np.array(values))
 
 
-TEXTS = {"cp1252": "not text in UTF-8.*cp1252.*'CSV UTF-8'", "utf-16": None, "utf-8-sig": None}
-
-
-@pytest.mark.parametrize("encoding", TEXTS)
-def test_an_encoding_is_read_or_named(tmp_path, encoding):
-    """UTF-16 is read as UTF-8 is, and another encoding is refused by what it is not."""
-    path = tmp_path / "l.csv"
-    path.write_bytes("file;kind\n1;Bär\n2;Kuh\n".encode(encoding))
-    if TEXTS[encoding] is None:
-        assert load_labels(f"{path}:kind", rows(2)).labels.tolist() == ["Bär", "Kuh"]
-    else:
-        with pytest.raises(FileError, match=TEXTS[encoding]):
-            load_labels(f"{path}:kind", rows(2))
-
-
-def test_a_workbook_is_named_as_one(tmp_path):
-    """A spreadsheet is refused as a workbook, with or without the title of a column."""
-    (tmp_path / "l.xlsx").write_bytes(b"PK\3\4")
-    for path in (f"{tmp_path}/l.xlsx", f"{tmp_path}/l.xlsx:kind"):
-        with pytest.raises(FileError, match="workbook"):
-            load_labels(path, rows(2))
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_table_in_another_form_of_unicode_is_read(tmp_path, encoding):
+    """UTF-16, and UTF-8 with a byte order mark, are read as UTF-8 is."""
+    text = "file;kind\n1;Bär\n2;Kuh\n".encode(encoding)
+    assert load(tmp_path, text, rows(2)).labels.tolist() == ["Bär", "Kuh"]
 
 
 GROUPS_REFUSED = {"a,b,c\nx,y,z": "3 columns", "a,b\nx,y\nx,z": "into y and into z"}

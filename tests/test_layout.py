@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
+from world import ROOT
 
 from glocal.errors import MissingDependencyError
 from glocal.similarity import choice_loss
 
-CONTRIBUTING = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text("utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 (LINES,) = (part for part in CONTRIBUTING.split("\n\n") if part.startswith("    errors · "))
 ORDER = LINES.replace("·", " ").split()
 MAX_FUNCTION_LINES = 60  # lines of a function without its docstring

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import processes
 import pytest
+from world import folder
 
 from glocal import Arm, Features, FitData, fit
 from glocal.data.splits import local_blocks
@@ -12,10 +13,9 @@ from glocal.errors import DataError
 from glocal.files import array_sha256
 
 
-def write(folder, matrix):
-    """Write a matrix as features that are memory-mapped."""
-    np.save(folder / "features.npy", matrix)
-    return folder / "features.npy"
+def mapped(path, matrix):
+    """Features of this matrix that are memory-mapped."""
+    return Features.load(folder(path, features_npy=matrix))
 
 
 @pytest.mark.nightly
@@ -26,7 +26,7 @@ def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, wor
     block_rows = local_blocks(300, 12, 42)
     X = world.local.matrix.copy()
     X[block_rows[16][3]] = np.nan
-    local = Features.load(write(tmp_path, X))
+    local = mapped(tmp_path, X)
     data = FitData(world.objects, world.answers, local, block_size=12, centre="scalar")
     whole = world.objects.standardization(X, "float32")
     blocks = data.local_rows("float32")
@@ -44,10 +44,7 @@ def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, wor
         data.evaluation_rows(block_rows[16])
     X[block_rows[15][3]] = np.nan
     with pytest.raises(DataError, match=f"row {block_rows[15][3]}, column 0"):
-        fit(
-            replace(data, local_features=Features.load(write(tmp_path, X))),
-            Arm("glocal", lmbda=0.1),
-        )
+        fit(replace(data, local_features=mapped(tmp_path, X)), Arm("glocal", lmbda=0.1))
 
 
 CODE = """
@@ -69,9 +66,8 @@ def test_memory_does_not_grow_with_the_local_images(tmp_path):
     """With eight times as many local images, a fit needs hardly more anonymous memory."""
     peaks = []
     for rows in (16_384, 131_072):
-        (tmp_path / str(rows)).mkdir()
         X = np.random.default_rng(0).integers(0, 4, (rows, 256))  # 16 MB and 128 MB in float32
-        path = write(tmp_path / str(rows), X.astype(np.float32))
+        path = folder(tmp_path / str(rows), features_npy=X.astype(np.float32))
         # twice: the first fit also loads libraries
         peaks.append(processes.numbers(CODE, path, path))
     assert peaks[1][1] < peaks[0][1] + 40, peaks

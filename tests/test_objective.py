@@ -11,6 +11,7 @@ import numpy as np
 import oracle
 import pytest
 import world
+from world import normal
 
 from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, choices, penalty
 from glocal.similarity import candidate_pairs
@@ -22,12 +23,8 @@ ODD = candidate_pairs("odd-one-out")
 THREE = Workers(3)
 
 
-def normal(*shape, seed=0, scale=1.0):
-    return scale * np.random.default_rng(seed).normal(size=shape)
-
-
 X = normal(N, P)
-W = normal(P, P, seed=1, scale=0.5)
+W = 0.5 * normal(P, P, seed=1)
 ANSWERS = world.answers(T, N).objects
 WEIGHTS = np.random.default_rng(1).integers(0, 4, T).astype(float)
 BLOCKS = [normal(size, P, seed=10 + size) for size in (9, 8, 5)]

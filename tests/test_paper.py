@@ -288,9 +288,7 @@ def test_the_command_line(here):
     assert result.json | expected == result.json
     assert [word for word in ("GPU", "lightning") if word in result.err] == []
     for line, option in (("--eta 0.05", "--solver paper"), ("--solver paper --tol 1e-3", "--tol")):
-        code, _, message = run(f"{fit_line} {line}")
-        assert code == 2
-        assert option in message
+        assert option in run(f"{fit_line} {line}").error(2)
     grid_line = "--grid grid.toml --folds 2 --dry-run --json"
     dry = run(f"sweep {data} --solver paper {grid_line}").json
     assert dry == {"fits": 2 * 2 + 1}

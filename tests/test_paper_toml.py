@@ -7,18 +7,17 @@ import re
 import shlex
 import shutil
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.spatial.distance import pdist, squareform
+from world import ROOT, run
 
 from glocal import LinearTransform, simulated_answers
-from glocal.cli.app import execute
 from glocal.scores import read_scores
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "paper.toml"
+EXAMPLE = ROOT / "examples" / "paper.toml"
 sys.path.append(str(EXAMPLE.parent))
 from image_sets import write_folders, write_superclasses  # noqa: E402
 
@@ -61,9 +60,7 @@ def make_things(root, n=36):
     answers = sortindex[simulated_answers(colours / 60, 4000).objects]
     np.savetxt(folder / "triplets-train90.txt", answers, "%d")
     np.savetxt(folder / "sortindex.txt", sortindex, "%d")
-    (folder / "unique-id.txt").write_text(
-        "".join(f"thing{i:02d}\n" for i in range(n)), encoding="utf-8"
-    )
+    np.savetxt(folder / "unique-id.txt", [f"thing{i:02d}" for i in range(n)], "%s")
     np.save(folder / "rdm48.npy", squareform(pdist(colours[:12])))
     np.savetxt(folder / "rdm48_index.txt", np.arange(12), "%d")
     pictures(root / "local-images", 40)
@@ -90,15 +87,13 @@ def make_stuff(root):
     pictures(root / "stuff/images", 12, "material{:02d}.jpg")
     chosen = [RNG.permutation(12)[:3] + 1 for _ in range(300)]
     lines = [",".join(f"material{i:02d}" for i in (*row, row[2])) for row in chosen]
-    (root / "stuff/answers.csv").write_text(
-        "\n".join(["a,b,c,odd", *lines]) + "\n", encoding="utf-8"
-    )
+    np.savetxt(root / "stuff/answers.csv", ["a,b,c,odd", *lines], "%s")
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 @pytest.mark.filterwarnings("ignore:.*does not record whether its rows were scaled")
-def test_the_papers_tables_come_from_folders_of_images(here, capsys):
+def test_the_papers_tables_come_from_folders_of_images(here):
     """Every command of the file runs as it stands, and the suite scores every task for
     every arm.
     """
@@ -116,7 +111,8 @@ def test_the_papers_tables_come_from_folders_of_images(here, capsys):
         if words[0] == "suite":
             p = np.load(f"{FOLDER}/things/features.npy").shape[1]
             LinearTransform(np.eye(p, dtype=np.float32), None, 0.0, 1.0).save(published)
-        assert execute(words) == 0, (words, capsys.readouterr().err)
+        ended = run("", *words)
+        assert ended.code == 0, (words, ended.err)
     rows = read_scores(f"{FOLDER}/suite/rows.jsonl")
     cells = {(row.task, row.transform) for row in rows if row.transform != "people"}
     tasks, arms = map(set, zip(*cells, strict=True))

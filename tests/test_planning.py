@@ -1,9 +1,8 @@
 """The formulas of the plan of a study, and the shares that are never reached."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from world import ROOT
 
 import glocal
 from glocal.data.planning import NETWORKS, attained_share
@@ -61,7 +60,7 @@ def test_a_value_out_of_its_range_is_refused(as_a_user, name, value):
 
 def test_the_table_of_the_page_is_made_by_the_function():
     """Each line of the table in docs/collect.md is what the function returns."""
-    page = (Path(__file__).parents[1] / "docs" / "collect.md").read_text("utf-8")
+    page = (ROOT / "docs" / "collect.md").read_text("utf-8")
     table = page.split("| images |")[1].split("\n\n")[0].splitlines()[2:]
     assert len(table) == 4
 

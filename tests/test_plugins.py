@@ -62,9 +62,8 @@ def install(tmp_path, monkeypatch):
 
     def write(*lines, name="mine", version="1.0"):
         folder = tmp_path / f"{name}-{version}.dist-info"
-        entry_points = "\n".join(["[glocal.tasks]", *lines])
+        world.folder(folder, entry_points_txt=["[glocal.tasks]", *lines])
         metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        world.folder(folder, entry_points_txt=entry_points)
         (folder / "METADATA").write_text(metadata, "utf-8")
         return folder
 
@@ -77,9 +76,7 @@ def suite(tmp_path):
     meta = {"rows": row_statistics(world.X)}
     root = float((world.X**2).mean() ** 0.5)
     double = LinearTransform(2 * np.eye(8, dtype="f4"), None, 0.0, root, meta)
-    folder = world.folder(
-        tmp_path / "suite", x_npy=world.X, y_txt="\n".join(map(str, Y)), double_npz=double
-    )
+    folder = world.folder(tmp_path / "suite", x_npy=world.X, y_txt=Y, double_npz=double)
 
     def write(kind, options=""):
         return world.folder(folder, s_toml=SUITE + TASK.replace("KIND", kind) + options) / "s.toml"
@@ -135,8 +132,7 @@ def test_a_broken_plugin_fails_its_own_task_alone(install, suite, function, word
     assert words in result.failed["mine"]
     assert {row.task for row in result.scores} == {"near"}
     command = run("suite", suite("broken"), "--out", suite("broken").with_name("out"))
-    assert command.code == 1
-    assert "task mine failed" in command.err
+    assert "task mine failed" in command.error(1)
     assert "near" in command.out
 
 

@@ -77,8 +77,7 @@ def folders(made, tmp_path_factory):
     data = FitData(made.objects, made.answers, made.local)
     grid = {"method": ["global", "glocal"], "lmbda": {"global": [3.0, 1.0], "glocal": 1.0}}
     sweep(data, grid, folds=2, keep=0.5, out=where / "sweep")
-    names = "\n".join(made.objects.names)
-    folder(where / "x", features_npy=made.objects.matrix, file_names_txt=names)
+    folder(where / "x", features_npy=made.objects.matrix, file_names_txt=made.objects.names)
     folder(where, a_npz=made.answers, suite_toml=SUITE)
     run_suite(Plan.load(where / "suite.toml"), where / "suite")
     return [where / "sweep", where / "suite"]
@@ -335,15 +334,8 @@ def test_the_command_writes_page_figures_and_tables(folders, tmp_path):
     scores = [score, replace(score, transform="w"), replace(score, task="s")]
     write_rows(tmp_path / "scores.jsonl", [score.row() for score in scores])
     drawn = tmp_path / "f"
-    words = (
-        folders[0],
-        tmp_path / "scores.jsonl",
-        "--out",
-        tmp_path / "r.html",
-        "--figures",
-        drawn,
-    )
-    record = run("report --json", *words).json
+    words = (folders[0], tmp_path / "scores.jsonl", "--out", tmp_path / "r.html")
+    record = run("report --json", *words, "--figures", drawn).json
     files = {path.name for path in drawn.iterdir()}
     assert len(files) == len(record["files"]) - 1
     for stem in ("1-front", "2-axes-chosen", "3-scores"):

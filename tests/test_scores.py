@@ -3,12 +3,11 @@ that it refuses, ties, and rows at one point.
 """
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import squareform
-from world import answers
+from world import ROOT, answers
 
 from glocal import (
     Answers,
@@ -37,11 +36,6 @@ ANSWERS = answers(200, 40)
 RDMS = np.array([squareform(RNG.uniform(size=780)) for _ in range(3)])
 
 
-def texts(X):
-    """The texts of the four classes, which are rows of the images."""
-    return Features(X[::10], ("0", "1", "2", "3"))
-
-
 EVALUATIONS = {
     "agreement": lambda Z, X: odd_one_out(Z, ANSWERS),
     "dot products": lambda Z, X: odd_one_out(Z, ANSWERS, similarity="dot"),
@@ -53,7 +47,9 @@ EVALUATIONS = {
     "few-shot, test": lambda Z, X: few_shot(X, LABELS, Z, LABELS, probe="ncm"),
     "few-shot, logistic": lambda Z, X: few_shot(Z, LABELS, draws=2),
     "few-shot, 1nn": lambda Z, X: few_shot(Z, LABELS, draws=2, probe="1nn"),
-    "names": lambda Z, X: few_shot(Z, LABELS, shots=0, texts=texts(X), originals=X),
+    "names": lambda Z, X: few_shot(
+        Z, LABELS, shots=0, texts=Features(X[::10], (*"0123",)), originals=X
+    ),
     "labels": lambda Z, X: all_labels(Z, LABELS),
     "labels, ncm": lambda Z, X: all_labels(Z, LABELS, X, LABELS, probe="ncm"),
     "anomaly, train": lambda Z, X: anomaly(Z, LABELS, X, LABELS),
@@ -80,7 +76,7 @@ def test_the_metrics_of_all_results_are_those_of_the_docs(results):
     """docs/file-formats.md lists exactly the tasks, metrics and settings that the
     evaluations give.
     """
-    page = (Path(__file__).parents[1] / "docs" / "file-formats.md").read_text("utf-8")
+    page = (ROOT / "docs" / "file-formats.md").read_text("utf-8")
     block = page.split("| command | metrics | settings |")[1].split("\n\n")[0]
     lines = [re.findall(r"`([^`]+)`", line) for line in block.splitlines()[2:]]
     documented = {(task, name) for task, *names in lines for name in names}

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
+from world import normal
 
 from glocal import Answers, Arm, Exact, Features, FitData, simulated_answers
 from glocal.aligner.exact import WarmStart
@@ -27,10 +28,6 @@ P = 6
 ODD = candidate_pairs("odd-one-out")
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 def loss_of(X, weights=None, *, by=None):

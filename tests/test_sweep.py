@@ -488,7 +488,23 @@ def test_a_cluster_gives_the_rows_of_one_process(data, swept, tmp_path):
 # the command
 
 
-def test_the_command_goes_on_after_ctrl_c_and_shows_the_choice(data, here, monkeypatch):
+@pytest.fixture(scope="module")
+def line(data, tmp_path_factory):
+    """A function that makes the command line of a sweep with the grid of a TOML text."""
+    files = folder(
+        tmp_path_factory.mktemp("files"),
+        x_npy=data.features.matrix, t_npy=data.answers.objects, l_npy=data.local_features.matrix,
+    )  # fmt: skip
+
+    def write(out, toml, options):
+        folder(files, grid_toml=toml)
+        names = f"--features {files}/x.npy --answers {files}/t.npy --local-features {files}/l.npy"
+        return f"sweep {names} --grid {files}/grid.toml --folds 2 --out {out} {options}"
+
+    return write
+
+
+def test_the_command_goes_on_after_ctrl_c_and_shows_the_choice(line, here, monkeypatch):
     """Ctrl-C ends the command with exit code 130 and names `--resume`, which then goes on. The
     command prints the choice, or with `--json` one object, and refuses an unknown rule, or two,
     before it writes anything.
@@ -497,40 +513,17 @@ def test_the_command_goes_on_after_ctrl_c_and_shows_the_choice(data, here, monke
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    matrices = {"x_npy": data.features.matrix, "l_npy": data.local_features.matrix}
-    grid = "alpha = [0.1, 0.5]\nlmbda = 1\n"
-    folder(here, t_npy=data.answers.objects, grid_toml=grid, **matrices)
-    line = "sweep --features x.npy --answers t.npy --local-features l.npy --grid grid.toml"
-    line += " --folds 2 --tol 0.1 --out"
+    toml = "alpha = [0.1, 0.5]\nlmbda = 1\n"
+    command = line("s", toml, "--tol 0.1")
     with monkeypatch.context() as patch:
         patch.setattr("glocal.sweep.run._points", interrupt)
-        code, _, message = run(line, "s")
-    assert code == 130
-    assert "--resume" in message
-    assert "chosen: " in run(f"{line} s --resume").out
-    summary = run(f"{line} s --resume --json").json
+        assert "--resume" in run(command).error(130)
+    assert "chosen: " in run(f"{command} --resume").out
+    summary = run(f"{command} --resume --json").json
     assert summary | {"points": 6, "keep": 0.9, "out": "s"} == summary
     for rules in ("best", "loss --keep 0.9"):
-        assert run(f"{line} t --select {rules}").code == 2
+        assert run(line("t", toml, f"--select {rules}")).code == 2
     assert not (here / "t").exists()
-
-
-@pytest.fixture(scope="module")
-def line(data, tmp_path_factory):
-    """A function that makes the command line of a sweep with the grid of a TOML text."""
-    files = folder(
-        tmp_path_factory.mktemp("files"),
-        x_npy=data.features.matrix,
-        t_npy=data.answers.objects,
-        l_npy=data.local_features.matrix,
-    )
-
-    def write(out, toml, options=""):
-        (files / "grid.toml").write_text(toml, encoding="utf-8")
-        names = f"--features {files}/x.npy --answers {files}/t.npy --local-features {files}/l.npy"
-        return f"sweep {names} --grid {files}/grid.toml --folds 2 --out {out} {options}"
-
-    return write
 
 
 @systems.needs_posix

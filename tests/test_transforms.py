@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fits import heldout
 from sites import site
-from world import folder, normal, run, table
+from world import ROOT, folder, normal, run, table
 
 import glocal
 from glocal import LinearTransform
@@ -80,9 +80,8 @@ def test_the_box_has_a_transform_with_its_card(tmp_path):
 @pytest.fixture(scope="module")
 def maker(data_dir):
     """benchmarks/pretrained.py, and the data of the transforms in the package."""
-    folder = Path(__file__).resolve().parents[1] / "benchmarks"
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
+        patch.syspath_prepend(ROOT / "benchmarks")
         patch.setenv("GLOCAL_DATA_DIR", str(data_dir))
         module = importlib.import_module("pretrained")
         yield module, module.data()
@@ -152,9 +151,7 @@ def test_no_other_name_than_hf_leaves_the_machine(server, name, code, noun):
     np.save("x.npy", np.ones((3, P)))
     with pytest.raises(ParameterError if code == "2" else FileError, match=noun):
         glocal.pretrained(name)
-    ended = run("apply", name, "x.npy", "--out", "z.npy")
-    assert str(ended.code) == code
-    assert noun in ended.err
+    assert noun in run("apply", name, "x.npy", "--out", "z.npy").error(int(code))
     assert server == []
 
 
@@ -203,10 +200,9 @@ def test_whatever_the_hub_does_is_one_sentence(monkeypatch, library, content, re
     with site({}, reply) as (url, _):
         monkeypatch.setenv("HF_ENDPOINT", url if reply else "http://127.0.0.1:9")
         for line in ("pull hf://a/b", "push made.npz hf://a/b"):
-            ended = run(f"transforms {line}")
-            assert ended.code == 1
-            assert ended.err.count("\n") == 1
-            assert "hf://a/b" in ended.err
+            message = run(f"transforms {line}").error(1)
+            assert message.count("\n") == 1
+            assert "hf://a/b" in message
 
 
 @pytest.mark.parametrize(
@@ -351,9 +347,7 @@ def test_a_fit_is_shared_in_a_folder_that_is_not_published(as_a_user):
     assert run("transforms pull t.npz --out x.safetensors").code == 0
     assert np.array_equal(LinearTransform.load("x.safetensors").weights, shared.weights)
     for line, noun in (("push t.npz s3://bucket/x", "OWNER"), ("pull t.npz --out t.txt", "end")):
-        ended = run(f"transforms {line}")
-        assert ended.code == 2
-        assert noun in ended.err
+        assert noun in run(f"transforms {line}").error(2)
 
 
 @pytest.mark.parametrize("name", ["README.md", "transform.npz"])
@@ -362,9 +356,7 @@ def test_what_glocal_did_not_write_is_not_replaced(content, name):
     own are replaced, and keep their licence unless another is given, but nothing else.
     """
     foreign = folder(Path("project"), **{name.replace(".", "_"): content(1)}) / name
-    ended = run("transforms push made.npz project")
-    assert ended.code == 1
-    assert name in ended.err
+    assert name in run("transforms push made.npz project").error(1)
     assert list(foreign.parent.iterdir()) == [foreign]
     assert foreign.read_bytes() == content(1)
     foreign.unlink()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from world import folder, run
+from world import folder, run, table
 
 from glocal import Aligner, Arm, Features, FitData, LinearTransform, fit, simulated_world
 from glocal.aligner.fitting import fit_and_score, fit_plan
@@ -116,37 +116,27 @@ def test_raw_rows_and_rows_of_length_1_give_the_same(use, fitted, tmp_path, monk
     np.testing.assert_allclose(*results, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "evaluate structure --features x.npy --transform unit.npz --baseline raw.npz",
-        "suite suite.toml --out out",
-        "report unit.npz raw.npz --features x.npy --out page.html",
-    ],
-)
-def test_fits_of_other_rows_do_not_share_a_table(line, fitted, here):
-    """A table of fits to rows of length 1 and to other rows is an error unless --force."""
+REFUSED = """
+evaluate structure --features x.npy --transform unit.npz --baseline raw.npz | raw.npz was fitted on
+suite suite.toml --out out | raw.npz was fitted on other rows
+report unit.npz raw.npz --features x.npy --out page.html | raw.npz was fitted on other rows
+apply raw.npz unit.npy --out z.npy | length 1
+apply raw.npz x.npy --recentre unit.npy --out z.npy | length 1
+"""
+
+
+@table("line, noun", REFUSED)
+def test_fits_and_rows_of_another_scale_are_not_mixed(line, noun, fitted, here):
+    """A table of fits to rows of length 1 and to other rows, and rows of length 1 for a fit to
+    other rows, or for its new origin, are an error unless --force.
+    """
     unit, X = fitted
     other = replace(LinearTransform.centring(Features(X)), weights=unit.weights)
     suite = SUITE.replace("original = {}", 'raw.transform = "raw.npz"').replace("t.npz", "unit.npz")
-    folder(here, x_npy=X, unit_npz=unit, raw_npz=other, suite_toml=suite)
-    refused = run(line)
-    assert refused.code == 1
-    assert "raw.npz was fitted on other rows" in refused.err
-    assert "--force" in refused.err
-    assert run(f"{line} --force").code == 0
-
-
-@pytest.mark.parametrize("words", ["unit.npy", "x.npy --recentre unit.npy"])
-def test_apply_refuses_rows_of_another_scale(words, fitted, here):
-    """Rows of length 1 for a fit to other rows, or for its new origin, are an error; --force maps
-    them.
-    """
-    X = fitted[1]
-    transform = LinearTransform.centring(Features(X))
-    folder(here, x_npy=X, unit_npy=scaled_to_length_1(X), t_npz=transform)
-    refused = run(f"apply t.npz {words} --out z.npy")
-    assert refused.code == 1
-    assert "--force" in refused.err
+    rows = {"x_npy": X, "unit_npy": scaled_to_length_1(X)}
+    folder(here, unit_npz=unit, raw_npz=other, suite_toml=suite, **rows)
+    message = run(line).error(1)
+    assert noun in message
+    assert "--force" in message
     assert not Path("z.npy").exists()
-    assert run(f"apply t.npz {words} --out z.npy --force").code == 0
+    assert run(f"{line} --force").code == 0

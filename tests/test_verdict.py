@@ -43,6 +43,11 @@ def by_name(result):
     return {situation.name: situation for situation in result.situations}
 
 
+def value(result, name, arm=CENTRED):
+    """The score of an arm in a situation."""
+    return result.scores.of("", name, arm).value
+
+
 def test_each_situation_is_decided_by_its_own_scores():
     """Own means are enough where images differ in clarity; the scores of each situation are those
     of its evaluation, the gain has an interval that is corrected for all pairs of arms, and among
@@ -61,16 +66,15 @@ def test_each_situation_is_decided_by_its_own_scores():
         SEARCH: retrieval(Z, y),
     }
     for name, of_arm in expected.items():
-        score = result.scores.of("", name, CENTRED)
-        assert score.value == pytest.approx(of_arm.scores[0].value, abs=1e-6)
+        assert value(result, name) == pytest.approx(of_arm.scores[0].value, abs=1e-6)
         gain = result.scores.gain("", name, CENTRED, ORIGINAL)
         assert (gain.low > 0) == (gain.p_corrected < 0.05 and gain.value > 0)
-        if situations[name].arm == CENTRED:
-            assert situations[name].gain == gain.value
-            assert situations[name].low == gain.low
-            assert situations[name].value == score.value
+        line = situations[name]
+        if line.arm == CENTRED:
+            stated = (line.value, line.gain, line.low)
+            assert stated == (value(result, name), gain.value, gain.low)
     assert {row.transform for row in result.scores} == {ORIGINAL, CENTRED, "same"}
-    assert result.scores.of("", KEPT, "same").value == 1
+    assert value(result, KEPT, "same") == 1
     assert situations[ALL_LABELS].head == "with all 20"
     assert not situations[ONE_LABEL].rough
 
@@ -170,7 +174,7 @@ def test_of_many_rows_a_sample_is_scored_and_said(monkeypatch):
         result = verdict(X, y)
     assert by_name(result)[ALL_LABELS].head == "with 109 of your 915 labels"
     expected = retrieval(some - X.mean(axis=0), selected.labels).map
-    assert result.scores.of("", SEARCH, CENTRED).value == pytest.approx(expected, abs=1e-6)
+    assert value(result, SEARCH) == pytest.approx(expected, abs=1e-6)
 
 
 def test_superclasses_need_only_the_superclass():
@@ -180,7 +184,7 @@ def test_superclasses_need_only_the_superclass():
     X, y = made_rows(n=12, classes=6)
     result = verdict(X, y, superclasses=dict(enumerate("aabbc")))
     score = result.scores.of("", SUPERCLASSES, ORIGINAL)
-    assert score.value > result.scores.of("", ONE_LABEL, ORIGINAL).value
+    assert score.value > value(result, ONE_LABEL, ORIGINAL)
     assert score.n == 5 * 11
     assert result.left_out[SUPERCLASSES] == {5: 12}
     (line,) = [text for text in result.text_lines() if "classes left out" in text]
@@ -197,7 +201,7 @@ def test_what_is_not_a_class_is_found_by_the_images_of_it():
     X, y = made_rows(n=10)
     result = verdict(X, y, normal=[1, 2])
     expected = anomaly_of_class(X - X.mean(axis=0), np.isin(y, [1, 2])).auroc
-    assert result.scores.of("", "not 1, 2", CENTRED).value == pytest.approx(expected)
+    assert value(result, "not 1, 2") == pytest.approx(expected)
     few = by_name(verdict(*made_rows(n=12), normal=[1]))["not 1"]
     assert few.reason == "needs 20 images of 1 and as many others; you have 12 and 36"
     with pytest.raises(ParameterError, match="normal"):
@@ -218,12 +222,10 @@ def test_class_names_stand_alone_and_beside_labels():
     assert situations[NAMES].value == alone.accuracy
     name = ONE_LABEL + AND_NAMES
     both = few_shot(X, y, shots=1, texts=texts, originals=X)
-    score = result.scores.of("", name, ORIGINAL)
-    gain = result.scores.gain("", name, ORIGINAL, NAMES_ALONE)
-    names = result.scores.of("", name, NAMES_ALONE)
-    assert score.value == pytest.approx(both.accuracy)
-    assert gain.value == pytest.approx(score.value - names.value)
-    assert names.value == pytest.approx(alone.accuracy, abs=0.02)
+    gain = result.scores.gain("", name, ORIGINAL, NAMES_ALONE).value
+    assert value(result, name, ORIGINAL) == pytest.approx(both.accuracy)
+    assert value(result, name, ORIGINAL) - gain == pytest.approx(value(result, name, NAMES_ALONE))
+    assert value(result, name, NAMES_ALONE) == pytest.approx(alone.accuracy, abs=0.02)
     assert situations[name].arm in (NAMES_ALONE, ORIGINAL, CENTRED)
 
 
@@ -244,12 +246,11 @@ def test_test_images_are_classified_with_the_labels_and_means_of_the_others(tmp_
         ALL_LABELS: all_labels(Z, y, V, t),
         SEARCH: retrieval(V, t, Z, y),
     }.items():
-        value = result.scores.of("", name, CENTRED).value
-        assert value == pytest.approx(expected.scores[0].value, abs=1e-6)
+        assert value(result, name) == pytest.approx(expected.scores[0].value, abs=1e-6)
     recentred = LinearTransform.load(box).recentred(X)
     expected = few_shot(recentred(X), y, recentred(T), t, shots=1, probe="ncm")
-    value = result.scores.of("", ONE_LABEL, "box, recentred").value
-    assert value == pytest.approx(expected.scores[0].value, abs=1e-6)
+    of_box = value(result, ONE_LABEL, "box, recentred")
+    assert of_box == pytest.approx(expected.scores[0].value, abs=1e-6)
     fewer = verdict(X, y, test=T[4:], test_labels=t[4:])
     assert fewer.left_out[FIVE_LABELS] == {0: 11}
     with pytest.warns(DataWarning, match="2 of 140 rows"):
@@ -297,25 +298,21 @@ def files(here):
     """Features with names, a table with two columns of labels, superclasses and texts."""
     X, y = made_rows(n=20)
     names = [f"sku{i}" for i in range(len(X))]
-    rows = [
-        f'{name},class {label},"{"ab"[label % 2]}"' for name, label in zip(names, y, strict=True)
-    ]
+    rows = [f'{names[i]},class {label},"{"ab"[label % 2]}"' for i, label in enumerate(y)]
     table = "\n".join(['sku,kind,"kind, coarse"', *sorted(rows)])
     groups = "kind,group\nclass 0,a\nclass 1,a\nclass 2,b\nclass 3,b\n"
-    texts = {
-        "features_npy": np.eye(8)[:4],
-        "file_names_txt": "\n".join(map("class {}".format, range(4))),
-    }
-    folder(here / "texts", **texts)
-    made = {"file_names_txt": "\n".join(names), "labels_csv": table, "groups_csv": groups}
-    folder(here, features_npy=X.astype("f4"), w_npz=HARMLESS, **made)
-    return X, y
+    classes = [f"class {label}" for label in range(4)]
+    folder(here / "texts", features_npy=np.eye(8)[:4], file_names_txt=classes)
+    folder(
+        here, features_npy=X.astype("f4"), file_names_txt=names, w_npz=HARMLESS,
+        labels_csv=table, groups_csv=groups,
+    )  # fmt: skip
 
 
 def test_the_command_prints_what_to_use_and_how(files):
     """Each situation has its line, each recommended arm one command, which runs; labels of another
     order are joined by name, no line but a command is wider than 80 columns, and scores are
-    appended to a file of scores alone.
+    appended to those of `evaluate`, which stay, about the same network.
     """
     line = "try . --labels labels.csv:kind --transform w.npz --superclasses groups.csv"
     line += " --class-texts texts --out scores.jsonl"
@@ -339,8 +336,13 @@ def test_the_command_prints_what_to_use_and_how(files):
     assert {score.split for score in scores} == {"kind"}
     page = run("report scores.jsonl --out page.html").out
     assert "Compared with original" in page.replace("\n", " ")
+    assert run("evaluate structure --features . --out scores.jsonl").code == 0
+    before = read_scores("scores.jsonl")
     table = run(f"{line} --all").out
     assert all(arm in table for arm in (ORIGINAL, "w.npz", KEPT))
+    scores = read_scores("scores.jsonl")
+    assert scores[: len(before)] == before
+    assert len({score.network for score in scores}) == 1
 
 
 def test_columns_are_decided_one_by_one(files):
@@ -354,30 +356,15 @@ def test_columns_are_decided_one_by_one(files):
     ]  # fmt: skip
     columns = run("try", ".", "--labels", labels, "--json").json["columns"]
     assert [*columns] == ["kind", "kind, coarse"]
-    ended = run("try", ".", "--labels", labels, "--normal", "a")
-    assert ended.code == 2
-    assert "one column" in ended.err
+    assert "one column" in run("try", ".", "--labels", labels, "--normal", "a").error(2)
     assert run("try . --labels labels.csv:kind --test .").code == 2
 
 
-def test_the_command_appends_to_rows_of_scores_and_to_nothing_else(here):
-    """Rows of `evaluate` in the file stay, and both name the same network, so that they share a
-    section of a page; a text that holds no scores is refused before any work, and stays.
-    """
-    X, y = made_rows(n=12)
-    files = {"y_txt": "\n".join(map(str, y)), "notes_txt": "my notes\n"}
-    folder(here, features_npy=X.astype("f4"), **files)
-    assert run("evaluate structure --features features.npy --out s.jsonl").code == 0
-    before = read_scores("s.jsonl")
-    assert run("try features.npy --labels y.txt --out s.jsonl").code == 0
-    rows = read_scores("s.jsonl")
-    assert len(rows) > len(before)
-    assert rows[: len(before)] == before
-    assert len({row.network for row in rows}) == 1
-    ended = run("try features.npy --labels y.txt --out notes.txt")
-    assert ended.code == 1
-    assert (here / "notes.txt").read_text("utf-8") == "my notes\n"
-    assert "score" in ended.err
+def test_the_command_appends_to_nothing_but_scores(files, here):
+    """A table that holds no scores is refused before any work, and stays."""
+    groups = (here / "groups.csv").read_bytes()
+    assert "score" in run("try . --labels labels.csv:kind --out groups.csv").error(1)
+    assert (here / "groups.csv").read_bytes() == groups
 
 
 def test_no_transform_that_fits_is_said_with_the_commands_that_make_one(files):

@@ -46,9 +46,9 @@ def chosen(questions, Z, seed=0):
 
 def folder(path, **files):
     """Write files into a folder and return it, as ``folder(tmp_path, x_npy=X, notes_txt="a")``:
-    text, bytes, an array, or what saves itself; without files `x.npy` (30 rows of 8 columns), 300
-    answers about them as `a.npz` and bare as `t.npy`, and the transform `w.npz` that changes
-    nothing.
+    text, bytes, an array, the lines of a text, or what saves itself; without files `x.npy` (30 rows
+    of 8 columns), 300 answers about them as `a.npz` and bare as `t.npy`, and the transform `w.npz`
+    that changes nothing.
     """
     if not files:
         random = answers(300, len(X))
@@ -57,8 +57,11 @@ def folder(path, **files):
     path.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         file = path / ".".join(name.rsplit("_", 1))
-        if isinstance(content, str | bytes):
-            file.write_bytes(content.encode() if isinstance(content, str) else content)
+        if isinstance(content, bytes):
+            file.write_bytes(content)
+        elif isinstance(content, str) or file.suffix == ".txt":
+            lines = [content] if isinstance(content, str) else map(str, content)
+            file.write_bytes("\n".join(lines).encode())
         elif hasattr(content, "save"):
             content.save(file)
         else:
@@ -117,6 +120,11 @@ class Result(NamedTuple):
         assert self.code == 0, self.err
         assert self.out.count("\n") == 1
         return json.loads(self.out)
+
+    def error(self, code):
+        """The message of a command that ended with this exit code."""
+        assert self.code == code, self
+        return self.err
 
 
 def run(line, *words):
