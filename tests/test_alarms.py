@@ -107,13 +107,3 @@ def test_the_command_writes_a_line_for_each_new_image(files):
         assert record["threshold"] == pytest.approx(expected.threshold, abs=1e-5)
         assert table["nearest_normal"].between(0, 59).all()
     assert "new images are anomalies" in run("anomaly normal.npy new --out scores.csv").out
-
-
-@pytest.mark.parametrize("option", ["--transform centred", "--means broad.npy"])
-def test_means_come_from_a_broad_collection(files, option):
-    """The means of normal images alone hide anomalies: centred needs --means, which nothing else
-    reads.
-    """
-    ended = run(f"anomaly normal.npy new {option} --out scores.csv")
-    assert ended.code == 2
-    assert "--means" in ended.err

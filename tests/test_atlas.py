@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from made_registry import git_id, published_site, real_things, things
-from world import answers, chosen, folder, run, table
+from world import answers, chosen, folder, run
 
 from glocal import Answers, Features, LinearTransform, odd_one_out
 from glocal.align import align_networks
@@ -158,33 +158,6 @@ def test_a_transform_of_the_authors_is_a_marked_row(files, made, here, monkeypat
     page = (here / "out/atlas.html").read_text("utf-8")
     assert "Fitted to these answers" in page
     assert f"With {FITTED_ELSEWHERE}" not in page
-
-
-BAD = """
-align --out o
-align nothing --out o
-align --model timm:resnet18 --images images --answers t.npy --out o
-align clip-vit-b-32 --layer visual --out o
-align clip-vit-b-32 --centre 1 --out o
-align a b --images images --answers a.npz --out o
-align a --images images --out o
-align a --images images --answers a.npz --features b=x.npy --out o
-align --features x.npy --out o
-align --features ../a=x.npy --out o
-align --features a=x.npy --features a=x.npy --out o
-align --features a=x.npy --answers a.npz --out x.npy
-"""
-
-
-@table("line", BAD)
-def test_a_wrong_command_line_is_refused_before_any_work(here, monkeypatch, line):
-    """Each is one sentence, and nothing is asked for or written."""
-    folder(here, x_npy=np.eye(4))
-    monkeypatch.setenv("GLOCAL_OFFLINE", "1")
-    ended = run(line)
-    assert ended.code == 2, ended.err
-    assert ended.err.count("\n") == 1
-    assert not (here / "o").exists()
 
 
 @pytest.mark.data

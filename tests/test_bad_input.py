@@ -16,55 +16,104 @@ from world import run
 X = world.X
 T = world.answers(300, 30).objects
 FIT = "fit --features x.npy --answers t.npy --out o.npz"
+SIDES = "--train x.npy --train-labels halves.txt --test x.npy --test-labels halves.txt"
 COMMANDS = """
-FIT --features cut.npy | damaged
-FIT --answers cut.npy | damaged
-FIT --answers . | folder
-FIT --features missing.npy | does not exist
-FIT --features ones.npy | constant
-FIT --features flat.npy | (n, p)
-FIT --features words.npy | real
-FIT --features complex.npy | real
-FIT --features two.npy | 2 rows
-FIT --features pickled.npy | pickled
-FIT --features gap.npy | row 3, column 2
-FIT --answers based.npy | glocal data import FILE --base 1 --out answers.npz
-FIT --base 1 | --base
-FIT --kind anchor | --kind
-FIT --answers far.npy | 0..29
-FIT --answers halves.npy | integers
-FIT --answers nan.npy | such as [nan
-FIT --answers negative.npy | at least 0
-FIT --answers repeated.npy | differ
-FIT --answers none.npy | no answer
-FIT --lmbda 0 | lmbda
-FIT --lmbda nan | lmbda
-FIT --alpha 1 --local-features x.npy | alpha
-FIT --alpha much | alpha
-FIT --method global --alpha 0.5 | alpha
-FIT --keep 0.9 --method global | keep
-FIT --method naive | lmbda
-FIT --tau 0 --local-features x.npy | tau
-FIT --method glocal | --local-features
-FIT --method best | glocal
-FIT --method naive --lmbda 1e6 | W = 0
-FIT --local-features seven.npy | 7
-FIT --object-ids ids.txt | names
-FIT --holdout 1 | folds
-FIT --out no/where.npz | does not exist
-FIT --out x.npy/o.npz | does not exist
-FIT --out . | folder
-FIT --out o.txt | .safetensors
-FIT --out nowhere.npz | does not exist
-FIT --out /proc/self/o.npz | cannot write
-apply missing.npz x.npy --out o.npy | missing.npz
-apply w.npz x.npy --out /dev/full | space
-evaluate odd-one-out --features x.npy --answers t.npy --out s.xls | .jsonl
-evaluate odd-one-out --features x.npy --answers t.npy --out scores | .txt or .csv.
-evaluate odd-one-out --features x.npy --answers t.npy --out /dev/full | space
-report . --out page.pdf | .html
-try seven.npy --labels halves.txt --transform w.npz | 8 dimensions
-try x.npy --labels halves.txt --out s.xls | .jsonl
+1 | FIT --features cut.npy | damaged
+1 | FIT --answers cut.npy | damaged
+1 | FIT --answers . | folder
+1 | FIT --features missing.npy | does not exist
+1 | FIT --features ones.npy | constant
+1 | FIT --features flat.npy | (n, p)
+1 | FIT --features words.npy | real
+1 | FIT --features complex.npy | real
+1 | FIT --features two.npy | 2 rows
+1 | FIT --features pickled.npy | pickled
+1 | FIT --features gap.npy | row 3, column 2
+1 | FIT --answers based.npy | glocal data import FILE --base 1 --out answers.npz
+2 | FIT --base 1 | --base
+2 | FIT --kind anchor | --kind
+1 | FIT --answers far.npy | 0..29
+1 | FIT --answers halves.npy | integers
+1 | FIT --answers nan.npy | such as [nan
+1 | FIT --answers negative.npy | at least 0
+1 | FIT --answers repeated.npy | differ
+1 | FIT --answers none.npy | no answer
+2 | FIT --lmbda 0 | lmbda
+2 | FIT --lmbda nan | lmbda
+2 | FIT --alpha 1 --local-features x.npy | alpha
+2 | FIT --alpha much | alpha
+2 | FIT --method global --alpha 0.5 | alpha
+2 | FIT --keep 0.9 --method global | keep
+2 | FIT --method naive | lmbda
+2 | FIT --tau 0 --local-features x.npy | tau
+2 | FIT --method glocal | --local-features
+2 | FIT --method best | glocal
+1 | FIT --method naive --lmbda 1e6 | W = 0
+1 | FIT --local-features seven.npy | 7
+1 | FIT --object-ids ids.txt | names
+2 | FIT --holdout 1 | folds
+1 | FIT --out no/where.npz | does not exist
+1 | FIT --out x.npy/o.npz | does not exist
+1 | FIT --out . | folder
+2 | FIT --out o.txt | .safetensors
+1 | FIT --out nowhere.npz | does not exist
+1 | FIT --out /proc/self/o.npz | cannot write
+1 | apply missing.npz x.npy --out o.npy | missing.npz
+1 | apply w.npz x.npy --out /dev/full | space
+2 | evaluate odd-one-out --features x.npy --answers t.npy --out s.xls | .jsonl
+2 | evaluate odd-one-out --features x.npy --answers t.npy --out scores | .txt or .csv.
+1 | evaluate odd-one-out --features x.npy --answers t.npy --out /dev/full | space
+2 | report . --out page.pdf | .html
+1 | try seven.npy --labels halves.txt --transform w.npz | 8 dimensions
+2 | try x.npy --labels halves.txt --out s.xls | .jsonl
+1 | FIT --answers noans.npz | savez(path, answers=
+2 | FIT --out no/where.npz --alpha x | alpha
+2 | FIT --alpha 2 | --alpha
+2 | fit --nope | --nope
+2 | fit | --features
+2 | swep | 'sweep'
+1 | data check --features local_features | features local_features does not exist
+1 | evaluate odd-one-out --features x.npy --answers t.npy --baseline none.npz | none.npz
+2 | evaluate odd-one-out --features x.npy --answers t.npy --baseline orig | orig
+2 | evaluate everything | everything
+2 | evaluate anomaly --train x.npy --test y.npy | --train-labels
+2 | evaluate anomaly SIDES --mode one-vs-rest --superclasses super.csv | --superclasses
+2 | evaluate anomaly SIDES --mode shift | --superclasses
+2 | evaluate anomaly SIDES --baseline original --means x.npy | --means
+2 | evaluate few-shot --train x.npy --train-labels halves.txt --test y.npy | --test-labels
+2 | evaluate few-shot SIDES | one file
+2 | evaluate few-shot --train x.npy --train-labels halves.txt --shots 0 | --shots 0
+2 | evaluate retrieval --labels x | --gallery-labels
+2 | evaluate retrieval --queries x.npy --query-labels l --gallery x.npy --gallery-labels m | file
+1 | suite shots.toml --out out | test and test_labels
+1 | suite kind.toml --out out | 'kind'
+2 | report w.npz --answers t.npy --out r.html | --features
+2 | anomaly x.npy y.npy --transform centred --out s.csv | --means
+2 | anomaly x.npy y.npy --means x.npy --out s.csv | --means
+2 | align --out o | name a network
+2 | align nothing --out o | nothing
+2 | align --model timm:resnet18 --images images --answers t.npy --out o | argument
+2 | align clip-vit-b-32 --layer visual --out o | --layer
+2 | align clip-vit-b-32 --centre 1 --out o | --centre
+2 | align a b --images images --answers a.npz --out o | one NAME
+2 | align a --images images --out o | --answers
+2 | align a --images images --answers a.npz --features b=x.npy --out o | --features
+2 | align --features x.npy --out o | NAME=PATH
+2 | align --features ../a=x.npy --out o | ../a
+2 | align --features a=x.npy --features a=x.npy --out o | another NAME
+2 | align --features a=x.npy --answers a.npz --out x.npy | x.npy
+"""
+
+
+SHOTS = """answers = "t.npy"
+[networks.n]
+features = "x.npy"
+[arms.original]
+[tasks.shots]
+kind = "few-shot"
+train = "x.npy"
+train_labels = "halves.txt"
+test = "seven.npy"
 """
 
 
@@ -73,6 +122,13 @@ def folder(here):
     world.folder(here)
     names = "\n".join(f"object{i}" for i in range(30))
     world.folder(here, ids_txt=names, halves_txt="a\nb\n" * 15, seven_npy=X[:, :7], cut_npy=X)
+    world.folder(
+        here,
+        super_csv="class,superclass\na,s\nb,t\n",
+        shots_toml=SHOTS,
+        kind_toml=SHOTS.replace("kind", "# kind"),
+    )
+    np.savez(here / "noans.npz", x=X)
     gap = np.where(np.arange(240).reshape(30, 8) == 26, np.nan, X)
     features = {"flat_npy": X[0], "words_npy": X.astype(str), "two_npy": X[:2], "gap_npy": gap}
     features |= {"ones_npy": np.ones((30, 8)), "complex_npy": X.astype("c8")}
@@ -85,17 +141,18 @@ def folder(here):
     return here
 
 
-@world.table("line, noun", COMMANDS)
-def test_a_bad_command_is_refused_in_one_sentence(line, noun, folder):
-    """Files that cannot be used, options out of range and outputs that cannot be written are
-    refused in one sentence.
+@world.table("code, line, noun", COMMANDS)
+def test_a_bad_command_is_refused_in_one_sentence(code, line, noun, folder, monkeypatch):
+    """Content that cannot be used and outputs that cannot be written exit with 1, and options that
+    are unknown, missing or out of range with 2, in one sentence before anything is asked for.
     """
-    command = line.replace("FIT", FIT)
+    monkeypatch.setenv("GLOCAL_OFFLINE", "1")
+    command = line.replace("FIT", FIT).replace("SIDES", SIDES)
     if os.name == "nt" and re.search("/dev/|/proc/", command):
         pytest.skip("Windows has no files under /dev and /proc")
     before = contents(folder)
     ended = run(command)
-    assert ended.code in (1, 2)
+    assert str(ended.code) == code
     assert ended.out == ""
     assert noun in ended.err
     assert re.fullmatch("error: .*\n", ended.err)

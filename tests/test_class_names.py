@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import world
 
 from glocal import Features, GLocalError, few_shot
 from glocal.errors import DataWarning
@@ -109,18 +108,3 @@ def test_bad_input_is_refused(noun, change, as_a_user):
     """
     with pytest.raises(GLocalError, match=noun):
         few_shot(Z, Y, **{"shots": 0, "texts": TEXTS, "originals": X} | change)
-
-
-def test_the_command_takes_texts_of_classes(tmp_path, monkeypatch):
-    """``evaluate few-shot --class-texts`` gives what the library gives, with and without shots;
-    the transform maps no text and no image that meets one.
-    """
-    world.folder(
-        tmp_path / "texts", features_npy=TEXTS.matrix, file_names_txt="\n".join(TEXTS.names)
-    )
-    monkeypatch.chdir(world.folder(tmp_path, x_npy=X, y_txt="\n".join(Y)))
-    line = "evaluate few-shot --train x.npy --train-labels y.txt --class-texts texts --json --shots"
-    for shots in (0, 2):
-        expected = few_shot(X, Y, shots=shots, texts=TEXTS, originals=X)
-        assert world.run(f"{line} {shots}").json["accuracy"] == pytest.approx(expected.accuracy)
-    assert world.run(line.replace("--class-texts texts", ""), "0").code == 2

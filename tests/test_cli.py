@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -134,56 +133,6 @@ def test_an_interruption_says_what_applies_to_the_command(monkeypatch, capsys, c
     message = capsys.readouterr().err
     assert advice in message
     assert ("resume" in message) == (command == "sweep")
-
-
-SHOTS = """
-answers = "triplets.npy"
-[networks.n]
-features = "features.npy"
-[arms.original]
-[tasks.shots]
-kind = "few-shot"
-train = "features.npy"
-train_labels = "l.npy"
-test = "g.npy"
-"""
-DATA = "--features features.npy --answers triplets.npy"
-ENDS = """
-0 | --version | glocal
-0 | fit --help | --lmbda
-1 | data check --features local_features | features local_features does not exist
-1 | fit --features features.npy --answers noans.npz --out o.npz | savez(path, answers=
-1 | fit --features features.npy --answers nothing.npy --out o.npz | nothing.npy
-1 | fit DATA --out no/where.npz | does not exist
-1 | suite shots.toml --out out | test and test_labels
-1 | suite kind.toml --out out | 'kind'
-2 | fit --nope | --nope
-2 | fit | --features
-2 | fit DATA --out no/where.npz --alpha x | alpha
-2 | fit DATA --out o.npz --alpha 2 | --alpha
-2 | swep | 'sweep'
-2 | evaluate odd-one-out DATA --baseline orig | orig
-2 | evaluate retrieval --labels x | --gallery-labels
-2 | evaluate everything | everything
-2 | report w.npz --answers triplets.npy --out r.html | --features
-"""
-
-
-@world.table("code, command, words", ENDS)
-def test_exit_codes_and_what_is_said(code, command, words, inside):
-    """The exit code is 0 for success, 1 for bad content, and 2 for an option that is unknown,
-    missing or out of range; one line names the file and its key unchanged, or suggests what may be
-    meant.
-    """
-    np.savez("noans.npz", x=np.zeros(3))
-    kind = SHOTS.replace('kind = "few-shot"\n', "")
-    world.folder(Path(), shots_toml=SHOTS, kind_toml=kind)
-    ended = run(command.replace("DATA", DATA))
-    text, other = (ended.out, ended.err) if code == "0" else (ended.err, ended.out)
-    assert str(ended.code) == code
-    assert words in text
-    assert other == ""
-    assert code == "0" or text.count("\n") == 1
 
 
 def test_the_package_is_run_as_a_module_and_completes():

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import oracle
 import pytest
-from world import run
+import world
+from world import chosen, run
 
 FILES = "--features features.npy --answers answers.npz"
 
@@ -50,30 +51,14 @@ def features(rng, n, p, *, ties=False):
     return X
 
 
-def random_answers(rng, mind, kind, t):
-    """(t, m) answers that follow the similarities of a simulated mind, with noise."""
-    n = len(mind)
-    rows = []
-    S = mind @ mind.T * rng.choice([0, 1, 10])
-    while len(rows) < t:
-        m = 3 if kind != "nearest-of-n" else min(4, n)
-        objects = list(rng.permutation(n)[:m])
-        pairs = oracle.candidates(kind, objects)
-        c = int(np.argmax([S[objects[i], objects[j]] + rng.gumbel() for i, j in pairs]))
-        chosen = pairs[c]
-        others = [x for i, x in enumerate(objects) if i not in chosen]
-        rows.append([*(objects[i] for i in chosen), *others])
-    return np.array(rows[:t])
-
-
 def random_problem(rng, folder):
     n = int(rng.choice([3, 4, 6, 9, 14, 24, 60]))
     p = int(rng.choice([1, 2, 3, 5, 8, 20]))
     X = features(rng, n, p)
     kind = str(rng.choice(["odd-one-out", "odd-one-out", "anchor", "nearest-of-n"]))
-    mind = oracle.standardized(X, X)[:, -2:]
-    answers = random_answers(rng, mind, kind, int(rng.choice([1, 4, 40, 200])))
-    t = len(answers)
+    mind = np.sqrt(rng.choice([0, 1, 10])) * oracle.standardized(X, X)[:, -2:]
+    t = int(rng.choice([1, 4, 40, 200]))
+    answers = chosen(world.answers(t, n, kind, seed=rng), mind, seed=rng).objects
     w = (np.ones(t), rng.uniform(0, 3, t), rng.integers(0, 3, t) * 1.0)[rng.integers(3)]
     w[0] = max(w[0], 1.0)
     np.save(folder / "features.npy", X)
