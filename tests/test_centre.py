@@ -128,16 +128,6 @@ def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):
     assert fitted.transform.meta["rows"] == row_statistics(data.features)
 
 
-@pytest.mark.parametrize("centre", [0.0, 0.5, 1.0, "scalar"])
-def test_strength_0_of_every_transform_is_the_rows_as_given(shifted, centre):
-    """At strength 0 the rows keep their cosines, whatever origin the fit had."""
-    data = replace(shifted, centre=centre, local_features=None)
-    transform = fit(data, Arm("global", lmbda=1.0), Exact(tol=1e-2)).transform
-    X = shifted.features.matrix.astype(np.float64)
-    Z = transform.at_strength(0)(X)
-    np.testing.assert_allclose(Z / Z[:, :1], X / X[:, :1], rtol=1e-4)
-
-
 def test_the_scalar_origin_is_the_standardization_of_the_paper(shifted):
     """With `centre="scalar"` the transform has the mean and deviation of all entries and no bias,
     and the paper's loop takes it by default.

@@ -1,5 +1,5 @@
-"""Whole commands on small random problems agree with `oracle`, which is made of PyTorch and SciPy;
-a check that fails names what disagrees.
+"""Whole fits to small random problems agree with `oracle`, which is made of PyTorch and SciPy; a
+check that fails names what disagrees.
 """
 
 import os
@@ -27,11 +27,11 @@ def close(values, expected, what, tolerance=1e-6):
 # --- random data ----------------------------------------------------------------------------------
 
 
-def features(rng, n, p, *, ties=False):
-    """(n, p) features of any scale, offset and precision, at times with duplicates, constant
-    columns or whole numbers.
+def features(rng, n, p):
+    """(n, p) features of any scale, offset and precision, at times with duplicates or constant
+    columns.
     """
-    X = rng.integers(-2, 3, size=(n, p)).astype(float) if ties else rng.normal(size=(n, p))
+    X = rng.normal(size=(n, p))
     X[:, : max(1, p // 3)] *= rng.choice([0.1, 1, 5])
     if p > 1 and rng.random() < 0.2:
         X[:, -1] = 0.5
@@ -39,12 +39,8 @@ def features(rng, n, p, *, ties=False):
         X[-2:] = X[0]
     dtype = rng.choice([np.float64, np.float32, np.float16])
     digits = 2 if dtype == np.float16 else 8
-    if ties:
-        bits = {2: 10, 8: 26}[digits]
-        X *= 2.0 ** rng.integers(-bits, bits + 1)
-    else:
-        X *= 10 ** rng.uniform(-digits, digits)
-        X += rng.choice([0, 0, 3]) * X.std()
+    X *= 10 ** rng.uniform(-digits, digits)
+    X += rng.choice([0, 0, 3]) * X.std()
     X = X.astype(dtype)
     if not X.astype(np.float64).std():  # a single constant column, or a single value
         X[0, 0] += 1
@@ -91,23 +87,10 @@ def random_arm(rng, problem, folder):
     return options
 
 
-def random_transform(rng, X, path, *, identity=False):
-    """A transform file as the authors write it, and its map in float64."""
-    p = X.shape[1]
-    scalars = np.float64(X)
-    W = np.eye(p) if identity else rng.normal(size=(p, p))
-    W = np.float32(W * 2.0 ** rng.integers(-3, 4))
-    arrays = {"weights": W, "mean": scalars.mean(), "std": scalars.std()}
-    if not identity and rng.random() < 0.3:
-        arrays["bias"] = rng.normal(size=p).astype(np.float32)
-    np.savez(path, **arrays)
-    return lambda A: oracle.standardized(A, X) @ np.float64(W) + arrays.get("bias", 0.0)
+# --- the check ------------------------------------------------------------------------------------
 
 
-# --- checks: each takes a generator and a folder --------------------------------------------------
-
-
-def fit(rng, folder):
+def check_fit(rng, folder):
     """The record of a fit agrees with its file, a converged fit is at the optimum, and `naive` is
     refused from the right λ_max on.
     """
@@ -151,46 +134,18 @@ def _jumps(problem, W):
     return lengths.min() < 1e-6 * lengths.max()
 
 
-def agreement(rng, folder):
-    """Accuracy, tie rate and loss of random features under a random transform are right, and so is
-    `apply`.
-    """
-    problem = random_problem(rng, folder)
-    ties = bool(rng.random() < 0.5)
-    X = features(rng, len(problem.X), int(rng.integers(1, 7)), ties=ties)
-    np.save(folder / "features.npy", X)
-    mapped = random_transform(rng, X, folder / "t.npz", identity=ties)
-    similarity = str(rng.choice(["cosine", "dot"]))
-    transform = "--transform t.npz" if (moved := rng.random() < 0.7) else ""
-    Z = mapped(X) if moved else X / np.sqrt(np.mean(np.square(X, dtype=np.float64)))
-    record, message = ended(f"evaluate odd-one-out {FILES} --similarity {similarity} {transform}")
-    assert record, message
-    accuracy, tied = oracle.agreement(Z, problem.answers, problem.weights, problem.kind, similarity)
-    loss = oracle.global_loss(Z, problem.answers, problem.weights, problem.kind)
-    close([record["agreement"], record["tie_rate"]], [accuracy, tied], "agreement and ties")
-    close(record["loss"], loss, "loss", 1e-6 * max(1.0, loss))
-    record, message = ended("apply t.npz features.npy --out Z.npy")
-    assert record, message
-    expected = mapped(X)
-    rounding = (2e-3 if X.dtype == np.float16 else 1e-5) * np.abs(expected).max()
-    close(np.load("Z.npy"), expected, "apply", rounding)
-
-
-@pytest.mark.parametrize("check", [fit, agreement])
-def test_a_command_agrees_with_the_oracle(check, here):
+@pytest.mark.parametrize("seed", [2, 3, 6, 49])
+def test_a_fit_agrees_with_the_oracle(seed, here):
     """A command prints and writes what plain definitions and SciPy compute from the same files."""
-    check(np.random.default_rng(0), here)
+    check_fit(np.random.default_rng(seed), here)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("check", [fit, agreement])
-def test_many_commands_agree_with_the_oracle(check, tmp_path, monkeypatch):
-    """On other random problems commands agree with the oracle too: 150 of each check if
-    GLOCAL_TRIES=1.
-    """
-    for seed in range(1, 1 + int(float(os.environ.get("GLOCAL_TRIES", "0.05")) * 150)):
+def test_many_fits_agree_with_the_oracle(tmp_path, monkeypatch):
+    """On other random problems fits agree with the oracle too: 150 if GLOCAL_TRIES=1."""
+    for seed in range(int(float(os.environ.get("GLOCAL_TRIES", "0.05")) * 150)):
         folder = tmp_path / str(seed)
         folder.mkdir()
         monkeypatch.chdir(folder)
-        check(np.random.default_rng(seed), folder)
+        check_fit(np.random.default_rng(seed), folder)

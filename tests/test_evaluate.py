@@ -134,6 +134,7 @@ def breeds():
 
 
 CASES = {
+    f"odd-one-out {PEOPLE}": lambda: odd_one_out(Z, Answers.from_array(ASKED[3:])),
     "anomaly --train x.npy --test test.npy --anomalies others.npy": lambda: anomaly_against(
         Z, *(x / RMS for x in (TEST, TEST[::-1] + 3))
     ),

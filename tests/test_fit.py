@@ -5,10 +5,8 @@ import json
 import math
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
-import oracle
 import pytest
 import world as worlds
 from fits import fit_arm, fold_scores
@@ -89,29 +87,6 @@ def test_arms_keep_more_neighbours_the_stronger_their_local_term(data, fits):
 
 
 # the record
-
-
-@pytest.mark.parametrize("name", ARMS)
-def test_the_objective_on_record_is_that_of_the_saved_weights(data, fits, name):
-    """The objective and its parts, computed in principal axes, are those of W on all columns, of
-    weighted answers about standardized rows and of blocks of the given size.
-    """
-    arm = ARMS[name]
-    X, local = (f.matrix.astype(np.float64) for f in (data.features, data.local_features))
-    images = oracle.standardized(local, X)
-    problem = SimpleNamespace(
-        X=oracle.standardized(X, X),
-        answers=data.answers.objects,
-        weights=data.answers.weights.copy(),
-        kind="odd-one-out",
-        local=images if arm.local else None,
-        blocks=oracle.blocks(len(images), 64),
-        **arm.model_dump(),
-    )
-    record = fits[name].record
-    value, parts = oracle.objective(problem, fits[name].transform.weights.astype(np.float64))
-    assert record.objective == pytest.approx(float(value), rel=1e-5)
-    assert record.parts == pytest.approx({key: float(x) for key, x in parts.items()}, rel=1e-3)
 
 
 def test_the_record_says_how_the_fit_came_about(data, fits):

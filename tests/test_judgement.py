@@ -52,30 +52,6 @@ def marked(table):
     return table.index[table["is_marked"]].tolist()
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("features", [FEATURES, None])
-def test_careless_people_are_marked_and_no_others(features):
-    """If two of eight people answer at random, they are marked and nobody else, with features and
-    without; the others are called careful.
-    """
-    table = people(study(8, 200, 2, 40 if features else 20), features)
-    assert marked(table) == [0, 1]
-    assert table["judgement"].str.split(",").str[0].tolist() == 2 * [module.RANDOM] + 6 * [
-        "careful"
-    ]
-
-
-def test_a_person_does_not_fit_the_model_that_judges_them():
-    """A person whose answers are the opposite of all others agrees less with the model than a
-    careless person.
-    """
-    answers = study(6, 200, 0)
-    objects = np.where(answers.person[:, None] == 0, answers.objects[:, ::-1], answers.objects)
-    table = people(replace(answers, objects=objects), FEATURES)
-    assert table["model"][0] < 1 / 3 < table["model"][1:].min()
-    assert marked(table) == [0]
-
-
 @pytest.mark.parametrize("features", [FEATURES, None])
 def test_a_fit_that_judges_is_cold_and_made_without_those_it_scores_and_the_marked(
     monkeypatch, features
@@ -267,6 +243,7 @@ JUDGEMENTS = """
 30 80 | as if at random
 37 80 | cannot be told | since the odds are above 1 : 10
 34 80 | cannot be told | since the odds are near 1 : 1
+20 300 | as if at random | since less than chance is no care
 0 10 | cannot be told | since 3 of 10 would not be told either
 10 10 | cannot be told | for the same reason
 0 0 | no model"""
