@@ -11,7 +11,7 @@ from world import ROOT
 
 import glocal
 from glocal import few_shot
-from glocal.cli.demo import REAL_RESULT
+from glocal.cli.suite import REAL_RESULT
 from glocal.report.looks import COLOURS
 
 RECORD = json.loads((ROOT / "docs" / "evidence.json").read_text("utf-8"))

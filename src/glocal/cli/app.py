@@ -11,13 +11,24 @@ import threading
 import warnings
 from collections.abc import Sequence
 from functools import cache
-from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
 import typer
 
 from glocal._version import __version__
+from glocal.cli import (
+    align,
+    apply,
+    data,
+    evaluate,
+    extract,
+    fit,
+    report,
+    suite,
+    transforms,
+    verdict,
+)
 from glocal.cli.output import IS_JSON, IS_QUIET, OPTIONS, in_options, print_error, print_message
 from glocal.errors import (
     GLocalError,
@@ -34,15 +45,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_GROUPS = {
-    "Decide": "verdict demo",
-    "Fit": "fit sweep align",
-    "Use": "apply transforms anomaly",
-    "Measure": "evaluate suite report",
-    "Prepare": "extract data",
+_COMMANDS: dict[str, dict[str, Any]] = {
+    "Decide": {"try": verdict.verdict, "demo": suite.demo},
+    "Fit": {"fit": fit.fit, "sweep": fit.sweep, "align": align.align},
+    "Use": {"apply": apply.apply, "transforms": transforms.app, "anomaly": apply.anomaly},
+    "Measure": {"evaluate": evaluate.app, "suite": suite.suite, "report": report.report},
+    "Prepare": {"extract": extract.extract, "data": data.app},
 }
-"""The commands by the headings of the help."""
-_NAMES = {"verdict": "try"}  # no function can be called `try`
+"""The commands, and the applications of several commands, by the headings of the help."""
 _COLLECT = (
     "glocal collect needs glocal-collect, which is not installed. Install it from a checkout: "
     "pip install ./packages/glocal-collect."
@@ -60,7 +70,6 @@ _AFTER_INTERRUPTION = {
 _interruptions: list[int] = []
 """The signals that have interrupted this process."""
 _LOG = logging.getLogger("glocal")
-_LEVELS = ("quiet", "verbose")
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -83,19 +92,12 @@ def _add_plugins() -> None:
             print_message(f"warning: {_UNAVAILABLE[name]}")
 
 
-def _add_command(name: str, group: str) -> None:
-    """Add the command or the application of a module."""
-    module = import_module(f"glocal.cli.{name}")
-    if hasattr(module, "app"):
-        app.add_typer(module.app, name=name, rich_help_panel=group)
-    else:
-        command = getattr(module, name)
-        app.command(_NAMES.get(name, name), rich_help_panel=group)(command)
-
-
-for _group, _names in _GROUPS.items():
-    for _name in _names.split():
-        _add_command(_name, _group)
+for _group, _commands in _COMMANDS.items():
+    for _name, _entry in _commands.items():
+        if isinstance(_entry, typer.Typer):
+            app.add_typer(_entry, name=_name, rich_help_panel=_group)
+        else:
+            app.command(_name, rich_help_panel=_group)(_entry)
 _add_plugins()
 
 
@@ -203,7 +205,7 @@ def _command() -> Any:
 
 def _verbosity() -> list[Any]:
     """The options that say how much a command prints on standard error."""
-    template = typer.Typer()
+    template = typer.Typer(add_completion=False)
 
     @template.command()
     def _options_of_all(
@@ -216,7 +218,7 @@ def _verbosity() -> list[Any]:
     ) -> None:
         pass
 
-    options = [param for param in typer.main.get_command(template).params if param.name in _LEVELS]
+    options = typer.main.get_command(template).params
     for option in options:
         option.expose_value = False
     return options

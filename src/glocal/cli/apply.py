@@ -1,10 +1,10 @@
-"""``glocal apply``."""
+"""``glocal apply`` and ``glocal anomaly``: the rows of a transform, and what is unusual in them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from typer import Argument, Option
@@ -15,11 +15,15 @@ from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
-from glocal.files import ending, writable_target
+from glocal.evaluation.alarms import Anomalies, find_anomalies
+from glocal.files import ending, writable_target, write_text
 from glocal.transform import LinearTransform, check_rows, reduced
 from glocal.transform.apply import apply_csv, apply_file, apply_parquet, parquet_rows
 from glocal.transform.formats import ENDINGS
 from glocal.transform.sharing import locate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CENTRED = "centred"
 _ENDINGS = (".npy", ".csv")
@@ -69,7 +73,7 @@ def apply(
     if save_transform is not None:
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
     fitted = None if transform == CENTRED else _loaded(transform, normalize)
-    rows = _rows(features, column, out)
+    rows = _rows_to_map(features, column, out)
     if fitted is None:
         fitted = LinearTransform.centring(Features.load(features), normalize=normalize)
     fitted = _adapted(fitted, recentre, strength, force)
@@ -114,7 +118,7 @@ def _adapted(
     return transform if strength == 1.0 else transform.at_strength(strength)
 
 
-def _rows(features: Path, column: str | None, out: Path) -> Features | Iterator[np.ndarray]:
+def _rows_to_map(features: Path, column: str | None, out: Path) -> Features | Iterator[np.ndarray]:
     """The features, or the rows of Parquet files that become Parquet files."""
     is_parquet = features.is_dir() or ending(features) == PARQUET
     if is_parquet and ending(out) not in _ENDINGS:
@@ -125,3 +129,98 @@ def _rows(features: Path, column: str | None, out: Path) -> Features | Iterator[
             "--column names a column of Parquet files, and needs a Parquet output. Leave it out."
         )
     return Features.load(features)
+
+
+@flat
+def anomaly(
+    normal: Annotated[Path, Argument(help="Features of normal images, not standardized.")],
+    new: Annotated[Path, Argument(help="Features of the images to score.")],
+    out: Annotated[Path, Option(help="Table of the scores (.csv), a line for each new image.")],
+    transform: str | None = Option(
+        None,
+        help="Transform of both, a file or a name that glocal transforms pull lists; centred "
+        "subtracts the column means of --means.",
+    ),
+    means: Path | None = Option(
+        None, help="With --transform centred: features of a broad collection of images."
+    ),
+    alarm: float = Option(
+        0.05, help="Share of normal images that may be called anomalies, at most 0.5."
+    ),
+    k: int = Option(5, min=1, help="Nearest normal images that a score averages."),
+    force: Force = False,
+) -> None:
+    """Find the new images that are unlike the normal ones, with a threshold from the normal ones.
+
+    A score is minus the mean cosine to the nearest normal images; higher is more anomalous.
+
+    Example: glocal anomaly normal.npy new.npy --transform clip-vit-b-32 --out scores.csv
+    """
+    writable_target(out, what="--out", endings=(".csv",))
+    chosen = _transform_of_both(transform, means)
+    sides = [Features.load(path) for path in (normal, new)]
+    anomalies = find_anomalies(*_compared_rows(sides, chosen, force), alarm=alarm, k=k)
+    write_text(out, _table(anomalies, *sides).to_csv(index=False))
+    n_anomalies = int(anomalies.is_anomaly.sum())
+    record = {
+        "n": len(sides[1]),
+        "n_anomalies": n_anomalies,
+        "n_known": anomalies.n_known,
+        "n_normal": anomalies.n_normal,
+        "threshold": anomalies.threshold,
+        "alarm": alarm,
+        "k": k,
+        "out": out,
+    }
+    lines = [
+        f"{n_anomalies} of {len(sides[1])} new images are anomalies: scores above "
+        f"{anomalies.threshold:.4f}, from {anomalies.n_normal} different normal images"
+    ]
+    if anomalies.n_known:
+        lines.append(f"{anomalies.n_known} new rows equal a normal one")
+    print_result(record, *lines, f"written to {out}")
+
+
+def _transform_of_both(name: str | None, means: Path | None) -> LinearTransform | None:
+    """The transform of both sides; None for the original features."""
+    if (name == CENTRED) != (means is not None):
+        raise ParameterError(
+            "`transform=centred` and `means` go together: the means of normal images alone hide "
+            "anomalies, so that they come from a broad collection. Give both or neither."
+        )
+    if means is not None:
+        return LinearTransform.centring(Features.load(means))
+    return None if name is None else LinearTransform.from_pretrained(name)
+
+
+def _compared_rows(
+    sides: list[Features], transform: LinearTransform | None, force: bool
+) -> list[np.ndarray]:
+    """The rows of both sides that are compared."""
+    rows = [np.asarray(side.matrix, dtype=np.float64) for side in sides]
+    if transform is None:
+        return rows
+    for side in sides:
+        side.check_finite()
+        check_rows(transform, side, force=force)
+    # equal rows stay equal to the bit: a product of matrices may round them differently
+    different, numbers = np.unique(np.concatenate(rows), axis=0, return_inverse=True)
+    mapped = transform.map_rows(different)[numbers.ravel()]
+    return np.split(mapped, [len(rows[0])])
+
+
+def _table(anomalies: Anomalies, normal: Features, new: Features) -> pd.DataFrame:
+    """A line for each new image, which is called by its name, or else its row."""
+    import pandas as pd
+
+    normal_names, new_names = (
+        np.array(range(len(side)) if side.names is None else side.names) for side in (normal, new)
+    )
+    return pd.DataFrame(
+        {
+            "image": new_names,
+            "score": anomalies.scores,
+            "is_anomaly": anomalies.is_anomaly,
+            "nearest_normal": normal_names[anomalies.nearest],
+        }
+    )

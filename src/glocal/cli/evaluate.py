@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from glocal.evaluation.comparison import Result, compared
 from glocal.options import Options
 from glocal.scores import ORIGINAL, Score, append_scores, check_scores_target
 from glocal.suite.networks import shared_objects
-from glocal.suite.sources import Embed, Network, Shared, Sources
+from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.table import UNIT_ROWS
 from glocal.suite.tasks import (
     AnomalyTask,
@@ -42,7 +41,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-_BASELINES = (ORIGINAL, *BASELINES)
 
 
 class Scoring(Options):
@@ -62,44 +60,32 @@ class Scoring(Options):
         None, description="File that the scores are appended to (.jsonl, .csv)."
     )
 
-    def sources(self, features: Path, shared: Shared | None = None, **arguments: Any) -> Sources:
-        """The data of a command, whose scale and baselines are those of `features`.
+    def show(
+        self, task: Task, features: Path, shared: Shared | None = None, means: Path | None = None
+    ) -> None:
+        """Score the transform, or the original, and all baselines; print a table or JSON object.
 
-        `arguments` are those of `Sources`. The output is checked before any work.
+        The scale of all features is that of `features`, and so are the baselines, unless their
+        means are those of `means`. The output is checked before any work.
         """
         if self.out is not None:
             check_scores_target(self.out)
-        pretrained = [name for name in self._arms if name not in (*_BASELINES, *self._networks)]
-        return Sources(
+        arms = [*dict.fromkeys((self.transform or ORIGINAL, *(self.baseline or ())))]
+        networks = [name for name in arms[1:] if _is_network(name)]
+        sources = Sources(
             shared or Shared(),
             Network(features=features),
-            pretrained=pretrained,
+            pretrained=[name for name in arms if name not in (ORIGINAL, *BASELINES, *networks)],
+            means=means,
             force=self.force,
-            **arguments,
         )
-
-    @cached_property
-    def _networks(self) -> list[str]:
-        """The baselines that are features of other networks."""
-        names = [name for name in self.baseline or () if name not in _BASELINES]
-        return [name for name in names if os.path.exists(name) and not holds_transform(name)]
-
-    def show(self, task: Task, sources: Sources) -> None:
-        """Score the transform, or the original, and all baselines; print a table or JSON object."""
-        others = self._others(task, sources)
-        shares = self._seen(task, sources)
-        results = self._results(task, sources, others)
-        first, *baselines = results
-        about: dict[str, Any] = {
-            "split": "" if task.split is None else task.split.name,
-            "features": str(sources.network.features),
-            "network": network_of(sources.objects, sources.network.features),
-        }
-        rows = []
-        for row in compared(results, [(first, baseline) for baseline in baselines]):
-            settings = {**row.settings, **sources.settings}
-            about_arm = {**about, **shares.get(row.transform, {})}
-            rows.append(_of_network(replace(row, settings=settings, **about_arm), others))
+        others = _other_networks(task, sources, networks) if networks else {}
+        results, shares = _scored(task, sources, others, arms)
+        first, *baselines = arms
+        rows = [
+            _row(row, task, sources, others, shares.get(row.transform, {}))
+            for row in compared(results, [(first, baseline) for baseline in baselines])
+        ]
         if self.out is not None:
             append_scores(self.out, rows)
         sentences = [ceiling_in_words(rows)]
@@ -111,77 +97,81 @@ class Scoring(Options):
         record["rows"] = [row.row() for row in rows]
         print_result(record, *filter(None, sentences), table=score_lines(rows))
 
-    def _others(self, task: Task, sources: Sources) -> dict[str, Sources]:
-        """The data of the other networks, on the objects that all networks have."""
-        if not self._networks:
-            return {}
-        if not isinstance(task, OddOneOutTask | RSATask):
-            raise ParameterError(
-                f"--baseline {self._networks[0]} is no transform, and features of another network "
-                "are compared by odd-one-out and rsa alone."
-            )
-        others = {
-            name: Sources(sources.shared, Network(features=Path(name)), force=self.force)
-            for name in self._networks
-        }
-        networks = [sources, *others.values()]
-        features = [each.features(each.network.features) for each in networks]
-        title = " or ".join(str(each.network.features) for each in networks)
-        for each, shared in zip(networks, shared_objects(features), strict=True):
-            each.shared_objects = replace(shared, source=title)
-            each.listed = features[0].names
-        return others
 
-    def _seen(self, task: Task, sources: Sources) -> dict[str, dict[str, Any]]:
-        """The shares of questions and objects that each arm was fitted to; may print a warning."""
-        if task.scored_answers(sources) is None:
-            return {}
-        fields = {}
-        for name in self._arms:
-            is_fitted = name not in (*_BASELINES, *self._networks)
-            shares = task.seen(sources, sources.transform(name) if is_fitted else None)
-            fields[name] = (shares or Seen(None, None)).fields
-            if shares is not None and (sentence := shares.warning()) is not None:
-                print_message(f"warning: {name}: {sentence}")
-        return fields
-
-    @property
-    def _arms(self) -> list[str]:
-        """The names of the arms: the transform, or the original features, then the baselines."""
-        return [*dict.fromkeys((self.transform or ORIGINAL, *(self.baseline or ())))]
-
-    def _results(
-        self, task: Task, sources: Sources, others: Mapping[str, Sources]
-    ) -> dict[str, Result]:
-        """The result of each arm."""
-        embeds = {name: _embed(name, sources, others) for name in self._arms}
-        results: dict[str, Result] = {}
-        with progress_bar("scoring", len(embeds), unit="arms") as progress:
-            for name, embed in embeds.items():
-                progress(len(results), doing=name)
-                results[name] = task.score(others.get(name, sources), embed)
-        return results
+def _is_network(baseline: str) -> bool:
+    """Whether a baseline is the features of another network: a file that is no transform."""
+    if baseline in (ORIGINAL, *BASELINES):
+        return False
+    return os.path.exists(baseline) and not holds_transform(baseline)
 
 
-def _of_network(row: Score, others: Mapping[str, Sources]) -> Score:
-    """A row whose arm or baseline is another network: its original features."""
-    for name in (row.transform, row.baseline or ""):
-        if name in others:
-            file = others[name].network.features
-            network = network_of(others[name].objects, file)
-            if name == row.transform:
-                return replace(row, transform=ORIGINAL, network=network, features=str(file))
-            settings = {**row.settings, "baseline": ORIGINAL}
-            return replace(row, baseline_network=network, settings=settings)
-    return row
+def _other_networks(task: Task, sources: Sources, names: list[str]) -> dict[str, Sources]:
+    """The data of other networks; all networks then have the objects that each of them has."""
+    if not isinstance(task, OddOneOutTask | RSATask):
+        raise ParameterError(
+            f"--baseline {names[0]} is no transform, and features of another network are compared "
+            "by odd-one-out and rsa alone."
+        )
+    others = {
+        name: Sources(sources.shared, Network(features=Path(name)), force=sources.force)
+        for name in names
+    }
+    networks = [sources, *others.values()]
+    features = [each.features(each.network.features) for each in networks]
+    title = " or ".join(str(each.network.features) for each in networks)
+    for each, shared in zip(networks, shared_objects(features), strict=True):
+        each.shared_objects = replace(shared, source=title)
+        each.listed = features[0].names
+    return others
 
 
-def _embed(name: str, sources: Sources, others: Mapping[str, Sources]) -> Embed:
-    """The embedding of an arm by its name, which may be that of another network."""
-    if name in (ORIGINAL, *others):
-        return others.get(name, sources).embedding(None)
-    is_baseline = name in BASELINES
-    return sources.embedding(sources.baseline(name) if is_baseline else sources.transform(name))
+def _scored(
+    task: Task, sources: Sources, others: Mapping[str, Sources], arms: list[str]
+) -> tuple[dict[str, Result], dict[str, dict[str, Any]]]:
+    """The result of each arm, and the shares of questions and objects that it was fitted to.
+
+    Prints a warning if these are large.
+    """
+    results: dict[str, Result] = {}
+    shares = {}
+    with progress_bar("scoring", len(arms), unit="arms") as progress:
+        for name in arms:
+            progress(len(results), doing=name)
+            data = others.get(name, sources)
+            fitted = sources.transform(name) if name in sources.pretrained else None
+            if task.scored_answers(sources) is not None:
+                seen = task.seen(sources, fitted)
+                shares[name] = (seen or Seen(None, None)).fields
+                if seen is not None and (sentence := seen.warning()) is not None:
+                    print_message(f"warning: {name}: {sentence}")
+            transform = sources.baseline(name) if name in BASELINES else fitted
+            results[name] = task.score(data, data.embedding(transform))
+    return results, shares
+
+
+def _row(
+    row: Score,
+    task: Task,
+    sources: Sources,
+    others: Mapping[str, Sources],
+    shares: Mapping[str, Any],
+) -> Score:
+    """A row with its data; the arm or baseline of another network is its original features."""
+    settings = {**row.settings, **sources.settings}
+    fields: dict[str, Any] = {"split": "" if task.split is None else task.split.name, **shares}
+    if row.transform in others:
+        fields["transform"] = ORIGINAL
+    if row.baseline is not None and row.baseline in others:
+        settings["baseline"] = ORIGINAL
+        fields["baseline_network"] = _network_name(others[row.baseline])
+    data = others.get(row.transform, sources)
+    fields |= {"features": str(data.network.features), "network": _network_name(data)}
+    return replace(row, settings=settings, **fields)
+
+
+def _network_name(sources: Sources) -> str:
+    """The name of a network in rows."""
+    return network_of(sources.objects, sources.network.features)
 
 
 @app.command("odd-one-out")
@@ -199,7 +189,7 @@ def odd_one_out_command(
     --transform transform.npz --baseline original
     """
     shared = Shared(object_ids=file.object_ids)
-    scoring.show(task.replace(answers=file.answers), scoring.sources(features, shared))
+    scoring.show(task.replace(answers=file.answers), features, shared)
 
 
 @app.command("rsa")
@@ -216,7 +206,7 @@ def rsa_command(
 
     Example: glocal evaluate rsa --features features.npy --rdm rdm.npy --transform transform.npz
     """
-    scoring.show(task, scoring.sources(features, Shared(object_ids=object_ids)))
+    scoring.show(task, features, Shared(object_ids=object_ids))
 
 
 @app.command("few-shot")
@@ -234,7 +224,7 @@ def few_shot_command(
     --test test.npy --test-labels test_labels.npy --shots 5 --probe logistic
     --transform transform.npz
     """
-    scoring.show(task, scoring.sources(task.train, Shared(seed=seed)))
+    scoring.show(task, task.train, Shared(seed=seed))
 
 
 @app.command("anomaly")
@@ -263,7 +253,7 @@ def anomaly_command(
             "warning: the column means are those of --train; means of normal images alone hide "
             "anomalies. Name a broad collection: --means FILE."
         )
-    scoring.show(task, scoring.sources(task.train, means=means))
+    scoring.show(task, task.train, means=means)
 
 
 @app.command("structure")
@@ -276,7 +266,7 @@ def structure_command(scoring: Scoring, task: StructureTask) -> None:
     Example: glocal evaluate structure --features local.npy --transform transform.npz
     --baseline pca
     """
-    scoring.show(task, scoring.sources(task.features))
+    scoring.show(task, task.features)
 
 
 @app.command("retrieval")
@@ -290,4 +280,4 @@ def retrieval_command(scoring: Scoring, task: RetrievalTask) -> None:
     Example: glocal evaluate retrieval --queries test.npy --query-labels test_labels.npy
     --gallery train.npy --gallery-labels train_labels.npy --transform transform.npz
     """
-    scoring.show(task, scoring.sources(task.gallery or task.queries))
+    scoring.show(task, task.gallery or task.queries)

@@ -52,10 +52,12 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
         for name, parameter in parameters.items()
         if inspect.isclass(parameter.annotation) and issubclass(parameter.annotation, Options)
     }
-    own_names = [name for name in parameters if name not in models]
     options = {
-        name: parameters[name].replace(kind=inspect.Parameter.KEYWORD_ONLY) for name in own_names
+        name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in parameters.items()
+        if name not in models
     }
+    own_names = [*options]
     for model in models.values():
         for name, field in _fields(model).items():
             options.setdefault(name, _option(name, field, model))
@@ -68,8 +70,13 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
         IS_JSON.set(values["as_json"])
         outputs = {f"--{name.replace('_', '-')}": values.get(name) for name in _OUTPUTS}
         refuse_overwriting_inputs(outputs, *_inputs(values))
-        groups = {name: _group(model, values) for name, model in models.items()}
-        command(**{name: values[name] for name in own_names}, **groups)
+        arguments = {name: values[name] for name in own_names}
+        for name, model in models.items():
+            passed = {field: values[field] for field in _fields(model)}
+            arguments[name] = model(
+                **{field: value for field, value in passed.items() if value is not None}
+            )
+        command(**arguments)
 
     ordered = sorted(options.values(), key=_place)
     run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
@@ -83,12 +90,6 @@ def _place(option: inspect.Parameter) -> tuple[int, bool]:
     panels = [getattr(detail, "rich_help_panel", None) for detail in details]
     places = [_PANELS.index(panel) for panel in panels if panel in _PANELS]
     return (places[0] if places else -1, option.default is not option.empty)
-
-
-def _group(model: type[Options], values: Mapping[str, Any]) -> Options:
-    """The model of those of its options that were passed."""
-    names = _fields(model)
-    return model(**{name: values[name] for name in names if values.get(name) is not None})
 
 
 def _fields(model: type[Options]) -> dict[str, FieldInfo]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,9 +16,8 @@ from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.labels import load_labels, load_superclasses, split_column
 from glocal.errors import ParameterError
-from glocal.scores import Score, append_scores, check_scores_target
+from glocal.scores import append_scores, check_scores_target
 from glocal.screen import COLUMNS, screen_width
-from glocal.suite.advice import Verdict
 from glocal.suite.verdict import verdict as find_verdict
 from glocal.transform import LinearTransform
 
@@ -86,18 +84,25 @@ def verdict(
         **_tested(test, test_labels),
     }
     loaded = Features.load(features)
-    verdicts = {column: _verdict(loaded, path, options) for column, path in columns.items()}
-    scores = _scores(verdicts, loaded, features)
+    about: dict[str, Any] = {"features": str(features), "network": network_of(loaded, features)}
+    scores = []
+    records = {}
+    table = []
+    for column, path in columns.items():
+        with progress_bar("trying", unit="situations") as progress:
+            rows, classes = load_labels(path, loaded)
+            result = find_verdict(rows, classes, progress=progress, **options)
+        in_column = [replace(score, split=column or "all", **about) for score in result.scores]
+        scores += in_column
+        records[column] = {**vars(result), "scores": [score.row() for score in in_column]}
+        if len(columns) > 1:
+            table.append(f"{column}:")
+        table += result.text_lines(min(screen_width(), COLUMNS))
+        if show_all:
+            table += ["", *result.score_lines(screen_width())]
     if out is not None:
-        append_scores(out, itertools.chain.from_iterable(scores.values()))
-    print_result({"columns": _records(verdicts, scores)}, table=_lines(verdicts, show_all))
-
-
-def _verdict(features: Features, labels: Path, options: Mapping[str, Any]) -> Verdict:
-    """The verdict about one column of labels."""
-    with progress_bar("trying", unit="situations") as progress:
-        rows, classes = load_labels(labels, features)
-        return find_verdict(rows, classes, progress=progress, **options)
+        append_scores(out, scores)
+    print_result({"columns": records}, table=table)
 
 
 def _tested(test: Path | None, labels: Path | None) -> dict[str, Any]:
@@ -106,37 +111,6 @@ def _tested(test: Path | None, labels: Path | None) -> dict[str, Any]:
         return {"test": test, "test_labels": labels}
     side = load_labels(labels, Features.load(test))
     return {"test": side.features, "test_labels": side.labels}
-
-
-def _scores(
-    verdicts: Mapping[str | None, Verdict], features: Features, file: Path
-) -> dict[str | None, list[Score]]:
-    """The rows of scores about each column, which is their split."""
-    about: dict[str, Any] = {"features": str(file), "network": network_of(features, file)}
-    return {
-        column: [replace(score, split=column or "all", **about) for score in result.scores]
-        for column, result in verdicts.items()
-    }
-
-
-def _records(
-    verdicts: Mapping[str | None, Verdict], scores: Mapping[str | None, list[Score]]
-) -> dict[str | None, dict[str, Any]]:
-    """The verdict about each column for JSON, with its rows of scores."""
-    return {
-        column: {**vars(result), "scores": [score.row() for score in scores[column]]}
-        for column, result in verdicts.items()
-    }
-
-
-def _lines(verdicts: Mapping[str | None, Verdict], show_all: bool) -> Iterator[str]:
-    """Yield the lines of the verdict about each column of labels."""
-    for column, result in verdicts.items():
-        if len(verdicts) > 1:
-            yield f"{column}:"
-        yield from result.text_lines(min(screen_width(), COLUMNS))
-        if show_all:
-            yield from ("", *result.score_lines(screen_width()))
 
 
 def _columns(labels: Path) -> Iterator[tuple[str | None, Path]]:
