@@ -224,7 +224,7 @@ PARAGRAPHS = """
 GAIN | {} | seen, up from 45.0 % (95 % interval of the change +8.0 to +14.0 points
 GAIN; kept 1 .91 | {} | keeps 91.0 % of the 10 nearest neighbours of each image
 GAIN; cars .6 .5 .001 | {} | The score of cars changed by -0.100 (p 0.001, corrected by Holm).
-GAIN | {"n_answers": 9000, "n_objects": 50, "method": "global", "lmbda": 0.3} | to 9,000 answers about 50 images by
+GAIN | {"n_answers": 9000, "n_objects": 50, "method": "global", "lmbda": 0.3} | to 9,000 answers about 50 objects by
 GAIN | {"method": "global", "lmbda": 0.3, "provenance": {"version": "9.9"}} | glocal 9.9 (global lmbda 0.3)
 GAIN | {"method": "global", "keep": {"keep": 0.9}} | chosen to keep 90 % of each image
 GAIN | {"method": "global", "keep": {"keep": null}} | λ was chosen on held-out questions
@@ -332,7 +332,7 @@ def test_the_neighbours_that_changed_most_are_shown_first():
     support[2, 0] = 1, 2
     views["t"] = view("1 2; 0 3; 3 0; 2 4; 0 1", support)
     run = Run("t", featured="t", views={"": views})
-    (shown,) = objects_of(run, [Finding("", "t", "", "", "")], {})
+    (shown,) = objects_of(run, [Finding("", "t", "", "", "")])
     neighbours = shown["neighbours"]
     assert neighbours["changed"] == [3, 2, 1]
     assert neighbours["kept"] == pytest.approx(0.6)

@@ -1,16 +1,16 @@
-"""Altair charts, in the colour of each method and in shapes."""
+"""Altair charts of fronts and scores, in the colour of each method and in shapes."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import import_optional
-from glocal.report.front import front_points
 from glocal.report.looks import CONTROL, INK, looks
-from glocal.report.runs import Run
-from glocal.scores import AGREEMENT, Score
+from glocal.report.runs import POINT_COLUMNS, Block, Run
+from glocal.scores import AGREEMENT, KEPT, Score
 
 if TYPE_CHECKING:
     import altair as alt
@@ -35,50 +35,57 @@ _TITLES = {
 }
 
 
-def charts_of(run: Run) -> dict[str, Any]:
-    """Return the charts by name: those of blocks, and a front or scores of each network.
+@dataclass(frozen=True, eq=False)
+class Chart(Block):
+    """The chart of a network beside the findings, and the ends of the ceiling that it shows."""
 
-    A front has at least three points. A network with fewer has a chart of its scores, for one
-    transform that of its agreement.
+    network: str = ""
+    is_front: bool = False
+    ends: Sequence[float] = ()
+
+
+def charts_of(run: Run) -> list[Chart]:
+    """Return a chart of each network: its front, or its scores if the front has too few points.
+
+    The scores are those of all tasks, and for one transform those of its agreement. A single task
+    comes with the ends of the ceiling of people.
     """
-    charts: dict[str, Any] = {
-        block.title: block.chart for block in run.blocks if block.chart is not None
-    }
     points = front_points(run)
+    tasks = [run.scores.task_of(*AGREEMENT)] if run.featured else run.scores.tasks
+    ends = [score.value for score in run.scores if score.metric.startswith("ceiling_")]
+    if len(tasks) > 1:
+        ends = []
+    charts = []
     for network in run.scores.networks:
         front = points[points["network"] == network]
-        scores = _charted(run, network)
+        arms = [arm for of_network, arm in run.scores.arms if of_network == network]
+        scores = [run.scores.of(network, task, arm) for task, arm in itertools.product(tasks, arms)]
+        measured = [score for score in scores if score is not None]
         if len(front) >= _MIN_SHOWN:
-            charts[f"front-{network}".rstrip("-")] = front_chart(front)
-        elif scores:
-            charts[f"scores-{network}".rstrip("-")] = scores_chart(scores, run)
+            title = f"front-{network}".rstrip("-")
+            charts.append(Chart(title, chart=front_chart(front), network=network, is_front=True))
+        elif measured:
+            title = f"scores-{network}".rstrip("-")
+            chart = scores_chart(measured, ends)
+            charts.append(Chart(title, chart=chart, network=network, ends=ends))
     return charts
 
 
-def _charted(run: Run, network: str) -> list[Score]:
-    """The scores of a network, task by task, for one transform those of its agreement."""
-    tasks = run.scores.tasks
-    if run.featured:
-        tasks = [run.scores.task_of(*AGREEMENT)]
-    arms = [arm for of_network, arm in run.scores.arms if of_network == network]
-    scores = (run.scores.of(network, task, arm) for task, arm in itertools.product(tasks, arms))
-    return [score for score in scores if score is not None]
-
-
-def scores_chart(scores: Sequence[Score], run: Run) -> alt.LayerChart:
+def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerChart:
     """Draw scores as dots with their 95 % intervals, an arm a line, grouped by task.
 
-    Agreement with people alone comes with the ends of their ceiling.
+    A single task has an axis of its metric, with a line at each of the `ends`.
     """
     import pandas as pd
 
     alt = import_optional("altair", "a report")
-    rows = pd.DataFrame(map(vars, scores))
-    arms, tasks = (rows[column].unique().tolist() for column in ("transform", "task"))
+    rows = pd.DataFrame(map(vars, scores))[["task", "transform", "value", "low", "high"]]
+    arms = rows["transform"].unique().tolist()
+    tasks = rows["task"].unique().tolist()
     metric = scores[0].metric if len(tasks) == 1 else ""
     colour, shape, dashes = arm_scales("transform", arms)
     value, low = (metric_axis(alt.X, name, metric) for name in ("value", "low"))
-    base = alt.Chart(inline_data(rows[["task", "transform", "value", "low", "high"]])).encode(
+    base = alt.Chart(inline_data(rows)).encode(
         alt.Y("task:N", sort=tasks, title=None, axis=None if metric else alt.Axis()),
         alt.YOffset("transform:N", sort=arms),
         colour,
@@ -88,14 +95,48 @@ def scores_chart(scores: Sequence[Score], run: Run) -> alt.LayerChart:
         base.mark_rule(strokeWidth=2).encode(low, dashes, x2="high:Q"),
         base.mark_point(filled=True, size=90, opacity=1).encode(value, shape),
     ]
-    ends = [score.value for score in run.scores if score.metric.startswith("ceiling_")]
-    if metric and ends:
-        people = alt.Chart(inline_data(pd.DataFrame({"value": ends}))).encode(
-            value, tooltip=tooltips("value")
-        )
-        layers.append(people.mark_rule(color=CONTROL.colour, strokeDash=[*CONTROL.dashes]))
+    if ends:
+        layers.append(ceiling_rules(ends, value))
     height = _LINE_HEIGHT * len(arms) * len(tasks) + 20 * len(tasks)
     return alt.layer(*layers).properties(height=height, description="Scores with intervals")
+
+
+def ceiling_rules(ends: Sequence[float], axis: Any) -> alt.Chart:
+    """Draw a dashed line at each end of the ceiling, across an axis of values."""
+    import pandas as pd
+
+    alt = import_optional("altair", "a report")
+    rows = inline_data(pd.DataFrame({"value": ends}))
+    people = alt.Chart(rows).encode(axis, tooltip=tooltips("value"))
+    return people.mark_rule(color=CONTROL.colour, strokeDash=[*CONTROL.dashes])
+
+
+def front_points(run: Run) -> pd.DataFrame:
+    """Return one row for each setting of a sweep, or else for each network and arm, if any.
+
+    The columns are network, method (or the arm), setting (in words), chosen, agreement and
+    neighbours_kept, both with …_low and …_high (the 95 % interval, NaN if there is none), and
+    strong (whether the point is on the front of its method).
+    """
+    import pandas as pd
+
+    from glocal.sweep import pareto_front  # loads the solver, which importing this module does not
+
+    points = run.settings
+    if points is None:
+        rows = []
+        for network, arm in run.scores.arms:
+            agreement = run.scores.of(network, run.scores.task_of(AGREEMENT[0]), arm)
+            kept = run.scores.of(network, run.scores.task_of(KEPT), arm)
+            if agreement is not None and kept is not None:
+                numbers = [(score.value, score.low, score.high) for score in (agreement, kept)]
+                rows.append((network, arm, "", False, *numbers[0], *numbers[1]))
+        points = pd.DataFrame(rows, columns=POINT_COLUMNS)
+    strong: list[int] = []
+    for _, group in points.groupby(["network", "method"]):
+        # pareto_front breaks ties by alpha, which points need not have
+        strong += pareto_front(group.assign(alpha=0.0)).index.tolist()
+    return points.assign(strong=points.index.isin(strong))
 
 
 def front_chart(points: pd.DataFrame) -> alt.LayerChart:

@@ -1,18 +1,17 @@
-"""The findings of a run, one for each network, and the paragraph to copy."""
+"""The findings of a run, one for each network, its warnings, and the paragraph to copy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from glocal._version import __version__
 from glocal.evaluation.agreement import ceiling_in_words
-from glocal.finding import ADVICE, Subject, choice, plural, sentence
-from glocal.report.front import warnings_of
-from glocal.report.runs import Run
+from glocal.finding import ADVICE, Subject, choice, direction, plural, sentence
+from glocal.report.runs import Run, is_of_network
 from glocal.results import method_in_words, value_at
-from glocal.scores import AGREEMENT, KEPT
+from glocal.scores import AGREEMENT, DIFFERENCE, KEPT
 
 MIN_KEPT = 0.9
 """Smallest share of neighbours that the featured arm of a suite keeps, if any arm keeps as many."""
@@ -40,6 +39,14 @@ class Finding:
     command: str = ""
     details: str = ""
     warnings: tuple[str, ...] = ()
+
+
+class Warned(NamedTuple):
+    """A warning about an arm of a network, or about all if they are empty."""
+
+    network: str
+    arm: str
+    sentence: str
 
 
 def findings(run: Run) -> list[Finding]:
@@ -70,14 +77,49 @@ def featured_arm(run: Run, network: str) -> str:
     of_agreement = scores.task_of(*AGREEMENT)
     task = of_agreement or next(iter(scores.tasks), "")
     ranks = {}
-    for of_network, arm in scores.arms:
+    for _, arm in scores.arms:
         score = scores.of(network, task, arm)
         kept = scores.of(network, scores.task_of(KEPT), arm)
-        if score is not None and of_network == network and arm != run.baseline:
+        if score is not None and arm != run.baseline:
             is_enough = not of_agreement or kept is None or kept.value >= MIN_KEPT
             value = score.value if kept is None or is_enough else kept.value
             ranks[arm] = (kept is not None, not score.is_seen, is_enough, value)
     return max(ranks, key=lambda arm: ranks[arm], default=run.baseline)
+
+
+def warnings_of(run: Run) -> Iterator[Warned]:
+    """Yield the warnings about a run and its arms, the most severe first."""
+    for network, arms in run.views.items():
+        for arm, view in arms.items():
+            if view.meta.get("collapsed"):
+                yield Warned(network, arm, f"Collapsed: {arm} maps all objects to one point.")
+    for score in run.scores:
+        if score.metric in AGREEMENT and score.is_seen:
+            message = (
+                f"Seen: {score.transform} was fitted to {100 * (score.seen_answers or 0):.0f} % of "
+                f"the questions of {score.task}, so this is no agreement with new answers."
+            )
+            yield Warned(score.network or "", score.transform, message)
+    for score in run.scores:
+        is_kept = score.metric == KEPT + DIFFERENCE
+        if score.baseline_network is None and direction(score) == "worse" and not is_kept:
+            message = (
+                f"Worse: {score.transform} is worse than {score.baseline} on {score.task} by "
+                f"{abs(score.value):.3f} (p = {score.p_corrected:.2g} after correction)."
+            )
+            yield Warned(score.network or "", score.transform, message)
+    for (network, arm), fit in run.fits.items():
+        if fit.get("converged") is False:
+            yield Warned(network, arm, f"Not converged: {arm} ended as {fit.get('status')}.")
+    for network in run.scores.networks:
+        subject = run.subject(network, run.featured)
+        if subject.is_overfitted and subject.losses is not None:
+            original, chosen = subject.losses
+            message = (
+                f"Overfitted: the held-out loss is {chosen:.3f} nats, above the {original:.3f} "
+                "nats of the features without a transform."
+            )
+            yield Warned(network, run.featured, message)
 
 
 def _finding(run: Run, network: str, arm: str) -> Finding:
@@ -87,6 +129,11 @@ def _finding(run: Run, network: str, arm: str) -> Finding:
     if the_choice.startswith("use"):
         standard = "glocal apply TRANSFORM FEATURES --out OUT"
         command = run.commands.get((network, arm), standard)
+    warnings = [
+        warned.sentence
+        for warned in warnings_of(run)
+        if warned.arm in ("", arm) and is_of_network(warned.network, network)
+    ]
     return Finding(
         network,
         arm,
@@ -95,30 +142,16 @@ def _finding(run: Run, network: str, arm: str) -> Finding:
         ADVICE[the_choice].format(worse=subject.tasks("worse")),
         command,
         " ".join(_details(run, subject)),
-        tuple(_warnings(run, subject)),
+        tuple(warnings),
     )
-
-
-def _warnings(run: Run, subject: Subject) -> Iterator[str]:
-    """The warnings about the arm or about the whole run."""
-    for network, arm, warning in warnings_of(run):
-        is_of_network = "" in (network, subject.network) or network == subject.network
-        if is_of_network and arm in ("", subject.arm):
-            yield warning
 
 
 def _details(run: Run, subject: Subject) -> Iterator[str]:
     """Sentences on the data of the fit, on the ceiling and on other tasks."""
-    fit = subject.fit
     if value_at(run.record, "plan.simulated"):
         yield "These are simulated data: the “people” are simulated too."
-    n_answers = fit.get("n_answers")
-    if n_answers:
-        n_people = fit.get("n_people")
-        people = f" from {n_people:,} {plural('participant', n_people)}" if n_people else ""
-        objects = f" about {fit['n_objects']:,} objects" if fit.get("n_objects") else ""
-        local = f" and to the neighbours of {fit['n_local']:,} images" if fit.get("n_local") else ""
-        yield f"The transform was fitted to {n_answers:,} answers{people}{objects}{local}."
+    if subject.fit.get("n_answers"):
+        yield f"The transform was fitted to {_fitted_data(subject.fit)}."
     of_network = [score for score in run.scores if (score.network or "") == subject.network]
     if ceiling := ceiling_in_words(of_network):
         yield ceiling
@@ -145,17 +178,24 @@ def methods_paragraph(run: Run, findings: Sequence[Finding]) -> str:
 def _fitting(subject: Subject) -> str:
     """The sentence on the fit of a transform: the method, its settings and the data."""
     fit = subject.fit
-    data = []
-    if fit.get("n_answers"):
-        data.append(f"{fit['n_answers']:,} answers about {fit.get('n_objects', 0):,} images")
-    if fit.get("n_local"):
-        data.append(f"the neighbours of {fit['n_local']:,} images")
-    to_data = f" to {' and '.join(data)}" if data else ""
+    data = f" to {_fitted_data(fit)}" if fit.get("n_answers") else ""
     version = value_at(fit, "provenance.version") or __version__
     return (
-        f"A linear transform of the features of {subject.name} was fitted{to_data} by the method "
+        f"A linear transform of the features of {subject.name} was fitted{data} by the method "
         f"of Muttenthaler et al. (2023) with glocal {version} ({_settings(fit)})."
     )
+
+
+def _fitted_data(fit: Mapping[str, Any]) -> str:
+    """The answers, people, objects and local images of a fit, as far as its record counts them."""
+    participants = plural("participant", fit.get("n_people") or 0)
+    counts = {
+        "n_answers": "{:,} answers",
+        "n_people": f" from {{:,}} {participants}",
+        "n_objects": " about {:,} objects",
+        "n_local": " and the neighbours of {:,} images",
+    }
+    return "".join(text.format(fit[name]) for name, text in counts.items() if fit.get(name))
 
 
 def _settings(fit: Mapping[str, Any]) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -15,22 +15,17 @@ from glocal.errors import FileError, ParameterError
 from glocal.evaluation.view import View, load_view
 from glocal.files import PathLike, ending, read_object, reading
 from glocal.finding import recorded_scores
-from glocal.report.runs import Block, Point, Run, apply_command, transform_run
+from glocal.report.runs import POINT_COLUMNS, Block, Run, apply_command, transform_run
 from glocal.results import RecordPart, check_fields, parameters_in_words, value_at
-from glocal.scores import (
-    AGREEMENT,
-    KEPT,
-    SCORE_ENDINGS,
-    Score,
-    Scores,
-    read_rows,
-    read_scores,
-)
+from glocal.scores import SCORE_ENDINGS, Scores, read_rows, read_scores
 from glocal.suite.table import network_table
 from glocal.transform import LinearTransform
 from glocal.transform.checks import table_rows
 from glocal.transform.formats import TRANSFORM_NAME
 from glocal.transform.record import network_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ROWS = "rows.jsonl"
 _POINTS = "points.jsonl"
@@ -171,23 +166,7 @@ def _with_settings(run: Run, path: Path) -> Run:
     )
 
 
-def _settings_block(settings: Sequence[Point], reason: str, note: str) -> Block:
-    """The choice with its reason, and all settings in a table."""
-    import pandas as pd
-
-    table = pd.DataFrame(
-        {
-            "method": f"{point.method} {point.setting}".strip(),
-            "agreement": f"{point.agreement.value:.3f}",
-            "neighbours kept": f"{point.kept.value:.3f}",
-        }
-        for point in settings
-    )
-    (chosen,) = table["method"][[point.is_chosen for point in settings]]
-    return Block("Settings", (f"Chosen: {chosen}, {reason}.",), note, table)
-
-
-def _settings(file: Path, scores: Scores) -> tuple[tuple[Point, ...], str]:
+def _settings(file: Path, scores: Scores) -> tuple[pd.DataFrame, str]:
     """The settings whose agreement and neighbours kept are known, and a note on the folds.
 
     The original features and the choice have their recorded `scores`, with 95 % intervals. A mean
@@ -197,27 +176,37 @@ def _settings(file: Path, scores: Scores) -> tuple[tuple[Point, ...], str]:
 
     with reading(file, "run", _FIX):
         means = pd.read_csv(file)
-        if means["method"].isna().any() or means["chosen"].sum() != 1:
-            raise ValueError("it must name each method and choose one setting")
         scored = means.dropna(subset=["agreement", "neighbours_kept"])
-        points = tuple(_setting(row, scores) for row in scored.to_dict("records"))
+        if means["method"].isna().any() or scored["chosen"].sum() != 1:
+            raise ValueError("it must name each method and choose one setting")
+        words = [", ".join(parameters_in_words(row, _SIGNS)) for row in scored.to_dict("records")]
+        settings = scored.assign(network="".join(scores.networks), setting=words)
+        settings = settings.reindex(columns=POINT_COLUMNS)
+        arms = settings["method"].mask(settings["chosen"], CHOSEN)
+        for score in scores:
+            numbers = [score.metric, f"{score.metric}_low", f"{score.metric}_high"]
+            if score.metric in settings:
+                settings.loc[arms == score.transform, numbers] = score.value, score.low, score.high
         n_unconverged = int((~means["converged"]).sum())
     note = "Agreement and neighbours kept, means over folds."
     if n_unconverged:
         note += f" Not converged on some fold: {n_unconverged} of {len(means)} settings."
-    return points, note
+    return settings, note
 
 
-def _setting(row: Mapping[Any, Any], scores: Scores) -> Point:
-    """A setting of a sweep, from its row of means."""
-    network = "".join(scores.networks)
-    arm = CHOSEN if row["chosen"] else row["method"]
-    agreement, kept = (
-        scores.of(network, task, arm) or Score(task, metric, row[metric])
-        for task, metric in (("odd-one-out", AGREEMENT[0]), ("structure", KEPT))
+def _settings_block(settings: pd.DataFrame, reason: str, note: str) -> Block:
+    """The choice with its reason, and all settings in a table."""
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "method": settings["method"].str.cat(settings["setting"], sep=" ").str.strip(),
+            "agreement": settings["agreement"].map("{:.3f}".format),
+            "neighbours kept": settings["neighbours_kept"].map("{:.3f}".format),
+        }
     )
-    words = ", ".join(parameters_in_words(row, _SIGNS))
-    return Point(network, row["method"], words, row["chosen"], agreement, kept)
+    (chosen,) = table["method"][settings["chosen"]]
+    return Block("Settings", (f"Chosen: {chosen}, {reason}.",), note, table)
 
 
 def _with_fits(run: Run, path: Path) -> Run:

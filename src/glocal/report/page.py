@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,13 @@ from glocal.files import PathLike, make_folder, write_text
 from glocal.finding import MARGIN, direction
 from glocal.report.charts import charts_of
 from glocal.report.figures import axes_svg, save_figure
-from glocal.report.finding import findings, methods_paragraph
-from glocal.report.front import warnings_of
-from glocal.report.objects import objects_of
+from glocal.report.finding import findings, methods_paragraph, warnings_of
+from glocal.report.objects import axes_records, objects_of
 from glocal.report.runs import Run
 from glocal.report.templates import asset, render
-from glocal.results import flattened, to_json, value_at
+from glocal.results import flattened, value_at
 from glocal.scores import AGREEMENT, KEPT, Scores
-from glocal.suite.table import cell, long_scores, score_table
+from glocal.suite.table import long_scores, score_table
 
 _FIGURE_WIDTH = 440  # pixels
 _MAX_NAME = 80  # characters of a file name
@@ -47,23 +46,22 @@ def report_page(
     """
     shown: dict[str, dict[str, Any]] = {"charts": {}, "pictures": pictures or {}, "objects": {}}
     sections = [_section(number, run, shown) for number, run in enumerate(runs)]
-    bundle = ""
+    scripts = [asset("page.js")]
     if shown["charts"]:
-        vega = _closed(import_optional("vl_convert", "a report").javascript_bundle())
-        bundle = f"(() => {{{vega}\n}})();"
-    script = _closed(asset("page.js"))
+        vega = import_optional("vl_convert", "a report").javascript_bundle()
+        closed = vega.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+        scripts.insert(0, f"(() => {{{closed}\n}})();")
     return render(
         "page.html",
         title=title or ", ".join(run.name for run in runs),
         version=__version__,
         sections=sections,
         margin=MARGIN,
-        bundle=bundle,
-        script=script,
+        direction=direction,
+        scripts=scripts,
+        hashes=map(_script_hash, scripts),
         style=asset("style.css"),
-        policy=_policy(bundle, script),
-        pictures=shown["pictures"],
-        shown=script_json(shown),
+        shown=shown,
     )
 
 
@@ -78,8 +76,9 @@ def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
 
     drawings: list[tuple[str, Any]] = []
     for run in runs:
-        for name, chart in charts_of(run).items():
-            drawings.append((name, chart.properties(width=_FIGURE_WIDTH)))
+        for part in (*run.blocks, *charts_of(run)):
+            if part.chart is not None:
+                drawings.append((part.title, part.chart.properties(width=_FIGURE_WIDTH)))
         for record in axes_records(run):
             axes = pd.DataFrame(record["axes"]).query("factor > 1")
             name = record["network"] or record["arm"]
@@ -93,18 +92,6 @@ def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
             written.append(make_folder(folder) / f"{stem}.{kind}")
             save_figure(drawing, written[-1])
     return written
-
-
-def axes_records(run: Run) -> list[dict[str, Any]]:
-    """Return the axes of each featured transform, with its network and arm."""
-    records = []
-    for finding in findings(run):
-        names = {"network": finding.network, "arm": finding.arm}
-        for _, views in run.views_of(finding.network, finding.arm):
-            change = views[finding.arm].meta.get("change") or {}
-            if change.get("axes"):
-                records.append({**names, "axes": change["axes"], "chance": change["chance"]})
-    return records
 
 
 def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
@@ -131,16 +118,9 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     return written
 
 
-def script_json(value: Any) -> str:
-    r"""Serialise a value as JSON that can neither end a script element nor begin another.
-
-    >>> script_json({"name": "</script><b>"})
-    '{"name": "\\u003c/script\\u003e\\u003cb\\u003e"}'
-    """
-    text = to_json(value)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+def _script_hash(script: str) -> str:
+    """The hash of a script in the content security policy of a page."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -149,112 +129,52 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
     The charts and the searchable objects, which the script of the page reads, are added to `shown`.
     """
     charts = charts_of(run)
-    for name, chart in charts.items():
-        shown["charts"][f"{number}-{name}"] = chart.properties(width="container").to_dict()
+    for part in (*charts, *run.blocks):
+        if part.chart is not None:
+            chart = part.chart.properties(width="container").to_dict()
+            shown["charts"][f"{number}-{part.title}"] = chart
     headlines = findings(run)
     warned = {sentence for finding in headlines for sentence in finding.warnings}
-    objects = list(objects_of(run, headlines, shown["pictures"]))
-    for place, part in enumerate(objects):
-        shown["objects"][f"{number}-{place}"] = {
-            "names": part["names"],
-            "lists": part["neighbours"]["lists"],
-        }
+    objects = list(objects_of(run, headlines))
+    for place, shown_objects in enumerate(objects):
+        shown["objects"][f"{number}-{place}"] = shown_objects["neighbours"]
     return {
         "run": run,
         "findings": headlines,
-        "has_ceiling": any(score.metric.startswith("ceiling_leave") for score in run.scores),
         "others": [w.sentence for w in warnings_of(run) if w.sentence not in warned],
-        "charts": list(_chart_places(number, run, charts)),
+        "charts": charts,
         "objects": objects,
-        "scores": _scores(run),
+        "columns": list(_columns(run)),
         "methods": methods_paragraph(run, headlines),
-        "provenance": _provenance(run),
-        "record": {
-            key: value if isinstance(value, str) else to_json(value)
-            for key, value in flattened(run.record or {"glocal": __version__}).items()
-        },
+        "model": value_at(run.record, "source.model"),
+        "provenance": run.stated("provenance", dict, {}),
+        "record": flattened(run.record or {"glocal": __version__}),
     }
 
 
-def _chart_places(number: int, run: Run, charts: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield the id of each chart beside the findings, its caption, and whether it is a front."""
-    blocks = {block.title for block in run.blocks}
-    for name in charts:
-        if name not in blocks:
-            kind, _, network = name.partition("-")
-            caption = network or run.name
-            yield {"id": f"{number}-{name}", "caption": caption, "is_front": kind == "front"}
+def _columns(run: Run) -> Iterator[tuple[str, str, str]]:
+    """Yield the title, the task and the metric of each column of scores, in a task's first metric.
 
-
-def _provenance(run: Run) -> str:
-    """The network, version, seed and data of a run, as far as its records state them."""
-    records = [value_at(record, "provenance") for record in (run.record, *run.fits.values())]
-    origin = {**run.record, **next(filter(None, records), {})}
-    network = "".join(run.scores.networks) if run.featured else ""
-    model = None if network else value_at(origin, "source.model")
-    facts = {
-        "Features of {}.": network,
-        "The transform was fitted on features of {}.": model,
-        "Computed by glocal {}.": origin.get("version"),
-        "Seed {}.": origin.get("seed"),
-        "The record has the SHA-256 hashes of {}.": ", ".join(origin.get("data") or ()),
-    }
-    sentences = [text.format(fact) for text, fact in facts.items() if fact not in (None, "")]
-    return " ".join(sentences) or "No record states where these numbers come from."
-
-
-def _scores(run: Run) -> dict[str, Any]:
-    """Arms × tasks: a line for each network and arm, with the cell and `direction` of each task."""
+    The accuracy over all images is a column beside the balanced one if they differ in print.
+    """
     scores = run.scores
-    titles = {task: task for task in scores.tasks}
-    if run.featured:
-        shown = {scores.task_of(*AGREEMENT): "agreement", scores.task_of(KEPT): "neighbours kept"}
-        titles = {task: shown[task] for task in scores.tasks if task in shown}
-    lines: dict[tuple[str, str], dict[str, tuple[str, str]]] = {place: {} for place in scores.arms}
-    for task, title in titles.items():
-        plain = _plain_accuracies(scores, task)
-        for network, arm in scores.arms:
-            text = cell(scores, network, task, arm, run.baseline).rstrip("*")
-            change = direction(scores.gain(network, task, arm, run.baseline))
-            lines[network, arm][title] = (text, change)
-            if plain:
-                text = plain.get((network, arm), "-")
-                lines[network, arm][f"{title}, plain"] = (text, "same")
-    directions = {change for line in lines.values() for _, change in line.values()}
-    return {
-        "tasks": [*next(iter(lines.values()), {})],
-        "lines": lines,
-        "has_changes": not directions <= {"same"},
-        "has_networks": len(scores.networks) > 1,
-    }
+    shown = {scores.task_of(*AGREEMENT): "agreement", scores.task_of(KEPT): "neighbours kept"}
+    for task in scores.tasks:
+        if not run.featured:
+            yield task, task, ""
+            if plain := _plain_metric(scores, task):
+                yield f"{task}, plain", task, plain
+        elif task in shown:
+            yield shown[task], task, ""
 
 
-def _plain_accuracies(scores: Scores, task: str) -> dict[tuple[str, str], str]:
-    """The accuracy over all images of each arm, if one differs in print from the balanced one."""
-    texts = {}
-    differs = False
+def _plain_metric(scores: Scores, task: str) -> str:
+    """The metric of the accuracy over all images, if an arm has another one than in the task."""
     for network, arm in scores.arms:
         score = scores.of(network, task, arm)
         if score is not None:
             metric = score.metric.replace("accuracy_", "accuracy_plain_")
-            plain = scores.of(network, task, arm, metric) or score
-            differs |= plain.cell().value != score.cell().value
-            texts[network, arm] = plain.text()
-    return texts if differs else {}
-
-
-def _policy(*scripts: str) -> str:
-    """The content security policy of a page with these scripts; the first is Vega-Lite or empty."""
-    digests = [hashlib.sha256(script.encode()).digest() for script in scripts if script]
-    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
-    # NOTE Vega compiles the expressions of a chart, which needs unsafe-eval. Inline scripts run
-    # only if their hash is listed.
-    unsafe = "'unsafe-eval' " if all(scripts) else ""
-    return (
-        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {unsafe}{hashes}"
-    )
-
-
-def _closed(script: str) -> str:
-    """Escape the characters of a script that would end its element; its strings stay the same."""
-    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+            plain = scores.of(network, task, arm, metric)
+            if plain is not None and plain.cell().value != score.cell().value:
+                return metric
+    return ""

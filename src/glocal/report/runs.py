@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -29,9 +29,15 @@ from glocal.transform.record import network_name
 if TYPE_CHECKING:
     import pandas as pd
 
-
+T = TypeVar("T")
 Place = tuple[str, str]
 """A network, which is empty if there is but one without a name, and its arm."""
+POINT_COLUMNS = [
+    *("network", "method", "setting", "chosen"),
+    *("agreement", "agreement_low", "agreement_high"),
+    *("neighbours_kept", "neighbours_kept_low", "neighbours_kept_high"),
+]
+"""The columns of the points of a front: settings of a sweep, or arms. NaN means no interval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,17 +56,6 @@ class Block:
     data: pd.DataFrame | None = None
 
 
-class Point(NamedTuple):
-    """A point of a front: the setting of a sweep, or an arm, with its two scores."""
-
-    network: str
-    method: str
-    setting: str
-    is_chosen: bool
-    agreement: Score
-    kept: Score
-
-
 @dataclass(frozen=True, eq=False)
 class Run:
     """One section of a report: the folder of a suite or a sweep, a file of scores, or a transform.
@@ -71,9 +66,9 @@ class Run:
     network.
 
     `featured` is the arm that the run is about: a transform, or the choice of a sweep. It is empty
-    if the run compares arms. `settings` are the points of a sweep. `lead` is a sentence that
-    follows the advice, and `blocks` follow the scores. `design` are sentences on how the answers
-    were collected.
+    if the run compares arms. `settings` are those of a sweep, with `POINT_COLUMNS`. `lead` is a
+    sentence that follows the advice, and `blocks` follow the scores. `design` are sentences on how
+    the answers were collected.
     """
 
     name: str
@@ -83,7 +78,7 @@ class Run:
     commands: dict[Place, str] = field(default_factory=dict)
     views: dict[str, dict[str, View]] = field(default_factory=dict)
     featured: str = ""
-    settings: tuple[Point, ...] = ()
+    settings: pd.DataFrame | None = None
     lead: str = ""
     blocks: tuple[Block, ...] = ()
     design: tuple[str, ...] = ()
@@ -91,8 +86,7 @@ class Run:
     @property
     def chance(self) -> float:
         """The agreement that guessing gives, as the record, the scores or the fits state it."""
-        numbers = self._stated("chance", self.record, *self.fits.values())
-        return next((number for number in numbers if isinstance(number, float)), 1 / 3)
+        return self.stated("chance", float, 1 / 3)
 
     @property
     def baseline(self) -> str:
@@ -102,7 +96,7 @@ class Run:
     @property
     def is_unit(self) -> bool:
         """Whether all rows were scaled to length 1 first."""
-        return any(self._stated("normalize", self.record))
+        return self.stated("normalize", bool, default=False)
 
     def subject(self, network: str, arm: str) -> Subject:
         """What a finding about an arm is about."""
@@ -121,12 +115,19 @@ class Run:
     def views_of(self, network: str, arm: str) -> Iterator[tuple[str, Mapping[str, View]]]:
         """Yield each network with a view of the arm, with the views of its arms."""
         for name, views in self.views.items():
-            if arm in views and ("" in (network, name) or network == name):
+            if arm in views and is_of_network(name, network):
                 yield name, views
 
-    def _stated(self, key: str, *records: Mapping[str, Any]) -> list[Any]:
+    def stated(self, key: str, kind: type[T], default: T) -> T:
+        """What the record, the fits and the scores state, in this order, as a value of a kind."""
         settings = (score.settings for score in self.scores)
-        return [value_at(record, key) for record in (*records, *settings)]
+        values = (value_at(part, key) for part in (self.record, *self.fits.values(), *settings))
+        return next((value for value in values if isinstance(value, kind)), default)
+
+
+def is_of_network(name: str, network: str) -> bool:
+    """Whether what bears the `name` of a network concerns a network; an empty name is any."""
+    return "" in (name, network) or name == network
 
 
 def apply_command(transform: str, features: str) -> str:
@@ -167,19 +168,20 @@ def transform_run(
     fold_transforms = [fold for fold, _ in folds]
     X, Z, fold_embeddings = embeddings(transform, features, fold_transforms)
     parts: list[Part] = list(zip(fold_embeddings, [part for _, part in folds], strict=True))
-    shares: Seen | None = None
-    if folds:
-        shares = Seen(0.0, 1.0)
-    elif answers is not None:
+    shares = Seen(0.0, 1.0)  # of the answers to a fold
+    if answers is not None and not folds:
         parts = [(Z, answers)]
-        shares = seen(transform.meta, features, answers)
-    is_unseen = None if shares is None else shares.is_unseen
+        shares = seen(transform.meta, features, answers) or Seen(None, None)
     change = change_record(
-        transform, features, X, parts, folds=fold_transforms, is_unseen=is_unseen
+        transform, features, X, parts, folds=fold_transforms, is_unseen=shares.is_unseen
     )
     network = _network(transform, features)
-    scores = _scores(name, transform, (X, Z), parts, shares)
     fit = transform.meta.get("fit") or {}
+    scores = [*recorded_scores(fit, name)]
+    if parts and shares.is_unseen is not False:
+        scores = [replace(score, **shares.fields) for score in _agreement(name, X, parts)]
+    if KEPT not in {score.metric for score in scores}:
+        scores += _neighbours(name, X, Z)
     record = {
         "fit": fit,
         "source": transform.meta.get("source"),
@@ -187,7 +189,8 @@ def transform_run(
     }
     if answers is not None:
         record["chance"] = answers.chance
-        scores += () if (bounds := ceiling(answers)) is None else bounds.scores
+        bounds = ceiling(answers)
+        scores += [] if bounds is None else bounds.scores
     views = paired_views(X, Z, features.labels, name=name, change=change, answers=answers)
     path = features.source if os.path.exists(features.source) else "features.npy"
     return Run(
@@ -201,27 +204,6 @@ def transform_run(
     )
 
 
-def _scores(
-    name: str,
-    transform: LinearTransform,
-    before_and_after: tuple[Embedding, Embedding],
-    parts: Sequence[Part],
-    shares: Seen | None,
-) -> list[Score]:
-    """The scores on unseen answers, or else those of the record; those on fitted ones are none."""
-    X, Z = before_and_after
-    scores: list[Score] = []
-    if parts and (shares is None or shares.is_unseen is not False):
-        split = "all" if len(parts) == 1 else HELD_OUT_QUESTIONS
-        fields = {} if shares is None else shares.fields
-        scores += [replace(score, **fields) for score in _agreement(name, X, parts, split)]
-    else:
-        scores += recorded_scores(transform.meta.get("fit") or {}, name)
-    if KEPT not in {score.metric for score in scores}:
-        scores += _neighbours(name, X, Z)
-    return scores
-
-
 def _network(transform: LinearTransform, features: Features) -> str:
     """The network of the features, by their record or because the transform was fitted to them."""
     fitted = value_at(transform.meta, "fit.provenance.data.features")
@@ -230,10 +212,11 @@ def _network(transform: LinearTransform, features: Features) -> str:
     return network_name(features.network)
 
 
-def _agreement(name: str, X: Embedding, parts: Sequence[Part], split: str) -> list[Score]:
+def _agreement(name: str, X: Embedding, parts: Sequence[Part]) -> list[Score]:
     """Agreement before and after with the answers of all parts, and the gain."""
     from glocal.aligner.folds import pooled_answers
 
+    split = "all" if len(parts) == 1 else HELD_OUT_QUESTIONS
     credit = {
         ORIGINAL: np.concatenate([answer_credit(X, part) for _, part in parts]),
         name: np.concatenate([answer_credit(after, part) for after, part in parts]),
@@ -241,8 +224,7 @@ def _agreement(name: str, X: Embedding, parts: Sequence[Part], split: str) -> li
     return agreement_scores(credit, pooled_answers([part for _, part in parts]), split)
 
 
-def _neighbours(name: str, X: Embedding, Z: Embedding) -> Iterator[Score]:
+def _neighbours(name: str, X: Embedding, Z: Embedding) -> list[Score]:
     """The neighbours that the original features, X, and the transformed ones, Z, keep."""
     (kept,) = kept_neighbours(X, Z, min(10, len(X) - 1)).scores
-    yield replace(kept, value=1.0, low=None, high=None)
-    yield replace(kept, transform=name)
+    return [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]

@@ -1,11 +1,17 @@
-"""The templates of the page and of the figure of axes."""
+"""The templates of the page and of the figure of axes, and the words that they have for an axis."""
 
 from __future__ import annotations
 
 import importlib.resources
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from glocal.errors import import_optional
+from glocal.evaluation.axes import MIN_STABILITY
+from glocal.results import to_json
+
+_MAX_CHARACTERS = 42  # of the names at one end of an axis together
 
 
 def asset(name: str) -> str:
@@ -23,5 +29,26 @@ def render(name: str, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    # the filter tojson also escapes what could end a script element, or begin another
+    environment.policies |= {"json.dumps_function": to_json, "json.dumps_kwargs": {}}
+    environment.filters |= {"json": to_json, "fitting": fitting_names}
+    environment.tests["unsure"] = is_unsure
     text: str = environment.get_template(name).render(**values)
     return text
+
+
+def is_unsure(axis: Mapping[str, Any]) -> bool:
+    """Whether fits to parts of the answers disagree about an axis."""
+    stability = axis.get("stability")
+    return stability is not None and bool(stability < MIN_STABILITY)
+
+
+def fitting_names(names: Sequence[str]) -> str:
+    """Join as many of the names as fit beside an axis, at least one.
+
+    >>> fitting_names(["hot_dog", "cat", "a" * 40])
+    'hot dog, cat'
+    """
+    texts = list(accumulate((name.replace("_", " ") for name in names), "{}, {}".format))
+    fitting = [text for text in texts if len(text) <= _MAX_CHARACTERS]
+    return fitting[-1] if fitting else "".join(texts[:1])[: _MAX_CHARACTERS + 6]

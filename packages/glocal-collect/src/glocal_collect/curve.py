@@ -10,8 +10,8 @@ import pandas as pd
 from glocal.aligner.curve import curve_record
 from glocal.errors import import_optional
 from glocal.report import Block
-from glocal.report.charts import inline_data, metric_axis, tooltips
-from glocal.report.looks import COLOURS, CONTROL
+from glocal.report.charts import ceiling_rules, inline_data, metric_axis, tooltips
+from glocal.report.looks import COLOURS
 from glocal.scores import Score
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ def curve_chart(curve: list[dict[str, Any]], ends: Sequence[float]) -> alt.Layer
         base.mark_point(color=colour, filled=True, size=80, opacity=1).encode(y),
     ]
     if ends:
-        lines = alt.Chart(inline_data(pd.DataFrame({"value": ends}))).encode(y, tooltip="value:Q")
-        layers.append(lines.mark_rule(color=CONTROL.colour, strokeDash=[*CONTROL.dashes]))
+        layers.append(ceiling_rules(ends, y))
     return alt.layer(*layers).properties(
         height=_HEIGHT, description="Agreement with people against the fitted answers"
     )
