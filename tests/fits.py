@@ -1,6 +1,7 @@
 """Fits whose options are keywords, as on the command line and in files, and a record of scores."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,6 +35,24 @@ def fold_scores(data, fold, transform):
     images = data.evaluation_rows(fold.rows)
     kept = neighbours_kept(images, transform(images))
     return score.agreement, score.loss, kept
+
+
+def spend_budget(monkeypatch, method, number):
+    """Let the solution of this number of a method of `Exact` have spent its budget, and the others
+    converge; return the list of all.
+    """
+    made = getattr(Exact, method)
+    solutions = []
+
+    def spend(*arguments, **options):
+        status = "budget" if len(solutions) == number else "converged"
+        solution = made(*arguments, **options)
+        report = replace(solution.report, status=status, reason=status)
+        solutions.append(replace(solution, report=report))
+        return solutions[-1]
+
+    monkeypatch.setattr(Exact, method, spend)
+    return solutions
 
 
 def heldout(**changes):

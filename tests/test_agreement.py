@@ -16,7 +16,6 @@ from glocal.evaluation.intervals import ObjectValues
 RNG = np.random.default_rng(1)
 Z = RNG.normal(size=(15, 4))
 ANSWERS = world.answers(300, 15)
-WEIGHTS = RNG.integers(0, 4, size=300) * 1.0
 KINDS = [world.answers(300, 15, kind) for kind in world.WIDTH]
 TIED = RNG.integers(0, 2, size=(15, 3)).astype(float)  # exact ties and rows of zeros
 
@@ -102,12 +101,13 @@ def test_bounds_are_means_over_questions_and_over_answers():
     in any order; a question that was asked once does not count.
     """
     result = ceiling(Answers.from_array(RNG.permutation([*REPEATED, [15, 16, 17]])))
-    odds, *bounds = zip(*BOUNDS[:5], strict=True)
+    odds, majority, left_out = zip(*BOUNDS[:5], strict=True)
     sets = np.arange(15).reshape(5, 3)
-    for name, values, n in (("majority", bounds[0], None), ("leave_one_out", bounds[1], odds)):
-        weights = n and np.array([*map(len, n)], dtype=float)
-        expected = ObjectValues(values=np.array(values), objects=sets, weights=weights).bounded()
-        assert getattr(result, name) == pytest.approx(expected)
+    sizes = np.array([*map(len, odds)], dtype=float)
+    over_questions = ObjectValues(values=np.array(majority), objects=sets)
+    over_answers = ObjectValues(values=np.array(left_out), objects=sets, weights=sizes)
+    assert result.majority == pytest.approx(over_questions.bounded())
+    assert result.leave_one_out == pytest.approx(over_answers.bounded())
     assert result.n_answers == len(REPEATED)
 
 

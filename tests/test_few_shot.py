@@ -1,4 +1,6 @@
-"""Few-shot evaluation: draws, the three probes, and accuracy over draws and classes."""
+"""Few-shot evaluation: draws, the three probes, accuracy over draws and classes, and class names,
+alone and beside examples.
+"""
 
 import warnings
 from functools import partial
@@ -10,8 +12,9 @@ from sklearn.model_selection import PredefinedSplit, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from world import normal
 
-from glocal import GLocalError, few_shot, retrieval
+from glocal import Features, GLocalError, few_shot, retrieval
 from glocal.errors import DataWarning
+from glocal.evaluation.class_names import EXAMPLES_IN_A_NAME
 from glocal.evaluation.episodes import EpisodeValues, draw_episodes
 from glocal.evaluation.probes import PROBES, STRENGTHS
 from glocal.similarity import unit_rows
@@ -229,3 +232,105 @@ def test_bad_input_is_refused(noun, change, as_a_user):
     """Each kind of wrong argument is refused by an error that names it."""
     with pytest.raises(GLocalError, match=noun):
         few_shot(**{"X_train": ROWS, "y_train": Y, "X_test": ROWS, "y_test": Y} | change)
+
+
+# class names
+
+NAMES = ("bird", "boat", "car", "cat")
+IMAGES, CODES = mixture(classes=4, per_class=15, p=7)
+LABELS = np.array(NAMES)[CODES]
+Z = IMAGES @ normal(7, 5)
+CENTRES = np.stack([IMAGES[c == CODES].mean(axis=0) for c in range(4)])
+TEXTS = Features(CENTRES[::-1] + normal(4, 7) - 2, NAMES[::-1])
+named = partial(few_shot, texts=TEXTS, originals=IMAGES)
+
+
+def scaled(scores):
+    """Scores less their mean over classes, over the root mean square of all."""
+    scores = scores - scores.mean(axis=1, keepdims=True)
+    return scores / np.sqrt((scores**2).mean())
+
+
+def by_names(rows):
+    """The cosines of images and texts, both less their own means."""
+    texts = unit_rows(TEXTS.matrix[::-1])
+    images = unit_rows(rows) - unit_rows(IMAGES).mean(axis=0)
+    return unit_rows(images) @ unit_rows(texts - texts.mean(axis=0)).T
+
+
+def balanced(scores, truth):
+    """The accuracy of the classes with the highest scores, as a mean over classes."""
+    right = scores.argmax(axis=1) == truth
+    return np.mean([right[truth == c].mean() for c in range(4)])
+
+
+def test_names_alone_are_nearest_texts():
+    """Without shots, an image is of the class whose text is nearest, all labelled images are
+    tested, and the interval is that over images within their class; the embedding has no part.
+    """
+    result = named(Z, LABELS, shots=0)
+    right = by_names(IMAGES).argmax(axis=1) == CODES
+    assert result.accuracy == pytest.approx(right.mean())
+    assert result.n == 60
+    assert result.chance == 0.25
+    within = [right[c == CODES].var(ddof=1) / 15 for c in range(4)]
+    assert result.units.estimate().error == pytest.approx((sum(within) / 16) ** 0.5)
+    assert named(-Z, LABELS, shots=0).scores == result.scores
+    test = IMAGES[::2] + normal(30, 7)
+    apart = named(Z, LABELS, Z[::2], LABELS[::2], shots=0, originals_test=test)
+    assert apart.accuracy == pytest.approx(balanced(by_names(test), CODES[::2]))
+
+
+@pytest.mark.parametrize("shots", [1, 3])
+def test_names_and_examples_are_added(shots):
+    """The similarities to class means and to names, each centred over the classes and scaled to a
+    root mean square of 1, are added; a name counts as two examples.
+    """
+    result = named(Z, LABELS, shots=shots, draws=6)
+    expected = []
+    for rows in draw_episodes(CODES, shots, 6):
+        tested = np.setdiff1d(np.arange(60), rows)
+        means = [unit_rows(Z[rows])[CODES[rows] == c].mean(axis=0) for c in range(4)]
+        scores = scaled(unit_rows(Z[tested]) @ unit_rows(np.stack(means)).T)
+        scores += scaled(by_names(IMAGES))[tested] * EXAMPLES_IN_A_NAME / shots
+        expected.append(balanced(scores, CODES[tested]))
+    assert result.per_draw == pytest.approx(expected)
+    assert result.scores[0].settings["class_texts"] is True
+
+
+def test_scores_without_a_spread_leave_the_choice_to_the_other():
+    """0/0 is 0: if all examples are one point, names decide; if all texts are one, examples do."""
+    alone = named(Z, LABELS, shots=0)
+    one_point = np.ones_like(Z)
+    names = named(one_point, LABELS, Z, LABELS, shots=1, draws=2, originals_test=IMAGES)
+    assert names.accuracy == pytest.approx(alone.accuracy)
+    same = Features(np.ones((4, 7)), NAMES)
+    examples = named(Z, LABELS, shots=1, draws=4, texts=same)
+    assert examples.per_draw == few_shot(Z, LABELS, shots=1, draws=4, probe="ncm").per_draw
+
+
+def test_a_text_of_no_class_is_counted():
+    """Texts that name no class are left out, with a warning, and change nothing."""
+    more = Features(np.vstack([normal(2, 7), TEXTS.matrix]), ("dog", "ship", *TEXTS.names))
+    with pytest.warns(DataWarning, match="2 of 6 texts"):
+        result = named(Z, LABELS, shots=0, texts=more)
+    assert result.scores == named(Z, LABELS, shots=0).scores
+
+
+@pytest.mark.parametrize(
+    "noun, change",
+    [
+        ("texts", {"texts": None, "originals": None}), ("texts", {"texts": None, "shots": 1}),
+        ("originals", {"originals": None}), ("originals", {"originals_test": IMAGES}),
+        ("59 original", {"originals": IMAGES[1:]}), ("columns", {"originals": Z}),
+        ("bird", {"texts": Features(TEXTS.matrix[:2], ("cat", "boat"))}),
+        ("names", {"texts": Features(TEXTS.matrix)}), ("ncm", {"probe": "logistic"}),
+        ("superclasses", {"superclasses": dict(zip(NAMES, "aabb", strict=True))}),
+    ],
+)  # fmt: skip
+def test_names_that_cannot_be_used_are_refused(noun, change, as_a_user):
+    """Names without texts, originals or a text for each class, other probes and superclasses are
+    refused by an error that names them.
+    """
+    with pytest.raises(GLocalError, match=noun):
+        named(Z, LABELS, **{"shots": 0} | change)

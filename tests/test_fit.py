@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import world as worlds
-from fits import fit_arm, fold_scores
+from fits import fit_arm, fold_scores, spend_budget
 
 from glocal import (
     Answers,
@@ -251,17 +251,7 @@ def test_one_unconverged_fold_is_recorded(few, monkeypatch):
     """The hold-out did not converge if the fit of one of its folds did not; the interval of a small
     gain reaches below 0.
     """
-    solve = Exact.solve
-    solutions = []
-
-    def spend(*arguments):
-        status = "budget" if len(solutions) == 1 else "converged"
-        solution = solve(*arguments)
-        report = dataclasses.replace(solution.report, status=status)
-        solutions.append(dataclasses.replace(solution, report=report))
-        return solutions[-1]
-
-    monkeypatch.setattr(Exact, "solve", spend)
+    solutions = spend_budget(monkeypatch, "solve", 1)
     scores = cross_score(few(1000), Arm("global", lmbda=300.0), folds=np.int64(3))
     assert len(solutions) == 3
     assert not scores.converged
@@ -335,19 +325,14 @@ def test_settings_out_of_range_are_refused(world, text):
 
 
 def test_data_that_do_not_belong_together_are_refused(world, as_a_user):
-    """Answers, features and local features that do not fit each other, or are not finite, are
-    refused, and so is the class of a solver in place of a solver.
+    """No answers are named before what else is wrong, and one local image has no neighbours; the
+    class of a solver is none.
     """
-    X = world.objects.matrix
-    broken = Features(np.where(np.arange(X.size).reshape(X.shape) == 3 * 32 + 2, np.nan, X))
-    for sentence, features, answers, local in (
-        ("no answer to fit", world.objects, world.answers.select(np.arange(0)), broken),
-        ("have 8 columns but .* have 32", world.objects, world.answers, Features(X[:, :8])),
-        ("holds nan at row 3, column 2", world.objects, world.answers, broken),
-        ("local images, but there are 1", world.objects, world.answers, Features(X[:1])),
-    ):
+    nothing = np.full_like(world.objects.matrix, np.nan)
+    for sentence, n, local in (("no answer to fit", 0, nothing), ("there are 1", 9, nothing[:1])):
+        data = FitData(world.objects, world.answers.select(np.arange(n)), Features(local))
         with pytest.raises(GLocalError, match=sentence):
-            fit(FitData(features, answers, local), Arm("glocal", lmbda=0.1))
+            fit(data, Arm("glocal", lmbda=0.1))
     with pytest.raises(ParameterError, match="solver"):
         fit(FitData(world.objects, world.answers), Arm("global", lmbda=0.1), Exact)
 

@@ -1,4 +1,5 @@
-"""Random command lines end well, on files of every kind and on damaged ones.
+"""Right command lines of all commands need no network; random ones end well, on files of every
+kind and on damaged ones.
 
 A case that fails leaves its files in the folder of its test. Another day tries other cases.
 """
@@ -155,6 +156,27 @@ def faults(words, ended, before, after):
             yield f"changed {name}"
         if name not in before and Path(name).name.startswith("."):
             yield f"left {name}"
+
+
+def test_every_command_has_a_right_command_line():
+    """Every command has a right command line, so that none is left out of the tests below."""
+    assert {*command_lines.parameters()} <= {*command_lines.COMMANDS}
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)  # the demo fits and draws
+@pytest.mark.parametrize("name", command_lines.COMMANDS)
+def test_no_command_needs_a_network(name, command_files, tmp_path, monkeypatch):
+    """All commands except downloads succeed without trying to open a connection."""
+    if name not in command_lines.parameters():
+        pytest.skip("glocal-collect is not installed")
+    command_lines.copy(command_files, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with command_lines.without_network() as tries:
+        ended = command_lines.run(f"{name} {command_lines.COMMANDS[name]}")
+    # a new study has no answers
+    assert ended.code == (name in ("collect export", "collect report")), ended.err
+    tries.assert_not_called()
 
 
 @pytest.mark.nightly

@@ -194,14 +194,13 @@ def test_without_a_model_nobody_is_judged(n):
 
 
 def test_the_odds_equal_the_formulas():
-    """The odds are those of the binomial against the beta-binomial distribution, by loops."""
-    agreeing, n, rates = np.array([70, 31]), np.array([100, 90]), np.array([[9.0, 6.0], [4.0, 2.5]])
-    expected = []
-    for k, t, (a, b) in zip(agreeing, n, rates, strict=True):
-        careful = lgamma(k + a) + lgamma(t - k + b) - lgamma(t + a + b)
-        careful -= lgamma(a) + lgamma(b) - lgamma(a + b)
-        expected.append((k * log(0.5) + (t - k) * log(0.5) - careful) / log(10))
-    np.testing.assert_allclose(log10_odds(agreeing, n, rates, 0.5), expected)
+    """The odds are those of the binomial against the beta-binomial distribution."""
+    k, n, a, b = 70, 100, 9.0, 6.0
+    careful = lgamma(k + a) + lgamma(n - k + b) - lgamma(n + a + b)
+    careful -= lgamma(a) + lgamma(b) - lgamma(a + b)
+    odds = log10_odds(np.array([k]), np.array([n]), np.array([[a, b]]), 0.25)
+    at_random = k * log(0.25) + (n - k) * log(0.75)
+    assert odds == pytest.approx((at_random - careful) / log(10))
 
 
 def drawn(n_people, mean, spread, n=300, seed=0):

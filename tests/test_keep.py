@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fits import fold_scores
+from fits import fold_scores, spend_budget
 from world import answers, folder, normal, run, table
 
 from glocal import (
@@ -177,17 +177,7 @@ def test_an_unconverged_fit_of_a_mixture_is_reported(curve, monkeypatch, unconve
     """If either of the two fits that are mixed did not converge, the mixture did not, and its
     report has the objective of that fit.
     """
-    minimise = Exact.minimise
-    results = []
-
-    def spend(*arguments, **options):
-        status = "budget" if len(results) == unconverged else "converged"
-        solution = minimise(*arguments, **options)
-        report = replace(solution.report, status=status, reason=status)
-        results.append(replace(solution, report=report))
-        return results[-1]
-
-    monkeypatch.setattr(Exact, "minimise", spend)
+    results = spend_budget(monkeypatch, "minimise", unconverged)
     solution = replace(curve, solver=Exact(max_evaluations=5)).solve(0.7)
     report = solution.report
     assert len(results) == 2
