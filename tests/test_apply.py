@@ -35,7 +35,7 @@ def write_shards(where, counts=(30, 0, 25), dtype="f4", scale=1):
     vectors = pa.list_(pa.from_numpy_dtype(dtype))
     shards = {}
     for seed, (name, n) in enumerate(zip(SHARDS, counts, strict=False)):
-        rows = (scale * np.random.default_rng(seed).normal(0.3, 1.7, (n, P))).astype(dtype)
+        rows = (scale * X[seed : seed + n]).astype(dtype)
         columns = [pa.array([*values], vectors) for values in (rows, rows[:, ::-1])]
         table = {"id": range(n), "features": columns[0], "others": columns[1]}
         (where / name).parent.mkdir(parents=True, exist_ok=True)

@@ -72,6 +72,7 @@ COMMANDS = """
 2 | fit --nope | --nope
 2 | fit | --features
 2 | swep | 'sweep'
+2 | transforms list | transforms pull
 1 | data check --features local_features | features local_features does not exist
 1 | evaluate odd-one-out --features x.npy --answers t.npy --baseline none.npz | none.npz
 2 | evaluate odd-one-out --features x.npy --answers t.npy --baseline orig | orig
@@ -129,13 +130,15 @@ def folder(here):
         kind_toml=SHOTS.replace("kind", "# kind"),
     )
     np.savez(here / "noans.npz", x=X)
-    gap = np.where(np.arange(240).reshape(30, 8) == 26, np.nan, X)
-    features = {"flat_npy": X[0], "words_npy": X.astype(str), "two_npy": X[:2], "gap_npy": gap}
-    features |= {"ones_npy": np.ones((30, 8)), "complex_npy": X.astype("c8")}
-    answers = {"based_npy": T + 1, "far_npy": T + 9, "halves_npy": (T + 0.5).astype("f2")}
-    answers |= {"negative_npy": T - 1, "repeated_npy": T[:, [0, 1, 0]], "none_npy": T[:0]}
-    answers |= {"nan_npy": np.full((9, 3), np.nan), "pickled_npy": np.array([None])}
-    world.folder(here, **features, **answers)
+    world.folder(
+        here,
+        flat_npy=X[0], words_npy=X.astype(str), two_npy=X[:2], ones_npy=np.ones((30, 8)),
+        gap_npy=np.where(np.arange(240).reshape(30, 8) == 26, np.nan, X),
+        complex_npy=X.astype("c8"), pickled_npy=np.array([None]),
+        based_npy=T + 1, far_npy=T + 9, negative_npy=T - 1, none_npy=T[:0],
+        halves_npy=(T + 0.5).astype("f2"), repeated_npy=T[:, [0, 1, 0]],
+        nan_npy=np.full((9, 3), np.nan),
+    )  # fmt: skip
     os.truncate(here / "cut.npy", 300)
     (here / "nowhere.npz").symlink_to("no/where/o.npz")
     return here

@@ -18,7 +18,6 @@ from world import run
 
 from glocal import Arm, LinearTransform, simulated_world
 from glocal.cli import app
-from glocal.cli.app import execute
 from glocal.cli.output import in_options
 from glocal.errors import DataError
 
@@ -109,30 +108,43 @@ def test_the_help_groups_commands_and_options():
     assert "--model-name" not in help_text
 
 
-def test_a_name_that_lists_and_a_single_row_say_what_to_write(inside):
-    """`transforms list` names the command that lists; a row that is no matrix names X[None]."""
-    ended = run("transforms list")
-    assert ended.code == 2
-    assert "transforms pull" in ended.err
+def test_a_single_row_says_what_to_write():
+    """A row that is no matrix names X[None]."""
     with pytest.raises(DataError, match=r"X\[None\]"):
         LinearTransform(np.eye(4, dtype="f4"), None, 0.0, 1.0)(np.ones(4))
 
 
-@pytest.mark.parametrize(
-    "command, advice", [("sweep", "--resume"), ("suite", "again"), ("try", "")]
-)
-def test_an_interruption_says_what_applies_to_the_command(monkeypatch, capsys, command, advice):
+@pytest.fixture(params=[True, False])
+def end_with(request, monkeypatch):
+    """A function that lets every command end with an error, which typer wraps or not."""
+
+    def end_with(error):
+        def end(*_, **__):
+            if request.param:
+                raise typer.Abort from error
+            raise error
+
+        monkeypatch.setattr(app, "_command", lambda: end)
+
+    return end_with
+
+
+@world.table("command, advice", "sweep | --resume\nsuite | again\ntry |")
+def test_an_interruption_says_what_applies_to_the_command(end_with, command, advice):
     """A sweep goes on with --resume, a suite keeps what is scored, and others say neither."""
+    end_with(KeyboardInterrupt())
+    ended = run(command)
+    assert ended.code == 130
+    assert "interrupted" in ended.err
+    assert advice in ended.err
+    assert ("resume" in ended.err) == (command == "sweep")
 
-    def interrupted(*arguments, **options):
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr("glocal.cli.app._command", lambda: interrupted)
-    monkeypatch.setattr("glocal.cli.app._options", lambda command, arguments: {})
-    assert execute([command]) == 130
-    message = capsys.readouterr().err
-    assert advice in message
-    assert ("resume" in message) == (command == "sweep")
+def test_an_end_of_input_is_no_interruption(end_with):
+    """An end of input inside a command is the error that it is."""
+    end_with(EOFError("cut off"))
+    with pytest.raises(EOFError, match="cut off"):
+        app.execute(["demo"])
 
 
 def test_the_package_is_run_as_a_module_and_completes():
@@ -194,29 +206,6 @@ def test_a_path_that_no_system_call_takes_is_one_sentence(command, name, inside)
     ended = run(command.format(name))
     assert ended.code in (1, 2)
     assert re.fullmatch("error: .*\n", ended.err)
-
-
-@pytest.mark.parametrize("wrapped", [True, False])
-def test_only_ctrl_c_is_an_interruption(monkeypatch, wrapped):
-    """An end of input inside a command is the error that it is, and KeyboardInterrupt ends with
-    130, also where typer wraps it.
-    """
-    errors = [KeyboardInterrupt(), EOFError("cut off")]
-
-    def stop(*_, **__):
-        try:
-            raise errors.pop()
-        except BaseException as cause:
-            if wrapped:
-                raise typer.Abort from cause
-            raise
-
-    monkeypatch.setattr(app, "_command", lambda: stop)
-    with pytest.raises(EOFError, match="cut off"):
-        app.execute(["demo"])
-    ended = run("demo")
-    assert ended.code == 130
-    assert "interrupted" in ended.err
 
 
 def test_an_interruption_that_a_library_replaces_is_one(monkeypatch):

@@ -138,14 +138,6 @@ dropped: 1 catch trial, 1 equal alternatives, 2 an object is missing""",
         """images/cup.jpg images/egg.jpg images/ball.jpg
 dropped: 1 an object that is not in the list of object ids""",
     ),
-    "equal names in two folders are two objects": (
-        "a b odd\nb/x.png a/x.png y", {"names": ["a/x.png", "b/x.png", "c/y.png"]},
-        "b/x.png a/x.png c/y.png",
-    ),
-    "folders tell equal names apart, whatever their extension": (
-        "a b odd\nb/x.jpg a/x.jpg y", {"names": ["a/x.png", "b/x.png", "c/y.png"]},
-        "b/x.png a/x.png c/y.png",
-    ),
     "numbers that a list has are names": ("a b odd\n7 8 9", {"names": [*"987"]}, "7 8 9"),
     "numbers may start at 1": ("a b odd\n7 8 9", {"base": 1}, "6 7 8"),
     "with a stated base, numbers are indices of a list": (

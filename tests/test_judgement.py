@@ -19,7 +19,6 @@ from glocal import (
     people,
     simulated_answers,
 )
-from glocal.aligner import curve as curves
 from glocal.aligner import people as module
 from glocal.aligner.crossfit import CrossFit
 from glocal.aligner.keep import keep_curve
@@ -52,14 +51,27 @@ def marked(table):
     return table.index[table["is_marked"]].tolist()
 
 
+@pytest.fixture
+def crossfits(monkeypatch):
+    """The list of all `CrossFit` that are made."""
+    made = []
+    begin = CrossFit.__init__
+
+    def note(self, *args, **options):
+        made.append(self)
+        begin(self, *args, **options)
+
+    monkeypatch.setattr(CrossFit, "__init__", note)
+    return made
+
+
 @pytest.mark.parametrize("features", [FEATURES, None])
 def test_a_fit_that_judges_is_cold_and_made_without_those_it_scores_and_the_marked(
-    monkeypatch, features
+    monkeypatch, crossfits, features
 ):
     """Each fit starts at the scaled identity. No person is both fitted and scored, and nobody else
     is left out of a fit, except, from the second round on, those marked in the round before.
     """
-    crossfits = spy_on(monkeypatch, module)
     minimise = create_autospec(Exact.minimise, side_effect=Exact.minimise)
     monkeypatch.setattr(Exact, "minimise", minimise)
     assert marked(people(study(6, 200, 2, 20), features)) == [0, 1]
@@ -77,11 +89,10 @@ def test_a_fit_that_judges_is_cold_and_made_without_those_it_scores_and_the_mark
     assert sorted(scored) == [*range(6)]
 
 
-def test_without_features_answers_are_compared_by_dot_products(monkeypatch):
+def test_without_features_answers_are_compared_by_dot_products(crossfits):
     """The agreement of a person is the credit by the similarities that were fitted, not by cosines:
     a code of the objects gives each the length that the answers ask for. The second round keeps λ.
     """
-    crossfits = spy_on(monkeypatch, module)
     table = people(study(6, 200, 2, 20))
     ((lmbda, _),) = crossfits[-1].solutions
     heldout = crossfits[-1].heldout
@@ -91,55 +102,22 @@ def test_without_features_answers_are_compared_by_dot_products(monkeypatch):
     np.testing.assert_allclose(table["model"], of_people)
 
 
-def spy_on(monkeypatch, where):
-    """The list of all `CrossFit` that a module makes from now on."""
-    made = []
-
-    def make(*args, **kw):
-        made.append(CrossFit(*args, **kw))
-        return made[-1]
-
-    monkeypatch.setattr(where, "CrossFit", make)
-    return made
-
-
-def judging_people(answers, monkeypatch, features=FEATURES):
-    """What judges people fits to answers."""
-    crossfits = spy_on(monkeypatch, module)
-    people(answers, features)
-    return crossfits
-
-
-def judging_objects(answers, monkeypatch):
-    """As above, without features."""
-    return judging_people(answers, monkeypatch, None)
-
-
-def keeping(answers, _monkeypatch):
-    """What `Keep` fits to answers."""
-    return [keep_curve(FitData(FEATURES, answers), keep=None).crossfit]
-
-
-def curve(answers, monkeypatch):
-    """What a learning curve fits to answers."""
-    crossfits = spy_on(monkeypatch, curves)
-    learning_curve(FEATURES, answers)
-    return crossfits
-
-
 @pytest.mark.filterwarnings("ignore:.*which is chance")
 @pytest.mark.parametrize(
-    "fits_to",
-    [judging_people, pytest.param(judging_objects, marks=pytest.mark.nightly), keeping, curve],
-)
-def test_random_answers_to_questions_of_their_own_agree_at_chance(fits_to, monkeypatch):
+    "fit_to",
+    [
+        lambda answers: people(answers, FEATURES), pytest.param(people, marks=pytest.mark.nightly),
+        lambda answers: keep_curve(FitData(FEATURES, answers), keep=None),
+        lambda answers: learning_curve(FEATURES, answers),
+    ],
+)  # fmt: skip
+def test_random_answers_to_questions_of_their_own_agree_at_chance(fit_to, crossfits):
     """Random answers, each to another question, agree at chance in each fold, at each λ: nobody's
     answers are in the fit that scores them, whatever it starts from.
     """
     answers = study(6, 150, 6, 20)
     _, first = np.unique(np.sort(answers.objects, axis=1), axis=0, return_index=True)
-    answers = answers.select(np.sort(first))
-    crossfits = fits_to(answers, monkeypatch)
+    fit_to(answers.select(np.sort(first)))
     deviations = []
     for crossfit in crossfits:
         ends = np.cumsum([len(fold.answers) for fold in crossfit.folds])[:-1]
