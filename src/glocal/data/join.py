@@ -10,7 +10,7 @@ import numpy as np
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features, check_finite, transposed_hint
-from glocal.data.names import entries_named, positions_in
+from glocal.data.names import positions_in, positions_of
 from glocal.errors import DataError, DataWarning
 from glocal.similarity import (
     Choices,
@@ -155,13 +155,11 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Numbers:
             f"Put a file_names.txt with one line per row, {len(features)} here, beside it."
             f"{transposed_hint(features, len(object_ids))}"
         )
-    row_of = positions_in(features.names, f"names of {features.source}")
     positions_in(object_ids, "object ids")
-    name_of = entries_named(object_ids, features.names)
-    if not name_of:
+    row_of = positions_of(object_ids, features.names, f"names of {features.source}")
+    if not row_of:
         raise DataError(
             f"none of the {len(object_ids)} object ids (first {object_ids[0]!r}) is a name of "
             f"{features.source} (first {features.names[0]!r}). Write both lists alike."
         )
-    rows = [row_of[name_of[name]] if name in name_of else -1 for name in object_ids]
-    return np.array(rows, dtype=np.int64)
+    return np.array([row_of.get(name, -1) for name in object_ids], dtype=np.int64)

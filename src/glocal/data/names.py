@@ -61,12 +61,16 @@ def matching_entries(texts: Sequence[str], entries: Iterable[str]) -> Matches:
     return Matches(entry_of, ambiguous)
 
 
-def entries_named(texts: Sequence[str], entries: Iterable[str]) -> dict[str, str]:
-    """The entry that names the same object as each text; a DataError if that is ambiguous."""
+def positions_of(texts: Sequence[str], entries: Sequence[str], what: str) -> dict[str, int]:
+    """The position of the entry that names the same object as each text, as far as there is one.
+
+    If that is ambiguous, or if `what` the entries are called repeats, a DataError is raised.
+    """
+    position_of = positions_in(entries, what)
     entry_of, ambiguous = matching_entries(texts, entries)
     if ambiguous:
         raise DataError(ambiguous)
-    return entry_of
+    return {text: position_of[entry] for text, entry in entry_of.items()}
 
 
 def positions_in(names: Sequence[str], what: str) -> dict[str, int]:

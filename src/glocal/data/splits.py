@@ -120,10 +120,8 @@ def split_joined(
         masks = split_answers(joined.answers, n, folds=folds, fold=fold, seed=seed)
     else:
         masks = split_people(joined.answers, folds=folds, fold=fold, seed=seed)
-    parts = {
-        name: answers.select(joined.kept).select(mask)
-        for name, mask in zip(("train", "heldout"), masks, strict=True)
-    }
+    kept = answers.select(joined.kept)
+    parts = {"train": kept.select(masks[0]), "heldout": kept.select(masks[1])}
     for name, part in parts.items():
         if not len(part):
             raise DataError(

@@ -15,7 +15,7 @@ from glocal.data.columns import (
     read_question,
     texts_in_column,
 )
-from glocal.data.names import entries_named, object_name, positions_in
+from glocal.data.names import object_name, positions_of
 from glocal.data.tables import read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, naming
@@ -212,9 +212,7 @@ def _indices(
         raise DataError("the objects of the trials are names, not numbers; leave out `base=1`.")
     else:
         names = texts if names is None else names
-        position_of = positions_in(names, "object ids")
-        entry_of = entries_named(texts, names)
-        index_of = {text: position_of[entry] for text, entry in entry_of.items()}
+        index_of = positions_of(texts, names, "object ids")
     index_of[""] = _MISSING
     indices = [index_of.get(text, _UNLISTED) for text in distinct.tolist()]
     return np.array(indices)[member], names

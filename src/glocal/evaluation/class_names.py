@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.features import Features
-from glocal.data.names import entries_named, positions_in
+from glocal.data.names import positions_of
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.sides import check_widths
 from glocal.similarity import Choices, Labels, finite, tie_tolerance, unit_rows
@@ -105,9 +105,8 @@ def _texts_of(texts: Features, classes: Labels) -> np.ndarray:
             "the texts have no names; name each row like its class, in file_names.txt beside them."
         )
     names = [str(name) for name in classes.tolist()]
-    row_of = positions_in(texts.names, "texts")
-    text_of = entries_named(names, texts.names)
-    lacking = [name for name in names if name not in text_of]
+    row_of = positions_of(names, texts.names, "texts")
+    lacking = [name for name in names if name not in row_of]
     if lacking:
         raise DataError(
             f"{len(lacking)} of the {len(names)} classes have no text, the first of them "
@@ -117,7 +116,7 @@ def _texts_of(texts: Features, classes: Labels) -> np.ndarray:
     if n_other:
         message = f"{n_other} of {len(texts)} texts name no class; they are left out."
         warnings.warn(message, DataWarning, stacklevel=4)
-    return texts.matrix[[row_of[text_of[name]] for name in names]]
+    return texts.matrix[[row_of[name] for name in names]]
 
 
 def _scaled(scores: Choices, tolerance: float) -> NameScores:

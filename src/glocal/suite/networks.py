@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from glocal.data.features import Features
-from glocal.data.names import entries_named, positions_in
+from glocal.data.names import positions_of
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.comparison import Result, difference
 from glocal.scores import Score
@@ -43,11 +43,10 @@ def shared_objects(networks: Sequence[Features]) -> list[Features]:
         )
         return [*networks]
     first = networks[0].names or ()
-    rows_of = []
-    for features in networks:
-        row_of = positions_in(features.names or (), f"names of {features.source}")
-        named = entries_named(first, row_of)
-        rows_of.append({name: row_of[entry] for name, entry in named.items()})
+    rows_of = [
+        positions_of(first, features.names or (), f"names of {features.source}")
+        for features in networks
+    ]
     shared = [name for name in first if all(name in rows for rows in rows_of)]
     if not shared:
         sources = " and ".join(features.source for features in networks)
