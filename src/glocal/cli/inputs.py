@@ -71,7 +71,7 @@ class AnswersFile(Options):
     def to_fit(self, features: Features) -> Joined:
         """The answers as rows of the features; warns if the objects fit better in another order."""
         answers, joined = self.joined(features)
-        warn_of_order(Case(features, answers=answers, object_ids=self.names))
+        warn_of_order(Case(features, answers=answers, object_ids=self.names), joined.answers)
         return joined
 
 

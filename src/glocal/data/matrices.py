@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from glocal.data.rdm import RDMs, square_matrices
 from glocal.data.tables import has_titles, read_numbers, read_table
 from glocal.data.trials import Trials, keep_valid
 from glocal.errors import DataError, ParameterError
@@ -48,7 +49,7 @@ def read_matrix(
 
 
 def _compare(
-    similarities: Float[np.ndarray, "people n n"],
+    similarities: RDMs,
     names: Sequence[str] | None,
     limit: int,
     seed: int,
@@ -91,13 +92,13 @@ def _drawn(n_comparisons: int, n: int, limit: int, seed: int) -> tuple[Numbers, 
     return person, reference, first, second
 
 
-def _ranges(similarities: Float[np.ndarray, "people n n"]) -> Float[np.ndarray, " people"]:
+def _ranges(similarities: RDMs) -> Float[np.ndarray, " people"]:
     """The largest known similarity of each person less the smallest."""
     largest = np.nanmax(similarities, axis=(1, 2), initial=-np.inf)
     return largest - np.nanmin(similarities, axis=(1, 2), initial=np.inf)
 
 
-def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | None]:
+def _matrices(path: Path) -> tuple[RDMs, list[str] | None]:
     """Read the matrices of a file, and the names of the objects if a table has titles."""
     names = None
     if not has_titles(path):
@@ -109,11 +110,6 @@ def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | 
             names = names[1:]  # the first column repeats the names
         with reading(path, "answers", "All cells below the names must be numbers."):
             numbers = table[names].replace("", "nan").to_numpy(dtype=float)
-    matrices = numbers[None] if numbers.ndim == 2 else numbers
-    are_square = matrices.ndim == 3 and matrices.shape[1] == matrices.shape[2] >= 3
-    if not are_square or numbers.dtype.kind not in "fiu":
-        raise DataError(
-            f"{path} holds {numbers.dtype} of shape {numbers.shape}; similarities are real numbers "
-            "of shape (n, n), or (people, n, n), of 3 objects or more."
-        )
-    return np.where(np.isfinite(matrices), matrices, np.nan).astype(np.float64), names
+    matrices = square_matrices(numbers, f"{path}")
+    matrices[~np.isfinite(matrices)] = np.nan
+    return matrices, names

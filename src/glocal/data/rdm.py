@@ -48,17 +48,22 @@ def check_rdms(rdms: np.ndarray, source: str = "RDM") -> RDMs:
         If the shape is wrong, or if an RDM has fewer than 3 known pairs, holds an infinite value,
         is asymmetric or constant, or has a diagonal that is not 0.
     """
-    n = rdms.shape[-1] if rdms.ndim in (2, 3) else 0
-    if not rdms.size or rdms.shape[-2:] != (n, n) or rdms.dtype.kind not in "fiu":
-        raise DataError(
-            f"{source} holds {rdms.dtype} of shape {rdms.shape}; an RDM must be real numbers of "
-            "shape (n, n), or (people, n, n)."
-        )
-    rdms = np.array(rdms.reshape(-1, n, n), dtype=np.float64)
+    rdms = square_matrices(rdms, source)
     for person, rdm in enumerate(rdms):
         _check_rdm(rdm, f"{source}, participant {person}," if len(rdms) > 1 else source)
         np.fill_diagonal(rdm, 0.0)
     return rdms
+
+
+def square_matrices(numbers: np.ndarray, source: str) -> RDMs:
+    """A copy of one matrix of pairs, or of one per person, as (people, n, n) float64."""
+    n = numbers.shape[-1] if numbers.ndim in (2, 3) else 0
+    if not numbers.size or numbers.shape[-2:] != (n, n) or numbers.dtype.kind not in "fiu":
+        raise DataError(
+            f"{source} holds {numbers.dtype} of shape {numbers.shape}; it must be real numbers of "
+            "shape (n, n), or (people, n, n)."
+        )
+    return np.array(numbers.reshape(-1, n, n), dtype=np.float64)
 
 
 def _check_rdm(rdm: Float[np.ndarray, "n n"], source: str) -> None:

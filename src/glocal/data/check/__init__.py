@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from glocal.data.answers import Answers
 from glocal.data.check.features import check_features, check_local
 from glocal.data.check.findings import SEVERITIES, Case, Finding, Findings, finding
 from glocal.data.check.questions import check_heldout, check_people, check_questions
 from glocal.data.check.readings import check_readings
-from glocal.data.features import Features
 from glocal.data.join import feature_rows, join
 from glocal.errors import DataError
 
@@ -45,23 +42,20 @@ def diagnose_answers(answers: Answers, heldout: Answers | None = None) -> list[F
 def _check_answers(case: Case, answers: Answers) -> Findings:
     """Check answers: their objects, questions, columns and people, and the held-out answers."""
     joined = join(case.features, answers, case.object_ids)
-    n_objects = len(case.features) if case.listed is None else len(case.listed)
-    yield from check_questions(answers, n_objects)
+    yield from check_questions(answers, len(case.listed or case.features))
     if joined.n_dropped:
-        part = f"{joined.n_dropped} of {len(answers)} answers name an object without features"
+        listed = case.listed or ()
+        rows = feature_rows(case.features, listed)
+        lacking = [listed[i] for i in answers.named_objects().tolist() if rows[i] < 0]
         few = joined.n_dropped <= _MAX_SHARE_DROPPED * len(answers)
-        if case.listed is not None:
-            part += f", such as {_without_features(case.features, answers, case.listed)}"
-        yield finding("join", f"answers: {part}", severity="note" if few else "warning")
+        yield finding(
+            "join",
+            f"answers: {joined.n_dropped} of {len(answers)} answers name an object without "
+            f"features, such as {', '.join(map(repr, lacking[:_MAX_OBJECTS_SHOWN]))}",
+            severity="note" if few else "warning",
+        )
     yield from check_readings(case, joined.answers)
     yield from check_people(answers)
     if case.heldout is not None:
         heldout = join(case.features, case.heldout, case.object_ids).answers
         yield from check_heldout(joined.answers, heldout)  # each file may number objects anew
-
-
-def _without_features(features: Features, answers: Answers, listed: Sequence[str]) -> str:
-    """The first objects of the answers that have no features."""
-    rows = feature_rows(features, listed)
-    lacking = [listed[i] for i in answers.named_objects().tolist() if rows[i] < 0]
-    return ", ".join(map(repr, lacking[:_MAX_OBJECTS_SHOWN]))

@@ -8,7 +8,7 @@ from glocal.data.check.findings import Findings, finding
 from glocal.data.features import Features
 from glocal.data.rows import difference, row_statistics, spaced_rows
 from glocal.errors import DataError
-from glocal.similarity import Mask, Numbers, Values, repeated_rows
+from glocal.similarity import Numbers, Values, repeated_rows
 
 _MAX_SHARE_OF_SQUARES = 0.8  # of one column, about the overall mean; CLIP's outlier has .42
 _MAX_RELATIVE_LENGTH = 10.0  # relative to the median row; networks on photographs reach at most 3
@@ -27,38 +27,23 @@ def check_features(features: Features, what: str = "features") -> Findings:
         return
     means = features.column_means
     squares = np.zeros(features.dimensions)
-    varies = np.zeros(features.dimensions, dtype=bool)
     for _, rows in features.chunks():
         squares += np.square(np.subtract(rows, scalars.mean, dtype=np.float64)).sum(axis=0)
-        varies |= (rows != features.matrix[0]).any(axis=0)
-    yield from _columns(means, squares, varies, what)
+    is_constant = np.ptp(features.matrix, axis=0) == 0
+    if is_constant.any():
+        # those of 0 are units of a network that no image activates; others are no features
+        message = f"{what}: {is_constant.sum()} of {len(means)} columns are constant"
+        yield finding("constant", message, severity=None if means[is_constant].any() else "note")
+    column = int(squares.argmax())
+    share = squares[column] / squares.sum()
+    if len(means) >= _MIN_SIZE and share > _MAX_SHARE_OF_SQUARES:
+        yield finding("huge", f"{what}: column {column} alone has {share:.0%} of the squares")
     yield from _rows(features.lengths, what)
     yield from _copies(features, what)
     variance = squares / len(features) - np.square(means - scalars.mean)
-    largest = np.square(means[varies]).max(initial=0)
+    largest = np.square(means[~is_constant]).max(initial=0)
     if len(features) >= _MIN_SIZE and largest < _MAX_RELATIVE_MEAN**2 * variance.mean():
         yield finding("standardized", f"{what}: every column has mean 0")
-
-
-def _columns(
-    mean: Values,
-    squares: Values,
-    varies: Mask,
-    what: str,
-) -> Findings:
-    """Find constant columns, and a column that determines the standardization scalars.
-
-    Constant columns of 0 are units of a network that no image activates; others are no features.
-    """
-    if not varies.all():
-        n_constant = np.count_nonzero(~varies)
-        verb = "is" if n_constant == 1 else "are"
-        message = f"{what}: {n_constant} of {len(mean)} columns {verb} constant"
-        yield finding("constant", message, severity=None if mean[~varies].any() else "note")
-    column = int(squares.argmax())
-    share = squares[column] / squares.sum()
-    if len(mean) >= _MIN_SIZE and share > _MAX_SHARE_OF_SQUARES:
-        yield finding("huge", f"{what}: column {column} alone has {share:.0%} of the squares")
 
 
 def _rows(lengths: Values, what: str) -> Findings:

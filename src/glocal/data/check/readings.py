@@ -18,7 +18,7 @@ from glocal.data.answer_arrays import import_line
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, Findings, finding, warn
 from glocal.data.features import Features
-from glocal.data.join import ChoiceModel, choice_model, feature_rows, join
+from glocal.data.join import ChoiceModel, choice_model, feature_rows
 from glocal.data.names import object_name
 from glocal.similarity import KINDS, Numbers
 
@@ -67,14 +67,15 @@ def check_readings(case: Case, answers: Answers) -> list[Finding]:
     return [*check_order(case)] or of_columns
 
 
-def warn_of_order(case: Case) -> None:
-    """Warn if the features agree clearly better under another reading of the list of objects."""
-    findings = list(check_order(case))
-    if findings and case.answers is not None:
-        answers = join(case.features, case.answers, case.object_ids).answers
+def warn_of_order(case: Case, answers: Answers) -> None:
+    """Warn if the features agree clearly better under another reading of the list of objects.
+
+    `answers` are as in `check_readings`. If a column is wrong, a fit itself warns of that.
+    """
+    if findings := list(check_order(case)):
         of_columns = check_columns(case.features, answers)
         if all(finding.check != "columns" for finding in of_columns):
-            warn(findings)  # otherwise a column is wrong, and a fit itself warns of that
+            warn(findings)
 
 
 def check_columns(
@@ -84,15 +85,13 @@ def check_columns(
     answers = _spaced(answers, max_answers)
     agreement = _agreement_by_pair(choice_model(features, answers.named_objects()), answers)
     stated = agreement[0, 1]
-    has_reference = KINDS[answers.kind].has_reference
-    min_gain = {
-        pair: _MIN_REFERENCE_GAIN if has_reference and pair[0] else 0.0 for pair in agreement
-    }
-    best = max(agreement, key=lambda pair: agreement[pair] - min_gain[pair])
+    allowance = _MIN_REFERENCE_GAIN if KINDS[answers.kind].has_reference else 0.0
+    gain = {pair: share - stated - allowance * bool(pair[0]) for pair, share in agreement.items()}
+    best = max(gain, key=lambda pair: gain[pair])
     weights = answers.all_weights
     variance = answers.chance * (1 - answers.chance)
     error = math.sqrt(variance * (weights @ weights)) / weights.sum()  # of a random choice
-    if agreement[best] - stated - min_gain[best] > _MIN_STANDARD_ERRORS * error:
+    if gain[best] > _MIN_STANDARD_ERRORS * error:
         yield _better_columns(answers.kind, best, agreement[best], stated)
     elif len(answers) >= _MIN_ANSWERS_FOR_CHANCE and (
         abs(stated - answers.chance) < _MAX_STANDARD_ERRORS_OF_CHANCE * error

@@ -31,9 +31,12 @@ def retrieve(url: str, path: Path, checksum: str, progress: Progress | None = No
     Raises the errors of `fetch`. `checksum` is ``ALGORITHM:DIGEST`` with an algorithm of hashlib,
     or ``git:`` followed by the id of the content as a git object.
     """
-    if path.is_file() and matches(path, checksum):
+    if matches(path, checksum):
         return path
-    check_online(path)
+    if offline():
+        raise FileError(
+            f"{path} is missing or damaged, and $GLOCAL_OFFLINE forbids a download. Put it there."
+        )
     import pooch
 
     download = pooch.HTTPDownloader(
@@ -60,16 +63,10 @@ def offline() -> bool:
     return os.environ.get("GLOCAL_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
 
 
-def check_online(path: Path) -> None:
-    """Raise a FileError if ``$GLOCAL_OFFLINE`` forbids downloading the file for `path`."""
-    if offline():
-        raise FileError(
-            f"{path} is missing or damaged, and $GLOCAL_OFFLINE forbids a download. Put it there."
-        )
-
-
 def matches(path: Path, checksum: str) -> bool:
-    """Whether the content of a file matches a checksum as in `retrieve`."""
+    """Whether there is a file whose content matches a checksum as in `retrieve`."""
+    if not path.is_file():
+        return False
     algorithm, _, digest = checksum.partition(":")
     content = path.read_bytes()
     if algorithm == "git":  # the id of the content in git, for files without a known SHA-256

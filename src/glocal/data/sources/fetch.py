@@ -25,7 +25,6 @@ from glocal.errors import DataWarning, FileError
 from glocal.files import (
     PathLike,
     atomic_write,
-    kept_by_key,
     make_folder,
     read_npy,
     read_npz,
@@ -74,7 +73,7 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
     elif entry.kind == "answers":
         path = _answers_file(entry, progress)
     else:
-        path = retrieve(entry.url, cache_folder() / entry.path, entry.checksum, progress)
+        path = _retrieved(entry, progress)
     return path if out is None else _copied(path, Path(out) / entry.path)
 
 
@@ -82,20 +81,26 @@ def cached(name: str) -> Path | None:
     """The file of a key of `published` if the cache has it whole, else None; never downloads."""
     entry = published()[name]
     path = cache_folder() / entry.path
-    return path if path.is_file() and matches(path, entry.checksum) else None
+    return path if matches(path, entry.checksum) else None
 
 
 def to_download(names: Iterable[str]) -> list[RemoteFile]:
     """The published files that `fetch` of these names would download."""
-    files: dict[str, RemoteFile] = {}
-    for entry in map(published_file, names):
-        if entry.kind == "answers" and _key_in(cache_folder() / entry.path) == _key(entry):
-            continue
-        for part in (entry, *map(published_file, entry.parts)):
-            path = cache_folder() / (part.downloaded or part.path)
-            if not (path.is_file() and matches(path, part.checksum)):
-                files[part.name] = part
-    return [*files.values()]
+    entries = [*map(published_file, names)]
+    parts = [published_file(name) for entry in entries for name in (entry.name, *entry.parts)]
+    return [
+        part for part in dict.fromkeys(parts) if not matches(_download_path(part), part.checksum)
+    ]
+
+
+def _download_path(entry: RemoteFile) -> Path:
+    """The path in the cache of what is downloaded for a published file."""
+    return cache_folder() / (entry.downloaded or entry.path)
+
+
+def _retrieved(entry: RemoteFile, progress: Progress | None) -> Path:
+    """What is downloaded for a published file."""
+    return retrieve(entry.url, _download_path(entry), entry.checksum, progress)
 
 
 def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
@@ -105,8 +110,7 @@ def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
         read_table(fetch(source), what="names", blanks=False), entry.names_column
     )
     folder = cache_folder() / entry.path
-    file = retrieve(entry.url, cache_folder() / entry.downloaded, entry.checksum, progress)
-    matrix = read_npy(file, what="features")
+    matrix = read_npy(_retrieved(entry, progress), what="features")
     if matrix.ndim != 2 or len(matrix) != entry.rows or len(names) != entry.rows:
         raise FileError(
             f"{entry.name} has shape {matrix.shape}, and {source} {len(names)} names; both "
@@ -149,14 +153,12 @@ def _answers_file(entry: RemoteFile, progress: Progress | None) -> Path:
     """The file of published answers, in the order of the published ids, with their names."""
     file = cache_folder() / entry.path
     key = _key(entry)
-
-    def write() -> None:
-        raw = retrieve(entry.url, cache_folder() / entry.downloaded, entry.checksum, progress)
+    if _key_in(file) != key:
         order, names = map(fetch, entry.parts)
+        raw = _retrieved(entry, progress)
         answers, _, origin = import_answers(raw, names=names, order=order)
+        make_folder(file.parent)
         answers.save(file, provenance={**origin, "source": entry.url, "key": key})
-
-    kept_by_key(file, key, _key_in, lambda key: key, write)
     return file
 
 

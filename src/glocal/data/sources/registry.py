@@ -108,7 +108,7 @@ def read_registry(path: PathLike) -> dict[str, RemoteFile]:
         fields["citation"] = registry["citations"][fields["citation"]]
         fields["url"] = f"{repository}/{quote(source)}"
         fields["commit"] = repository.rpartition("/")[2]
-        fields["parts"] = [fields.pop(key) for key in _PARTS if key in fields]
+        fields["parts"] = tuple(fields.pop(key) for key in _PARTS if key in fields)
         kind = RemoteFeatures if fields.get("kind") == "features" else RemoteFile
         entries[fields["name"]] = kind(**fields)
     return entries
