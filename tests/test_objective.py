@@ -11,7 +11,7 @@ import numpy as np
 import oracle
 import pytest
 import world
-from world import normal
+from world import matrix, normal
 
 from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, choices, penalty
 from glocal.similarity import candidate_pairs
@@ -37,7 +37,6 @@ every_pass = pytest.mark.parametrize("one_pass", PASSES)
 every_case = pytest.mark.parametrize(
     "one_pass, kind", [("plain", "nearest-of-n"), *((name, "odd-one-out") for name in PASSES)]
 )
-every_dtype = pytest.mark.parametrize("dtype", ["f4", "f8"])
 
 
 @pytest.fixture
@@ -168,7 +167,7 @@ def test_two_threads_on_one_loss_have_the_numbers_of_one(loss_by, one_pass):
 
 @pytest.mark.nightly
 @every_pass
-@every_dtype
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_losses_of_any_size_have_their_digits(loss_by, one_pass, dtype):
     """The loss of a clear answer, 2 e^-gap, has full relative accuracy, and similarities of 1e4 do
     not overflow.
@@ -180,7 +179,7 @@ def test_losses_of_any_size_have_their_digits(loss_by, one_pass, dtype):
         assert value == pytest.approx(math.log1p(2 * math.exp(-gap)), rel=1e-5, abs=0)
         slope = -4 * gap * math.exp(-gap) / (1 + 2 * math.exp(-gap))
         assert dW[0, 0] == pytest.approx(slope, rel=1e-5, abs=0)
-    rows = np.array([[100, 0], [100, 1], [-100, 30]], dtype=dtype)
+    rows = matrix("100 0; 100 1; -100 30", dtype)
     value, dW = loss_by(one_pass, rows, [[0, 1, 2], [0, 2, 1]])(identity)
     assert value == pytest.approx(1e4, rel=1e-6)  # the losses are 0 and 2e4
     assert np.isfinite(dW).all()

@@ -6,10 +6,11 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+import world
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glocal import Answers, Arm, Exact, Features, FitData
+from glocal import Arm, Exact, Features, FitData
 from glocal.aligner.exact import WarmStart
 from glocal.errors import GLocalError
 
@@ -57,13 +58,10 @@ def random_answers(mind, rng):
     """Up to 2,000 answers, between random and certain ones, some with weights."""
     n_answers = int(rng.choice([1, 3, 10, 50, 300, 2000]))
     certainty = rng.choice([0, 0.3, 1, 3, 30])
-    triples = np.array([rng.permutation(len(mind))[:3] for _ in range(n_answers)])
-    a, b, c = (mind[column] for column in triples.T)
-    dots = certainty * np.stack([(b * c).sum(1), (a * c).sum(1), (a * b).sum(1)], axis=1)
-    odd = (dots + rng.gumbel(size=(n_answers, 3))).argmax(1)
-    objects = triples[np.arange(n_answers)[:, None], (odd[:, None] + np.array([1, 2, 0])) % 3]
     weights = rng.uniform(0.01, 3, size=n_answers) if rng.random() < 0.3 else None
-    return Answers(objects, weights)
+    seed = int(rng.integers(2**32))
+    questions = world.answers(n_answers, len(mind), seed=seed, weights=weights)
+    return world.chosen(questions, np.sqrt(certainty) * mind, seed)
 
 
 def random_arm(kind, rng):
@@ -83,7 +81,6 @@ def random_arm(kind, rng):
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=PROBLEMS)
 @given(seed=st.integers(0, 2**32 - 1))
-@example(seed=248)  # once an error of linear algebra: similarities beyond float32
 def test_a_converged_fit_is_at_the_optimum(seed):
     """No solve at a tolerance of 1e-9 in float64, from the end of the fit or from two other starts,
     ends more than the requested tolerance, tol · |f|, below a fit that reports convergence.

@@ -3,20 +3,19 @@
 import json
 import os
 
-import numpy as np
 import pytest
 from made_registry import COMMIT, published_site, real_things, things
-from world import run
+from world import matrix, normal, run
 
 from glocal import Answers, Arm, Features, FitData, fit, join
 from glocal.data.sources.fetch import fetch
 from glocal.data.sources.registry import published
 from glocal.errors import DataWarning, FileError
 
-NAMES = ["bat1", "bat2", "camera1", "camera", "chicken", "hot dog", "iceman", "ice"]
+NAMES = "bat1,bat2,camera1,camera,chicken,hot dog,iceman,ice".split(",")
 COLLECTED = [3, 1, 0, 2, 7, 6, 5, 4]
-OBJECTS = np.array([[0, 1, 2], [3, 7, 2], [6, 7, 0], [4, 2, 3]])
-X = np.random.default_rng(0).normal(size=(len(NAMES), 5)).astype("f4")
+OBJECTS = matrix("0 1 2; 3 7 2; 6 7 0; 4 2 3", int)
+X = normal(8, 5).astype("f4")
 FILES = things(NAMES, OBJECTS, COLLECTED, net=X)
 MANIFEST = "things/manifest-cc0"
 
@@ -109,39 +108,23 @@ def test_the_published_features_are_eight_files_of_one_commit():
     """All are of one commit, and their rows are named by the manifest of that commit."""
     entries = [entry for entry in published().values() if entry.kind == "features"]
     assert len(entries) == 8
-    assert {(entry.rows, *entry.parts, entry.names_column) for entry in entries} == {
-        (1854, MANIFEST, "text1")
-    }
-    assert {entry.commit for entry in (*entries, published()[MANIFEST])} == {
-        "59b8f29aedb5ef01eceaab6d736e213ff0189ef1"
-    }
-    assert [entry.name for entry in entries if entry.known_by == "the width"] == [
-        "features/siglip-so400m-14-384"
-    ]
-
-
-@pytest.fixture
-def real_files(data_dir):
-    """The real files at hand as they are published, and the answers of the test part."""
-    return real_things(data_dir)
+    facts = {(entry.rows, *entry.parts, entry.names_column, entry.commit) for entry in entries}
+    assert facts == {(1854, MANIFEST, "text1", published()[MANIFEST].commit)}
 
 
 @pytest.mark.data
 @pytest.mark.parametrize(
     "name, at_hand", [("clip-vit-b-32", "clip-vit-b32"), ("blip-base", "blip")]
 )
-def test_published_features_are_those_at_hand(data_dir, real_files, publish, name, at_hand):
+def test_published_features_are_those_at_hand(data_dir, publish, name, at_hand):
     """The real files are fetched byte for byte, and their ids are those that glocal registers."""
     checksum = published()[f"features/{name}"].checksum
     at_hand = data_dir / "things" / "features" / at_hand
-    with publish(real_files):
+    with publish(real_things(data_dir)):
         assert published()[f"features/{name}"].checksum == checksum
         path = fetch(f"features/{name}")
     assert (path / "features.npy").read_bytes() == (at_hand / "features.npy").read_bytes()
-    names = [
-        line.removesuffix(".jpg")
-        for line in (at_hand / "file_names.txt").read_text("utf-8").split()
-    ]
+    names = (at_hand / "file_names.txt").read_text("utf-8").replace(".jpg", "").split()
     assert Features.load(path).names == tuple(names)
 
 
@@ -156,21 +139,19 @@ def test_the_publisher_still_has_the_files(tmp_path, monkeypatch):
 
 
 @pytest.mark.data
-def test_a_fit_to_fetched_files_is_that_to_files_at_hand(data_dir, real_files, publish):
+def test_a_fit_to_fetched_files_is_that_to_files_at_hand(data_dir, publish):
     """Features and answers that are fetched give the fit of those at hand to the bit."""
     root = data_dir / "things"
     ids = (root / "unique_id.txt").read_text(encoding="utf-8").split()
-    with publish(real_files):
+    with publish(real_things(data_dir)):
         fetched = Features.load(fetch("features/clip-vit-b-32"))
         answers = Answers.load(fetch("things/answers"))
     at_hand = Features.load(root / "features" / "clip-vit-b32")
-    sides = [
-        join(fetched, answers).answers,
-        join(at_hand, Answers.load(root / "triplets.npy"), ids).answers,
-    ]
-    arm = Arm("global", lmbda=3.0)
-    W, W_at_hand = (
-        fit(FitData(features, side), arm).transform.weights
-        for features, side in zip((fetched, at_hand), sides, strict=True)
-    )
+    answers_at_hand = Answers.load(root / "triplets.npy")
+
+    def weights(features, joined):
+        return fit(FitData(features, joined.answers), Arm("global", lmbda=3.0)).transform.weights
+
+    W = weights(fetched, join(fetched, answers))
+    W_at_hand = weights(at_hand, join(at_hand, answers_at_hand, ids))
     assert W.tobytes() == W_at_hand.tobytes()

@@ -170,12 +170,15 @@ def test_no_pickle_is_run(tmp_path, kind):
 
 def test_a_warning_of_another_kind_does_not_make_a_file_damaged(tmp_path, monkeypatch):
     """Numbers are read though numpy announces that a later version will change."""
-    loadtxt = np.loadtxt
-    announce = lambda: warnings.warn("a later version changes this", FutureWarning, stacklevel=2)
-    monkeypatch.setattr(np, "loadtxt", lambda *lines, **how: announce() or loadtxt(*lines, **how))
+
+    def loadtxt(*lines, **options):
+        warnings.warn("a later version changes this", FutureWarning, stacklevel=2)
+        return X
+
+    monkeypatch.setattr(np, "loadtxt", loadtxt)
     path = world.folder(tmp_path, x_txt="1 2\n3 4\n") / "x.txt"
     with pytest.warns(FutureWarning):
-        assert read_numbers(path, what="numbers").tolist() == [[1, 2], [3, 4]]
+        assert read_numbers(path, what="numbers") is X
 
 
 def test_a_declared_size_is_not_believed(tmp_path):

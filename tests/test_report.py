@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from world import folder, run, table
+from world import folder, matrix, run, table
 
 from glocal import Features, FitData, LinearTransform, simulated_world
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
@@ -224,14 +224,10 @@ def test_an_arm_looks_alike_everywhere():
 
 SEEN_BY = {  # Machado et al. (2009), on linear RGB
     "all": np.eye(3),
-    "protanopes": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
-    "deuteranopes": [
-        [0.3673, 0.8606, -0.2280],
-        [0.2801, 0.6725, 0.0474],
-        [-0.0118, 0.0429, 0.9689],
-    ],
+    "protanopes": matrix("0.1523 1.0526 -0.2049; 0.1145 0.7863 0.0992; -0.0039 -0.0481 1.0520"),
+    "deuteranopes": matrix("0.3673 0.8606 -0.2280; 0.2801 0.6725 0.0474; -0.0118 0.0429 0.9689"),
 }
-TO_XYZ = [[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]]
+TO_XYZ = matrix("0.4125 0.3576 0.1804; 0.2127 0.7152 0.0722; 0.0193 0.1192 0.9503")
 
 
 def linear(colour):
@@ -242,7 +238,7 @@ def linear(colour):
 
 def lab(rgb):
     """CIELAB of linear RGB."""
-    x, y, z = np.cbrt(np.array(TO_XYZ) @ np.clip(rgb, 0, 1) / np.sum(TO_XYZ, axis=1))
+    x, y, z = np.cbrt(TO_XYZ @ np.clip(rgb, 0, 1) / TO_XYZ.sum(axis=1))
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
@@ -255,8 +251,8 @@ def test_colours_differ_for_all_colour_vision_on_light_and_dark_pages(page, ink)
     for rgb in colours:
         dark, light = sorted(np.array([linear(page), rgb]) @ TO_XYZ[1])
         assert (light + 0.05) / (dark + 0.05) >= 3
-    for matrix in SEEN_BY.values():
-        seen = [lab(np.array(matrix) @ rgb) for rgb in colours]
+    for vision in SEEN_BY.values():
+        seen = [lab(vision @ rgb) for rgb in colours]
         assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 20
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.spatial import distance
+from world import table
 
 from glocal import Features, model_rdm, rsa
 from glocal.data.rdm import check_rdms, join_rdms, load_rdms
@@ -168,21 +169,21 @@ def test_rdms_join_by_index_and_by_name():
     assert join_rdms(features, PEOPLE).rows.tolist() == list(range(14))
 
 
-INDICES_REFUSED = {
-    "has 4 entries that name 4": range(4),
-    "name 4 .* 0 to 13": [0, 1, 2, 3, 14],
-    "5 objects, .* name 4": [0, 1, 2, 3, -1],
-    "has 5 entries that name 4": [0, 1, 2, 3, 3],
-    "an integer": [0, 1, 2, 3, 0.5],
-}
+INDICES_REFUSED = """
+has 4 entries that name 4 | [0, 1, 2, 3]
+name 4 .* 0 to 13 | [0, 1, 2, 3, 14]
+5 objects, .* name 4 | [0, 1, 2, 3, -1]
+has 5 entries that name 4 | [0, 1, 2, 3, 3]
+an integer | [0, 1, 2, 3, 0.5]
+"""
 
 
-@pytest.mark.parametrize("noun", INDICES_REFUSED)
-def test_rdms_that_do_not_fit_are_refused(as_a_user, noun):
+@table("noun, index", INDICES_REFUSED)
+def test_rdms_that_do_not_fit_are_refused(as_a_user, noun, index):
     """Another size without an index, a bad index, and an empty join are refused."""
     join = partial(join_rdms, Features(Z, NAMES), PEOPLE[:, :5, :5])
     with pytest.raises(DataError, match=noun):
-        join(np.array(INDICES_REFUSED[noun]))
+        join(np.array(json.loads(index)))
     with pytest.raises(DataError, match="14 entries"):
         join(None, NAMES)
 

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from world import normal
+from world import normal, table
 
 from glocal.evaluation.comparison import Result, holm
 from glocal.evaluation.intervals import ItemValues
@@ -15,33 +15,33 @@ from glocal.suite.verdict import decide
 ARMS = ("original", "centred", "near", "far")
 
 
-def made_gains(accuracy, uncertain=()):
-    """Differences of four arms that are significant unless their pair is uncertain."""
-    gains = {}
-    values = dict(zip(ARMS, accuracy, strict=True))
-    for baseline, arm in combinations(ARMS, 2):
-        value = values[arm] - values[baseline]
-        p = 0.05 if [arm, baseline] in uncertain or not value else 0.001
-        gains[arm, baseline] = Score("", "", value, p=0.04, p_corrected=p)
-    return gains
+# the arm that is chosen | the accuracies of the four arms | the pair whose difference is uncertain
+STEPS = """
+original | .5 .5 .5 .5
+original | .5 .4 .4 .3
+centred  | .5 .6 .5 .55
+far      | .5 .6 .5 .7
+original | .5 .6 .5 .5  | centred original
+centred  | .5 .6 .7 .5  | near centred
+centred  | .5 .6 .7 .5  | near original
+near     | .5 .6 .7 .75 | far near
+"""
 
 
-@pytest.mark.parametrize(
-    "accuracy, uncertain, arm",
-    [
-        ([0.5, 0.5, 0.5, 0.5], [], "original"), ([0.5, 0.4, 0.4, 0.3], [], "original"),
-        ([0.5, 0.6, 0.5, 0.55], [], "centred"), ([0.5, 0.6, 0.5, 0.7], [], "far"),
-        ([0.5, 0.6, 0.5, 0.5], [["centred", "original"]], "original"),
-        ([0.5, 0.6, 0.7, 0.5], [["near", "centred"]], "centred"),
-        ([0.5, 0.6, 0.7, 0.5], [["near", "original"]], "centred"),
-        ([0.5, 0.6, 0.7, 0.75], [["far", "near"]], "near"),
-    ],
-)  # fmt: skip
-def test_a_step_needs_a_certain_gain_over_the_present_arm_and_the_first(accuracy, uncertain, arm):
+@table("chosen, accuracies, uncertain", STEPS)
+def test_a_step_needs_a_certain_gain_over_the_present_arm_and_the_first(
+    chosen, accuracies, uncertain
+):
     """Each later arm is stepped to if it is better than the present arm and than the first one,
     both significantly after the correction; significant alone is not enough.
     """
-    assert choose(ARMS, made_gains(accuracy, uncertain), 0.05) == arm
+    gains = {}
+    values = dict(zip(ARMS, map(float, accuracies.split()), strict=True))
+    for baseline, arm in combinations(ARMS, 2):
+        gain = values[arm] - values[baseline]
+        p = 0.05 if uncertain == f"{arm} {baseline}" or not gain else 0.001
+        gains[arm, baseline] = Score("", "", gain, p=0.04, p_corrected=p)
+    assert choose(ARMS, gains, 0.05) == chosen
 
 
 def results_of(n=40, shifts=(0.0, 0.1, 0.1, 0.4)):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from world import normal
+from world import matrix, normal
 
 from glocal import Answers, Arm, Exact, Features, FitData, simulated_answers
 from glocal.aligner.exact import WarmStart
@@ -67,7 +67,7 @@ def paper_loss(share, p=1):
     """x = (1, 1, -1), with this share of the weight on answer (0, 1 | 2), and p - 1 columns of 0:
     L(m) = log(e^m + 2 e^-m) - m share + m (1 - share), so L'(0) = -2 (share - 1/3).
     """
-    answers = np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]], dtype=np.int32)
+    answers = matrix("0 1 2; 0 2 1; 1 2 0", np.int32)
     shares = np.array([share, (1 - share) / 2, (1 - share) / 2])
     return ChoiceLoss(np.outer([1.0, 1.0, -1.0], np.eye(p)[0]), answers, ODD, shares)
 
@@ -198,7 +198,7 @@ def test_the_preconditioner_saves_evaluations():
 
 @pytest.mark.parametrize(
     "lmbda, mix",
-    [(0.01, 0.8), (0.01, 1.0), (0.05, 1.0), (10.0, 1.0), (0.02, 0.0), (0.3, 0.0), (0.99, 0.0)],
+    matrix("0.01 0.8; 0.01 1; 0.05 1; 10 1; 0.02 0; 0.3 0; 0.99 0"),
 )
 def test_the_duality_gap_is_a_bound(lmbda, mix):
     """At every point on the way, f - f*, by a much tighter solve, is at most the stated gap, which
@@ -275,7 +275,7 @@ def test_lambda_max_parts_optima_from_zero(mix):
 
 @pytest.mark.parametrize(
     "scale, lmbda, mix, alpha",
-    [(0.01, 2e-6, 0.5, 0.0), (1, 0.02, 0.5, 0.0), (1, 0.02, 0.6, 0.8), (50, 0.02, 1.0, 0.0)],
+    matrix("0.01 2e-6 0.5 0; 1 0.02 0.5 0; 1 0.02 0.6 0.8; 50 0.02 1 0"),
 )
 def test_the_first_identity_is_the_best_scaled_one(scale, lmbda, mix, alpha):
     """No other scaled identity has a lower objective, with the penalty as it counts in the
@@ -297,7 +297,7 @@ def test_the_best_scale_exists_where_no_minimum_does():
     c, is_nearly_0 = identity_scale(arm(1.0, paper_loss(0.2)))
     assert c == pytest.approx(0.1, rel=0.05)  # this makes the mean squared length a hundredth
     assert is_nearly_0
-    satisfied = np.array([[1.0, 0.1], [1.0, 0.0], [-1.0, 1.0]])
+    satisfied = matrix("1 0.1; 1 0; -1 1")
     for rows in (1e-3 * satisfied, satisfied, 1e3 * satisfied, np.ones((3, 1))):
         loss = ChoiceLoss(rows, np.array([[0, 1, 2]], dtype=np.int32), ODD)
         assert 0 < identity_scale(arm(1.0, loss))[0] < math.inf

@@ -13,7 +13,6 @@ from world import folder, run
 
 from glocal import Features, GLocalError
 from glocal.data.sources.breeds import breeds, breeds_side
-from glocal.data.sources.download import retrieve
 from glocal.data.sources.fetch import fetch
 from glocal.data.sources.registry import RemoteFile, published
 from glocal.errors import DataWarning, FileError
@@ -105,17 +104,6 @@ def test_nobody_is_asked_offline(register, cache, monkeypatch):
         fetch("made/up")
     file = folder(cache / "made", up_bin=CONTENT) / "up.bin"
     assert fetch("made/up") == file
-
-
-def test_a_git_object_id_verifies(cache):
-    """``git:`` is the id that git gives to the content, such as the known id of "hello" with a
-    newline.
-    """
-    file = folder(cache, hello_txt="hello\n") / "hello.txt"
-    known = "git:ce013625030ba8dba906f756967f9e9ca394464a"
-    assert retrieve("http://127.0.0.1:9", file, known) == file
-    with pytest.raises(FileError):
-        retrieve("http://127.0.0.1:9", file, known[:-1])
 
 
 COMMIT = r"https://raw\.githubusercontent\.com/[\w.-]+/[\w.-]+/[0-9a-f]{40}/[\w./-]+"

@@ -48,7 +48,7 @@ def test_what_cannot_be_split_is_refused(split, arguments, noun):
 
 
 @pytest.mark.parametrize(
-    "n, block_size", [(1000, 1024), (1025, 1024), (2, 3), (31, 6), (5000, 999)]
+    "n, block_size", world.matrix("1000 1024; 1025 1024; 2 3; 31 6; 5000 999", int).tolist()
 )
 def test_blocks_are_nearly_equal_and_drop_nothing(n, block_size):
     """The permuted local images are cut into ceil(n / block_size) blocks of nearly equal sizes."""

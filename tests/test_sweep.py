@@ -368,14 +368,13 @@ def test_a_resumed_sweep_fits_only_what_is_missing(data, swept, out, tmp_path, m
         sweep(data, GRID, **options)
 
 
+def names(data, grid=PATH, folds=2, solver=LOOSE):
+    """The names of the paths of a sweep, which are hashes of what determines them."""
+    return {unit.name for unit in _plan(data, grid, folds, solver).units}
+
+
 def test_exactly_the_paths_that_depend_on_a_change_are_fitted_again(data):
-    """A path, which a hash names, is another one if any input that determines it has changed, and
-    no other path is.
-    """
-
-    def names(data=data, grid=PATH, folds=2, solver=LOOSE):
-        return {unit.name for unit in _plan(data, grid, folds, solver).units}
-
+    """A path is another one if any input that determines it has changed, and no other path is."""
     answers = data.answers
     values = {
         "features": Features(data.features.matrix[::-1].copy()),
@@ -386,12 +385,14 @@ def test_exactly_the_paths_that_depend_on_a_change_are_fitted_again(data):
     }
     values |= {"block_size": 50, "seed": 43, "centre": 0.5, "normalize": True, "n_dropped": 1}
     assert {*values} == {field.name for field in dataclasses.fields(FitData)}
-    changes = [{name: value} for name, value in values.items()]
-    changes.append({"answers": replace(answers, weights=np.arange(len(answers)) % 2 + 1.0)})
-    changes.append({"answers": replace(answers, kind="anchor")})
-    before = names()
-    for change in changes:
-        assert len(names(replace(data, **change)) - before) == 4, change
+    changes = [
+        *values.items(),
+        ("answers", replace(answers, weights=np.arange(len(answers)) % 2 + 1.0)),
+        ("answers", replace(answers, kind="anchor")),
+    ]
+    before = names(data)
+    for name, value in changes:
+        assert len(names(replace(data, **{name: value})) - before) == 4, name
     for n_paths, options in (
         (2, {"grid": PATH | {"lmbda": [1, 0.9]}}),  # the old paths and that of the other lmbda
         (2, {"grid": PATH | {"tau": [0.3]}}),
@@ -399,7 +400,7 @@ def test_exactly_the_paths_that_depend_on_a_change_are_fitted_again(data):
         (2, {"solver": LOOSE.replace(tol=1e-2)}),  # the original features are not fitted
         (4, {"solver": PaperLoop()}),  # each setting is a path
     ):
-        assert len(names(**options) - before) == n_paths, options
+        assert len(names(data, **options) - before) == n_paths, options
 
 
 def test_what_a_fold_holds_out_is_part_of_the_name_of_its_paths(data):
@@ -413,10 +414,6 @@ def test_what_a_fold_holds_out_is_part_of_the_name_of_its_paths(data):
     weights[is_heldout.argmax()] = 2
     local = data.local_features.matrix.copy()
     local[fold.rows[0], 0] += 1
-
-    def names(data):
-        return {unit.name for unit in _plan(data, PATH, 2, LOOSE).units if unit.fold == 0}
-
     for changed in (
         replace(data, answers=replace(data.answers, weights=weights)),
         replace(data, local_features=Features(local)),

@@ -10,7 +10,7 @@ import pytest
 from fits import fit_record, heldout
 from hypothesis import given
 from hypothesis import strategies as st
-from world import folder, table
+from world import folder, matrix, normal, table
 
 from glocal import Features, LinearTransform
 from glocal.data.rows import row_statistics
@@ -114,7 +114,7 @@ def test_rows_of_any_length_are_normalized(rows, scale, dtype):
     """A transform of rows of length 1 scales rows without underflow or overflow, and a row of zeros
     stays a row of zeros.
     """
-    unit = np.array([[0.6, -0.8, 0, 0, 0, 0], [0.5, 0.5, 0.5, 0.5, 0, 0], np.zeros(P)])
+    unit = matrix("0.6 -0.8 0 0 0 0; 0.5 0.5 0.5 0.5 0 0; 0 0 0 0 0 0")
     z = UNIT_FIT(rows((5 * scale * unit).astype(dtype)))
     close(z, by_hand(unit, T), 1e-3)
 
@@ -198,27 +198,27 @@ def test_candidates_are_sorted_by_their_aligned_cosine(transform):
 # what is refused
 
 
-@pytest.mark.parametrize(
-    "noun, call, arguments",
-    [
-        ("shape", T, [X[:3].T]), ("shape", T, [X[0]]), ("real numbers", T, [[["a"] * P]]),
-        ("complex", T, [X + 0j]), ("masked", T, [np.ma.masked_array(X)]),
-        ("no images", T.recentred, [X[:0]]), ("row", reduced, [T, iter(()), 1]),
-        ("row 40", reduced, [T, np.vstack([X, np.nan * X]), 1]),
-        ("maps all rows to 0", reduced, [replace(T, weights=0 * W, bias=None), X, 1]),
-        ("too large", reduced, [replace(T, std=1.0), 1e300 * X, 2]),
-        ("query", T.rerank, [X[:2], X[None], 5]),
-        ("nan at row 0", T.rerank, [X[0], np.nan * X, 2]),
-        *(("strength", T.at_strength, [s]) for s in (-0.1, np.inf, "1")),
-        *(("`dimensions`", reduced, [T, X, r]) for r in (0, P + 1, 2.0)),
-        *(("`k`", T.rerank, [X[0], X, k]) for k in (0, 41, 2.0)),
-        ("has no strength", ALL[2].at_strength, [0.5]),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_mapped_is_refused(as_a_user, noun, call, arguments):
+REFUSED = [
+    ("shape", T, X[:3].T), ("shape", T, X[0]), ("real numbers", T, [["a"] * P]),
+    ("complex", T, X + 0j), ("masked", T, np.ma.masked_array(X)),
+    ("no images", T.recentred, X[:0]), ("row", reduced, T, iter(()), 1),
+    ("row 40", reduced, T, np.vstack([X, np.nan * X]), 1),
+    ("maps all rows to 0", reduced, replace(T, weights=0 * W, bias=None), X, 1),
+    ("too large", reduced, replace(T, std=1.0), 1e300 * X, 2),
+    ("query", T.rerank, X[:2], X[None], 5), ("nan at row 0", T.rerank, X[0], np.nan * X, 2),
+    *(("strength", T.at_strength, s) for s in (-0.1, np.inf, "1")),
+    *(("`dimensions`", reduced, T, X, r) for r in (0, P + 1, 2.0)),
+    *(("`k`", T.rerank, X[0], X, k) for k in (0, 41, 2.0)),
+    ("has no strength", ALL[2].at_strength, 0.5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_mapped_is_refused(as_a_user, case):
     """Rows, pools and candidates of other shapes and types, and strengths, dimensions and numbers
     of candidates that do not exist are refused.
     """
+    noun, call, *arguments = case
     with pytest.raises((DataError, ParameterError), match=noun):
         call(*arguments)
 
@@ -234,7 +234,7 @@ def test_what_cannot_be_mapped_is_refused(as_a_user, noun, call, arguments):
 )  # fmt: skip
 def test_a_saved_transform_is_loaded_whole(tmp_path_factory, suffix, p, bias, mean, std, r, meta):
     """Weights, bias, scalars and meta survive two rounds of saving, bit by bit, for any p and r."""
-    weights = np.random.default_rng(p).normal(size=(p, min(p, r))).astype("f4")
+    weights = normal(p, min(p, r), seed=p).astype("f4")
     transform = LinearTransform(weights, weights[0] if bias else None, mean, std, meta)
     path = tmp_path_factory.mktemp("t") / f"t{suffix}"
     transform.save(path)
@@ -429,7 +429,7 @@ def test_a_transform_is_folded_into_a_layer(torch, q, transform, kind, dtype):
     linear = torch.nn.Linear(q, P, bias=kind == "bias", dtype=dtype).requires_grad_(False)
     layer = torch.nn.Parameter(linear.weight.T) if kind == "P" else linear
     folded = transform.fold_into(layer)
-    Y = torch.from_numpy(np.random.default_rng(q).normal(size=(6, q))).to(dtype)
+    Y = torch.from_numpy(normal(6, q, seed=q)).to(dtype)
     eps = torch.finfo(dtype).eps  # both ways round a few values below 10, once or twice
     torch.testing.assert_close(folded(Y), transform(linear(Y)), atol=40 * eps, rtol=8 * eps)
     trained = {part.requires_grad for part in folded.parameters()}
@@ -546,14 +546,14 @@ def test_other_rows_are_warned_of_once_where_they_are_used(rows, tmp_path):
         use(of(ONES))
 
 
-@pytest.mark.parametrize(
-    "model, layer, noun",
-    [
-        ("clip_vit-l-14", "visual", ""),
-        ("resnet50", "visual", "resnet50"),
-        ("clip_vit-l-14", "head", "head"),
-    ],
-)
+NETWORKS = """
+clip_vit-l-14 | visual
+resnet50 | visual | resnet50
+clip_vit-l-14 | head | head
+"""
+
+
+@table("model, layer, noun", NETWORKS)
 def test_features_of_another_network_are_warned_of(tmp_path, model, layer, noun):
     """If the model or the layer recorded beside the features is not that of the fit, a warning says
     so where a transform is recentred; without `force` it is an error.

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from command_lines import without_network
 from fits import heldout
 from sites import site
 from world import ROOT, folder, normal, run, table
@@ -33,15 +34,10 @@ def planted(seed: int = 0, **meta) -> LinearTransform:
     return LinearTransform(weights, None, 0.4, 1.5, meta)
 
 
-@pytest.fixture
-def content():
-    """A function that gives the bytes of a file of the random transform of a seed."""
-
-    def make(seed: int = 0) -> bytes:
-        planted(seed).save("made.npz")
-        return Path("made.npz").read_bytes()
-
-    return make
+def content(seed: int = 0) -> bytes:
+    """The bytes of a file of the random transform of a seed, which is written as ``made.npz``."""
+    planted(seed).save("made.npz")
+    return Path("made.npz").read_bytes()
 
 
 @pytest.fixture
@@ -122,16 +118,6 @@ def test_the_box_is_made_again(maker, name):
 # pull
 
 
-@pytest.fixture
-def server(monkeypatch):
-    """The addresses of all connections that are tried; none is made."""
-    addresses = []
-    note = lambda *address, **_: addresses.append(address)
-    for target in ("socket.socket.connect", "socket.socket.connect_ex", "socket.getaddrinfo"):
-        monkeypatch.setattr(target, note)
-    return addresses
-
-
 # a name, the exit code, and a noun of the message
 NAMES = """
 results/transfrom.npz | 1 | transfrom.npz
@@ -146,20 +132,21 @@ LONG | 2 | xxx
 
 
 @table("name, code, noun", NAMES.replace("LONG", "x" * 300))
-def test_no_other_name_than_hf_leaves_the_machine(server, name, code, noun):
+def test_no_other_name_than_hf_leaves_the_machine(name, code, noun):
     """A mistyped file, a bare OWNER/NAME and a published name cause no request."""
     np.save("x.npy", np.ones((3, P)))
-    with pytest.raises(ParameterError if code == "2" else FileError, match=noun):
-        glocal.pretrained(name)
-    assert noun in run("apply", name, "x.npy", "--out", "z.npy").error(int(code))
-    assert server == []
+    with without_network() as connect:
+        with pytest.raises(ParameterError if code == "2" else FileError, match=noun):
+            glocal.pretrained(name)
+        assert noun in run("apply", name, "x.npy", "--out", "z.npy").error(int(code))
+    connect.assert_not_called()
 
 
 PUBLISHED = "transforms/clip_RN50/visual"
 
 
 @pytest.mark.parametrize("name", ["clip_RN50/visual", "clip_RN50", PUBLISHED])
-def test_a_published_transform_is_pulled_by_model_and_layer(monkeypatch, content, name):
+def test_a_published_transform_is_pulled_by_model_and_layer(monkeypatch, name):
     """The name of thingsvision, and that of the model alone, stand for the registered file, which
     is loaded by its name once it was pulled; a damaged file is refused.
     """
@@ -174,7 +161,7 @@ def test_a_published_transform_is_pulled_by_model_and_layer(monkeypatch, content
         glocal.pretrained(name)
 
 
-def test_the_hub_is_pulled_from(library, monkeypatch, content):
+def test_the_hub_is_pulled_from(library, monkeypatch):
     """hf://OWNER/NAME is pulled in the revision of its name, unless GLOCAL_OFFLINE is set, which
     allows only what was pulled before.
     """
@@ -192,7 +179,7 @@ def test_the_hub_is_pulled_from(library, monkeypatch, content):
 
 
 @pytest.mark.parametrize("reply", [b"nonsense", 404, None])
-def test_whatever_the_hub_does_is_one_sentence(monkeypatch, library, content, reply):
+def test_whatever_the_hub_does_is_one_sentence(monkeypatch, library, reply):
     """A missing server, bytes that are not HTTP and a repository that does not exist are exit
     code 1 and a sentence with the name.
     """
@@ -351,7 +338,7 @@ def test_a_fit_is_shared_in_a_folder_that_is_not_published(as_a_user):
 
 
 @pytest.mark.parametrize("name", ["README.md", "transform.npz"])
-def test_what_glocal_did_not_write_is_not_replaced(content, name):
+def test_what_glocal_did_not_write_is_not_replaced(name):
     """A card or a transform that glocal did not write ends `push` before anything is written; its
     own are replaced, and keep their licence unless another is given, but nothing else.
     """
