@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,8 +16,9 @@ from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.labels import load_labels, load_superclasses, split_column
 from glocal.errors import ParameterError
-from glocal.scores import append_scores, check_scores_target
+from glocal.scores import Score, append_scores, check_scores_target
 from glocal.screen import COLUMNS, screen_width
+from glocal.suite.advice import Verdict
 from glocal.suite.verdict import verdict as find_verdict
 from glocal.transform import LinearTransform
 
@@ -84,25 +85,40 @@ def verdict(
         **_tested(test, test_labels),
     }
     loaded = Features.load(features)
-    about: dict[str, Any] = {"features": str(features), "network": network_of(loaded, features)}
+    verdicts = {column: _verdict(loaded, path, options) for column, path in columns.items()}
     scores = []
     records = {}
-    table = []
-    for column, path in columns.items():
-        with progress_bar("trying", unit="situations") as progress:
-            rows, classes = load_labels(path, loaded)
-            result = find_verdict(rows, classes, progress=progress, **options)
-        in_column = [replace(score, split=column or "all", **about) for score in result.scores]
-        scores += in_column
-        records[column] = {**vars(result), "scores": [score.row() for score in in_column]}
-        if len(columns) > 1:
-            table.append(f"{column}:")
-        table += result.text_lines(min(screen_width(), COLUMNS))
-        if show_all:
-            table += ["", *result.score_lines(screen_width())]
+    for column, result in verdicts.items():
+        rows = _rows(result, column, loaded, features)
+        records[column] = {**vars(result), "scores": [row.row() for row in rows]}
+        scores += rows
     if out is not None:
         append_scores(out, scores)
-    print_result({"columns": records}, table=table)
+    print_result({"columns": records}, table=_lines(verdicts, show_all))
+
+
+def _verdict(features: Features, labels: Path, options: Mapping[str, Any]) -> Verdict:
+    """The verdict about one column of labels."""
+    with progress_bar("trying", unit="situations") as progress:
+        rows, classes = load_labels(labels, features)
+        return find_verdict(rows, classes, progress=progress, **options)
+
+
+def _rows(result: Verdict, column: str | None, features: Features, file: Path) -> list[Score]:
+    """The rows of scores about a column, which is their split."""
+    fields = {"split": column or "all", "features": str(file)}
+    fields["network"] = network_of(features, file)
+    return [replace(score, **fields) for score in result.scores]
+
+
+def _lines(verdicts: Mapping[str | None, Verdict], show_all: bool) -> Iterator[str]:
+    """Yield the lines of the verdict about each column of labels."""
+    for column, result in verdicts.items():
+        if len(verdicts) > 1:
+            yield f"{column}:"
+        yield from result.text_lines(min(screen_width(), COLUMNS))
+        if show_all:
+            yield from ("", *result.score_lines(screen_width()))
 
 
 def _tested(test: Path | None, labels: Path | None) -> dict[str, Any]:
