@@ -106,9 +106,11 @@ def _verdict(features: Features, labels: Path, options: Mapping[str, Any]) -> Ve
 
 def _rows(result: Verdict, column: str | None, features: Features, file: Path) -> list[Score]:
     """The rows of scores about a column, which is their split."""
-    fields = {"split": column or "all", "features": str(file)}
-    fields["network"] = network_of(features, file)
-    return [replace(score, **fields) for score in result.scores]
+    split = column or "all"
+    network = network_of(features, file)
+    return [
+        replace(score, split=split, features=str(file), network=network) for score in result.scores
+    ]
 
 
 def _lines(verdicts: Mapping[str | None, Verdict], show_all: bool) -> Iterator[str]:
