@@ -11,7 +11,7 @@ from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform, axes
 from glocal.aligner.folds import fit_folds
 from glocal.errors import DataError
 from glocal.evaluation.axes import chance_level, embeddings
-from glocal.evaluation.change import confirmed, flips, pair_support
+from glocal.evaluation.view import confirmed, flips, pair_support
 from glocal.similarity import unit_rows
 from glocal.transform import reduced
 

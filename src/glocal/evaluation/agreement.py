@@ -1,4 +1,4 @@
-"""Agreement with people: that of an embedding and its loss on answers, and the human ceiling."""
+"""Agreement with people: that of an embedding and its loss, and that of people with each other."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.data.people import asked_once, tally
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.comparison import Result, compared
-from glocal.evaluation.intervals import FRACTION, ObjectValues
+from glocal.evaluation.intervals import FRACTION, ItemValues, ObjectValues
 from glocal.scores import AGREEMENT, PEOPLE, Score
 from glocal.similarity import (
     Choices,
+    Numbers,
     Objects,
     Values,
     choice_loss,
@@ -32,6 +34,9 @@ MIN_REPEATED_SHARE = 0.1
 """If a smaller share of the answers is to repeated questions, no ceiling is reported."""
 MIN_ANSWERS_A_QUESTION = 5
 """With fewer answers a question the ceiling has no upper end."""
+SPLITS = 100
+"""Random halves of the people whose similarities are correlated."""
+_SEED = 0
 
 
 def odd_one_out(
@@ -244,3 +249,120 @@ def _agreeing(counts: Choices) -> Values:
     is_most = others == others.max(axis=2, keepdims=True)
     shares = is_most / is_most.sum(axis=2, keepdims=True)
     return (counts * np.diagonal(shares, axis1=1, axis2=2)).sum(axis=1)
+
+
+def reliability(answers: Answers, *, splits: int = SPLITS) -> Result:
+    """Measure how far people agree with each other; no features are needed.
+
+    The people are cut into random halves `splits` times. In a half, the similarity of a pair of
+    objects is the share of the answers which chose the pair, of those for which it was a candidate.
+    The halves are compared by the Pearson correlation r of these similarities, over the pairs that
+    both know. By the formula of Spearman and Brown, 2 r / (1 + r) is the correlation that all
+    people would have with as many others.
+
+    Parameters
+    ----------
+    answers : Answers
+        Answers with the person who gave each of them.
+    splits : int
+        The number of random cuts.
+
+    Returns
+    -------
+    Result
+        ``split_half``, the mean of r over the cuts; ``spearman_brown``, 2 r / (1 + r) of this mean;
+        both are None if halves know no pairs in common. ``n_people``; ``n_pairs``, the mean number
+        of pairs that both halves know. ``ceiling``, by `glocal.evaluation.agreement.ceiling`, is
+        None if it is not known.
+
+    Raises
+    ------
+    DataError
+        The answers do not say who gave them, or there are fewer than two people.
+
+    References
+    ----------
+    Brown (1910), Some experimental results in the correlation of mental abilities, British Journal
+    of Psychology 3.
+
+    Examples
+    --------
+    >>> from glocal.data.world import simulated_world
+    >>> answers = simulated_world(n_object=1, n_answers=9000, n_local=10).answers
+    >>> people_of_study = Answers(answers.objects, person=np.arange(9000) % 10)
+    >>> round(reliability(people_of_study).spearman_brown, 1)
+    0.9
+    """
+    if (answers.n_people or 0) < 2:
+        raise DataError(
+            "halves of the people can be compared only if the answers say who gave them, and if "
+            f"there are at least two; here {answers.n_people or 'no'} people are known. Import the "
+            "answers with a column for the participant."
+        )
+    correlations, n_pairs = _correlations_of_halves(answers, splits)
+    r = float(correlations.mean()) if len(correlations) else None
+    values = {
+        "split_half": r,
+        "spearman_brown": None if r is None else 2 * r / (1 + r),
+        "n_people": answers.n_people,
+        "n_pairs": round(float(n_pairs.mean())) if len(n_pairs) else 0,
+        "ceiling": ceiling(answers),
+    }
+    return Result((), ItemValues(values=np.empty(0)), values)
+
+
+def reliability_in_words(result: Result) -> list[str]:
+    """The ceiling, if it is known, and the correlation of halves of the people, in sentences."""
+    bounds = result.ceiling
+    sentences = [] if bounds is None else [ceiling_in_words(bounds.scores)]
+    if result.split_half is not None:
+        sentences.append(
+            f"Halves of the {result.n_people:,} people correlate by {result.split_half:.2f} about "
+            f"the similarities of {result.n_pairs:,} pairs; all people would correlate with as "
+            f"many others by {result.spearman_brown:.2f}."
+        )
+    return sentences
+
+
+def _correlations_of_halves(answers: Answers, splits: int) -> tuple[Values, Numbers]:
+    """The correlation of the halves of each cut, and the number of pairs; some cuts have none."""
+    _, number = numbered_pairs(answers)
+    weights = answers.all_weights
+    people, person = np.unique(np.asarray(answers.person), return_inverse=True)
+    is_first = np.arange(len(people)) < len(people) // 2
+    rng = np.random.default_rng(_SEED)
+    correlations = []
+    n_pairs = []
+    for _ in range(splits):
+        is_first = rng.permutation(is_first)
+        halves = [pair_counts(number, weights * half[person]) for half in (is_first, ~is_first)]
+        chosen, shown = np.stack(halves).T  # (pairs, halves)
+        is_known = shown.all(axis=1)
+        first, second = (chosen[is_known] / shown[is_known]).T
+        if len(first) and first.std() > 0 and second.std() > 0:
+            correlations.append(np.corrcoef(first, second)[0, 1])
+            n_pairs.append(len(first))
+    return np.array(correlations), np.array(n_pairs, dtype=np.int64)
+
+
+def pair_keys(pairs: Int[np.ndarray, "*shape 2"]) -> Int[np.ndarray, "*shape"]:
+    """A number for each pair of objects, whatever their order."""
+    return np.sort(pairs, axis=-1) @ np.array([1 << 32, 1])
+
+
+def numbered_pairs(answers: Answers) -> tuple[Numbers, Int[np.ndarray, "t k"]]:
+    """The `pair_keys` of all candidate pairs, and the number of each pair of an answer among them.
+
+    The chosen pair of an answer comes first.
+    """
+    keys = pair_keys(answers.objects[:, np.array(answers.pairs)])
+    different, number = np.unique(keys, return_inverse=True)
+    return different, number.reshape(keys.shape)
+
+
+def pair_counts(number: Int[np.ndarray, "t k"], weights: Values) -> Float[np.ndarray, "pairs 2"]:
+    """The weights of the answers that chose each numbered pair, and of those that could have."""
+    n = int(number.max(initial=-1)) + 1
+    chosen = np.bincount(number[:, 0], weights, n)
+    shown = np.bincount(number.ravel(), np.repeat(weights, number.shape[1]), n)
+    return np.stack([chosen, shown], axis=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from glocal.errors import DataError, ParameterError
@@ -66,13 +68,11 @@ def all_labels(
     if probe not in REPEATS:
         raise ParameterError(f"`probe` is {probe!r}; it must be {' or '.join(REPEATS)}.")
     sides = labelled_sides(X_train, y_train, X_test, y_test)
-    if len(sides.targets) < 2 or len(sides.unknown):
-        raise DataError("two classes with training images are needed, and test images of no other.")
-    is_one_set = X_test is None
-    credits = _cross_validated(sides, probe, seed) if is_one_set else _tested(sides, probe)
-    inflation = _TRAINING_VARIANCE if is_one_set else 1.0
+    sides.check_targets()
+    credits = _credits(sides, probe, seed)
+    inflation = _TRAINING_VARIANCE if sides.is_one_set else 1.0
     units = ItemValues(values=balanced_values(credits, sides.test.targets, inflation))
-    settings = {"folds": FOLDS if is_one_set else 0}
+    settings = {"folds": FOLDS if sides.is_one_set else 0}
     scores = (
         Score("all-labels", f"accuracy_{probe}", *units.bounded(), len(credits), settings=settings),
         Score("all-labels", f"accuracy_plain_{probe}", float(credits.mean()), n=len(credits)),
@@ -80,33 +80,34 @@ def all_labels(
     return Result.of(scores, units, probe, chance=1 / len(sides.targets), probe=probe)
 
 
-def _tested(sides: Sides, probe: str) -> Values:
-    """The credit of each test image by what was learned from all training images."""
+def _credits(sides: Sides, probe: str, seed: int) -> Values:
+    """The mean credit of each test image over repeats, by what was learned from other images."""
     train, test = sides[:2]
-    rows, tested = (unit_rows(Z) for Z in zeros_if_collapsed(train.X, test.X))
-    scores = _PROBES[probe](rows, train.targets, len(sides.targets))(tested)
-    return shared_credit(scores, test.targets, tie_tolerance(rows.shape[1]))
+    rows, test_rows = (unit_rows(Z) for Z in zeros_if_collapsed(train.X, test.X))
+    tolerance = tie_tolerance(rows.shape[1])
+    repeats = REPEATS[probe] if sides.is_one_set else 1
+    credits = np.zeros(len(test_rows))
+    for repeat in range(repeats):
+        for shown, tested in _splits(sides, seed + repeat):
+            scorer = _PROBES[probe](rows[shown], train.targets[shown], len(sides.targets))
+            scores = scorer(test_rows[tested])
+            credits[tested] += shared_credit(scores, test.targets[tested], tolerance)
+    return credits / repeats
 
 
-def _cross_validated(sides: Sides, probe: str, seed: int) -> Values:
-    """The mean credit of each image over repeats, by what was learned from the other folds."""
+def _splits(sides: Sides, seed: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """The training rows and the test rows of each fold, or all rows of either side."""
+    codes = sides.train.targets
+    if not sides.is_one_set:
+        return [(np.arange(len(codes)), np.arange(len(sides.test.X)))]
     from sklearn.model_selection import StratifiedKFold
 
-    codes = sides.train.targets
     smallest = int(np.bincount(codes).min())
     if smallest < FOLDS:
         raise DataError(
             f"a class has {smallest} images, fewer than the {FOLDS} folds. Leave small classes out."
         )
-    rows = unit_rows(zeros_if_collapsed(sides.train.X)[0])
-    tolerance = tie_tolerance(rows.shape[1])
-    credits = np.zeros(len(rows))
-    for repeat in range(REPEATS[probe]):
-        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed + repeat)
-        for shown, tested in folds.split(rows, codes):
-            scorer = _PROBES[probe](rows[shown], codes[shown], len(sides.targets))
-            credits[tested] += shared_credit(scorer(rows[tested]), codes[tested], tolerance)
-    return credits / REPEATS[probe]
+    return StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(codes, codes)
 
 
 def _logistic(X: Embedding, y: Numbers, k: int) -> Scorer:

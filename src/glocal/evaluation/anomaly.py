@@ -123,33 +123,21 @@ def anomaly(
             "which are those of the labels. Give both or neither."
         )
     shown, tested, names, *_ = labelled_sides(train, train_labels, test, test_labels, superclasses)
-    is_of_trained = np.zeros(len(tested.X), dtype=bool)
     if mode == "shift":
-        trained = _first_halves(shown)
-        shown = shown.select(np.isin(shown.classes, trained))
-        is_of_trained = np.isin(tested.classes, trained)
+        shown = shown.select(np.isin(shown.classes, _first_halves(shown)))
     nearest = _nearest(shown.X, shown.targets, names, tested.X, k)
-    similarity, is_anomaly = _tasks(nearest, tested.targets, is_of_trained, mode)
+    is_of_class = tested.targets[:, None] == np.arange(len(names))
+    is_anomaly = ~is_of_class
+    if mode == "leave-one-out":
+        similarity = _without_each_class(nearest)
+        is_anomaly = is_of_class | (tested.targets < 0)[:, None]
+    else:
+        similarity = nearest.mean(axis=2)
+    if mode == "shift":
+        is_of_trained = np.isin(tested.classes, shown.classes)
+        similarity[is_of_class & is_of_trained[:, None]] = np.nan
     tolerance = tie_tolerance(tested.X.shape[1])
     return _score(names, similarity, is_anomaly, tolerance, tested.targets, {"mode": mode, "k": k})
-
-
-def _tasks(
-    nearest: NearestCosines,
-    codes: Numbers,
-    is_of_trained: Mask,
-    mode: str,
-) -> tuple[OfTasks, Bool[np.ndarray, "m c"]]:
-    """The similarity of each test image to the training images of each task, and the anomalies.
-
-    The similarity is NaN if the image has no part in a task.
-    """
-    is_of_class = codes[:, None] == np.arange(nearest.shape[1])
-    if mode == "leave-one-out":
-        return _without_each_class(nearest), is_of_class | (codes < 0)[:, None]
-    similarity = nearest.mean(axis=2)
-    similarity[is_of_class & is_of_trained[:, None]] = np.nan
-    return similarity, ~is_of_class
 
 
 def anomaly_against(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Int
 
 from glocal.data.features import Features
 from glocal.data.labels import Superclasses
@@ -23,10 +23,10 @@ from glocal.evaluation.episodes import (
     draw_episodes,
 )
 from glocal.evaluation.intervals import ItemValues, Units
-from glocal.evaluation.probes import PROBES, shared_credit
+from glocal.evaluation.probes import PROBES, Kin, shared_credit
 from glocal.evaluation.sides import Sides, labelled_sides
 from glocal.scores import Score
-from glocal.similarity import Values, row_slices, tie_tolerance, zeros_if_collapsed
+from glocal.similarity import Numbers, Values, row_slices, tie_tolerance, zeros_if_collapsed
 
 MIN_DRAWS = 20
 """Intervals from fewer draws of shots are rough."""
@@ -35,9 +35,6 @@ MIN_IMAGES_PER_SHOT = 4
 _DRAWS = 5
 _FAST_DRAWS = 40  # a probe without an optimisation
 _CHUNK = 4096  # test images that are scored at a time
-
-Tested = Bool[np.ndarray, "draws images"]
-"""Which images each draw tests."""
 
 
 def few_shot(
@@ -127,9 +124,7 @@ def few_shot(
         raise ParameterError(f"`probe` is {probe!r}; it must be {' or '.join(PROBES)}.")
     if draws is None:
         draws = _FAST_DRAWS if probe == "ncm" else _DRAWS
-    sides = labelled_sides(X_train, y_train, X_test, y_test, superclasses)
-    _check_targets(sides)
-    sides = _with_enough_images(sides, shots)
+    sides = _learnable(labelled_sides(X_train, y_train, X_test, y_test, superclasses), shots)
     names = None
     if texts is not None:
         if probe != "ncm" or superclasses is not None:
@@ -144,8 +139,7 @@ def few_shot(
         raise ParameterError("`shots=0`, `originals` and `originals_test` need `texts`.")
     if names is not None and not shots:
         return _by_names_alone(names, sides)
-    draw = _Draws(shots, draws, seed, X_test is None, superclasses is not None)
-    return draw.score(sides, probe, names)
+    return _by_draws(sides, probe, shots, draws, seed, names=names)
 
 
 def few_shot_by_superclass(
@@ -164,79 +158,58 @@ def few_shot_by_superclass(
     Arguments and result are those of `few_shot`, balanced over classes, but a probe learns classes,
     each of which has a superclass.
     """
-    sides = labelled_sides(X_train, y_train, X_test, y_test)
-    _check_targets(sides)
-    sides = _with_enough_images(sides, shots)
+    sides = _learnable(labelled_sides(X_train, y_train, X_test, y_test), shots)
     superclass = np.array([str(superclasses[name]) for name in sides.targets.tolist()])
     kin = superclass[:, None] == superclass
-    return _Draws(shots, draws, seed, X_test is None).score(sides, "ncm", kin=kin)
+    return _by_draws(sides, "ncm", shots, draws, seed, kin=kin)
 
 
-class _Draws(NamedTuple):
-    """Draws of shots, and what each of them tests.
+def _by_draws(
+    sides: Sides,
+    probe: str,
+    shots: int,
+    draws: int,
+    seed: int,
+    *,
+    names: NameScores | None = None,
+    kin: Kin | None = None,
+) -> Result:
+    """Score a probe on draws of shots; `kin` as in `shared_credit`."""
+    train, test = sides[:2]
+    superclasses = train.targets if sides.by_superclass else None
+    episodes = draw_episodes(train.classes, shots, draws, seed, superclasses)
+    credits = _credits(sides, episodes, probe, names, kin)
+    pools = np.bincount(train.targets)
+    units = EpisodeValues(
+        values=credits,
+        classes=test.targets,
+        shot_share=float(np.mean(shots / pools)),
+        is_one_set=sides.is_one_set,
+    )
+    settings = {
+        "shots": shots,
+        "draws": draws,
+        "seed": seed,
+        "rough": draws < MIN_DRAWS or int(pools.min()) < MIN_IMAGES_PER_SHOT * shots,
+        **({} if names is None else {"class_texts": True}),
+    }
+    chance = 1 / len(sides.targets) if kin is None else float(kin.mean())
+    per_draw = _accuracy_by_draw(sides, credits, shots)
+    return _result(units, credits, probe, settings, per_draw, chance=chance)
 
-    `is_one_set` says whether the images that give shots are also those that are tested. With
-    superclasses, images of the classes that gave no shots are tested, else those that are no shots.
-    """
 
-    shots: int
-    draws: int
-    seed: int
-    is_one_set: bool
-    has_superclasses: bool = False
-
-    def score(
-        self,
-        sides: Sides,
-        probe: str,
-        names: NameScores | None = None,
-        kin: Bool[np.ndarray, "k k"] | None = None,
-    ) -> Result:
-        """Score a probe on all draws; `kin` as in `shared_credit`."""
-        train, test = sides[:2]
-        superclasses = train.targets if self.has_superclasses else None
-        episodes = draw_episodes(train.classes, self.shots, self.draws, self.seed, superclasses)
-        credits = _credits(sides, episodes, self._tested(sides, episodes), probe, names, kin)
-        pools = np.bincount(train.targets)
-        units = EpisodeValues(
-            values=credits,
-            classes=test.targets,
-            shot_share=float(np.mean(self.shots / pools)),
-            is_one_set=self.is_one_set,
+def _accuracy_by_draw(sides: Sides, credits: Credits, shots: int) -> Values:
+    """The accuracy of each draw, balanced over classes; an error if a class is never tested."""
+    by_class = class_means(credits, sides.test.targets)
+    n_classes = by_class.shape[1]
+    lacks_tests = sides.by_superclass and n_classes < len(np.unique(sides.test.targets))
+    if not n_classes or lacks_tests or np.isnan(by_class).any():
+        raise DataError(
+            f"a draw of {shots} shots leaves a class or superclass without a test image. Ask for "
+            "fewer shots, and give superclasses of at least two test classes each. Are classes and "
+            "superclasses swapped?"
         )
-        settings = {
-            "shots": self.shots,
-            "draws": self.draws,
-            "seed": self.seed,
-            "rough": self.draws < MIN_DRAWS or int(pools.min()) < MIN_IMAGES_PER_SHOT * self.shots,
-            **({} if names is None else {"class_texts": True}),
-        }
-        per_draw = self._accuracy_by_draw(units)
-        chance = 1 / len(sides.targets) if kin is None else float(kin.mean())
-        return _result(units, credits, probe, settings, per_draw, chance=chance)
-
-    def _tested(self, sides: Sides, episodes: Episodes) -> Tested:
-        """Which images each draw tests."""
-        train, test = sides[:2]
-        if self.has_superclasses:
-            return np.stack([~np.isin(test.classes, train.classes[rows]) for rows in episodes])
-        is_tested = np.ones((len(episodes), len(test.X)), dtype=bool)
-        if self.is_one_set:
-            np.put_along_axis(is_tested, episodes, values=False, axis=1)
-        return is_tested
-
-    def _accuracy_by_draw(self, units: EpisodeValues) -> Values:
-        """The accuracy of each draw, balanced over classes; an error if a class is never tested."""
-        by_class = class_means(units.values, units.classes)
-        n_classes = by_class.shape[1]
-        lacks_tests = self.has_superclasses and n_classes < len(np.unique(units.classes))
-        if not n_classes or lacks_tests or np.isnan(by_class).any():
-            raise DataError(
-                f"a draw of {self.shots} shots leaves a class or superclass without a test image. "
-                "Ask for fewer shots, and give superclasses of at least two test classes each. Are "
-                "classes and superclasses swapped?"
-            )
-        return by_class.mean(axis=1)
+    return by_class.mean(axis=1)
 
 
 def _by_names_alone(names: NameScores, sides: Sides) -> Result:
@@ -250,21 +223,9 @@ def _by_names_alone(names: NameScores, sides: Sides) -> Result:
     return _result(units, credits[None], "ncm", settings, accuracy, chance=chance, by_image=credits)
 
 
-def _check_targets(sides: Sides) -> None:
-    """Raise a DataError if there are no two classes, or test images of another class."""
-    if len(sides.targets) < 2:
-        raise DataError(
-            f"the training labels name {len(sides.targets)} class; classification needs at least 2."
-        )
-    if len(sides.unknown):
-        raise DataError(
-            f"{np.count_nonzero(sides.test.targets < 0)} test images are of a class without a "
-            f"training image (e.g. {sides.unknown[0]}). Leave them out, or add training images."
-        )
-
-
-def _with_enough_images(sides: Sides, shots: int) -> Sides:
+def _learnable(sides: Sides, shots: int) -> Sides:
     """Leave out classes with fewer images than shots, if two remain; a DataWarning names them."""
+    sides.check_targets()
     train, test = sides[:2]
     counts = np.bincount(train.classes)
     is_small = counts < shots
@@ -293,29 +254,36 @@ def _with_enough_images(sides: Sides, shots: int) -> Sides:
 
 
 def _credits(
-    sides: Sides,
-    episodes: Episodes,
-    is_tested: Tested,
-    probe: str,
-    names: NameScores | None = None,
-    kin: Bool[np.ndarray, "k k"] | None = None,
+    sides: Sides, episodes: Episodes, probe: str, names: NameScores | None, kin: Kin | None
 ) -> Credits:
     """The credit of each test image in each draw, NaN for an image that is not tested."""
     train, test = sides[:2]
-    shown, tested_rows = zeros_if_collapsed(train.X, test.X)
-    credits = np.full(is_tested.shape, np.nan)
+    shown, test_rows = zeros_if_collapsed(train.X, test.X)
+    credits = np.full((len(episodes), len(test_rows)), np.nan)
     for draw, rows in enumerate(episodes):
         scorer = PROBES[probe](shown[rows], train.targets[rows], len(sides.targets))
-        tested = np.flatnonzero(is_tested[draw])
+        tested = _tested(sides, rows)
         # names need the scores of all images of a draw, whose root mean square is their unit
         for chunk in row_slices(len(tested), _CHUNK if names is None else len(tested)):
             images = tested[chunk]
-            scores = scorer(tested_rows[images])
+            scores = scorer(test_rows[images])
             tolerance = tie_tolerance(shown.shape[1])
             if names is not None:
                 scores, tolerance = names.beside(scores, images, tolerance)
             credits[draw, images] = shared_credit(scores, test.targets[images], tolerance, kin)
     return credits
+
+
+def _tested(sides: Sides, rows: Int[np.ndarray, " shown"]) -> Numbers:
+    """The images that a draw of these rows tests.
+
+    With superclasses, they are of the classes that gave no shots, else they are no shots.
+    """
+    train, test = sides[:2]
+    if sides.by_superclass:
+        return np.flatnonzero(~np.isin(test.classes, train.classes[rows]))
+    images = np.arange(len(test.X))
+    return np.delete(images, rows) if sides.is_one_set else images
 
 
 def _result(

@@ -16,6 +16,8 @@ _MAX_FOLDS = 5
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """Map (m, p) rows to (m, k) scores, the highest of which is the prediction."""
+Kin = Bool[np.ndarray, "k k"]
+"""The classes that count as right for each true class."""
 Probe = Callable[[np.ndarray, np.ndarray, int], Scorer]
 
 
@@ -74,9 +76,7 @@ PROBES: dict[str, Probe] = {
 }
 
 
-def shared_credit(
-    scores: Choices, y: Numbers, tolerance: float, kin: Bool[np.ndarray, "k k"] | None = None
-) -> Values:
+def shared_credit(scores: Choices, y: Numbers, tolerance: float, kin: Kin | None = None) -> Values:
     """The credit of each prediction: 1/t if the true class is one of t tied for the highest score.
 
     It is 0 otherwise. Scores that differ by at most the tolerance are tied. Features that have

@@ -24,10 +24,12 @@ from glocal.similarity import (
 
 Scores = Float[np.ndarray, "queries e"]
 """Average precision of each query, then its hit at each rank."""
-ScoresWithout = Float[np.ndarray, "queries groups e"]
+ScoresWithout = Float[np.ndarray, "queries groups _"]
 """The scores of each query without each group of gallery rows; NaN without a relevant row."""
-Means = Float[np.ndarray, "_ e"]
-"""The mean scores without each group."""
+Relevant = Bool[np.ndarray, "b m"]
+"""Which candidates of each query of a block have its label."""
+Means = Float[np.ndarray, "_ _"]
+"""The mean scores without each group; the last ranks may be more than there are candidates."""
 RANKS = (1, 5, 10)
 _PARTS = ("gallery rows", "queries")
 N_GROUPS = 20
@@ -82,59 +84,50 @@ def retrieval(
     >>> retrieval(Z, np.array([0, 0, 1, 1])).recall[1][0]
     1.0
     """
-    is_one_set = gallery is None
     if gallery is None:
         sides = labelled_sides(queries, query_labels, parts=_PARTS[1:] * 2)
     else:
         sides = labelled_sides(gallery, gallery_labels, queries, query_labels, parts=_PARTS)
-    n_relevant = _relevant_rows(sides, is_one_set)
+    n_relevant = _relevant_rows(sides)
     is_scored = n_relevant > 0
     n_lacking = int(np.count_nonzero(~is_scored))
     leave_out(n_lacking, len(is_scored), "queries have no gallery row of the same label")
     groups = _groups(sides.train.targets)
     has_one_relevant_row = n_relevant.max() == 1
     n_groups = 0 if has_one_relevant_row else int(groups.max()) + 1
-    n_candidates = len(sides.train.X) - is_one_set
-    ranks = [rank for rank in RANKS if rank < n_candidates]
-    scores, scores_without = _search(sides, is_one_set, groups, n_groups, ranks)
-    scores = scores[is_scored]
-    scores_without = scores_without[is_scored]
+    scores, scores_without = (part[is_scored] for part in _search(sides, groups, n_groups))
     codes = sides.test.targets[is_scored]
     if has_one_relevant_row:
-        left_out = [_means_without(scores, codes)]
-    elif is_one_set:
-        scores_without[np.arange(len(codes)), groups[is_scored]] = np.nan  # as queries too
-        left_out = [_mean_of_known(scores_without)]
-    else:
+        return _result(scores, [_means_without(scores, codes)])
+    if not sides.is_one_set:
         left_out = [_mean_of_known(scores_without), _means_without(scores, _groups(codes))]
-    return _result(scores, left_out, ranks)
+        return _result(scores, left_out)
+    scores_without[np.arange(len(codes)), groups[is_scored]] = np.nan  # as queries too
+    return _result(scores, [_mean_of_known(scores_without)])
 
 
-def _relevant_rows(sides: Sides, is_one_set: bool) -> Numbers:
+def _relevant_rows(sides: Sides) -> Numbers:
     """The number of gallery rows with the label of each query, itself left out."""
     gallery, queries = sides[:2]
     counts = np.bincount(gallery.targets)
-    return np.where(queries.targets < 0, 0, counts[queries.targets] - is_one_set)
+    return np.where(queries.targets < 0, 0, counts[queries.targets] - sides.is_one_set)
 
 
-def _search(
-    sides: Sides, is_one_set: bool, groups: Numbers, n_groups: int, ranks: list[int]
-) -> tuple[Scores, ScoresWithout]:
+def _search(sides: Sides, groups: Numbers, n_groups: int) -> tuple[Scores, ScoresWithout]:
     """The scores of each query, and those without each group of gallery rows."""
     gallery, queries = sides[:2]
-    n_candidates = len(gallery.X) - is_one_set
+    n_candidates = len(gallery.X) - sides.is_one_set
     tolerance = tie_tolerance(gallery.X.shape[1])
     (rows_of_gallery,) = zeros_if_collapsed(gallery.X)
-    compared = [rows_of_gallery] if is_one_set else [queries.X, rows_of_gallery]
-    parts = []
+    compared = [rows_of_gallery] if sides.is_one_set else [queries.X, rows_of_gallery]
+    scores = []
+    scores_without = []
     for rows, S in cosine_blocks(*compared):
         order = np.argsort(-S, axis=1, kind="stable")[:, :n_candidates]
         is_relevant = queries.targets[rows, None] == gallery.targets[order]
-        similarities = np.take_along_axis(S, order, axis=1)
-        scores = _query_scores(similarities, is_relevant, tolerance, ranks)
-        parts.append((scores, _scores_without(is_relevant, groups[order], n_groups, ranks)))
-    scores, scores_without = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return scores, scores_without
+        scores.append(_query_scores(np.take_along_axis(S, order, axis=1), is_relevant, tolerance))
+        scores_without.append(_scores_without(is_relevant, groups[order], n_groups))
+    return np.concatenate(scores), np.concatenate(scores_without)
 
 
 def _groups(codes: Numbers) -> Numbers:
@@ -159,54 +152,43 @@ def _mean_of_known(scores: ScoresWithout) -> Means:
         return np.nansum(scores, axis=0) / (~np.isnan(scores)).sum(axis=0)
 
 
-def _scores_without(
-    is_relevant: Bool[np.ndarray, "b m"],
-    groups: Int[np.ndarray, "b m"],
-    n_groups: int,
-    ranks: list[int],
-) -> ScoresWithout:
-    """The scores of each query without each group of candidates; NaN without a relevant row.
+def _scores_without(is_relevant: Relevant, groups: Int[np.ndarray, "b m"], n: int) -> ScoresWithout:
+    """The scores of each query without each of n groups of candidates; NaN without a relevant row.
 
     Candidates are in descending order of similarity, and ties stay in this order.
     """
     query, place = np.nonzero(is_relevant)  # of each relevant row, query by query
     group_of = groups[query, place]
-    scores = np.full((len(is_relevant), n_groups, 1 + len(ranks)), np.nan)
-    for group in range(n_groups):
+    scores = np.full((len(is_relevant), n, 1 + len(RANKS)), np.nan)
+    for group in range(n):
         n_removed = np.cumsum(groups == group, axis=1, dtype=np.int32)[query, place]
         is_kept = group_of != group
         t = (place + 1 - n_removed)[is_kept]
-        scores[:, group] = _scores_of_ranks(t, query[is_kept], len(scores), ranks)
+        scores[:, group] = _scores_of_ranks(t, query[is_kept], len(scores))
     return scores
 
 
-def _scores_of_ranks(
-    t: Int[np.ndarray, " relevant"], query: Int[np.ndarray, " relevant"], n: int, ranks: list[int]
-) -> Scores:
+def _scores_of_ranks(t: Numbers, query: Numbers, n: int) -> Scores:
     """The scores of n queries from the rank t of each relevant row, ascending in each query."""
     R = np.bincount(query, minlength=n)
     first = np.cumsum(R) - R
     precision = (np.arange(len(query)) - first[query] + 1) / t
     sums = np.bincount(query, precision, n)
-    scores = np.full((n, 1 + len(ranks)), np.nan)
+    scores = np.full((n, 1 + len(RANKS)), np.nan)
     has_relevant = R > 0
     scores[has_relevant, 0] = sums[has_relevant] / R[has_relevant]
-    scores[has_relevant, 1:] = t[first[has_relevant], None] <= np.array(ranks)
+    scores[has_relevant, 1:] = t[first[has_relevant], None] <= np.array(RANKS)
     return scores
 
 
-def _result(
-    query_scores: Scores,
-    left_out: list[Means],
-    ranks: list[int],
-) -> Result:
+def _result(query_scores: Scores, left_out: list[Means]) -> Result:
     """Average the scores of `_query_scores`, with the jackknife of the means without each group."""
     units = [
         ItemValues(values=pseudo_values(mean, *(part[:, column] for part in left_out)))
         for column, mean in enumerate(query_scores.mean(axis=0).tolist())
     ]
     precision, *recall = [unit.bounded() for unit in units]
-    by_rank = dict(zip(ranks, recall, strict=True))
+    by_rank = dict(zip(RANKS, recall, strict=False))  # the last ranks may be left out
     score = partial(Score, "retrieval", n=len(query_scores))
     scores = [score(f"recall_{rank}", *bounded) for rank, bounded in by_rank.items()]
     return Result.of(
@@ -218,13 +200,10 @@ def _result(
     )
 
 
-def _query_scores(
-    S: Float[np.ndarray, "b m"],
-    is_relevant: Bool[np.ndarray, "b m"],
-    tolerance: float,
-    ranks: list[int],
-) -> Scores:
+def _query_scores(S: Float[np.ndarray, "b m"], is_relevant: Relevant, tolerance: float) -> Scores:
     """Average precision of each query, then its hit at each rank, with tied rows in random order.
+
+    Ranks that every candidate reaches are left out.
 
     Similarities are in descending order. In a group of g tied rows, of which r are relevant,
     position j (from 0) is relevant with probability r/g. If it is relevant, the expected number of
@@ -254,7 +233,9 @@ def _query_scores(
     terms = r / g * (n_before + 1 + j * (r - 1) / np.maximum(g - 1, 1)) / t
     R = np.maximum(is_relevant.sum(axis=1), 1)
     scores = [terms.reshape(S.shape).sum(axis=1) / R]
-    for rank in ranks:
+    for rank in RANKS:
+        if rank >= S.shape[1]:
+            break
         ends = t == rank
         s = j[ends] + 1
         scores.append(1 - (n_before[ends] == 0) * comb((g - r)[ends], s) / comb(g[ends], s))

@@ -42,7 +42,8 @@ class Labelled(NamedTuple):
 class Sides(NamedTuple):
     """Training and test images, and the names that their codes stand for.
 
-    `unknown` are the targets that only test images have.
+    `unknown` are the targets that only test images have. `is_one_set` says whether the training
+    images are also those that are tested, and `by_superclass` whether targets are superclasses.
     """
 
     train: Labelled
@@ -50,6 +51,21 @@ class Sides(NamedTuple):
     targets: Labels
     classes: Labels
     unknown: Labels
+    is_one_set: bool
+    by_superclass: bool
+
+    def check_targets(self) -> None:
+        """Raise a DataError if there are no two targets, or test images of another target."""
+        if len(self.targets) < 2:
+            raise DataError(
+                f"the training labels name {len(self.targets)} class; classification needs at "
+                "least two classes."
+            )
+        if len(self.unknown):
+            raise DataError(
+                f"{np.count_nonzero(self.test.targets < 0)} test images are of a class without a "
+                f"training image (e.g. {self.unknown[0]}). Leave them out, or add training images."
+            )
 
 
 def labelled_sides(
@@ -81,7 +97,9 @@ def labelled_sides(
         side._replace(targets=_codes(targets, side.targets), classes=_codes(classes, side.classes))
         for side in (train, test)
     )
-    return Sides(first, second, targets, classes, np.setdiff1d(test.targets, targets))
+    unknown = np.setdiff1d(test.targets, targets)
+    by_superclass = superclass_of is not None
+    return Sides(first, second, targets, classes, unknown, X_test is None, by_superclass)
 
 
 def _named(

@@ -24,6 +24,8 @@ from glocal.similarity import (
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+Neighbours = Int[np.ndarray, "n k"]
+"""The k nearest rows of every row, nearest first."""
 MIN_IMAGES = 4
 """With fewer images, debiased CKA is not defined."""
 
@@ -142,7 +144,7 @@ def neighbourhoods(Z: Embedding, k: int = 10) -> csr_array:
     return vstack(blocks, format="csr")
 
 
-def neighbours(Z: Embedding, k: int) -> Int[np.ndarray, "n k"]:
+def neighbours(Z: Embedding, k: int) -> Neighbours:
     """The k nearest rows of every row, nearest first, for display."""
     # a copy, since a slice would keep all n places of every row in memory
     nearest = [np.argsort(-S, axis=1, kind="stable")[:, :k].copy() for _, S in cosine_blocks(Z)]

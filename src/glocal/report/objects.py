@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from glocal.evaluation.change import is_among
-from glocal.evaluation.view import View
+from glocal.evaluation.view import View, is_among
 from glocal.report.finding import Finding, findings
 from glocal.report.runs import Run
 

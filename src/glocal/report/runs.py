@@ -15,9 +15,8 @@ from glocal.data.features import Features
 from glocal.data.seen import Seen, seen
 from glocal.evaluation.agreement import agreement_scores, answer_credit, ceiling
 from glocal.evaluation.axes import embeddings
-from glocal.evaluation.change import Part, change_record
 from glocal.evaluation.structure import kept_neighbours
-from glocal.evaluation.view import View, paired_views
+from glocal.evaluation.view import Part, View, change_record, paired_views
 from glocal.files import array_sha256
 from glocal.finding import Subject, recorded_scores
 from glocal.results import value_at

@@ -16,11 +16,10 @@ from glocal._version import __version__
 from glocal.aligner import PaperLoop
 from glocal.data.seen import Seen
 from glocal.errors import DataWarning, PluginError
-from glocal.evaluation.change import change_record
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.episodes import EpisodeValues
 from glocal.evaluation.intervals import CrossedValues, ItemValues, ObjectValues
-from glocal.evaluation.view import load_view, object_view, save_view
+from glocal.evaluation.view import change_record, load_view, object_view, save_view
 from glocal.files import (
     PathLike,
     array_sha256,

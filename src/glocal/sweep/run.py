@@ -19,8 +19,7 @@ from glocal.aligner.folds import Fold, fit_folds, fold_unit, heldout_scores
 from glocal.aligner.keep import keep_curve, share_to_keep
 from glocal.errors import ParameterError
 from glocal.evaluation.axes import embeddings
-from glocal.evaluation.change import change_record
-from glocal.evaluation.view import paired_views, save_view
+from glocal.evaluation.view import change_record, paired_views, save_view
 from glocal.files import PathLike, make_folder, write_text
 from glocal.results import HeldOutScores, to_json
 from glocal.scores import read_rows, write_rows
