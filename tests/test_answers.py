@@ -267,26 +267,25 @@ def test_answers_are_saved_in_formats_that_are_read_again(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-FILES_REFUSED = {
-    "b.txt: import FILE --kind nearest-of-n": "0 1 2 3\n0 2 1 3\n",
-    "b.txt: numbers": "0 1 two\n",
-    "b.txt: from 3 to 2 at row 2": "0 1 2\n\n0 1\n",
-    "b.txt: float64": "0 1 2.5\n",
-    "b.csv: no answer is left": "a,b,odd\n0,1\n",
-    "b.csv: columns hail": "hail,egg,cup\negg,hail,cup\n",
-    "b.csv: columns i": "i,j,k\n0,1,2\n",
-    "b.npz: kind": {"answers": [[0, 1, 2]], "kind": 3},
-    "b.npz: counts": {"answers": [[0, 1, 2]], "counts": [[1, 2]]},
-}
+FILES_REFUSED = """
+b.txt | import FILE --kind nearest-of-n | 0 1 2 3; 0 2 1 3
+b.txt | numbers                         | 0 1 two
+b.txt | from 3 to 2 at row 2            | 0 1 2; ; 0 1
+b.txt | float64                         | 0 1 2.5
+b.csv | no answer is left               | a,b,odd; 0,1
+b.csv | columns hail                    | hail,egg,cup; egg,hail,cup
+b.csv | columns i                       | i,j,k; 0,1,2
+b.npz | kind                            | {"answers": [[0, 1, 2]], "kind": 3}
+b.npz | counts                          | {"answers": [[0, 1, 2]], "counts": [[1, 2]]}
+"""
 
 
-@pytest.mark.parametrize("case", FILES_REFUSED)
-def test_a_bad_file_is_named(tmp_path, case):
+@world.table("name, noun, text", FILES_REFUSED)
+def test_a_bad_file_is_named(tmp_path, name, noun, text):
     """The error of a bad table, text or archive names the file and what is wrong with it."""
-    name, noun = case.split(": ")
     if name == "b.npz":
-        np.savez(tmp_path / name, **FILES_REFUSED[case])
+        np.savez(tmp_path / name, **json.loads(text))
     else:
-        (tmp_path / name).write_text(FILES_REFUSED[case], "utf-8")
+        (tmp_path / name).write_text(text.replace("; ", "\n"), "utf-8")
     with pytest.raises((DataError, FileError), match=rf"{name}.*{noun}"):
         Answers.load(tmp_path / name)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from world import table
 
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.extract import load_model
@@ -189,20 +190,19 @@ def test_a_weights_file_that_does_not_fit_is_refused(tmp_path, content):
         load_checkpoint(nn.Linear(2, 2), file)
 
 
-MEANT = """\
-clip_ViT-L/14@336px           openclip:ViT-L-14-336-quickgelu:openai
-dino-vit-base-p16             timm:vit_base_patch16_224.dino
-resnet18                      torchvision:resnet18
-vit_b_16                      torchvision:vit_b_16
-torchvision:resnet50:V2       torchvision:resnet50:V2
+MEANT = """
+clip_ViT-L/14@336px     | openclip:ViT-L-14-336-quickgelu:openai
+dino-vit-base-p16       | timm:vit_base_patch16_224.dino
+resnet18                | torchvision:resnet18
+vit_b_16                | torchvision:vit_b_16
+torchvision:resnet50:V2 | torchvision:resnet50:V2
 """
 
 
-def test_names_of_thingsvision_and_the_paper_are_understood():
+@table("text, meant", MEANT)
+def test_names_of_thingsvision_and_the_paper_are_understood(text, meant):
     """Each name as thingsvision or the paper writes it stands for one model of one library."""
-    for line in MEANT.splitlines():
-        text, meant = line.split()
-        assert str(ModelName.parse(text)) == meant
+    assert str(ModelName.parse(text)) == meant
 
 
 NAMES = "keras:resnet timm: python:nothing python:no_such_module:f python:json:no_such"

@@ -74,14 +74,14 @@ def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
     assert ended.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "missing, command",
-    [
-        ("safetensors", "fit --features x.npy --answers t.npy --out v.safetensors"),
-        ("torchvision", "extract --model torchvision:resnet18 --list-layers"),
-        ("torch", "extract images --model timm:test_vit --out features"),
-    ],
-)
+LACKS = """
+safetensors | fit --features x.npy --answers t.npy --out v.safetensors
+torchvision | extract --model torchvision:resnet18 --list-layers
+torch       | extract images --model timm:test_vit --out features
+"""
+
+
+@world.table("missing, command", LACKS)
 def test_a_missing_extra_is_said_before_the_work(here, monkeypatch, missing, command):
     """A command that will need a missing library says so before it reads or writes anything."""
     if missing == "torchvision":

@@ -121,35 +121,37 @@ def test_few_answers_are_too_few_to_tell():
     assert ["early" in sentence for sentence in sentences] == [True, False]
 
 
-@pytest.mark.parametrize(
-    "answers, objects, words",
-    [
-        (None, None, "it is not known"),
-        (0.0, None, "that the fit had not seen"),
-        (0.0, 0.0, "about objects that the fit had not seen"),
-        (0.62, None, "had seen 62 %"),
-        (0.62, 0.9, "had seen 62 %"),
-    ],
-)
-def test_a_sentence_says_what_the_fit_had_seen(answers, objects, words):
+SEEN_SHARES = """
+null | null | it is not known
+0.0  | null | that the fit had not seen
+0.0  | 0.0  | about objects that the fit had not seen
+0.62 | null | had seen 62 %
+0.62 | 0.9  | had seen 62 %
+"""
+
+
+@table("seen_answers, seen_objects, words", SEEN_SHARES)
+def test_a_sentence_says_what_the_fit_had_seen(seen_answers, seen_objects, words):
     """Unless it is known that no object was seen, nothing is said about the objects."""
-    score = Score("odd-one-out", "agreement", 0.5, seen_answers=answers, seen_objects=objects)
-    assert words in scored_on(score)
-    assert ("about objects" in scored_on(score)) == (objects == 0)
+    seen = {"seen_answers": json.loads(seen_answers), "seen_objects": json.loads(seen_objects)}
+    sentence = scored_on(Score("odd-one-out", "agreement", 0.5, **seen))
+    assert words in sentence
+    assert ("about objects" in sentence) == (seen_objects == "0.0")
 
 
-@pytest.mark.parametrize(
-    "text, changes, choice",
-    [
-        ("NONE", {"n": 29}, "too few answers"), ("NONE", {"n": 30}, "uncertain"),
-        ("GAIN; loss 1 2", {"split": "all"}, "use"),
-    ],
-)  # fmt: skip
+BEHIND = """
+NONE           | {"n": 29}        | too few answers
+NONE           | {"n": 30}        | uncertain
+GAIN; loss 1 2 | {"split": "all"} | use
+"""
+
+
+@table("text, changes, choice", BEHIND)
 def test_a_choice_depends_on_the_answers_behind_the_scores(text, changes, choice):
     """At least 30 answers measure agreement, and a loss that was not measured on folds says
     nothing.
     """
-    rows = Scores(replace(row, **changes) for row in scores(text))
+    rows = Scores(replace(row, **json.loads(changes)) for row in scores(text))
     assert findings(Run("t", rows, featured="t"))[0].choice == choice
 
 
@@ -170,28 +172,27 @@ def test_a_collapse_forbids_the_use():
 
 
 BEST = """
-glocal | original agreement .7, original kept 1, naive agreement .6, naive kept .3,
-    glocal agreement .56, glocal kept .92, weak agreement .5, weak kept .99
-weak | original agreement .7, original kept 1, naive agreement .6, naive kept .3,
-    weak agreement .5, weak kept .88
+glocal | original agreement .7, original kept 1, naive agreement .6, naive kept .3, \
+glocal agreement .56, glocal kept .92, weak agreement .5, weak kept .99
+weak | original agreement .7, original kept 1, naive agreement .6, naive kept .3, \
+weak agreement .5, weak kept .88
 naive | naive agreement .6, weak agreement .5
 b | a x 1, b x 2, a y 3
 b | a x 3, b x 2, b kept .95
 """
 
 
-def test_of_several_arms_the_one_that_keeps_neighbours_is_shown():
+@table("featured, cells", BEST)
+def test_of_several_arms_the_one_that_keeps_neighbours_is_shown(featured, cells):
     """The featured arm has the best agreement among those that keep .9 of the neighbours, or keeps
     most if none does; without neighbours it has the best agreement, or is best on the first task,
     among arms whose neighbours were counted if there are such.
     """
-    for line in BEST.replace(",\n", ",").strip().split("\n"):
-        featured, cells = line.split(" | ")
-        rows = [
-            Score(task, METRICS.get(task, "map"), float(value), transform=arm)
-            for arm, task, value in map(str.split, cells.split(","))
-        ]
-        assert featured_arm(Run("", Scores(rows)), "") == featured
+    rows = [
+        Score(task, METRICS.get(task, "map"), float(value), transform=arm)
+        for arm, task, value in map(str.split, cells.split(","))
+    ]
+    assert featured_arm(Run("", Scores(rows)), "") == featured
 
 
 # one transform

@@ -38,8 +38,7 @@ def test_fits_of_every_kind_are_certified(kind):
 def two_pairs(monkeypatch):
     """Answers of a kind that somebody added: which of two pairs is more alike?"""
     monkeypatch.setitem(KINDS, "two-pairs", Kind(("a", "b", "c", "d"), ((0, 1), (2, 3))))
-    rng = np.random.default_rng(1)
-    objects = np.array([rng.permutation(N)[:4] for _ in range(900)], dtype=np.int32)
+    objects = world.answers(900, N, "nearest-of-n").objects[:, :4]
     return world.chosen(Answers(objects, kind="two-pairs"), 4 * X)
 
 
@@ -62,9 +61,9 @@ def test_a_question_of_an_added_kind_is_its_pairs_in_any_order(two_pairs):
     """Answers to the same pairs, in any order, are answers to one question, and the choice is that
     of the same pair; other pairs of the same objects are another question.
     """
-    objects = [[3, 1, 2, 0], [1, 3, 0, 2], [2, 0, 3, 1], [3, 2, 1, 0]]
-    asked, choices = questions(Answers(np.array(objects, dtype=np.int32), kind="two-pairs"))
-    assert asked.tolist() == [[0, 2, 1, 3]] * 3 + [[0, 1, 2, 3]]
+    objects = world.matrix("3 1 2 0; 1 3 0 2; 2 0 3 1; 3 2 1 0", np.int32)
+    asked, choices = questions(Answers(objects, kind="two-pairs"))
+    np.testing.assert_array_equal(asked, world.matrix("0 2 1 3; 0 2 1 3; 0 2 1 3; 0 1 2 3"))
     assert choices.tolist() == [1, 1, 0, 1]
 
 
