@@ -183,21 +183,21 @@ def test_votes_are_answers_with_weights():
 
 # files
 
-READ = {
-    "lines of three integers": "4 0 2\n1 3 0\n2 3 4\n",
-    "any separators and line ends": "4,0,2\r\n1,3,0\r\n2;3;4",
-    "a byte order mark and blank lines": "\ufeff4, 0,\t2\n\n1 3 0\n2 3 4\n\n",
-    "titles": "a,b,odd\n4,0,2\n1,3,0\n2,3,4\n",
-    "titles in any order": "odd;a;b\n2;4;0\n0;1;3\n4;2;3\n",
-    "titles in quotation marks": '"a" "b" "odd"\n4 0 2\n\n1 3 0\n2 3 4\n',
-}
+READ = r"""
+lines of three integers            | "4 0 2\n1 3 0\n2 3 4\n"
+any separators and line ends       | "4,0,2\r\n1,3,0\r\n2;3;4"
+a byte order mark and blank lines  | "\ufeff4, 0,\t2\n\n1 3 0\n2 3 4\n\n"
+titles                             | "a,b,odd\n4,0,2\n1,3,0\n2,3,4\n"
+titles in any order                | "odd;a;b\n2;4;0\n0;1;3\n4;2;3\n"
+titles in quotation marks          | "\"a\" \"b\" \"odd\"\n4 0 2\n\n1 3 0\n2 3 4\n"
+"""
 
 
-@pytest.mark.parametrize("case", READ)
-def test_text_is_read_with_and_without_titles(tmp_path, case):
+@world.table("case, text", READ)
+def test_text_is_read_with_and_without_titles(tmp_path, case, text):
     """Each line of three integers is an answer; a first line may name the columns, in any order."""
     path = tmp_path / "triplets.txt"
-    path.write_bytes(READ[case].encode())
+    path.write_bytes(json.loads(text).encode())
     assert content(Answers.load(path)) == {"kind": "odd-one-out", "objects": RAW.tolist()}
 
 

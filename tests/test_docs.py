@@ -137,23 +137,26 @@ def test_python_examples_run(code, here, as_a_user):
 CLIP = "clip-ViT-B-32"
 
 
+TINY_CLIP = """{"projection_dim": 64,
+    "text_config": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "vocab_size": 10, "bos_token_id": 0, "eos_token_id": 1},
+    "vision_config": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "image_size": 16, "patch_size": 8}}"""
+TINY_IMAGES = """{"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}"""
+
+
 def tiny_clip(path):
     """A network like CLIP with 64 features and random weights, which no test needs to download."""
     transformers = pytest.importorskip("transformers")
     path.mkdir()
-    sizes = {"hidden_size": 16, "intermediate_size": 16}
-    sizes |= {"num_hidden_layers": 1, "num_attention_heads": 2}
-    text = {**sizes, "vocab_size": 10, "bos_token_id": 0, "eos_token_id": 1}
-    vision = {**sizes, "image_size": 16, "patch_size": 8}
-    options = {"text_config": text, "vision_config": vision, "projection_dim": 64}
-    transformers.CLIPModel(transformers.CLIPConfig(**options)).save_pretrained(path)
+    config = transformers.CLIPConfig(**json.loads(TINY_CLIP))
+    transformers.CLIPModel(config).save_pretrained(path)
     (path / "vocab.json").write_text(
         '{"<|startoftext|>": 0, "<|endoftext|>": 1, "a</w>": 2}', encoding="utf-8"
     )
     (path / "merges.txt").write_text("#version: 0.2\n", "utf-8")
-    square = {"height": 16, "width": 16}
     transformers.CLIPProcessor(
-        transformers.CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=square),
+        transformers.CLIPImageProcessor(**json.loads(TINY_IMAGES)),
         transformers.CLIPTokenizer(str(path / "vocab.json"), str(path / "merges.txt")),
     ).save_pretrained(path)
     return path

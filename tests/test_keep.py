@@ -230,9 +230,7 @@ def test_a_fit_that_changes_nothing_says_so(keep):
 
 def test_features_whose_origin_alone_moves_keep_all_neighbours_there():
     """If nothing else changes, the record has the scores of the rows with the new origin."""
-    rng = np.random.default_rng(0)
-    objects, local = (Features(1 + rng.normal(size=(n, 6))) for n in (30, 40))
-    data = FitData(objects, answers(300, 30), local, centre=1.0)
+    data = replace(random_data(30, 6, 300, n_local=40), centre=1.0)
     heldout = fit(data, Keep(keep=1.0)).record.heldout
     assert heldout.neighbours_kept_centred == 1 > heldout.neighbours_kept
 
