@@ -6,7 +6,7 @@ import contextlib
 import json
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy_format
 
-from glocal.data.features import FEATURES_FILE, NAMES_FILE, RECORD_FILE, Features
+from glocal.data.features import NAMES_FILE, RECORD_FILE, Features
 from glocal.errors import DataError, ParameterError
 from glocal.extract.images import Source
 from glocal.files import (
@@ -55,7 +55,7 @@ class Extraction:
 
 
 def start_or_resume(
-    folder: Path, identity: dict[str, Any], places: Mapping[str, Path]
+    folder: Path, identity: dict[str, Any], files: Iterable[Path]
 ) -> dict[str, Any]:
     """Return the record of a finished extraction, or the identity of an unfinished one.
 
@@ -70,7 +70,7 @@ def start_or_resume(
     begun = folder / WORK / RECORD_FILE
     # in this order: who finishes an extraction writes the second file before the first is removed
     if not begun.exists() and not finished.exists():
-        if any((place / FEATURES_FILE).exists() for place in places.values()):
+        if any(file.exists() for file in files):
             raise ParameterError(
                 f"{folder} has features without a record of their extraction. "
                 "Choose another folder."
@@ -78,13 +78,12 @@ def start_or_resume(
         _begin(folder, identity)
     file = finished if finished.exists() else begun
     record = read_object(file, what="record", fix="Remove its folder and extract again.")
-    compared = set(identity)
+    different = {key for key in identity if record.get(key) != identity[key]}
     if "rows" in record:  # only an unfinished extraction could mix rows of two versions
-        compared.remove("versions")
-    different = sorted(key for key in compared if record.get(key) != identity[key])
+        different.discard("versions")
     if different:
         raise ParameterError(
-            f"{folder} holds another extraction, which differs in {', '.join(different)}. "
+            f"{folder} holds another extraction, which differs in {', '.join(sorted(different))}. "
             "Choose another folder."
         )
     return record
@@ -117,10 +116,10 @@ def join_chunks(
     chunks: Sequence[Path],
     source: Source,
     folder: Path,
-    places: Mapping[str, Path],
+    files: Mapping[str, Path],
     identity: dict[str, Any],
 ) -> None:
-    """Join the chunks to one matrix per layer, with the names and labels of its rows.
+    """Join the chunks to the matrix of each layer, with the names and labels of its rows.
 
     The record is written last.
     """
@@ -133,12 +132,11 @@ def join_chunks(
     if source.labels:
         texts["labels.txt"] = source.labels
     dimensions = {}
-    for i, (layer, place) in enumerate(places.items()):
-        make_folder(place)
-        matrix_file = place / FEATURES_FILE
-        dimensions[layer] = _join_rows(chunks, f"layer_{i}", len(numbers), matrix_file)
+    for i, (layer, file) in enumerate(files.items()):
+        make_folder(file.parent)
+        dimensions[layer] = _join_rows(chunks, f"layer_{i}", len(numbers), file)
         for name, lines in texts.items():
-            write_text(place / name, "".join(f"{lines[number]}\n" for number in numbers))
+            write_text(file.with_name(name), "".join(f"{lines[number]}\n" for number in numbers))
     record = {
         **identity,
         "source": source.described,
@@ -158,7 +156,7 @@ def _join_rows(chunks: Sequence[Path], name: str, n: int, target: Path) -> int:
                 continue
             if not dimensions:
                 dimensions = rows.shape[1]
-                header = {"descr": npy_format.dtype_to_descr(rows.dtype), "fortran_order": False}
+                header = npy_format.header_data_from_array_1_0(rows)
                 npy_format.write_array_header_1_0(stream, {**header, "shape": (n, dimensions)})
             if rows.shape[1] != dimensions:
                 raise DataError(

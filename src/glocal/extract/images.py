@@ -149,8 +149,7 @@ def open_images(images: PathLike) -> Source:
     names = [
         name
         for name in files
-        if os.path.splitext(name)[1].lower() in extensions
-        and not os.path.basename(name).startswith(".")
+        if ending(name) in extensions and not os.path.basename(name).startswith(".")
     ]
     folders = list(map(os.path.dirname, names))
     labels = folders if all(folders) else ()
@@ -186,6 +185,8 @@ def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
     """
     pil = _pil()
     pil.init()  # registers the formats that Pillow was built with
+    from PIL import ImageOps
+
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):  # NOTE opening a named pipe would block
             raise Unreadable("is a folder, a pipe or a device, not a file")
@@ -199,7 +200,7 @@ def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
             image.load()
             upright = image
             with contextlib.suppress(Exception):  # damaged EXIF data are ignored
-                upright = import_optional("PIL.ImageOps", "decoding images").exif_transpose(image)
+                upright = ImageOps.exif_transpose(image)
             return _rgb(upright)
     except Unreadable:
         raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
@@ -26,11 +25,6 @@ _PREFIXES = (
     "python:package.module:factory."
 )
 _LOGGERS = ("huggingface_hub", "timm", "torchvision")
-Built = tuple[nn.Module, Callable[[Any], Any], str]
-"""A network, its preprocessing, and the name of weights of its library.
-
-The network has random weights if they are to be read from a file.
-"""
 
 
 def load_model(model: str) -> Model:
@@ -86,18 +80,16 @@ def _timm(name: ModelName) -> Model:
     """
     timm = import_optional("timm", f"model {name}")
     size = {"img_size": name.options["input_size"][1]} if name.options else {}
-
-    def build() -> Built:
-        tag = name.weights if name.weights_kind == "name" else None
-        module = timm.create_model(tag or name.name, pretrained=name.is_pretrained, **size)
+    with _building(name, timm.list_models):
+        module = timm.create_model(name.tag or name.name, pretrained=name.is_pretrained, **size)
         config = timm.data.resolve_model_data_config(module) | name.options
-        weights = tag or str(getattr(module, "pretrained_cfg", {}).get("hf_hub_id") or name.name)
-        return module, timm.data.create_transform(**config, is_training=False), weights
-
-    model = _build_network(name, build, timm.list_models)
-    module: Any = model.module
-    return replace(
-        model,
+        preprocess = timm.data.create_transform(**config, is_training=False)
+    default = str(getattr(module, "pretrained_cfg", {}).get("hf_hub_id") or name.name)
+    return _model(
+        name,
+        module,
+        preprocess,
+        name.tag or default,
         named=timm_layers(module),
         prefix_tokens=int(getattr(module, "num_prefix_tokens", 0) or 0),
         channels_last=str(getattr(module, "output_fmt", "")) == "NHWC",
@@ -121,33 +113,31 @@ def timm_layers(module: Any) -> Layers:
 def _openclip(name: ModelName) -> Model:
     """The image tower of open_clip; ``penultimate`` is its projection, not scaled to length 1."""
     open_clip = import_optional("open_clip", f"model {name}")
-
-    def build() -> Built:
-        if name.weights_kind == "default":
+    # NOTE load_weights=False: open_clip would else fetch a text tower even for random weights
+    options: dict[str, Any] = {"load_weights": False}
+    if name.tag:
+        options = {"pretrained": name.tag}
+    with _building(name, open_clip.list_models):
+        if not name.weights:
             tags = open_clip.list_pretrained_tags_by_model(name.name)
             raise ValueError(
                 f"it needs the name of its weights: {', '.join(tags) or 'none of its own'}, "
                 "a checkpoint file, or none for random ones"
             )
-        # NOTE load_weights=False: open_clip would else fetch a text tower even for random weights
-        options: dict[str, Any] = {"load_weights": False}
-        if name.weights_kind == "name":
-            options = {"pretrained": name.weights}
         module, _, preprocess = open_clip.create_model_and_transforms(
             name.name, pretrained_text=False, **options
         )
-        return module, preprocess, name.weights
-
-    model = _build_network(name, build, open_clip.list_models)
-    module: Any = model.module
     tower = getattr(module.visual, "trunk", module.visual)  # a timm trunk has num_prefix_tokens
     prefix_tokens = getattr(tower, "num_prefix_tokens", hasattr(tower, "class_embedding"))
-    return replace(
-        model,
-        forward=module.encode_image,
+    model = _model(
+        name,
+        module,
+        preprocess,
+        name.weights,
         named={"penultimate": Layer("visual")},
         prefix_tokens=int(prefix_tokens or 0),
     )
+    return replace(model, forward=module.encode_image)
 
 
 def _torchvision(name: ModelName) -> Model:
@@ -158,19 +148,18 @@ def _torchvision(name: ModelName) -> Model:
     ViT).
     """
     models = import_optional("torchvision.models", f"model {name}")
-
-    def build() -> Built:
+    tag = name.tag or "DEFAULT"
+    with _building(name, models.list_models):
         weights = models.get_model_weights(name.name)
-        tag = name.weights if name.weights_kind == "name" else "DEFAULT"
         if tag not in weights.__members__:
             raise ValueError(f"it has no weights {tag}; it has {', '.join(weights.__members__)}")
         module = models.get_model(name.name, weights=weights[tag] if name.is_pretrained else None)
-        return module, weights[tag].transforms(), weights[tag].name
-
-    model = _build_network(name, build, models.list_models)
-    module: Any = model.module
-    return replace(
-        model,
+        preprocess = weights[tag].transforms()
+    return _model(
+        name,
+        module,
+        preprocess,
+        weights[tag].name,
         named=torchvision_layers(module),
         prefix_tokens=int(hasattr(module, "class_token")),
         channels_last=type(module).__name__ == "SwinTransformer",
@@ -184,14 +173,13 @@ def torchvision_layers(module: nn.Module) -> Layers:
     return {"logits": Layer(), **penultimate}
 
 
-def _build_network(
-    name: ModelName, build: Callable[[], Built], model_names: Callable[[], Iterable[str]]
-) -> Model:
-    """Build a network with weights of its library, weights of a file, or random weights."""
+@contextlib.contextmanager
+def _building(name: ModelName, model_names: Callable[[], Iterable[str]]) -> Iterator[None]:
+    """Make random weights reproducible, and any error of a library one sentence."""
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # makes random weights reproducible
-            module, preprocess, weights_name = build()
+            torch.manual_seed(0)
+            yield
     except Exception as error:
         if _is_of_a_download(error):
             raise FileError(
@@ -206,14 +194,20 @@ def _build_network(
         raise ParameterError(
             f"model {name} cannot be made: {one_line(error)[:300]}.{hint}"
         ) from error
-    if name.weights_kind == "file":
-        load_checkpoint(module, Path(name.weights))
+
+
+def _model(
+    name: ModelName, module: nn.Module, preprocess: Any, library_weights: str, **details: Any
+) -> Model:
+    """The model of a network, whose weights are read now if they are in a file."""
+    if name.file is not None:
+        load_checkpoint(module, name.file)
     identity = {
-        "weights": weights_name if name.is_pretrained else name.weights,
+        "weights": library_weights if name.is_pretrained else name.weights,
         "weights_sha256": weights_sha256(module),
         "preprocessing": described(preprocess),
     }
-    return Model(str(name), module, preprocess, module, identity)
+    return Model(str(name), module, preprocess, module, identity, **details)
 
 
 def _is_of_a_download(error: BaseException | None) -> bool:
@@ -226,17 +220,14 @@ def _is_of_a_download(error: BaseException | None) -> bool:
 def _python(name: ModelName) -> Model:
     """The model made of the pair that a user's factory returns; see `user_model`."""
     try:
-        factory = pkgutil.resolve_name(name.name)
-        pair = factory()
+        pair = pkgutil.resolve_name(name.name)()
     except Exception as error:
         raise ParameterError(
             f"model {name} cannot be made: {type(error).__name__}: {one_line(error)}. Check that "
             "the factory runs, and that its folder is on PYTHONPATH."
         ) from error
-    try:
-        source = inspect.getsourcefile(factory)
-    except TypeError:  # the factory is compiled, or a partial
-        source = getattr(pkgutil.resolve_name(name.name.partition(":")[0]), "__file__", None)
+    module = pkgutil.resolve_name(name.name.partition(":")[0])
+    source = getattr(module, "__file__", None)
     return user_model(pair, str(name), {"factory_sha256": file_sha256(source)} if source else {})
 
 
@@ -252,27 +243,22 @@ def user_model(pair: Any, name: str, identity: dict[str, Any] | None = None) -> 
             f"model {name} must be (module or callable, preprocess); it is {type(pair).__name__}."
         )
     network, preprocess = pair
-    module = network if isinstance(network, nn.Module) else None
-    weights_file = getattr(network, "weights_file", None)
+    module = None
+    named: Layers = {}
     digest = None
-    if module is not None:
+    if isinstance(network, nn.Module):
+        module = network
+        named = _last_linear_input(module)
         digest = weights_sha256(module)
-    elif weights_file:
+    elif weights_file := getattr(network, "weights_file", None):
         digest = file_sha256(weights_file)
-    return Model(
-        name,
-        network,
-        preprocess,
-        module,
-        {
-            **(identity or {}),
-            "preprocessing": described(preprocess),
-            "weights": "its own",
-            "weights_sha256": digest,
-        },
-        {} if module is None else _last_linear_input(module),
-        default_layer="output",
-    )
+    details = {
+        **(identity or {}),
+        "preprocessing": described(preprocess),
+        "weights": "its own",
+        "weights_sha256": digest,
+    }
+    return Model(name, network, preprocess, module, details, named, default_layer="output")
 
 
 def _last_linear_input(module: nn.Module) -> Layers:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -146,31 +146,25 @@ def resolve(model: Model, layers: Sequence[str]) -> Layers:
 @torch.inference_mode()
 def read_layers(model: Model, batch: Tensor, layers: Layers) -> dict[str, Tensor]:
     """Run a batch once and return the activations of each layer; their first axis is the batch."""
-    tensors: dict[str, list[Tensor | None]] = {name: [] for name in layers}
+    passes: dict[str, list[Any]] = {name: [] for name in layers}
     with ExitStack() as hooks:
         for name, layer in layers.items():
-            if not layer.module:
-                continue
-            module = model.modules[layer.module]
-
-            def keep(*arguments: Any, kept: list[Tensor | None] = tensors[name]) -> None:
-                kept.append(_tensor(arguments[-1]))
-
-            is_input = layer.side == "input"
-            register = (
-                module.register_forward_pre_hook if is_input else module.register_forward_hook
-            )
-            hooks.callback(register(keep).remove)
+            if layer.module:
+                module = model.modules[layer.module]
+                register: Callable[..., Any] = module.register_forward_hook
+                if layer.side == "input":
+                    register = module.register_forward_pre_hook
+                hooks.callback(register(partial(_keep, passes[name])).remove)
         result = model.forward(batch)
     activations = {}
     for name, layer in layers.items():
-        passes = tensors[name] if layer.module else [_tensor(result)]
-        if len(passes) != 1:
+        values = passes[name] if layer.module else [_tensor(result)]
+        if len(values) != 1:
             raise DataError(
-                f"layer {name} of {model.name} runs {len(passes)} times in one pass; a layer must "
+                f"layer {name} of {model.name} runs {len(values)} times in one pass; a layer must "
                 "run once. Name another layer; glocal extract --list-layers lists all."
             )
-        tensor = passes[0]
+        (tensor,) = values
         if tensor is None or tensor.shape[:1] != batch.shape[:1]:
             result_text = "no tensor" if tensor is None else f"shape {tuple(tensor.shape)}"
             raise DataError(
@@ -179,6 +173,11 @@ def read_layers(model: Model, batch: Tensor, layers: Layers) -> dict[str, Tensor
             )
         activations[name] = tensor
     return activations
+
+
+def _keep(passes: list[Any], *arguments: Any) -> None:
+    """Keep what a module gives, or what it takes: the last argument of a hook."""
+    passes.append(_tensor(arguments[-1]))
 
 
 def _tensor(value: Any) -> Tensor | None:
@@ -211,8 +210,6 @@ def pooled(
                 f"a layer gives maps of shape {tuple(activations.shape[1:])}, which have no class "
                 'token. Use `pool="mean"` or `pool="flatten"`.'
             )
-        if activations.shape[2:] == (1, 1):
-            return activations.flatten(1)
         return activations.mean((1, 2) if channels_last else (2, 3))
     if pool == "cls" or (pool == "auto" and prefix_tokens):
         return activations[:, 0]

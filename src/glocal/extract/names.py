@@ -65,21 +65,21 @@ class ModelName:
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def weights_kind(self) -> Literal["default", "random", "file", "name"]:
-        """The default of the library (empty), random weights (``none``), a checkpoint, or a name.
-
-        A file exists, or its text looks like the name of a file.
-        """
-        if self.weights in ("", "none"):
-            return "random" if self.weights else "default"
+    def file(self) -> Path | None:
+        """The checkpoint that the weights name: a file, or what looks like the name of one."""
         file = Path(self.weights)
-        is_file = file.exists() or "/" in self.weights or file.suffix in _CHECKPOINT_SUFFIXES
-        return "file" if is_file else "name"
+        is_file = file.is_file() or "/" in self.weights or file.suffix in _CHECKPOINT_SUFFIXES
+        return file if is_file else None
 
     @property
     def is_pretrained(self) -> bool:
         """Whether the library of the network loads the weights."""
-        return self.weights_kind in ("default", "name")
+        return self.weights != "none" and self.file is None
+
+    @property
+    def tag(self) -> str:
+        """The weights by a name that the library knows; empty for its default."""
+        return self.weights if self.is_pretrained else ""
 
     def __str__(self) -> str:
         return ":".join(part for part in (self.library, self.name, self.weights) if part)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from importlib.metadata import version
-from itertools import compress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -152,25 +152,26 @@ class Extractor:
             )
         source = images if isinstance(images, Source) else open_images(images)
         folder = make_folder(out)
-        places = dict.fromkeys(self.read_from, folder)
-        if len(places) > 1:
-            places = {layer: folder / quote(layer, safe="") for layer in places}
+        files = dict.fromkeys(self.read_from, folder / FEATURES_FILE)
+        if len(files) > 1:
+            files = {layer: folder / quote(layer, safe="") / FEATURES_FILE for layer in files}
         content = {"n": len(source), "sha256": source.sha256()}
         identity = json.loads(to_json({**self.identity, "images": content}))
         try:
-            if "rows" not in start_or_resume(folder, identity, places):
+            if "rows" not in start_or_resume(folder, identity, files.values()):
                 chunks = self._chunks(len(source), folder)
-                self._extract_chunks(list(chunks.items())[index - 1 :: count], source, progress)
-                if all(file.exists() for file in chunks):
-                    join_chunks(list(chunks), source, folder, places, identity)
+                for chunk, numbers in list(chunks.items())[index - 1 :: count]:
+                    if not chunk.exists():
+                        self._extract_chunk(chunk, numbers, source, progress)
+                if all(chunk.exists() for chunk in chunks):
+                    join_chunks(list(chunks), source, folder, files, identity)
         except FileError:
             if not (folder / RECORD_FILE).exists():  # else another process joined the chunks
                 raise
-        record = start_or_resume(folder, identity, places)
+        record = start_or_resume(folder, identity, files.values())
         if "rows" not in record:
             return Extraction(folder, {}, record)
         shutil.rmtree(folder / WORK, ignore_errors=True)
-        files = {layer: place / FEATURES_FILE for layer, place in places.items()}
         return Extraction(folder, files, record)
 
     def _chunks(self, n: int, folder: Path) -> dict[Path, range]:
@@ -181,39 +182,26 @@ class Extractor:
             for rows in row_slices(n, size)
         }
 
-    def _extract_chunks(
-        self, chunks: Sequence[tuple[Path, range]], source: Source, progress: Progress
-    ) -> None:
-        """Write the chunks that do not exist yet."""
-        workers = min(_MAX_DECODERS, os.cpu_count() or 1)
-        with ThreadPoolExecutor(workers, "decode") as pool, warnings.catch_warnings():
-            # about images that can still be read
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            for file, images in chunks:
-                if not file.exists():
-                    self._extract_chunk(file, images, source, pool, progress)
-
-    def _extract_chunk(
-        self,
-        file: Path,
-        images: range,
-        source: Source,
-        pool: ThreadPoolExecutor,
-        progress: Progress,
-    ) -> None:
+    def _extract_chunk(self, file: Path, images: range, source: Source, progress: Progress) -> None:
         """Run the network over the images of one chunk, and write it."""
         rows: dict[str, list[np.ndarray]] = {layer: [] for layer in self.read_from}
         numbers: list[int] = []
         missing: list[dict[str, str]] = []
-        for batch, inputs in self._batches(source, images, pool):
-            names = [source.names[number] for number in batch]
-            is_readable = [isinstance(tensor, Tensor) for tensor in inputs]
-            numbers += compress(batch, is_readable)
-            missing += _missing(names, inputs)
-            if any(is_readable):
-                for layer, matrix in self._features(names, inputs).items():
+        workers = min(_MAX_DECODERS, os.cpu_count() or 1)
+        with ThreadPoolExecutor(workers, "decode") as pool, warnings.catch_warnings():
+            # about images that can still be read
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            for batch, inputs in self._batches(source, images, pool):
+                tensors = {}
+                for number, tensor in zip(batch, inputs, strict=True):
+                    if isinstance(tensor, Unreadable):
+                        missing.append({"name": source.names[number], "reason": str(tensor)})
+                    else:
+                        tensors[number] = tensor
+                numbers += tensors
+                for layer, matrix in self._features(source, tensors).items():
                     rows[layer].append(matrix)
-            progress(batch[-1] + 1, len(source))
+                progress(batch.stop, len(source))
         if not numbers and not images.start:  # stops before hours without a single row
             first = missing[0]
             raise DataError(
@@ -225,7 +213,7 @@ class Extractor:
 
     def _batches(
         self, source: Source, images: range, pool: ThreadPoolExecutor
-    ) -> Iterator[tuple[range, list[Tensor | Unreadable]]]:
+    ) -> Iterator[tuple[range, Iterator[Tensor | Unreadable]]]:
         """The numbers and inputs of each batch, prepared by threads a few batches ahead."""
 
         def prepare(number: int) -> Tensor | Unreadable:
@@ -239,24 +227,22 @@ class Extractor:
                 message = f"{type(error).__name__}: {one_line(error)[:120]}"
                 return Unreadable(f"its preprocessing fails: {message}")
 
-        size = self.options.batch_size
-        parts = [images[rows] for rows in row_slices(len(images), size)]
-        waiting: deque[Iterator[Tensor | Unreadable]] = deque()
-        for i, numbers in enumerate(parts):
-            for part in parts[i + len(waiting) : i + 1 + _BATCHES_AHEAD]:
-                waiting.append(pool.map(prepare, part))
-            yield numbers, list(waiting.popleft())
+        batches = [images[rows] for rows in row_slices(len(images), self.options.batch_size)]
+        begun = (pool.map(prepare, batch) for batch in batches)
+        ahead = deque(islice(begun, _BATCHES_AHEAD))
+        for batch in batches:
+            ahead.extend(islice(begun, 1))
+            yield batch, ahead.popleft()
 
-    def _features(
-        self, names: Sequence[str], inputs: Sequence[Tensor | Unreadable]
-    ) -> dict[str, np.ndarray]:
+    def _features(self, source: Source, tensors: dict[int, Tensor]) -> dict[str, np.ndarray]:
         """The (k, p) features of every layer for the k readable images of a batch, in order.
 
         float16 stays float16. bfloat16 becomes float32, since numpy has no such type.
         """
+        if not tensors:
+            return {}
         model = self.loaded
-        tensors = {i: tensor for i, tensor in enumerate(inputs) if isinstance(tensor, Tensor)}
-        positions = list(tensors)
+        names = [source.names[number] for number in tensors]
         if len({tensor.shape for tensor in tensors.values()}) > 1:
             raise DataError(
                 f"preprocessing gives tensors of several shapes for {names[0]} to {names[-1]}; all "
@@ -264,7 +250,7 @@ class Extractor:
             )
         stacked = torch.stack(list(tensors.values()))
         X = torch.zeros((self.options.batch_size, *stacked.shape[1:]), dtype=stacked.dtype)
-        X[positions] = stacked
+        X[: len(stacked)] = stacked
         if model.module is not None:
             dtype = getattr(torch, self.options.dtype) if X.is_floating_point() else None
             X = X.to(self.device, dtype)
@@ -275,23 +261,14 @@ class Extractor:
                 self.options.pool,
                 prefix_tokens=model.prefix_tokens,
                 channels_last=model.channels_last,
-            )[positions]
+            )[: len(stacked)]
             dtype = torch.float16 if rows.dtype == torch.float16 else torch.float32
             features[layer] = rows.to(dtype).cpu().numpy()
             is_finite = np.isfinite(features[layer]).all(axis=1)
             if not is_finite.all():
-                name = names[positions[int(np.argmin(is_finite))]]
                 raise DataError(
-                    f"layer {layer} gives NaN or infinity for {name}. With half precision use "
-                    '`dtype="bfloat16"` or `dtype="float32"`; otherwise check the network.'
+                    f"layer {layer} gives NaN or infinity for {names[int(np.argmin(is_finite))]}. "
+                    'With half precision use `dtype="bfloat16"` or `dtype="float32"`; otherwise '
+                    "check the network."
                 )
         return features
-
-
-def _missing(names: Sequence[str], inputs: Sequence[Tensor | Unreadable]) -> list[dict[str, str]]:
-    """The images of a batch that could not be read, each with the reason."""
-    return [
-        {"name": name, "reason": str(reason)}
-        for name, reason in zip(names, inputs, strict=True)
-        if isinstance(reason, Unreadable)
-    ]
