@@ -1,6 +1,5 @@
 """Labels of images and their superclasses: their files, their types, and what is refused."""
 
-from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -232,13 +231,6 @@ def test_what_is_no_table_of_superclasses_is_refused(tmp_path, text):
     """A table with other columns, or with two superclasses of a class, is refused."""
     with pytest.raises(DataError, match=GROUPS_REFUSED[text]):
         load_superclasses(folder(tmp_path, c_csv=text) / "c.csv")
-
-
-def test_a_suite_knows_the_file_of_a_column(tmp_path):
-    """The hash of a column in a suite is that of its table, so that changes are noticed."""
-    folder(tmp_path, labels_csv="id,kind\n1,shoe\n")
-    sources = Sources(Shared(), Network(features="x.npy"), "n", tmp_path)
-    assert sources.hashes(Path("labels.csv:kind")) == sources.hashes(Path("labels.csv"))
 
 
 def test_files_of_a_suite_may_lie_on_another_drive(tmp_path, monkeypatch):

@@ -88,10 +88,6 @@ def run_plan(file):
     return run_suite(Plan.load(file), file.parent / "out")
 
 
-def values(result, metric):
-    return {row.transform: row for row in result.scores if row.metric == metric}
-
-
 def test_a_metric_of_another_distribution_is_scored_and_compared(install, suite):
     """The mean of its values is the score, with options, an interval and a paired difference; its
     cells are kept until its version changes.
@@ -99,13 +95,13 @@ def test_a_metric_of_another_distribution_is_scored_and_compared(install, suite)
     folder = install("lengths = mymetrics:lengths", "by-class = mymetrics:by_class")
     result = run_plan(suite("lengths", "power = 2"))
     squares = (world.X**2 / (world.X**2).mean()).sum(axis=1)
-    original, double = (values(result, "lengths")[arm] for arm in ("original", "double"))
+    original, double = (result.scores.of("net", "mine", arm) for arm in ("original", "double"))
     assert original.value == pytest.approx((squares**2).mean(), rel=1e-5)
     assert double.value == pytest.approx(16 * original.value, rel=1e-5)
     assert original.n == 30
     assert original.settings == {"power": 2, "unit": "images"}
     assert original.low < original.value < original.high
-    difference = values(result, "lengths_difference")["double"]
+    difference = result.scores.gain("net", "mine", "double", "original")
     assert difference.value == pytest.approx(15 * original.value, rel=1e-5)
     assert difference.p_corrected < 1e-3
     assert run_plan(suite("lengths", "power = 2")).n_kept == 4
@@ -114,7 +110,7 @@ def test_a_metric_of_another_distribution_is_scored_and_compared(install, suite)
     assert run_plan(suite("lengths", "power = 2")).n_kept == 2
     of_classes = run_plan(suite("by-class"))
     assert of_classes.failed == {}
-    assert values(of_classes, "by-class")["double"].n == 3
+    assert of_classes.scores.of("net", "mine", "double").n == 3
 
 
 @pytest.mark.parametrize(

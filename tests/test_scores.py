@@ -36,38 +36,43 @@ ANSWERS = answers(200, 40)
 RDMS = np.array([squareform(RNG.uniform(size=780)) for _ in range(3)])
 
 
-EVALUATIONS = {
-    "agreement": lambda Z, X: odd_one_out(Z, ANSWERS),
-    "dot products": lambda Z, X: odd_one_out(Z, ANSWERS, similarity="dot"),
-    "credit": lambda Z, X: answer_credit(Z, ANSWERS),
-    "rsa": lambda Z, X: rsa(Z, RDMS),
-    "rsa, dot": lambda Z, X: rsa(Z, RDMS, kernel="dot"),
-    "rsa, correlation": lambda Z, X: rsa(Z, RDMS, kernel="correlation"),
-    "few-shot, train": lambda Z, X: few_shot(Z, LABELS, X, LABELS, probe="ncm"),
-    "few-shot, test": lambda Z, X: few_shot(X, LABELS, Z, LABELS, probe="ncm"),
-    "few-shot, logistic": lambda Z, X: few_shot(Z, LABELS, draws=2),
-    "few-shot, 1nn": lambda Z, X: few_shot(Z, LABELS, draws=2, probe="1nn"),
-    "names": lambda Z, X: few_shot(
-        Z, LABELS, shots=0, texts=Features(X[::10], (*"0123",)), originals=X
-    ),
-    "labels": lambda Z, X: all_labels(Z, LABELS),
-    "labels, ncm": lambda Z, X: all_labels(Z, LABELS, X, LABELS, probe="ncm"),
-    "anomaly, train": lambda Z, X: anomaly(Z, LABELS, X, LABELS),
-    "anomaly, test": lambda Z, X: anomaly(X, LABELS, Z, LABELS, mode="leave-one-out"),
-    "anomalies": lambda Z, X: anomaly_against(X, X, Z),
-    "queries": lambda Z, X: retrieval(Z, LABELS),
-    "gallery": lambda Z, X: retrieval(X, LABELS, Z, LABELS),
-    "structure": lambda Z, X: structure(X, Z, k=5),
-    "neighbours kept": lambda Z, X: neighbours_kept(Z, X, 5),
-    "neighbours": lambda Z, X: neighbours(Z, 5),
-    "cka": lambda Z, X: cka(X, Z),
-}
+def evaluations(Z, X):
+    """Each evaluation of rows Z, or of X beside them, by a name."""
+    return {
+        "agreement": lambda: odd_one_out(Z, ANSWERS),
+        "dot products": lambda: odd_one_out(Z, ANSWERS, similarity="dot"),
+        "credit": lambda: answer_credit(Z, ANSWERS),
+        "rsa": lambda: rsa(Z, RDMS),
+        "rsa, dot": lambda: rsa(Z, RDMS, kernel="dot"),
+        "rsa, correlation": lambda: rsa(Z, RDMS, kernel="correlation"),
+        "few-shot, train": lambda: few_shot(Z, LABELS, X, LABELS, probe="ncm"),
+        "few-shot, test": lambda: few_shot(X, LABELS, Z, LABELS, probe="ncm"),
+        "few-shot, logistic": lambda: few_shot(Z, LABELS, draws=2),
+        "few-shot, 1nn": lambda: few_shot(Z, LABELS, draws=2, probe="1nn"),
+        "names": lambda: few_shot(
+            Z, LABELS, shots=0, texts=Features(X[::10], (*"0123",)), originals=X
+        ),
+        "labels": lambda: all_labels(Z, LABELS),
+        "labels, ncm": lambda: all_labels(Z, LABELS, X, LABELS, probe="ncm"),
+        "anomaly, train": lambda: anomaly(Z, LABELS, X, LABELS),
+        "anomaly, test": lambda: anomaly(X, LABELS, Z, LABELS, mode="leave-one-out"),
+        "anomalies": lambda: anomaly_against(X, X, Z),
+        "queries": lambda: retrieval(Z, LABELS),
+        "gallery": lambda: retrieval(X, LABELS, Z, LABELS),
+        "structure": lambda: structure(X, Z, k=5),
+        "neighbours kept": lambda: neighbours_kept(Z, X, 5),
+        "neighbours": lambda: neighbours(Z, 5),
+        "cka": lambda: cka(X, Z),
+    }
+
+
+every = pytest.mark.parametrize("name", evaluations(ROWS, ROWS))
 
 
 @pytest.fixture(scope="module")
 def results():
     """One result of every evaluation, with each similarity, kernel and probe."""
-    scored = [evaluation(ROWS, ROWS[::-1].copy()) for evaluation in EVALUATIONS.values()]
+    scored = [evaluation() for evaluation in evaluations(ROWS, ROWS[::-1].copy()).values()]
     asked_again = Answers(np.tile(ANSWERS.objects, (5, 1)))
     return [ceiling(asked_again), *(result for result in scored if isinstance(result, Result))]
 
@@ -100,26 +105,26 @@ def test_the_first_score_is_the_mean_of_the_units(results):
         assert row.value == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize("evaluation", EVALUATIONS.values(), ids=EVALUATIONS)
-def test_rows_that_cannot_be_scored_are_refused(evaluation, as_a_user):
+@every
+def test_rows_that_cannot_be_scored_are_refused(name, as_a_user):
     """Every evaluation refuses NaN, infinity, complex numbers and a single column."""
     bad = [(rows, "real numbers") for rows in (ROWS + 0j, ROWS[:, 0], ROWS.astype(str))]
     for value, noun in ((np.nan, "NaN"), (np.inf, "infinity")):
         bad.append((np.where(ROWS[3, 1] < ROWS, ROWS, value), noun))
     for rows, noun in bad:
         with pytest.raises(DataError, match=noun):
-            evaluation(rows, ROWS)
+            evaluations(rows, ROWS)[name]()
 
 
-@pytest.mark.parametrize("evaluation", EVALUATIONS.values(), ids=EVALUATIONS)
-def test_a_reflection_of_many_dimensions_breaks_no_tie(evaluation):
+@every
+def test_a_reflection_of_many_dimensions_breaks_no_tie(name):
     """On rows of 2,000 signs, whose dot products often tie, a reflection changes no score."""
     rng = np.random.default_rng(1)
     rows = np.tile(rng.choice([-1.0, 1.0], size=(40, 20)), 100)
     v = rng.normal(size=2000)
     v -= v.mean()  # so that the mean of a row stays
     mirrored = rows - 2 * np.outer(rows @ v, v) / (v @ v)
-    scores = [getattr(evaluation(Z, Z), "scores", ()) for Z in (rows, mirrored)]
+    scores = [getattr(evaluations(Z, Z)[name](), "scores", ()) for Z in (rows, mirrored)]
     before, after = ([score.value for score in part] for part in scores)
     assert after == pytest.approx(before, rel=1e-9)
 
@@ -134,8 +139,10 @@ def test_rows_at_one_point_score_exactly_chance(kind, noise, recwarn):
     an interval; few-shot classification and anomaly detection warn of it.
     """
     rows = 1 / 3 + noise * ROWS
-    for name in filter(lambda name: name.startswith(kind), EVALUATIONS):
-        score = EVALUATIONS[name](rows, rows).scores[0]
+    for name, evaluation in evaluations(rows, rows).items():
+        if not name.startswith(kind):
+            continue
+        score = evaluation().scores[0]
         assert score.value == pytest.approx(CHANCE[kind], abs=1e-12)
         assert score.low is None
     assert bool(recwarn.list) == (kind != "agreement")

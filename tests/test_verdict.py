@@ -247,7 +247,7 @@ def test_test_images_are_classified_with_the_labels_and_means_of_the_others(tmp_
         SEARCH: retrieval(V, t, Z, y),
     }.items():
         assert value(result, name) == pytest.approx(expected.scores[0].value, abs=1e-6)
-    recentred = LinearTransform.load(box).recentred(X)
+    recentred = HARMLESS.recentred(X)
     expected = few_shot(recentred(X), y, recentred(T), t, shots=1, probe="ncm")
     of_box = value(result, ONE_LABEL, "box, recentred")
     assert of_box == pytest.approx(expected.scores[0].value, abs=1e-6)

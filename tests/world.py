@@ -46,7 +46,7 @@ def chosen(questions, Z, seed=0):
 
 def folder(path, **files):
     """Write files into a folder and return it, as ``folder(tmp_path, x_npy=X, notes_txt="a")``:
-    text, bytes, an array, the lines of a text, or what saves itself; without files `x.npy` (30 rows
+    text, bytes, an array, the lines of a text or table, or what saves itself; without files `x.npy` (30 rows
     of 8 columns), 300 answers about them as `a.npz` and bare as `t.npy`, and the transform `w.npz`
     that changes nothing.
     """
@@ -59,7 +59,7 @@ def folder(path, **files):
         file = path / ".".join(name.rsplit("_", 1))
         if isinstance(content, bytes):
             file.write_bytes(content)
-        elif isinstance(content, str) or file.suffix == ".txt":
+        elif isinstance(content, str) or file.suffix in (".txt", ".csv"):
             lines = [content] if isinstance(content, str) else map(str, content)
             file.write_bytes("\n".join(lines).encode())
         elif hasattr(content, "save"):
