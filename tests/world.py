@@ -46,9 +46,9 @@ def chosen(questions, Z, seed=0):
 
 def folder(path, **files):
     """Write files into a folder and return it, as ``folder(tmp_path, x_npy=X, notes_txt="a")``:
-    text, bytes, an array, the lines of a text or table, or what saves itself; without files `x.npy` (30 rows
-    of 8 columns), 300 answers about them as `a.npz` and bare as `t.npy`, and the transform `w.npz`
-    that changes nothing.
+    text, bytes, an array, the lines of a text or table, or what saves itself; without files `x.npy`
+    (30 rows of 8 columns), 300 answers about them as `a.npz` and bare as `t.npy`, and the transform
+    `w.npz` that changes nothing.
     """
     if not files:
         random = answers(300, len(X))
