@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from glocal.errors import DataError
 from glocal.similarity import KINDS, Labels
 
-
-class Detail(NamedTuple):
-    """What an array holds for each answer or catch trial, and numpy's codes of its dtypes."""
-
-    value: str
-    dtype_kinds: str
-    unit: str
-
-
-DETAILS = {
-    "weights": Detail("number", "fiub", "answers"),
-    "votes": Detail("number", "fiub", "answers"),
-    "person": Detail("integer or name", "iubU", "answers"),
-    "seconds": Detail("number", "fiub", "answers"),
-    "catch_passed": Detail("true or false", "b", "catch trials"),
-    "catch_person": Detail("integer or name", "iubU", "catch trials"),
-}
-"""The arrays of `Answers` beside its objects."""
+OF_ANSWERS = {"weights": "fiub", "votes": "fiub", "person": "iubU", "seconds": "fiub"}
+"""The arrays with a value for each answer, and numpy's codes of their dtypes."""
+OF_CATCH_TRIALS = {"catch_passed": "b", "catch_person": "iubU"}
+"""The same for those with a value for each catch trial."""
+_VALUES = {"fiub": "number", "iubU": "integer or name", "b": "true or false"}
 
 
 def import_line(options: str) -> str:
@@ -66,7 +53,16 @@ def integer_rows(objects: Any) -> np.ndarray:
 
 def check_objects(objects: np.ndarray, kind: str) -> None:
     """Raise a DataError if rows of integers are not the objects of answers of this kind."""
-    _check_width(objects, kind)
+    n_columns = objects.shape[1]
+    n_allowed = len(KINDS[kind].columns)
+    if n_columns != n_allowed and not (n_columns > n_allowed and KINDS[kind].is_open):
+        raise DataError(
+            f"answers have shape {objects.shape}; for the kind {kind} it must be (t, {n_allowed}): "
+            "pass answers.T if they are transposed. If the first column is a reference and the "
+            "second the nearest to it, convert the file: "
+            f"{import_line('--kind nearest-of-n')} (in Python, pass kind='nearest-of-n'). If "
+            "participants or times are among the columns, give them titles."
+        )
     largest = np.iinfo(np.int32).max
     # reducing along millions of short rows would take many times as long
     columns = objects.T
@@ -85,37 +81,26 @@ def check_objects(objects: np.ndarray, kind: str) -> None:
             )
 
 
-def _check_width(objects: np.ndarray, kind: str) -> None:
-    """Raise a DataError if answers of this kind have another number of objects."""
-    n_columns = objects.shape[1]
-    n_allowed = len(KINDS[kind].columns)
-    if n_columns == n_allowed or (n_columns > n_allowed and KINDS[kind].is_open):
-        return
-    raise DataError(
-        f"answers have shape {objects.shape}; for the kind {kind} it must be (t, {n_allowed}): "
-        "pass answers.T if they are transposed. If the first column is a reference and the second "
-        f"the nearest to it, convert the file: {import_line('--kind nearest-of-n')} (in Python, "
-        "pass kind='nearest-of-n'). If participants or times are among the columns, give them "
-        "titles."
-    )
-
-
 def checked_details(n_answers: int, details: Mapping[str, Any]) -> dict[str, Any]:
     """Return the other arguments of `Answers` with checked, read-only arrays."""
-    lengths = {"answers": n_answers, "catch trials": np.size(details.get("catch_passed", ()))}
-    checked: dict[str, Any] = {
-        name: _checked(name, details[name], lengths) for name in DETAILS if name in details
-    }
+    n_catch = np.size(details.get("catch_passed", ()))
+    checked: dict[str, Any] = {}
+    for dtypes, n, unit in (
+        (OF_ANSWERS, n_answers, "answers"),
+        (OF_CATCH_TRIALS, n_catch, "catch trials"),
+    ):
+        for name, dtype_kinds in dtypes.items():
+            if name in details:
+                checked[name] = _checked(name, details[name], dtype_kinds, n, unit)
     if "names" in details:
         checked["names"] = tuple(map(str, details["names"]))
     return checked
 
 
-def _checked(name: str, array: Any, lengths: Mapping[str, int]) -> Labels:
-    """Return a detail as a read-only array with one value for each answer or catch trial."""
+def _checked(name: str, array: Any, dtype_kinds: str, n: int, unit: str) -> Labels:
+    """Return a detail as a read-only array with one value for each of n answers or catch trials."""
     _check_array(name, array)
-    value, dtype_kinds, unit = DETAILS[name]
-    n = lengths[unit]
+    value = _VALUES[dtype_kinds]
     if array.shape != (n,) or array.dtype.kind not in dtype_kinds:
         raise DataError(
             f"{name} has shape {array.shape} and dtype {array.dtype}; {n} {unit} need one {value} "

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Integer, Shaped
 
 from glocal.data.answer_arrays import (
-    DETAILS,
+    OF_ANSWERS,
+    OF_CATCH_TRIALS,
     check_objects,
     checked_details,
     frozen,
@@ -269,7 +270,7 @@ class Answers:
 
     def _details(self) -> dict[str, Any]:
         """The other arguments that are not None, by name."""
-        details = {name: getattr(self, name) for name in (*DETAILS, "names")}
+        details = {name: getattr(self, name) for name in (*OF_ANSWERS, *OF_CATCH_TRIALS, "names")}
         return {name: values for name, values in details.items() if values is not None}
 
     def __len__(self) -> int:
@@ -370,9 +371,9 @@ class Answers:
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
         """Select answers by a mask or by row numbers; object numbers do not change."""
-        of_answers = [name for name, detail in DETAILS.items() if detail.unit == "answers"]
-        details = self._details()
-        selected = {name: details[name][keep] for name in of_answers if name in details}
+        selected = {
+            name: values[keep] for name, values in self._details().items() if name in OF_ANSWERS
+        }
         return replace(self, objects=self.objects[keep], **selected)
 
     def relabel(self, new_index: Numbers) -> Answers:
@@ -390,7 +391,7 @@ class Answers:
 def read_archive(path: PathLike) -> dict[str, Any]:
     """The arguments of `Answers.from_array` in an ``.npz``."""
     fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
-    optional = ("kind", "counts", "names", *DETAILS)
+    optional = ("kind", "counts", "names", *OF_ANSWERS, *OF_CATCH_TRIALS)
     arrays: dict[str, Any] = read_npz(
         path, what="answers", fix=fix, required=("answers",), optional=optional
     )

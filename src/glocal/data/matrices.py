@@ -39,32 +39,22 @@ def read_matrix(
         raise ParameterError(f"`limit` is {limit}; it must be at least 1.")
     matrices, names_in_file = _matrices(Path(path))
     names = names_in_file if names is None else names
-    n = matrices.shape[-1]
+    n_people, n, _ = matrices.shape
     if names is not None and len(names) != n:
         raise DataError(f"{path} has {n} objects, but the list of object ids has {len(names)}.")
     matrices[:, range(n), range(n)] = np.nan
     similarities = matrices if values == "similarity" else -matrices
-    with naming(path):
-        return _compare(similarities, names, limit, seed)
-
-
-def _compare(
-    similarities: RDMs,
-    names: Sequence[str] | None,
-    limit: int,
-    seed: int,
-) -> Trials:
-    """Turn every two known similarities of a person and a reference into an answer."""
-    n_people, n, _ = similarities.shape
     n_comparisons = n_people * n * (n - 1) * (n - 2) // 2  # 1,854 objects have three billion
     person, reference, first, second = _drawn(n_comparisons, n, limit, seed)
     difference = similarities[person, reference, first] - similarities[person, reference, second]
-    nearer = np.where(difference > 0, first, second)
-    farther = np.where(difference > 0, second, first)
-    excluded = {"unknown similarities": np.isnan(difference), "equal similarities": difference == 0}
-    kept, dropped = keep_valid(excluded)
+    with naming(path):
+        kept, dropped = keep_valid(
+            {"unknown similarities": np.isnan(difference), "equal similarities": difference == 0}
+        )
     if n_comparisons > limit:
         dropped["comparisons beyond the limit"] = n_comparisons - limit
+    nearer = np.where(difference > 0, first, second)
+    farther = np.where(difference > 0, second, first)
     arguments = {
         "array": np.stack([reference, nearer, farther], axis=1)[kept],
         "weights": (np.abs(difference) / _ranges(similarities)[person])[kept],

@@ -57,7 +57,12 @@ def matching_entries(texts: Sequence[str], entries: Iterable[str]) -> Matches:
             if len(same_texts) == len(same_entries) == 1:
                 entry_of.setdefault(same_texts[0], same_entries[0])
             elif key_of is _bare_name and same_entries and not entry_of.keys() >= {*same_texts}:
-                ambiguous = ambiguous or _sentence(same_texts, same_entries)
+                ambiguous = ambiguous or (
+                    f"{' and '.join(map(repr, same_texts[:2]))} may name "
+                    f"{' or '.join(map(repr, same_entries[:2]))}, since capital letters, folders "
+                    "and endings of images do not count. Write both lists alike, with their "
+                    "folders."
+                )
     return Matches(entry_of, ambiguous)
 
 
@@ -105,11 +110,3 @@ def _by_key(entries: Iterable[str], key_of: Callable[[str], str]) -> dict[str, l
         if key := key_of(entry):
             entries_of.setdefault(key, []).append(entry)
     return entries_of
-
-
-def _sentence(texts: Sequence[str], entries: Sequence[str]) -> str:
-    return (
-        f"{' and '.join(map(repr, texts[:2]))} may name {' or '.join(map(repr, entries[:2]))}, "
-        "since capital letters, folders and endings of images do not count. Write both lists "
-        "alike, with their folders."
-    )

@@ -89,17 +89,6 @@ def _check_rdm(rdm: Float[np.ndarray, "n n"], source: str) -> None:
         )
 
 
-def _check_index(index: np.ndarray, n: int, n_listed: int) -> None:
-    """Raise a DataError if an index does not name n different objects of a list."""
-    n_known = np.isin(np.arange(n_listed), index).sum()
-    if not len(index) == n == n_known:
-        raise DataError(
-            f"the RDM is about {n} objects, but `rdm_index`, or without it the list of object ids "
-            f"or the features, has {len(index)} entries that name {n_known} different ones. Each "
-            f"row of the RDM needs one of its own, an integer from 0 to {n_listed - 1}."
-        )
-
-
 def join_rdms(
     features: Features,
     rdms: RDMs,
@@ -131,7 +120,14 @@ def join_rdms(
         rows = feature_rows(features, object_ids)
     if index is None:
         index = np.arange(len(rows))
-    _check_index(index, rdms.shape[-1], len(rows))
+    n = rdms.shape[-1]
+    n_known = np.isin(np.arange(len(rows)), index).sum()
+    if not len(index) == n == n_known:
+        raise DataError(
+            f"the RDM is about {n} objects, but `rdm_index`, or without it the list of object ids "
+            f"or the features, has {len(index)} entries that name {n_known} different ones. Each "
+            f"row of the RDM needs one of its own, an integer from 0 to {len(rows) - 1}."
+        )
     rows = rows[index.astype(np.int64)]
     is_kept = rows >= 0
     if not is_kept.all():
