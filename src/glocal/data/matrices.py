@@ -37,13 +37,10 @@ def read_matrix(
         raise ParameterError(f"`values` is {values!r}; it must be similarity or dissimilarity.")
     if limit < 1:
         raise ParameterError(f"`limit` is {limit}; it must be at least 1.")
-    matrices, names_in_file = _matrices(Path(path))
-    names = names_in_file if names is None else names
-    n_people, n, _ = matrices.shape
-    if names is not None and len(names) != n:
-        raise DataError(f"{path} has {n} objects, but the list of object ids has {len(names)}.")
-    matrices[:, range(n), range(n)] = np.nan
-    similarities = matrices if values == "similarity" else -matrices
+    similarities, names = _matrices(Path(path), names)
+    if values == "dissimilarity":
+        similarities = -similarities
+    n_people, n, _ = similarities.shape
     n_comparisons = n_people * n * (n - 1) * (n - 2) // 2  # 1,854 objects have three billion
     person, reference, first, second = _drawn(n_comparisons, n, limit, seed)
     difference = similarities[person, reference, first] - similarities[person, reference, second]
@@ -54,15 +51,18 @@ def read_matrix(
     if n_comparisons > limit:
         dropped["comparisons beyond the limit"] = n_comparisons - limit
     nearer = np.where(difference > 0, first, second)
-    farther = np.where(difference > 0, second, first)
-    arguments = {
-        "array": np.stack([reference, nearer, farther], axis=1)[kept],
-        "weights": (np.abs(difference) / _ranges(similarities)[person])[kept],
-        "kind": "anchor",
-        "names": names,
-        "person": person[kept] if n_people > 1 else None,
-    }
-    return Trials(arguments, dropped, {})
+    array = np.stack([reference, nearer, first + second - nearer], axis=1)
+    return Trials(
+        {
+            "array": array[kept],
+            "weights": (np.abs(difference) / _ranges(similarities)[person])[kept],
+            "kind": "anchor",
+            "names": names,
+            "person": person[kept] if n_people > 1 else None,
+        },
+        dropped,
+        {},
+    )
 
 
 def _drawn(n_comparisons: int, n: int, limit: int, seed: int) -> tuple[Numbers, ...]:
@@ -88,18 +88,22 @@ def _ranges(similarities: RDMs) -> Float[np.ndarray, " people"]:
     return largest - np.nanmin(similarities, axis=(1, 2), initial=np.inf)
 
 
-def _matrices(path: Path) -> tuple[RDMs, list[str] | None]:
-    """Read the matrices of a file, and the names of the objects if a table has titles."""
-    names = None
+def _matrices(path: Path, names: Sequence[str] | None) -> tuple[RDMs, Sequence[str] | None]:
+    """Read the matrices of a file, and the names of the objects unless they are given."""
     if not has_titles(path):
         numbers = read_numbers(path, what="answers")
     else:
         table = read_table(path, what="answers")
-        names = [*table]
-        if len(names) == len(table) + 1:
-            names = names[1:]  # the first column repeats the names
+        columns = list(table)
+        if len(columns) == len(table) + 1:
+            columns = columns[1:]  # the first column repeats the names
+        names = names or columns
         with reading(path, "answers", "All cells below the names must be numbers."):
-            numbers = table[names].replace("", "nan").to_numpy(dtype=float)
+            numbers = table[columns].replace("", "nan").to_numpy(dtype=float)
     matrices = square_matrices(numbers, f"{path}")
+    n = matrices.shape[-1]
+    if names is not None and len(names) != n:
+        raise DataError(f"{path} has {n} objects, but the list of object ids has {len(names)}.")
     matrices[~np.isfinite(matrices)] = np.nan
+    matrices[:, range(n), range(n)] = np.nan
     return matrices, names

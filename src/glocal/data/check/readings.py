@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from glocal.data.answer_arrays import import_line
 from glocal.data.answers import Answers
@@ -87,7 +85,7 @@ def check_columns(
     stated = agreement[0, 1]
     allowance = _MIN_REFERENCE_GAIN if KINDS[answers.kind].has_reference else 0.0
     gain = {pair: share - stated - allowance * bool(pair[0]) for pair, share in agreement.items()}
-    best = max(gain, key=lambda pair: gain[pair])
+    best = max(gain, key=gain.__getitem__)
     weights = answers.all_weights
     variance = answers.chance * (1 - answers.chance)
     error = math.sqrt(variance * (weights @ weights)) / weights.sum()  # of a random choice
@@ -144,8 +142,9 @@ def check_order(case: Case) -> Findings:
     features = case.features
     if case.answers is None or np.prod(features.matrix.shape, dtype=np.int64) > _MAX_ENTRIES:
         return
-    names = case.listed
-    rows = np.arange(len(features)) if names is None else feature_rows(features, names)
+    rows = np.arange(len(features))
+    if case.listed is not None:
+        rows = feature_rows(features, case.listed)
     answers = case.answers
     if (rows < 0).any():
         answers = answers.select(answers.inside(rows >= 0)[1])
@@ -154,38 +153,29 @@ def check_order(case: Case) -> Findings:
         return
     shares_of = choice_model(features, np.arange(len(features)))
     credit = shares_of(answers.relabel(rows))[:, 0]
-    better = [
-        comparison
-        for reading in _readings(case, rows)
-        for comparison in _compare(reading, answers, rows, credit, shares_of)
-    ]
-    if better:
-        yield max(better, key=itemgetter(0))[1]
-
-
-def _compare(
-    reading: _Reading,
-    answers: Answers,
-    rows: Numbers,
-    credit: Float[np.ndarray, " t"],
-    shares_of: ChoiceModel,
-) -> Iterator[tuple[float, Finding]]:
-    """Yield the gain of a reading over all answers, with its finding, if the gain is clear."""
-    is_changed = ~answers.inside(reading.rows == rows)[1]
-    changed = np.flatnonzero(is_changed & answers.inside(reading.rows >= 0)[1])
-    if len(changed) < _MIN_ANSWERS:
-        return
-    other_credit = shares_of(answers.select(changed).relabel(reading.rows))[:, 0]
-    gain = other_credit - credit[changed]
-    error = float(gain.std() / np.sqrt(len(gain)))
-    if gain.mean() < max(_MIN_GAIN, _MIN_STANDARD_ERRORS * error):
-        return
-    message = (
-        f"answers: as the files are read now, the features agree with {credit[changed].mean():.3f} "
-        f"of the {len(changed)} answers about {(reading.rows != rows).sum()} objects, and with "
-        f"{other_credit.mean():.3f} if {reading.description}"
-    )
-    yield float(gain.sum()), finding("order", message, fix=reading.fix)
+    largest_gain = 0.0
+    better = None
+    for description, fix, other_rows in _readings(case, rows):
+        is_unchanged = answers.inside(other_rows == rows)[1]
+        changed = np.flatnonzero(answers.inside(other_rows >= 0)[1] & ~is_unchanged)
+        if len(changed) < _MIN_ANSWERS:
+            continue
+        other_credit = shares_of(answers.select(changed).relabel(other_rows))[:, 0]
+        gain = other_credit - credit[changed]
+        min_gain = max(_MIN_GAIN, _MIN_STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)))
+        if gain.mean() < min_gain or gain.sum() <= largest_gain:
+            continue
+        largest_gain = gain.sum()
+        better = finding(
+            "order",
+            "answers: as the files are read now, the features agree with "
+            f"{credit[changed].mean():.3f} of the {len(changed)} answers about "
+            f"{(other_rows != rows).sum()} objects, and with {other_credit.mean():.3f} if "
+            f"{description}",
+            fix=fix,
+        )
+    if better is not None:
+        yield better
 
 
 def _readings(case: Case, rows: Numbers) -> Iterator[_Reading]:
