@@ -12,7 +12,7 @@ import world
 from world import chosen, normal
 
 from glocal import Answers
-from glocal.data.check.questions import check_people
+from glocal.data.check import check_people
 from glocal.data.people import asked_once, describe, question_numbers
 from glocal.errors import DataError
 
