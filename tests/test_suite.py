@@ -113,13 +113,20 @@ def folder(tmp_path_factory):
         rdm_npy=cdist(MADE.objects, MADE.objects),
         w_npz=replace(CENTRED, weights=np.diag(np.arange(1, 25)).astype("f4")),
         ids_txt=names, y_csv=["kind", *LABELS],
-        suite_toml=SUITE,
     )  # fmt: skip
+
+
+def again(folder, text=SUITE, root=None):
+    """Run the suite of this text with the results of a folder, and its files unless those of a root
+    are named.
+    """
+    file = world.folder(folder, suite_toml=text) / "suite.toml"
+    return run_suite(Plan.load(file, root), folder / "out")
 
 
 @pytest.fixture(scope="module")
 def result(folder):
-    return run_suite(Plan.load(folder / "suite.toml"), folder / "out")
+    return again(folder)
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +138,6 @@ def rows(result):
 def copy(folder, result, tmp_path):
     """A copy of the folder of the suite with its results."""
     return Path(shutil.copytree(folder, tmp_path / "copy"))
-
-
-def again(folder, text=SUITE):
-    """Run the suite of this text with the files and results of a folder."""
-    (folder / "suite.toml").write_text(text, "utf-8")
-    return run_suite(Plan.load(folder / "suite.toml"), folder / "out")
 
 
 def test_every_score_is_that_of_its_function(result, folder):
@@ -337,11 +338,10 @@ def test_bad_suites_are_refused_before_the_first_fit(folder, tmp_path, old, new,
     made one.
     """
     assert old in SUITE
-    world.folder(tmp_path, suite_toml=SUITE.replace(old, new.replace(";", "\n"), 1))
     monkeypatch.setattr("glocal.suite.plan.fit", None)  # a fit would fail
     with pytest.raises((ParameterError, FileError), match=noun):
-        run_suite(Plan.load(tmp_path / "suite.toml", folder), tmp_path / "s")
-    assert not (tmp_path / "s").exists()
+        again(tmp_path, SUITE.replace(old, new.replace(";", "\n"), 1), folder)
+    assert not (tmp_path / "out").exists()
 
 
 def test_superclasses_are_a_file_of_a_task(copy):
@@ -418,9 +418,8 @@ def test_an_arm_is_fitted_by_the_papers_loop(folder, tmp_path):
     and has a score in each task.
     """
     pytest.importorskip("lightning")
-    (tmp_path / "suite.toml").write_text(SUITE.replace("lmbda = 0.1", LOOP))
-    result = run_suite(Plan.load(tmp_path / "suite.toml", folder), tmp_path / "s")
-    fitted = LinearTransform.load(tmp_path / "s/transforms/net/global.npz")
+    result = again(tmp_path, SUITE.replace("lmbda = 0.1", LOOP), folder)
+    fitted = LinearTransform.load(tmp_path / "out/transforms/net/global.npz")
     data = fit_folds(FitData(MADE.objects, MADE.answers), 3, "objects")[0].data
     expected = fit(data, Arm("global", lmbda=0.1), PaperLoop(eta=0.05, max_epochs=1)).transform
     np.testing.assert_allclose(fitted.weights, expected.weights, atol=1e-6)
@@ -431,12 +430,11 @@ def test_an_arm_is_fitted_by_the_papers_loop(folder, tmp_path):
 
 def test_the_papers_loop_is_asked_for_before_the_first_fit(folder, tmp_path, monkeypatch):
     """Without Lightning a suite with such an arm ends before anything is fitted or written."""
-    (tmp_path / "suite.toml").write_text(SUITE.replace("lmbda = 0.1", LOOP))
     monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
     monkeypatch.setattr("glocal.suite.plan.fit", None)
     with pytest.raises(MissingDependencyError, match="paper"):
-        run_suite(Plan.load(tmp_path / "suite.toml", folder), tmp_path / "s")
-    assert not (tmp_path / "s").exists()
+        again(tmp_path, SUITE.replace("lmbda = 0.1", LOOP), folder)
+    assert not (tmp_path / "out").exists()
 
 
 CLIP = """
@@ -463,10 +461,8 @@ def test_the_papers_loop_fits_clip_in_a_suite(data_dir, tmp_path):
     """Twenty epochs of the authors' procedure on CLIP agree better than the original features."""
     things = data_dir / "things"
     clip = CLIP.replace("THINGS", str(things))
-    file = world.folder(tmp_path, suite_toml=clip + HELDOUT) / "suite.toml"
-    result = run_suite(Plan.load(file), tmp_path / "s")
-    (gain,) = (score for score in result.scores if score.metric == "agreement_difference")
-    assert gain.value > 0.02
+    result = again(tmp_path, clip + HELDOUT)
+    assert result.scores.gain("clip", "heldout", "loop", "original").value > 0.02
 
 
 # suite files among the examples

@@ -1,9 +1,9 @@
 """The number of threads depends on the size of the problem, around BLAS with a single thread."""
 
 import pytest
-from fits import fit_arm
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from glocal import Arm, FitData, fit
 from glocal.objective import Workers, single_threaded_blas, threads
 
 
@@ -32,14 +32,19 @@ def test_a_problem_gets_the_threads_its_size_calls_for(shape, threads):
     assert Workers.of(shape, 100, [3000, 3000], 1).threads == 1
 
 
-def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world):
-    """A fit limits BLAS to one thread and restores its threads, also beside another fit and after
-    an error.
+def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world, monkeypatch):
+    """A fit with as many threads as BLAS had, however small the problem, has the objective of one
+    thread; it limits BLAS to one and restores its threads, also beside another fit and after an
+    error.
     """
     seen = set()
-    fit_arm(
-        world.objects, world.answers, lmbda=1.0, tol=1e-2, on_step=lambda *_: seen.update(of_blas())
-    )
+    data = FitData(world.objects, world.answers, world.local, block_size=100)
+    fits = [fit(data, Arm("glocal", lmbda=0.1)).record]
+    monkeypatch.setattr(threads, "_MIN_OPERATIONS_PER_THREAD", 1.0)
+    count = lambda *_: seen.update(of_blas())
+    fits.append(fit(data, Arm("glocal", lmbda=0.1), on_step=count).record)
+    assert [record.provenance.threads for record in fits] == [1, 2]
+    assert fits[1].objective == pytest.approx(fits[0].objective, rel=1e-5)
     with pytest.raises(ZeroDivisionError), single_threaded_blas():
         1 / 0  # noqa: B018
     assert seen == {1}
@@ -51,19 +56,3 @@ def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world):
     assert of_blas() == {1}
     second.__exit__(None, None, None)
     assert of_blas() == {2}
-
-
-def test_a_fit_does_not_depend_on_threads(world, monkeypatch):
-    """With as many threads as BLAS has, however small the problem, the objective equals that of one
-    thread.
-    """
-    fit = lambda: (
-        fit_arm(world.objects, world.answers, local_features=world.local, block_size=100).record
-    )
-    single = fit()
-    monkeypatch.setattr(threads, "_MIN_OPERATIONS_PER_THREAD", 1.0)
-    monkeypatch.setattr(threads._blas(), "info", lambda: [{"num_threads": 3}])
-    several = fit()
-    assert single.provenance.threads == 1
-    assert several.provenance.threads == 3
-    assert several.objective == pytest.approx(single.objective, rel=1e-5)

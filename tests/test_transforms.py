@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from command_lines import without_network
-from fits import heldout
+from fits import fit_record, heldout
 from sites import site
 from world import ROOT, folder, normal, run, table
 
@@ -309,15 +309,14 @@ def test_pull_lists_the_names():
     assert [name for name in listed if name not in printed] == []
 
 
-def test_a_fit_is_shared_in_a_folder_that_is_not_published(as_a_user):
+def test_a_fit_is_shared_in_a_folder_that_is_not_published():
     """`push T OWNER/NAME` writes a folder with a card that tells what its options and the fit do,
     and says how to publish it; `pull` copies its transform, in the format of the name of the copy.
     Other addresses and endings are refused.
     """
     pytest.importorskip("safetensors")
-    folder(Path())
-    line = "fit --features x.npy --answers t.npy --method global --holdout 3"
-    assert run(f"{line} --out t.npz").code == 0
+    meta = {"fit": fit_record(heldout=heldout())}
+    folder(Path(), t_npz=planted(**meta))
     options = ("--preprocessing", "resized to 224", "--notes", "Of our pilot.")
     line = "transforms push t.npz me/aligned --licence mit --model-name my-net --layer b"
     pushed = run(line, *options)
