@@ -430,7 +430,7 @@ def test_an_arm_is_fitted_by_the_papers_loop(folder, tmp_path):
 
 def test_the_papers_loop_is_asked_for_before_the_first_fit(folder, tmp_path, monkeypatch):
     """Without Lightning a suite with such an arm ends before anything is fitted or written."""
-    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    monkeypatch.setitem(sys.modules, "lightning", None)
     monkeypatch.setattr("glocal.suite.plan.fit", None)
     with pytest.raises(MissingDependencyError, match="paper"):
         again(tmp_path, SUITE.replace("lmbda = 0.1", LOOP), folder)

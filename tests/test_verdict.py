@@ -68,7 +68,6 @@ def test_each_situation_is_decided_by_its_own_scores():
     for name, of_arm in expected.items():
         assert value(result, name) == pytest.approx(of_arm.scores[0].value, abs=1e-6)
         gain = result.scores.gain("", name, CENTRED, ORIGINAL)
-        assert (gain.low > 0) == (gain.p_corrected < 0.05 and gain.value > 0)
         line = situations[name]
         if line.arm == CENTRED:
             stated = (line.value, line.gain, line.low)
