@@ -120,7 +120,7 @@ def _lines(verdicts: Mapping[str | None, Verdict], show_all: bool) -> Iterator[s
             yield f"{column}:"
         yield from result.text_lines(min(screen_width(), COLUMNS))
         if show_all:
-            yield from ("", *result.score_lines(screen_width()))
+            yield from result.score_lines(screen_width())
 
 
 def _tested(test: Path | None, labels: Path | None) -> dict[str, Any]:

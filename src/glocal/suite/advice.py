@@ -136,19 +136,21 @@ class Verdict(Printable):
                 head = ""
             for text in situation.lines(len(self.left_out[situation.name])):
                 line = f"{head:{_INDENT}}{text}"
-                apart = [*wrapped(head, width)] if head else []
-                lines += [line] if fits([line], width) else [*apart, *wrapped(f"  {text}", width)]
+                if fits([line], width):
+                    lines.append(line)
+                else:
+                    lines += [*wrapped(head, width)] if head else []
+                    lines += wrapped(f"  {text}", width)
                 head = ""
         return [*lines, *self._kept_lines(width), *self._command_lines(width)]
 
     def score_lines(self, width: int = COLUMNS) -> list[str]:
         """The scores of all arms, by situation, with their gains over the first."""
-        with_names = [score for score in self.scores if score.task.endswith(AND_NAMES)]
-        others = [score for score in self.scores if not score.task.endswith(AND_NAMES)]
-        lines = score_lines(Scores(others), ORIGINAL, min(width, COLUMNS))
-        if with_names:
-            names = score_lines(Scores(with_names), NAMES_ALONE, min(width, COLUMNS))
-            lines += ["", *names]
+        lines: list[str] = []
+        for has_names, baseline in ((False, ORIGINAL), (True, NAMES_ALONE)):
+            rows = Scores(row for row in self.scores if row.task.endswith(AND_NAMES) == has_names)
+            if rows:
+                lines += ["", *score_lines(rows, baseline, min(width, COLUMNS))]
         return lines
 
     def _kept_lines(self, width: int) -> list[str]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,6 @@ Transforms = dict[str, LinearTransform | None]
 Results = dict[str, Result]
 """The result of each arm of a network on a task."""
 _UNITS = {kind.__name__: kind for kind in (ItemValues, ObjectValues, CrossedValues, EpisodeValues)}
-_TEXTS = ("key", "scores", "units", "shared")
 _VALUES = tuple({field.name for kind in _UNITS.values() for field in fields(kind)})
 
 
@@ -96,7 +95,7 @@ class SuiteResult(Printable):
     def text_lines(self, width: int = COLUMNS) -> list[str]:
         """The table as lines of text, which are blocks if it is wider than the screen."""
         lines = score_lines(self.scores, self.plan.baseline, width)
-        return [*lines, *network_lines(self.scores, width)]
+        return lines + network_lines(self.scores, width)
 
     def table(self) -> pd.DataFrame:
         """A line for each network and arm, and a column for each task, with 95 % intervals."""
@@ -240,9 +239,9 @@ def _cell(
 ) -> tuple[Result, bool]:
     """The result of a task for an arm, and whether it was read from the file of the cell."""
     shared = sources.shared
-    files = [sources.network.features, *task.paths]
+    files: list[Path | None] = [sources.network.features, *task.paths]
     if task.reads_answers:  # those of a fit are in the content of its transform
-        files += [file for file in (shared.answers, shared.object_ids) if file is not None]
+        files += [shared.answers, shared.object_ids]
     key = sources.key(task.model_dump(mode="json"), sources.hashes(*files), _content(transform))
 
     def write() -> None:
@@ -251,18 +250,17 @@ def _cell(
         shares = _seen(arm, task, sources, transform)
         of_arm = {} if shares is None else shares.fields
         rows = [
-            asdict(replace(score, split=split, **({} if score.transform == PEOPLE else of_arm)))
+            replace(score, split=split, **({} if score.transform == PEOPLE else of_arm))
             for score in result.scores
         ]
-        units = result.units
         data = task.shared_data(sources)
-        texts = {
+        record = {
             "key": key,
-            "scores": to_json(rows),
-            "units": type(units).__name__,
             "shared": "" if data is None else hashlib.sha256(to_json(data).encode()).hexdigest(),
+            "units": type(result.units).__name__,
+            "scores": rows,
         }
-        write_npz(file, {**{name: np.array(text) for name, text in texts.items()}, **vars(units)})
+        write_npz(file, {"record": np.array(to_json(record)), **vars(result.units)})
 
     return kept_by_key(file, key, _load_cell, lambda result: result.values["key"], write)
 
@@ -277,14 +275,14 @@ def _seen(
 
 def _load_cell(file: Path) -> Result:
     fix = "Delete it; the task will then be scored again."
-    arrays = read_npz(file, what="cell", fix=fix, required=_TEXTS, optional=_VALUES)
-    key, rows, kind, shared = (str(arrays.pop(name)) for name in _TEXTS)
-    scores = tuple(Score(**row) for row in json.loads(rows))
+    arrays = read_npz(file, what="cell", fix=fix, required=["record"], optional=_VALUES)
+    record = json.loads(str(arrays.pop("record")))
     values: dict[str, Any] = {
         name: array if array.ndim else array.item() for name, array in arrays.items()
     }
     values["limits"] = tuple(values["limits"].tolist())
-    return Result(scores, _UNITS[kind](**values), {"key": key, "shared": shared})
+    scores = tuple(Score(**row) for row in record["scores"])
+    return Result(scores, _UNITS[record["units"]](**values), record)
 
 
 def _make_view(
@@ -295,30 +293,27 @@ def _make_view(
     The change that an arm makes is measured on answers that no arm was fitted to.
     """
     arms = [transforms[plan.baseline], transforms[name]]
-    inputs = (sources.network.features, plan.object_ids, plan.answers)
     meta: dict[str, Any] = {"network": sources.name, "arm": name}
-    key = sources.key(meta, plan.baseline, sources.hashes(*inputs), list(map(_content, arms)))
+    hashes = sources.hashes(sources.network.features, plan.object_ids, plan.answers)
+    key = sources.key(meta, plan.baseline, hashes, list(map(_content, arms)))
     file = folder / "views" / sources.name / f"{name}.npz"
 
     def write() -> None:
         objects = sources.objects.named(sources.object_ids)
-        answers = None if plan.answers is None else sources.heldout_answers
         X, Z = (sources.embedding(transform)(objects) for transform in arms)
+        answers = None
+        parts = []
+        is_unseen = None
+        if plan.answers is not None:
+            answers = sources.heldout_answers
+            parts.append((Z, answers))
+            if shares := _seen(plan.arms[name], OddOneOutTask(), sources, transforms[name]):
+                is_unseen = shares.is_unseen
         change: dict[str, Any] = {}
         if name != plan.baseline:
-            parts = [] if answers is None else [(Z, answers)]
-            shares = None
-            if answers is not None:
-                shares = _seen(plan.arms[name], OddOneOutTask(), sources, transforms[name])
-            is_unseen = None if shares is None else shares.is_unseen
             change = change_record(transforms[name], objects, X, parts, is_unseen=is_unseen)
-        view = object_view(
-            Z,
-            objects.labels,
-            meta={**meta, "key": key, "change": change},
-            answers=answers,
-        )
-        save_view(view, file)
+        record = {**meta, "key": key, "change": change}
+        save_view(object_view(Z, objects.labels, meta=record, answers=answers), file)
 
     kept_by_key(file, key, load_view, lambda view: view.meta.get("key"), write)
 
