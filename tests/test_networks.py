@@ -12,9 +12,9 @@ from glocal import Answers, Features, LinearTransform, odd_one_out, rsa
 from glocal.data.rows import row_statistics
 from glocal.errors import DataError, DataWarning
 from glocal.scores import Score, Scores, read_scores
-from glocal.suite.networks import shared_objects
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
+from glocal.suite.sources import shared_objects
 
 N = 40
 RNG = np.random.default_rng(0)

@@ -29,8 +29,13 @@ from glocal.scores import (
     Score,
     Scores,
 )
-from glocal.suite.networks import network_differences
-from glocal.suite.table import corrected, long_scores, network_table, score_table
+from glocal.suite.table import (
+    corrected,
+    long_scores,
+    network_differences,
+    network_table,
+    score_table,
+)
 from glocal.transform import LinearTransform
 from glocal.transform.formats import TRANSFORM_NAME
 

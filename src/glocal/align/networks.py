@@ -15,7 +15,7 @@ from glocal.data.features import Features
 from glocal.errors import GLocalError, ParameterError
 from glocal.files import PathLike, make_folder
 from glocal.report import report_page, save_page, transform_run
-from glocal.suite.networks import shared_objects
+from glocal.suite.sources import shared_objects
 from glocal.transform import LinearTransform
 from glocal.transform.formats import TRANSFORM_NAME
 from glocal.transform.sharing import check_replaceable
@@ -64,7 +64,7 @@ def align_networks(
         There is no network.
     DataError
         No object is in all networks, or of several networks one has no names and another number of
-        rows; see `glocal.suite.networks.shared_objects`.
+        rows; see `glocal.suite.sources.shared_objects`.
     FileError
         `out` holds a card or transform that glocal did not write.
     """

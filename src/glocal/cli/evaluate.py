@@ -21,8 +21,7 @@ from glocal.evaluation.agreement import ceiling_in_words
 from glocal.evaluation.comparison import Result, compared
 from glocal.options import Options
 from glocal.scores import ORIGINAL, Score, append_scores, check_scores_target
-from glocal.suite.networks import shared_objects
-from glocal.suite.sources import Network, Shared, Sources
+from glocal.suite.sources import Network, Shared, Sources, shared_objects
 from glocal.suite.table import UNIT_ROWS
 from glocal.suite.tasks import (
     AnomalyTask,

@@ -125,7 +125,7 @@ def transform_of(arm: SuiteArm, sources: Sources, file: Path) -> LinearTransform
 
     def write() -> None:
         local_features = None if local is None else sources.features(local)
-        data = replace(sources.fold[0], local_features=local_features)
+        data = replace(sources.fold.data, local_features=local_features)
         solver = arm.solver if isinstance(arm, PaperFit) else None
         transform = fit(data, objective_of(arm), solver).transform
         replace(transform, meta={**transform.meta, "key": key}).save(file)
@@ -179,9 +179,9 @@ class Plan(Shared):
 
     def sources(self, network: str, *, force: bool = True) -> Sources:
         """The data of a network."""
-        files = self.networks[network]
         arms = [arm for arm in self.arms.values() if isinstance(arm, Unfitted)]
         pretrained = [arm.transform for arm in arms if arm.transform is not None]
+        files = self.networks[network]
         return Sources(self, files, network, self._root, pretrained=pretrained, force=force)
 
     def check_files(self) -> None:

@@ -32,13 +32,13 @@ from glocal.files import (
 from glocal.results import Provenance, to_json
 from glocal.scores import AGREEMENT, PEOPLE, Score, Scores, write_rows
 from glocal.screen import COLUMNS, Printable
-from glocal.suite.networks import network_differences
 from glocal.suite.plan import Fitted, PaperFit, Plan, SuiteArm, Unfitted, transform_of
 from glocal.suite.sources import Sources
 from glocal.suite.table import (
     UNIT_ROWS,
     corrected,
     long_scores,
+    network_differences,
     network_lines,
     score_lines,
     score_table,

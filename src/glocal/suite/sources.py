@@ -16,12 +16,13 @@ from pydantic import Field, Strict
 
 from glocal._version import __version__
 from glocal.aligner import FitData
-from glocal.aligner.folds import fit_folds
+from glocal.aligner.folds import Fold, fit_folds
 from glocal.data.answers import Answers
 from glocal.data.features import NAMES_FILE, Features, Standardization
 from glocal.data.join import Joined, join
 from glocal.data.labels import LabelledRows, load_labels, split_column
-from glocal.errors import DataWarning
+from glocal.data.names import positions_of
+from glocal.errors import DataError, DataWarning
 from glocal.files import file_sha256, read_lines
 from glocal.options import Options
 from glocal.results import to_json
@@ -184,8 +185,8 @@ class Sources:
         return self.listed if self.object_ids is None else self.object_ids
 
     @cached_property
-    def fold(self) -> tuple[FitData, Answers]:
-        """The data of the fits, without local images, and the held-out answers of fold 0."""
+    def fold(self) -> Fold:
+        """Fold 0: the data of the fits, without local images, and the held-out answers."""
         assert self.shared.answers is not None
         joined = self.joined_answers(self.shared.answers)
         data = FitData(
@@ -195,14 +196,12 @@ class Sources:
             centre=self.shared.centre,
             n_dropped=joined.n_dropped,
         )
-        fold = fit_folds(data, self.shared.folds, "objects")[0]
-        return fold.data, fold.answers
+        return fit_folds(data, self.shared.folds, "objects")[0]
 
-    @cached_property
+    @property
     def heldout_answers(self) -> Answers:
         """The held-out answers, for tasks that do not name a file of answers."""
-        _, answers = self.fold
-        return answers
+        return self.fold.answers
 
     def key(self, *parts: Any) -> str:
         """The hash of all that a file is made from: `parts`, the version and shared settings."""
@@ -224,3 +223,46 @@ class Sources:
                     self.hashed[name] = file_sha256(candidate)
                 hashes[name] = self.hashed[name]
         return hashes
+
+
+def shared_objects(networks: Sequence[Features]) -> list[Features]:
+    """Return the rows of the objects that all networks have, in the order of the first one.
+
+    Rows have the names of the first network. If one has no names, row i of each is taken to be the
+    same object, with a DataWarning.
+
+    Raises
+    ------
+    DataError
+        No object is in all networks; a name repeats; or one has no names and another number of
+        rows.
+    """
+    import pandas as pd
+
+    unnamed = [features.source for features in networks if features.names is None]
+    if unnamed:
+        if len({*map(len, networks)}) > 1:
+            counts = " and ".join(f"{len(each)} in {each.source}" for each in networks)
+            raise DataError(
+                f"{unnamed[0]} has no names to join its objects by, and the numbers of rows "
+                f"differ: {counts}. Put a file_names.txt with one line per row beside it."
+            )
+        warnings.warn(
+            f"{unnamed[0]} has no names: row i of each network is taken to be the same object.",
+            DataWarning,
+            stacklevel=3,
+        )
+        return [*networks]
+    names = networks[0].names or ()
+    columns = [
+        pd.Series(positions_of(names, features.names or (), f"names of {features.source}"))
+        for features in networks
+    ]
+    rows = pd.concat(columns, axis=1, join="inner")
+    if rows.empty:
+        sources = " and ".join(features.source for features in networks)
+        raise DataError(f"no object is in all of {sources}. Name their rows alike.")
+    return [
+        replace(features, matrix=np.asarray(features.matrix)[rows[number]], names=tuple(rows.index))
+        for number, features in enumerate(networks)
+    ]

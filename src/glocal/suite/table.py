@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby, product
 from typing import TYPE_CHECKING
 
-from glocal.evaluation.comparison import holm
+from glocal.evaluation.comparison import Result, difference, holm
 from glocal.finding import SIGNIFICANCE
 from glocal.scores import Score, Scores
 from glocal.screen import Cell, block, fits, text_table
@@ -97,6 +97,22 @@ def corrected(scores: Sequence[Score]) -> list[Score]:
     return [
         score if score.p is None else replace(score, p_corrected=next(p_values)) for score in scores
     ]
+
+
+def network_differences(results: Mapping[str, Mapping[str, Result]]) -> list[Score]:
+    """The scores of each network less the first, arm by arm, on one task and the same data.
+
+    `results` has the results of the arms of each network. P-values are corrected for all of these
+    differences.
+    """
+    first, *others = results
+    rows: list[Score] = []
+    for arm, baseline in results[first].items():
+        for network in others:
+            if arm in results[network]:
+                pair = difference((arm, results[network][arm]), (arm, baseline))
+                rows += [replace(row, network=network, baseline_network=first) for row in pair]
+    return corrected(rows)
 
 
 def network_table(scores: Scores) -> pd.DataFrame:

@@ -360,14 +360,14 @@ class RetrievalTask(Task):
         return result
 
 
-def _by_name(features: Features, rows: np.ndarray) -> list[Any]:
-    """Rows as positions in the sorted names of their objects, and these names, if there are any."""
+def _by_name(features: Features, rows: np.ndarray) -> str:
+    """The hash of rows, or of the names of their objects if they have any."""
+    import pandas as pd
+
     if features.names is None:
-        return [array_sha256(rows.astype(np.int64))]
-    used, positions = np.unique(rows, return_inverse=True)
-    names = np.array(features.labels)[used]
-    ranks = np.argsort(np.argsort(names))
-    return [sorted(names.tolist()), array_sha256(ranks[positions.reshape(rows.shape)])]
+        return array_sha256(rows.astype(np.int64))
+    names = np.array(features.labels, dtype=object)
+    return array_sha256(pd.util.hash_array(names)[rows])
 
 
 def labels_by_name(features: Features, labels: np.ndarray) -> list[Any]:
