@@ -26,15 +26,16 @@ from glocal.options import error_sentence
 from glocal.scores import Score
 from glocal.similarity import Labels
 from glocal.suite.sources import Embed, File, Sources
-from glocal.suite.tasks import Task, labels_by_name
+from glocal.suite.tasks import LabelledTask
 
 GROUP = "glocal.tasks"
 _ANY_VALUE = (-math.inf, math.inf)
 
 
-class PluginTask(Task):
+class PluginTask(LabelledTask):
     """A task of a kind of another distribution: labelled images, and options of its function."""
 
+    side_options = (("features", "labels"),)
     kind: str
     features: File = Field(description="Feature file of the images.")
     labels: File = Field(description="Class of each image.")
@@ -84,14 +85,9 @@ class PluginTask(Task):
             raise ParameterError(error_sentence(error, [*model.model_fields])) from error
         return lambda embedding, labels: function(embedding, labels, options)
 
-    def shared_data(self, sources: Sources) -> Any:
-        """The labels of the images, and their names."""
-        return labels_by_name(*sources.labelled(self.features, self.labels))
-
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by the function; whatever goes wrong in it is a PluginError."""
-        features, labels = sources.labelled(self.features, self.labels)
-        embedding = embed(features)
+        embedding, labels = self.embedded(sources, embed)
         try:
             values, unit = self._function(embedding, labels)
             values = _checked(values, unit, labels)

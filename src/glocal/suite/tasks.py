@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -155,20 +156,51 @@ class RSATask(Task):
         return result
 
 
-def _check_sides(task: Task, first: str, second: str, labels: str) -> None:
-    """Check that the second side has features and labels, or neither, and is another file."""
-    options = dict(task)
-    if (options[second] is None) != (options[labels] is None):
-        raise ParameterError(f"`{second}` and `{labels}` go together: give both, or neither.")
-    if options[second] == options[first]:
-        raise ParameterError(
-            f"`{first}` and `{second}` are one file: leave `{second}` and `{labels}` out."
-        )
+class LabelledTask(Task):
+    """A task on labelled images: of one side, or of two, such as training and test images."""
+
+    side_options: ClassVar[Sequence[tuple[str, str]]]
+    """The options of the features and of the labels of each side."""
+
+    @model_validator(mode="after")
+    def _check_sides(self) -> LabelledTask:
+        """Check that a second side has features and labels, or neither, and is another file."""
+        options = dict(self)
+        (first, _), *others = self.side_options
+        for second, labels in others:
+            if (options[second] is None) != (options[labels] is None):
+                raise ParameterError(
+                    f"`{second}` and `{labels}` go together: give both, or neither."
+                )
+            if options[second] == options[first]:
+                raise ParameterError(
+                    f"`{first}` and `{second}` are one file: leave `{second}` and `{labels}` out."
+                )
+        return self
+
+    def sides(self, sources: Sources) -> list[LabelledRows]:
+        """The features and labels of each side that has both."""
+        options = dict(self)
+        files = [(options[features], options[labels]) for features, labels in self.side_options]
+        return [sources.labelled(*side) for side in files if None not in side]
+
+    def embedded(self, sources: Sources, embed: Embed) -> list[np.ndarray]:
+        """The rows of an embedding and the labels, for each side."""
+        sides = self.sides(sources)
+        return [part for features, labels in sides for part in (embed(features), labels)]
+
+    def shared_data(self, sources: Sources) -> Any:
+        """The labels of each side, and the names of its images if they have any."""
+        return [
+            [labels.tolist(), None if features.names is None else features.labels]
+            for features, labels in self.sides(sources)
+        ]
 
 
-class _Sides(Task):
+class _Sides(LabelledTask):
     """Training and test images with their labels; without a test file they are the same images."""
 
+    side_options = (("train", "train_labels"), ("test", "test_labels"))
     train: File = Field(description="Feature file of the training images.")
     train_labels: MaybeFile = Field(
         None,
@@ -190,37 +222,21 @@ class _Sides(Task):
         "learned, and tested on images of classes that gave no shots or were not trained on.",
     )
 
-    @model_validator(mode="after")
-    def _check_labels(self) -> _Sides:
-        _check_sides(self, "train", "test", "test_labels")
-        return self
-
     def superclass_of(self, sources: Sources) -> dict[str, str] | None:
         """The superclass of each class, if there are any."""
         if self.superclasses is None:
             return None
         return load_superclasses(sources.path(self.superclasses))
 
-    def sides(self, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
-        """The features and labels of training and test images, for BREEDS only of its classes."""
-        assert self.train_labels is not None
-        train, y_train = sources.labelled(self.train, self.train_labels)
-        test, y_test = sources.labelled(
-            self.test or self.train, self.test_labels or self.train_labels
-        )
+    def sides(self, sources: Sources) -> list[LabelledRows]:
+        """The features and labels of each side, for BREEDS only of its classes."""
+        sides = super().sides(sources)
         if self.breeds is None:
-            return train, y_train, test, y_test
-        return (
-            *breeds_side(self.breeds, train, y_train, "training"),
-            *breeds_side(self.breeds, test, y_test, "test"),
-        )
-
-    def shared_data(self, sources: Sources) -> Any:
-        """The labels of training and test images, and their names."""
-        if self.train_labels is None:
-            return None
-        train, y_train, test, y_test = self.sides(sources)
-        return [labels_by_name(train, y_train), labels_by_name(test, y_test)]
+            return sides
+        return [
+            LabelledRows(*breeds_side(self.breeds, *sides[0], "training")),
+            LabelledRows(*breeds_side(self.breeds, *sides[-1], "test")),
+        ]
 
 
 class FewShotTask(_Sides):
@@ -254,16 +270,14 @@ class FewShotTask(_Sides):
         If training and test images are the same, each draw is tested on the images that it did not
         draw.
         """
-        train, y_train, test, y_test = self.sides(sources)
         options = self.model_dump(include={"shots", "draws", "probe"})
-        if test is not train:
-            options |= {"X_test": embed(test), "y_test": y_test}
         if self.class_texts is not None:
+            originals = [features.matrix for features, _ in self.sides(sources)]
+            options |= zip(("originals", "originals_test"), originals, strict=False)
             options["texts"] = sources.features(self.class_texts)
-            options["originals"] = train.matrix
-            options["originals_test"] = None if test is train else test.matrix
         options["superclasses"] = self.superclass_of(sources)
-        result = few_shot(embed(train), y_train, seed=sources.shared.seed, **options)
+        sides = self.embedded(sources, embed)
+        result = few_shot(*sides, seed=sources.shared.seed, **options)
         warn_at_chance(result, result.chance)
         return result
 
@@ -285,7 +299,7 @@ class AnomalyTask(_Sides):
     k: int = Field(5, ge=1, description="Nearest training images that the score averages.")
 
     @model_validator(mode="after")
-    def _check_labels(self) -> AnomalyTask:
+    def _check_sides(self) -> AnomalyTask:
         if self.anomalies is None and None in (self.train_labels, self.test_labels):
             raise ParameterError(
                 "`train_labels` and `test_labels` must be given: the class of each image."
@@ -297,8 +311,7 @@ class AnomalyTask(_Sides):
         if self.anomalies is not None:
             files = (self.train, self.test, self.anomalies)
             return anomaly_against(*(embed(sources.features(file)) for file in files), k=self.k)
-        train, y_train, test, y_test = self.sides(sources)
-        sides = (embed(train), y_train, embed(test), y_test)
+        sides = self.embedded(sources, embed)
         superclasses = self.superclass_of(sources)
         result = anomaly(*sides, mode=self.mode, k=self.k, superclasses=superclasses)
         warn_at_chance(result, 0.5)
@@ -319,9 +332,10 @@ class StructureTask(Task):
         return structure(X, embed(features), k=self.k)
 
 
-class RetrievalTask(Task):
+class RetrievalTask(LabelledTask):
     """Images of one class, or captions of an image, found among others."""
 
+    side_options = (("queries", "query_labels"), ("gallery", "gallery_labels"))
     kind: Literal["retrieval"] = "retrieval"
     queries: File = Field(description="Feature file of the queries.")
     query_labels: File = Field(description="One label per query.")
@@ -332,30 +346,14 @@ class RetrievalTask(Task):
         None, description="One label per row: its class, or the image of a caption."
     )
 
-    @model_validator(mode="after")
-    def _check_labels(self) -> RetrievalTask:
-        _check_sides(self, "queries", "gallery", "gallery_labels")
-        return self
-
-    def sides(self, sources: Sources) -> list[LabelledRows]:
-        """The rows and labels of the queries and, if there is one, of the gallery."""
-        sides = [sources.labelled(self.queries, self.query_labels)]
-        if self.gallery is not None and self.gallery_labels is not None:
-            sides.append(sources.labelled(self.gallery, self.gallery_labels))
-        return sides
-
-    def shared_data(self, sources: Sources) -> Any:
-        """The labels of queries and gallery, and their names."""
-        return [labels_by_name(*side) for side in self.sides(sources)]
-
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `retrieval`."""
         import pandas as pd
 
-        sides = self.sides(sources)
-        result = retrieval(*(part for rows, labels in sides for part in (embed(rows), labels)))
-        shares = pd.Series(sides[-1].labels).value_counts(normalize=True)
-        chance = shares.reindex(sides[0].labels, fill_value=0.0).mean()
+        sides = self.embedded(sources, embed)
+        result = retrieval(*sides)
+        shares = pd.Series(sides[-1]).value_counts(normalize=True)
+        chance = shares.reindex(sides[1], fill_value=0.0).mean()
         warn_at_chance(result, float(chance))
         return result
 
@@ -368,12 +366,6 @@ def _by_name(features: Features, rows: np.ndarray) -> str:
         return array_sha256(rows.astype(np.int64))
     names = np.array(features.labels, dtype=object)
     return array_sha256(pd.util.hash_array(names)[rows])
-
-
-def labels_by_name(features: Features, labels: np.ndarray) -> list[Any]:
-    """Labels, and the names of their images if they have any."""
-    names = None if features.names is None else features.labels
-    return [labels.tolist(), names]
 
 
 def warn_at_chance(result: Result, chance: float) -> None:
