@@ -24,9 +24,8 @@ class Options(BaseModel):
     An option is a field ``name: float = Field(0.1, ge=0, lt=1, description="…")``. A field without
     a description is not offered on the command line. Models are frozen. They reject unknown names,
     NaN and infinities, and do not accept strings or booleans as numbers. Values may be given by
-    position, in the order of the fields. `panel`, or ``json_schema_extra={"panel": …}`` of a field,
-    sets the heading in ``--help``; ``json_schema_extra={"flags": …}`` replaces the flag that is
-    derived from the name.
+    position, in the order of the fields. `panel` sets the heading in ``--help``, and
+    ``json_schema_extra={"flags": …}`` of a field replaces the flag that is derived from its name.
 
     Raises
     ------

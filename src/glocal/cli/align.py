@@ -37,8 +37,8 @@ PUBLISHED = "features/"
 """The prefix of the names of published features."""
 ANSWERS = "things/answers"
 """The published answers, which are taken without --answers."""
-BUNDLED = {"clip-vit-b-32": "clip-vit-b-32 and clip-vit-b-32-centred"}
-"""The transforms in the package, by the published network that they are for."""
+BUNDLED = "clip-vit-b-32"
+"""The published network for which the package has transforms, of this name and with -centred."""
 _FOLDER_NAME = re.compile(r"\w[\w .+-]{0,79}")
 
 
@@ -108,8 +108,8 @@ def align(
                 "with `images` give one NAME and `answers`, and no `features`: glocal align "
                 "timm:resnet50 --images objects --answers answers.npz --out aligned."
             )
-        options: dict[str, Any] = {**pictures.model_dump(), "normalize": normalize}
-        options |= {"keep": keep.keep, "centre": parse_centre(centre)}
+        options: dict[str, Any] = pictures.model_dump() | keep.model_dump()
+        options |= {"centre": parse_centre(centre), "normalize": normalize}
         fitted = _align_images(networks[0], answers, object_ids, out, **options)
         files = f"{out}: transform.npz, README.md (the model card), report.html, features"
         return show_fit(fitted.record, out, files)
@@ -119,7 +119,7 @@ def align(
             "they are and centred, and objects stand in for local images."
         )
     paths = _paths(networks, features or [])
-    refuse_overwriting_inputs({"--out": out}, *paths.values())
+    refuse_overwriting_inputs("--out", out, *paths.values())
     _permit_downloads(paths, answers is None, is_permitted=yes)
     share = keep.keep or DEFAULT_KEEP
     return _show(_align_features(paths, answers, object_ids, out, share, normalize), out)
@@ -130,15 +130,13 @@ def _align_images(
 ) -> Fit:
     """Align a network that is run on images."""
     ids = read_ids(object_ids)
-    judged = Answers.load(answers, names=ids)
+    options |= {"answers": Answers.load(answers, names=ids), "object_ids": ids}
     with progress_bar("align") as progress:
         from glocal.align import align as run_align  # libraries that it imports print
 
         return run_align(
             network,
-            answers=judged,
             out=out,
-            object_ids=ids,
             progress=lambda step, count, total: progress(count or None, total or None, step),
             **options,
         )
@@ -157,9 +155,10 @@ def _paths(names: Sequence[str], pairs: Sequence[str]) -> dict[str, Path | None]
                 f"--features {name}=PATH."
             )
         paths[name] = None
-    for name in BUNDLED.keys() & {*names}:
+    if BUNDLED in names:
         print_message(
-            f"{name}: the package has better transforms, fitted with photographs: {BUNDLED[name]}."
+            f"{BUNDLED}: the package has better transforms, fitted with photographs: {BUNDLED} and "
+            f"{BUNDLED}-centred."
         )
     for pair in pairs:
         name, equals, path = pair.partition("=")
@@ -182,9 +181,9 @@ def _permit_downloads(
     if needs_answers:
         names.append(ANSWERS)
     files = to_download(names)
-    listing = ", ".join(f"{file.name} ({file.size_in_words})" for file in files)
     if not files or is_permitted:
         return
+    listing = ", ".join(f"{file.name} ({file.size_in_words})" for file in files)
     if not sys.stdin.isatty():
         raise ParameterError(f"this downloads {listing}. Pass --yes to allow it.")
     print_message(f"This downloads {listing}. Go on? [y/N]")
@@ -232,15 +231,17 @@ def _align_features(
         return Atlas((), failed)
     ids = read_ids(object_ids)
     judged = Answers.load(answers or _fetched(ANSWERS), names=ids)
-    options: dict[str, Any] = {
-        "object_ids": ids,
-        "keep": keep,
-        "normalize": normalize,
-        "fitted": fitted,
-    }
     with progress_bar("fitting") as progress:
-        options["progress"] = lambda name: progress(None, None, name)
-        atlas = align_networks(features, judged, out, **options)
+        atlas = align_networks(
+            features,
+            judged,
+            out,
+            object_ids=ids,
+            keep=keep,
+            normalize=normalize,
+            fitted=fitted,
+            progress=lambda name: progress(doing=name),
+        )
     return replace(atlas, failed={**failed, **atlas.failed})
 
 

@@ -20,7 +20,6 @@ from glocal.files import ending, writable_target, write_text
 from glocal.transform import LinearTransform, check_rows, reduced
 from glocal.transform.apply import apply_csv, apply_file, apply_parquet, parquet_rows
 from glocal.transform.formats import ENDINGS
-from glocal.transform.sharing import locate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,11 +71,8 @@ def apply(
     """
     if save_transform is not None:
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
-    fitted = None if transform == CENTRED else _loaded(transform, normalize)
     rows = _rows_to_map(features, column, out)
-    if fitted is None:
-        fitted = LinearTransform.centring(Features.load(features), normalize=normalize)
-    fitted = _adapted(fitted, recentre, strength, force)
+    fitted = _adapted(_loaded(transform, features, normalize), recentre, strength, force)
     if dimensions is not None:
         fitted = reduced(fitted, rows, dimensions)
     n_rows = len(rows) if isinstance(rows, Features) else None
@@ -97,14 +93,15 @@ def apply(
     print_result(record, *lines)
 
 
-def _loaded(name: str, normalize: bool) -> LinearTransform:
-    """The transform of a file or name, which scales rows by itself if they are to be scaled."""
-    path = locate(name)
+def _loaded(name: str, features: Path, normalize: bool) -> LinearTransform:
+    """The transform of a file or name, or the one that subtracts the means of the features."""
+    if name == CENTRED:
+        return LinearTransform.centring(Features.load(features), normalize=normalize)
     if normalize:
         raise ParameterError(
             "--normalize is for centred alone; a transform scales rows as those of its fit were."
         )
-    return LinearTransform.load(path)
+    return LinearTransform.from_pretrained(name)
 
 
 def _adapted(

@@ -91,20 +91,19 @@ def check_command(
     Example: glocal data check --answers answers.npz
     """
     with progress_bar("checking"):
-        trained = None if answers is None else _read(answers, object_ids, conventions)
-        tested = None if test_answers is None else _read(test_answers, object_ids, conventions)
-        local = None if local_features is None else Features.load(local_features)
+        ids = read_ids(object_ids)
+        trained = _read(answers, ids, conventions)
+        tested = _read(test_answers, ids, conventions)
+        objects = None
         if features is not None:
             objects = Features.load(features)
-            order = (
-                None if conventions.order is None else read_list(conventions.order, what="order")
-            )
-            ids = read_ids(object_ids)
+            local = None if local_features is None else Features.load(local_features)
+            order = None
+            if conventions.order is not None:
+                order = read_list(conventions.order, what="order")
             findings = diagnose(Case(objects, local, trained, tested, object_ids=ids, order=order))
-            shape = objects.matrix.shape
-        elif trained is not None and local is None:
+        elif trained is not None and local_features is None:
             findings = diagnose_answers(trained, tested)
-            shape = (None, None)
         else:
             raise ParameterError(
                 "there is nothing to check, or nothing to compare `local_features` with. Give "
@@ -113,13 +112,23 @@ def check_command(
         agreement = None
         if trained is not None and (trained.n_people or 0) > 1:
             agreement = reliability(trained)
-    _print_findings(findings, shape, agreement)
+    _print_findings(findings, objects, agreement)
+
+
+def _read(
+    path: Path | None, names: tuple[str, ...] | None, conventions: Conventions
+) -> Answers | None:
+    """Read answers as every command does, or with the conventions that were passed."""
+    if path is None:
+        return None
+    if not conventions.model_fields_set:
+        return Answers.load(path, names=names)
+    stated = conventions.model_dump(exclude_unset=True)
+    return import_answers(path, names=names, **stated).answers
 
 
 def _print_findings(
-    findings: Sequence[Finding],
-    shape: tuple[int | None, int | None],
-    agreement: Result | None,
+    findings: Sequence[Finding], features: Features | None, agreement: Result | None
 ) -> None:
     """Print findings and how reliable the answers are; exit with 1 if one is an error."""
     in_words = [
@@ -127,7 +136,11 @@ def _print_findings(
         for each in findings
     ]
     counts = Counter(finding.severity for finding in findings)
-    n, p = shape
+    n, p = (None, None) if features is None else features.matrix.shape
+    sentences = [] if n is None else [f"features: {n} rows, {p} columns"]
+    if agreement is not None:
+        sentences += reliability_in_words(agreement)
+    sentences += [f"{finding.severity}: {finding}" for finding in in_words]
     record = {
         "n": n,
         "p": p,
@@ -136,24 +149,10 @@ def _print_findings(
         "findings": in_words,
         "reliability": None if agreement is None else agreement.record(),
     }
-    print_result(
-        record,
-        *([] if n is None else [f"features: {n} rows, {p} columns"]),
-        *([] if agreement is None else reliability_in_words(agreement)),
-        *(f"{finding.severity}: {finding}" for finding in in_words),
-        ", ".join(f"{counts[name]} {name}{'s' * (counts[name] != 1)}" for name in SEVERITIES),
-    )
+    totals = [f"{counts[name]} {name}{'s' * (counts[name] != 1)}" for name in SEVERITIES]
+    print_result(record, *sentences, ", ".join(totals))
     if counts["error"]:
         raise typer.Exit(1)
-
-
-def _read(path: Path, object_ids: Path | None, conventions: Conventions) -> Answers:
-    """Read answers as every command does, or with the conventions that were passed."""
-    stated = conventions.model_dump(exclude_unset=True)
-    names = read_ids(object_ids)
-    if not stated:
-        return Answers.load(path, names=names)
-    return import_answers(path, names=names, **stated).answers
 
 
 @app.command("split")
@@ -178,7 +177,7 @@ def split_command(
     answers, joined = form.joined(loaded)
     targets = {name: out / f"{name}.npz" for name in ("train", "heldout")}
     for target in targets.values():
-        refuse_overwriting_inputs({"--out": target}, features, *form.paths)
+        refuse_overwriting_inputs("--out", target, features, *form.paths)
     options = {"folds": folds, "fold": fold, "seed": seed}
     parts = split_joined(answers, joined, len(loaded), by=by, **options)
     make_folder(out)
@@ -216,20 +215,18 @@ def curve_command(
     loaded = Features.load(features)
     joined = form.to_fit(loaded)
     with progress_bar("fitting parts of the answers"):
-        scores = learning_curve(
-            loaded.unit(always=normalize), joined.answers, folds=folds, seed=seed
-        )
+        rows = loaded.unit(always=normalize)
+        scores = learning_curve(rows, joined.answers, folds=folds, seed=seed)
     *curve, gain = scores
+    record = curve_record(scores)
     if out is not None:
         import pandas as pd
 
-        table = pd.DataFrame(curve_record(scores)["curve"])
-        write_text(out, table.to_csv(index=False))
-    rows = [[score.transform, score.text()] for score in curve]
-    rows.append(["last doubling", gain.text()])
-    counts = {"n": len(joined.answers), "n_dropped": joined.n_dropped}
-    table = table_lines(["fitted to", "agreement"], rows)
-    print_result(curve_record(scores) | counts, table=table)
+        write_text(out, pd.DataFrame(record["curve"]).to_csv(index=False))
+    record |= {"n": len(joined.answers), "n_dropped": joined.n_dropped}
+    lines = [[score.transform, score.text()] for score in curve]
+    lines.append(["last doubling", gain.text()])
+    print_result(record, table=table_lines(["fitted to", "agreement"], lines))
 
 
 class ImportForm(Conventions):

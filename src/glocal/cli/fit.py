@@ -243,15 +243,12 @@ def sweep(
                 count, total, f"fold {row['fold']}, {row['method']}"
             ),
         )
-    record = {**_record(result), "n_dropped": data.n_dropped, "out": out}
-    print_result(record, *_lines(result, out))
-
-
-def _lines(result: Sweep, out: Path) -> Iterator[str]:
-    """The scores of the choice, the choice, and the files, in sentences."""
-    yield sentence(Subject.of_fit(result.transform.meta["fit"]))
-    yield f"chosen: {method_in_words(result.best)}, {result.reason}"
-    yield f"written to {out}: transform.npz (refitted on all objects), the front, means, points"
+    print_result(
+        {**_record(result), "n_dropped": data.n_dropped, "out": out},
+        sentence(Subject.of_fit(result.transform.meta["fit"])),
+        f"chosen: {method_in_words(result.best)}, {result.reason}",
+        f"written to {out}: transform.npz (refitted on all objects), the front, means, points",
+    )
 
 
 def _record(result: Sweep) -> dict[str, Any]:

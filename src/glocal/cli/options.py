@@ -20,7 +20,6 @@ from glocal.cli.output import IS_JSON
 from glocal.data.features import NAMES_FILE
 from glocal.data.readers import FEATURE_ENDINGS
 from glocal.errors import ParameterError
-from glocal.files import PathLike
 from glocal.options import Options
 from glocal.transform.formats import TRANSFORM_NAME
 
@@ -68,8 +67,9 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(**values: Any) -> None:
         IS_JSON.set(values["as_json"])
-        outputs = {f"--{name.replace('_', '-')}": values.get(name) for name in _OUTPUTS}
-        refuse_overwriting_inputs(outputs, *_inputs(values))
+        for name in _OUTPUTS:
+            if values.get(name) is not None:
+                refuse_overwriting_inputs(_flag(name), Path(values[name]), *_inputs(values))
         arguments = {name: values[name] for name in own_names}
         for name, model in models.items():
             passed = {field: values[field] for field in _fields(model)}
@@ -92,6 +92,11 @@ def _place(option: inspect.Parameter) -> tuple[int, bool]:
     return (places[0] if places else -1, option.default is not option.empty)
 
 
+def _flag(name: str) -> str:
+    """The flag of an option, by its name in Python."""
+    return f"--{name.replace('_', '-')}"
+
+
 def _fields(model: type[Options]) -> dict[str, FieldInfo]:
     """The fields of a model that are options of the command line."""
     return {
@@ -103,10 +108,10 @@ def _option(name: str, field: FieldInfo, model: type[Options]) -> inspect.Parame
     """A field as a parameter; None means not passed, so that the model knows which were passed."""
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     option = Option(
-        *str(extra.get("flags", f"--{name.replace('_', '-')}")).split(),
+        str(extra.get("flags", _flag(name))),
         help=_help(field),
         show_default=False,
-        rich_help_panel=str(extra.get("panel", model.panel)) or None,
+        rich_help_panel=model.panel or None,
     )
     kind: Any = field.annotation
     return inspect.Parameter(
@@ -140,19 +145,15 @@ def _help(field: FieldInfo) -> str:
     return f"{description} [{'; '.join(details)}]" if details else description
 
 
-def refuse_overwriting_inputs(
-    outputs: Mapping[str, PathLike | None], *inputs: PathLike | None
-) -> None:
+def refuse_overwriting_inputs(option: str, output: Path, *inputs: Path | None) -> None:
     """Raise a ParameterError, before any work, if an output is a file or folder that is read.
 
-    `outputs` are paths by their options. Links and other spellings of a path are resolved. The
-    output may lie in a folder of features, unless it is the file that is read from there.
+    Links and other spellings of a path are resolved. The output may lie in a folder of features,
+    unless it is the file that is read from there.
     """
-    paths = [Path(path) for path in inputs if path is not None]
-    sources = [source for path in paths for source in _read_from(path)]
-    for option, output in outputs.items():
-        for source in sources:
-            if output is not None and _is_same(Path(output), source):
+    for path in inputs:
+        for source in [] if path is None else _read_from(path):
+            if _is_same(output, source):
                 raise ParameterError(
                     f"{option} {output} would replace {source}, which this command reads. "
                     "Choose another path."

@@ -156,27 +156,25 @@ def progress_bar(
     """
     is_logged = _LOG.isEnabledFor(logging.INFO)
     is_shown = is_live() and not is_logged and not IS_QUIET.get()
-    reporter = _bar(what, unit) if is_shown else contextlib.nullcontext(_show_nothing)
-    with contextlib.redirect_stdout(sys.stderr), reporter as show:
+    bar = _bar(unit) if is_shown else None
+    task = None if bar is None else bar.add_task(printable(what), total=total or None)
 
-        def report(
-            count: float | None = None, total: float | None = None, doing: str | None = None
-        ) -> None:
-            if is_logged:
-                numbers = [f"{number:g}" for number in (count, total) if number is not None]
-                _LOG.info(" ".join([what, " of ".join(numbers), unit, doing or ""]))
-            show(count, total, doing)
+    def report(
+        count: float | None = None, total: float | None = None, doing: str | None = None
+    ) -> None:
+        if is_logged:
+            numbers = [f"{number:g}" for number in (count, total) if number is not None]
+            _LOG.info(" ".join([what, " of ".join(numbers), unit, doing or ""]))
+        if bar is not None:
+            description = doing and printable(f"{what}: {doing}")
+            bar.update(task, completed=count, total=total or None, description=description)
 
-        show(None, total, None)
+    with contextlib.redirect_stdout(sys.stderr), bar or contextlib.nullcontext():
         yield report
 
 
-def _show_nothing(count: float | None, total: float | None, doing: str | None) -> None:
-    """Take the place of a bar where there is no terminal."""
-
-
-@contextlib.contextmanager
-def _bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
+def _bar(unit: str) -> Any:
+    """A bar of rich, which counts a unit."""
     from rich import progress
 
     columns = [
@@ -187,15 +185,4 @@ def _bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
         "<",
         progress.TimeRemainingColumn(),
     ]
-    with progress.Progress(
-        *columns, console=_console(), transient=True, redirect_stdout=False
-    ) as bar:
-        task = bar.add_task(printable(what), total=None)
-
-        def report(
-            count: float | None = None, total: float | None = None, doing: str | None = None
-        ) -> None:
-            description = doing and printable(f"{what}: {doing}")
-            bar.update(task, completed=count, total=total or None, description=description)
-
-        yield report
+    return progress.Progress(*columns, console=_console(), transient=True, redirect_stdout=False)

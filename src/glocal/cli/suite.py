@@ -54,7 +54,7 @@ def suite(
         plan, missing = plan.present()
         for name, path in missing.items():
             print_message(f"task {name} is skipped: {path} does not exist")
-    refuse_overwriting_inputs({"--out": out}, file, *(path for _, path in plan.files()))
+    refuse_overwriting_inputs("--out", out, file, *(path for _, path in plan.files()))
     with progress_bar("suite", unit="cells") as progress:
         result = run_suite(plan, out, progress, force=force)
     record = {"cells_kept": result.n_kept, "out": out, "failed": result.failed}

@@ -45,7 +45,7 @@ def pull_command(
         path = pull(name, progress=progress)
     transform = LinearTransform.load(path)  # raises if the file is an error page
     if out is not None:
-        refuse_overwriting_inputs({"--out": out}, path)
+        refuse_overwriting_inputs("--out", out, path)
         transform.save(out)
         path = out
     stated = {"path": str(path), "dimensions": transform.dimensions}
@@ -108,7 +108,7 @@ def push_command(
         print_result({"name": name}, name)
         return
     for name in (TRANSFORM_NAME, CARD_NAME):
-        refuse_overwriting_inputs({"the output": Path(to) / name}, path)
+        refuse_overwriting_inputs("the output", Path(to) / name, path)
     fitted.save_pretrained(to, **options)
     print_result(
         {"name": to},
