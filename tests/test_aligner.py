@@ -202,7 +202,7 @@ def test_paths_and_names_are_read_and_joined(world, here, as_a_user):
     names = [f"object {row}" for row in range(len(X))]
     named = Answers.from_array(answers, names=names)
     folder(here, local_npy=world.local.matrix, answers_npz=named)
-    folder(here / "objects", features_npy=X[::-1], file_names_txt="\n".join(names[::-1]))
+    folder(here / "objects", features_npy=X[::-1], file_names_txt=names[::-1])
     aligner = Aligner("glocal", lmbda=1.0, solver=Exact(tol=1e-2))
     by_array = aligner.fit(X, answers, local_features=world.local.matrix).transform(X)
     aligner.fit(here / "objects", "answers.npz", local_features="local.npy")

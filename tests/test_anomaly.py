@@ -218,8 +218,8 @@ def test_alarms_that_cannot_be_raised_are_refused(noun, change, as_a_user):
 @pytest.fixture
 def files(here):
     weights = RNG.normal(size=(6, 6)).astype("f4")
-    named = here / "new"
-    folder(named, features_npy=NEW, file_names_txt="\n".join(f"n{i}.png" for i in range(40)))
+    names = [f"n{i}.png" for i in range(40)]
+    folder(here / "new", features_npy=NEW, file_names_txt=names)
     transform = LinearTransform(weights, None, 0.6, 1.0, {})
     folder(here, normal_npy=NORMAL, t_npz=transform, broad_npy=NEW + 0.1)
     return transform

@@ -121,7 +121,7 @@ test = "seven.npy"
 @pytest.fixture
 def folder(here):
     world.folder(here)
-    names = "\n".join(f"object{i}" for i in range(30))
+    names = [f"object{i}" for i in range(30)]
     world.folder(here, ids_txt=names, halves_txt="a\nb\n" * 15, seven_npy=X[:, :7], cut_npy=X)
     world.folder(
         here,
@@ -225,8 +225,7 @@ kind = "odd-one-out"
 @pytest.fixture
 def inputs(folder):
     """Everything that a command may read, with two more names for one file of answers."""
-    numbers = "\n".join(map(str, range(30)))
-    texts = dict.fromkeys(("y_txt", "b_txt", "file_names_txt"), numbers)
+    texts = dict.fromkeys(("y_txt", "b_txt", "file_names_txt"), range(30))
     world.folder(folder, suite_toml=SUITE, **texts)
     np.savez(folder / "x.npz", features=X)
     (folder / "soft.npz").symlink_to("a.npz")

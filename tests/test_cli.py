@@ -29,7 +29,7 @@ def files(tmp_path_factory):
     folder = world.folder(
         tmp_path_factory.mktemp("files"),
         features_npy=made.objects.matrix, triplets_npy=made.answers.objects,
-        file_names_txt="\n".join(f"images/{name}.jpg" for name in made.objects.names),
+        file_names_txt=[f"images/{name}.jpg" for name in made.objects.names],
     )  # fmt: skip
     (folder / "loop").symlink_to("loop")
     return folder
@@ -133,11 +133,10 @@ def end_with(request, monkeypatch):
 def test_an_interruption_says_what_applies_to_the_command(end_with, command, advice):
     """A sweep goes on with --resume, a suite keeps what is scored, and others say neither."""
     end_with(KeyboardInterrupt())
-    ended = run(command)
-    assert ended.code == 130
-    assert "interrupted" in ended.err
-    assert advice in ended.err
-    assert ("resume" in ended.err) == (command == "sweep")
+    message = run(command).error(130)
+    assert "interrupted" in message
+    assert advice in message
+    assert ("resume" in message) == (command == "sweep")
 
 
 def test_an_end_of_input_is_no_interruption(end_with):
@@ -169,9 +168,7 @@ def test_a_command_whose_package_is_missing_or_fails_says_so(monkeypatch, capsys
     app._add_plugins()
     assert re.match("warning: glocal other cannot be used.*AttributeError", capsys.readouterr().err)
     for name, noun in (("other", "AttributeError"), ("collect", "./packages/glocal-collect")):
-        ended = run(f"{name} run images --out study")
-        assert ended.code == 1
-        assert noun in ended.err
+        assert noun in run(f"{name} run images --out study").error(1)
     assert run("--version").code == 0
 
 
@@ -230,9 +227,7 @@ def test_an_interruption_that_a_library_replaces_is_one(monkeypatch):
 
     monkeypatch.setattr(app, "_interruptions", [])
     monkeypatch.setattr(app, "_command", lambda: replace)
-    ended = run("demo")
-    assert ended.code == 130
-    assert "cannot build" not in ended.err
+    assert "cannot build" not in run("demo").error(130)
     monkeypatch.setattr(sys, "unraisablehook", app._show_unraisable)
     with pytest.raises(KeyboardInterrupt):
         swallow()

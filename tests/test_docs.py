@@ -100,8 +100,8 @@ EXAMPLES = [
 def write_world(path):
     """Write the files that the demo leaves, for a smaller world."""
     made = simulated_world(n_answers=20_000, n_local=120)
-    names = "\n".join(made.objects.names)
-    folder(path / "objects", features_npy=made.objects.matrix, file_names_txt=names)
+    objects = made.objects
+    folder(path / "objects", features_npy=objects.matrix, file_names_txt=objects.names)
     folder(path, local_npy=made.local.matrix, answers_npz=made.answers)
 
 

@@ -129,9 +129,9 @@ def folder(small, here):
     return world.folder(
         here,
         x_npy=small.features.matrix,
-        file_names_txt="".join(f"images/{name}.jpg\n" for name in small.features.names),
-        ids_txt="\n".join(small.object_ids),
-        backwards_txt="\n".join(small.object_ids[::-1]),
+        file_names_txt=[f"images/{name}.jpg" for name in small.features.names],
+        ids_txt=small.object_ids,
+        backwards_txt=small.object_ids[::-1],
         t_npy=small.answers.objects,
         turned_npy=small.answers.objects[:, [2, 0, 1]],
         based_npy=small.answers.objects + 1,

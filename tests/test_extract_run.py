@@ -335,10 +335,9 @@ def test_extract_writes_features_and_one_json_object(toy, photos, tmp_path, monk
     """
     monkeypatch.chdir(photos)
     line = f"extract [5-9].png --model {toy} --layer conv --layer output --json --out"
-    ended = run(line, tmp_path)
-    assert ended.code == 1
-    assert "7.png" in ended.err
-    assert "8.png" in ended.err
+    message = run(line, tmp_path).error(1)
+    assert "7.png" in message
+    assert "8.png" in message
     ended = run(line, tmp_path, "--skip-unreadable")
     expected = {"rows": 3, "total": 5, "finished": True, "dimensions": {"conv": 8, "output": 6}}
     assert ended.json.items() >= expected.items()

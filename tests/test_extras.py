@@ -88,7 +88,6 @@ def test_a_missing_extra_is_said_before_the_work(here, monkeypatch, missing, com
         pytest.importorskip("torch")
     before = {*world.folder(here).iterdir()}
     monkeypatch.setitem(sys.modules, missing, None)
-    ended = world.run(command)
-    assert ended.code == 1
-    assert re.search(rf"needs {missing}, which cannot be imported.*'\.\[", ended.err)
+    message = world.run(command).error(1)
+    assert re.search(rf"needs {missing}, which cannot be imported.*'\.\[", message)
     assert {*here.iterdir()} == before

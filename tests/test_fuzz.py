@@ -79,8 +79,8 @@ def source(command_files):
         many_npz=world.answers(200, n, "nearest-of-n"),
         weights_npz=world.answers(300, n, weights=np.arange(300) / 9, person=np.arange(300) % 7),
         narrow_npz=LinearTransform(np.eye(16, 3, dtype="f4"), None, 0.0, 1.0),
-        ids_txt="".join(f"object_{i:02d}\n" for i in range(n)),
-        order_txt="\n".join(map(str, range(n)[::-1])),
+        ids_txt=[f"object_{i:02d}" for i in range(n)],
+        order_txt=range(n)[::-1],
         classes_csv="class,superclass\n" + "\n".join(f"{i % 4},{i % 2}" for i in range(n)),
         rows_jsonl=json.dumps(row) + "\n",
     )

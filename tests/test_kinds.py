@@ -81,8 +81,8 @@ def test_commands_take_every_kind(tmp_path, monkeypatch, kind):
     files = world.folder(
         tmp_path,
         features_npy=X[ORDER],
-        file_names_txt="\n".join(f"{i}.png" for i in ORDER),
-        ids_txt="\n".join(names),
+        file_names_txt=[f"{i}.png" for i in ORDER],
+        ids_txt=names,
         bare_npz=answers,
         named_npz=replace(answers, person=np.arange(600) % 7, names=names),
         sorted_npy=np.argsort(ORDER)[answers.objects],

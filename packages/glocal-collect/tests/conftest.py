@@ -66,7 +66,7 @@ def answered(images, tmp_path_factory):
     study.close()
     X = rng.normal(size=(12, 8))
     X[:, 0] = 1.2 * np.linspace(-1, 1, 12)
-    names = "\n".join(f"image{i}.png" for i in range(12))
+    names = [f"image{i}.png" for i in range(12)]
     world.folder(where, features_npy=X, file_names_txt=names)
     return study.study.folder
 

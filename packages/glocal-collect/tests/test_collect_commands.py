@@ -150,7 +150,7 @@ def test_exports_are_read_as_they_come(run, serve_study, tmp_path):
         study.answer_trials(study.begin(person))
     run(f"export {os.path.relpath(study.study.folder)} --out a.npz --csv")
     assert world.run("data import a.csv --out b.npz").code == 0
-    names = "\n".join(f"photos/image{i}.jpg" for i in reversed(range(12)))
+    names = [f"photos/image{i}.jpg" for i in reversed(range(12))]
     world.folder(tmp_path, features_npy=world.X[:12], file_names_txt=names)
     objectives = []
     for name in ("a.npz", "a.csv", "b.npz"):
