@@ -11,7 +11,7 @@ import processes
 import pytest
 import systems
 import world
-from world import run
+from world import contents, run
 
 X = world.X
 T = world.answers(300, 30).objects
@@ -235,11 +235,6 @@ def inputs(folder):
     for name in ("run", "images"):
         (folder / name).mkdir()
     return folder
-
-
-def contents(folder):
-    """The bytes of each file, and the names of folders and broken links."""
-    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
 
 
 @world.table("command", OVERWRITING)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from world import run, table
+from world import contents, folder, run, table
 
 from glocal import Extractor, Features
 from glocal.errors import DataError, FileError, ParameterError
@@ -67,15 +67,9 @@ def toy(tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """Twenty-five images, of which numbers 7, 8 and 20 are damaged."""
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for number in range(N):
-        Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(
-            folder / f"{number}.png"
-        )
-    for number in BAD:
-        (folder / f"{number}.png").write_bytes(b"no picture")
-    return folder
+    pictures = {f"{n}.png": Image.effect_noise((24, 24), 90).convert("RGB") for n in GOOD}
+    damaged = {f"{n}.png": b"no picture" for n in BAD}
+    return folder(tmp_path_factory.mktemp("photos"), **pictures, **damaged)
 
 
 @pytest.fixture
@@ -93,15 +87,6 @@ def extract(toy, photos):
         return extractor.extract(images, out, **options)
 
     return into
-
-
-def files_of(folder):
-    """Every file below a folder, with its bytes."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_rows_equal_a_plain_loop_in_natural_order(extract, toy, photos, tmp_path, small_chunks):
@@ -150,7 +135,7 @@ def test_chunks_and_parts_change_no_byte(extract, tmp_path, monkeypatch):
     progress = lambda *numbers: seen.append(numbers)
     assert not extract(out, part=(1, 2), progress=progress).files
     assert extract(out, part=(2, 2), progress=progress).files
-    assert files_of(out) == files_of(whole)
+    assert contents(out) == contents(whole)
     assert seen[-1] == (N, N)
     with pytest.raises(ParameterError, match="part"):
         extract(out, part=(3, 2))
@@ -161,7 +146,7 @@ def test_another_extraction_into_the_same_folder_is_refused(extract, toy, photos
     """Another model, precision or set of images is refused by name, and changes nothing."""
     out = tmp_path / "out"
     extract(out, part=part)
-    before = files_of(out)
+    before = contents(out)
     for word, options in (
         ("weights_sha256", {"model": toy.replace("model", "other")}),
         ("dtype", {"dtype": "bfloat16"}),
@@ -169,7 +154,7 @@ def test_another_extraction_into_the_same_folder_is_refused(extract, toy, photos
     ):
         with pytest.raises(ParameterError, match=word):
             extract(out, **options)
-    assert files_of(out) == before
+    assert contents(out) == before
     (tmp_path / "features.npy").write_bytes(b"of other origin")
     with pytest.raises(ParameterError, match="without a record"):
         extract(tmp_path)
@@ -242,7 +227,7 @@ def test_a_death_while_joining_is_mended(extract, tmp_path, monkeypatch, name):
         extract(out, *layers)
     assert not (out / "record.json").exists()
     extract(out, *layers)
-    assert files_of(out) == files_of(whole)
+    assert contents(out) == contents(whole)
 
 
 @pytest.mark.parametrize("finish_after", [8, N])
@@ -258,7 +243,7 @@ def test_two_extractions_into_one_folder_end_alike(extract, tmp_path, small_chun
 
     assert extract(tmp_path, progress=finish) == finished[0]
     assert len(finished[0].features()) == 22
-    assert " ".join(files_of(tmp_path)) == "features.npy file_names.txt record.json"
+    assert " ".join(contents(tmp_path)) == "features.npy file_names.txt record.json"
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(extract, tmp_path, small_chunks):

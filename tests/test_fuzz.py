@@ -130,12 +130,6 @@ def spoil(folder, rng):
         path.write_bytes(damage(data, rng))
 
 
-def content(folder):
-    """The bytes of each file in a folder, and nothing else of it."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
 def faults(words, ended, before, after):
     """What is wrong with the end of a command, and with the files that it changed or left."""
     lists_findings = ended.code == 1 and (words[:2] == ["data", "check"] or words[0] == "extract")
@@ -197,8 +191,8 @@ def test_random_command_lines_end_well(source, tmp_path, monkeypatch):
         command_lines.copy(source, folder)
         if rng.random() < share_wrong / 2:
             spoil(folder, rng)
-        before = content(folder)
+        before = world.contents(folder)
         monkeypatch.chdir(folder)
         with command_lines.without_network(), systems.limits(*LIMITS):
             ended = command_lines.run(words[0], *words[1:])
-        assert [*faults(words, ended, before, content(folder))] == [], (words, ended)
+        assert [*faults(words, ended, before, world.contents(folder))] == [], (words, ended)

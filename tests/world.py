@@ -69,6 +69,12 @@ def folder(path, **files):
     return path
 
 
+def contents(folder):
+    """The bytes of each file below a folder by its path, and False for folders and broken links."""
+    paths = sorted(folder.rglob("*"))
+    return {str(path.relative_to(folder)): path.is_file() and path.read_bytes() for path in paths}
+
+
 def table(names, text):
     """Run a test for each line of a text; its cells, between ``|``, are the arguments of these
     names, and cells that a line lacks are empty.

@@ -16,11 +16,9 @@ def write_pictures():
     """Write a folder of small pictures of noise with these names."""
 
     def write(folder, names):
-        folder.mkdir()
-        for seed, name in enumerate(names):
-            pixels = np.random.default_rng(seed).integers(0, 256, (8, 12, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / name, "png")
-        return folder
+        import world
+
+        return world.folder(folder, **{name: Image.effect_noise((12, 8), 90) for name in names})
 
     return write
 
