@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from world import ROOT
+from world import ROOT, normal
 
 import glocal
 from glocal import few_shot
@@ -150,10 +150,9 @@ def test_maps_that_need_no_answers_do_what_their_names_say(evidence):
     components are removed, or alone are left.
     """
     maps = evidence("maps").MAPS
-    rng = np.random.default_rng(0)
     y = np.repeat(["a", "b"], 200)
     spread = np.geomspace(8, 0.25, 80)
-    X = rng.normal(size=(400, 80)) * spread + 9 * (y == "a")[:, None] * np.eye(80)[3]
+    X = normal(400, 80) * spread + 9 * (y == "a")[:, None] * np.eye(80)[3]
     W = {name: matrix_of(X - X.mean(axis=0), y) for name, matrix_of in maps.items()}
 
     def ratio(name, rows=X):

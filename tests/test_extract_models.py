@@ -8,7 +8,6 @@ import logging
 import urllib.error
 from unittest.mock import Mock
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -90,8 +89,7 @@ def test_penultimate_of_a_module_goes_into_its_last_linear_layer():
 
 def run(model, *layers):
     """A batch of one image, and the outputs of the layers in evaluation mode."""
-    pixels = np.random.default_rng(0).integers(0, 256, (200, 240, 3), dtype=np.uint8)
-    batch = model.preprocess(Image.fromarray(pixels))[None]
+    batch = model.preprocess(Image.effect_noise((240, 200), 90).convert("RGB"))[None]
     return batch, read_layers(model.on("cpu", "float32"), batch, resolve(model, layers))
 
 

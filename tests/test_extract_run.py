@@ -56,10 +56,9 @@ GOOD = [number for number in range(N) if number not in BAD]
 @pytest.fixture
 def toy(tmp_path_factory, monkeypatch):
     """A module of the user on the path."""
-    folder = tmp_path_factory.mktemp("modules")
-    (folder / "toy_for_extract.py").write_text(TOY, "utf-8")
-    monkeypatch.setenv("GLOCAL_CACHE", str(folder / "cache"))
-    monkeypatch.syspath_prepend(folder)
+    place = folder(tmp_path_factory.mktemp("modules"), toy_for_extract_py=TOY)
+    monkeypatch.setenv("GLOCAL_CACHE", str(place / "cache"))
+    monkeypatch.syspath_prepend(place)
     monkeypatch.delitem(sys.modules, "toy_for_extract", raising=False)
     return "python:toy_for_extract:model"
 
@@ -253,12 +252,11 @@ def test_a_folder_that_cannot_be_written_is_an_error(extract, tmp_path, small_ch
         extract(tmp_path / "out", progress=remove)
 
 
-def numbered(folder, count):
+def numbered(place, count):
     """Images whose value and class is their number."""
     names = [f"{number}.png" for number in range(count)]
-    for number, name in enumerate(names):
-        Image.new("RGB", (1, 1), (number, 0, 0)).save(folder / name)
-    return Source(names, lambda number: folder / names[number], str(folder), names)
+    folder(place, **{names[n]: Image.new("RGB", (1, 1), (n, 0, 0)) for n in range(count)})
+    return Source(names, lambda number: place / names[number], str(place), names)
 
 
 def number_tensor(image):

@@ -224,9 +224,8 @@ def test_scores_of_one_class_are_dependent():
     """The variance is that of leaving out one cluster, of any size; clusters of one score give
     the standard error, and one cluster gives no interval.
     """
-    rng = np.random.default_rng(25)
     clusters = np.repeat(np.arange(6), [30, *[6] * 5])
-    values = np.linspace(0.2, 0.8, 6)[clusters] + 0.01 * rng.normal(size=60)
+    values = np.linspace(0.2, 0.8, 6)[clusters] + 0.01 * world.normal(60)
     variance = mean_estimate(values, clusters).error ** 2
     assert variance == pytest.approx(jackknife(values, clusters, np.ones(60)))
     alike = np.arange(60) % 6  # the error is not below that of independent scores

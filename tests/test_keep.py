@@ -379,7 +379,7 @@ def test_copies_of_a_question_are_no_further_evidence(photographs):
     error is twice that of as many questions, and it is one.
     """
     objects = photographs.data.answers.objects[:400]
-    noise = np.random.default_rng(1).normal(size=400)
+    noise = normal(400, seed=1)
 
     def deficit(noise):
         return noise - noise.mean() + 1.5 * noise.std() / 20
