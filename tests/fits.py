@@ -28,13 +28,19 @@ def fit_arm(features, answers, *, local_features=None, n_dropped=0, on_step=None
     return fit(data, arm, solver, on_step=on_step)
 
 
-def fold_scores(data, fold, transform):
-    """Agreement, loss and neighbours kept of a transform on what a fold holds out."""
-    X = data.features
-    score = odd_one_out(transform(X.matrix.astype(np.float64)), fold.answers, interval=False)
-    images = data.evaluation_rows(fold.rows)
-    kept = neighbours_kept(images, transform(images))
-    return score.agreement, score.loss, kept
+def fold_means(data, folds, transforms):
+    """Agreement and loss over the answers that folds hold out, and the mean of the neighbours kept,
+    of a transform for each fold.
+    """
+    X = data.features.matrix.astype(np.float64)
+    scores = []
+    for fold, transform in zip(folds, transforms, strict=True):
+        score = odd_one_out(transform(X), fold.answers, interval=False)
+        images = data.evaluation_rows(fold.rows)
+        scores.append((score.agreement, score.loss, neighbours_kept(images, transform(images))))
+    sizes = [len(fold.answers) for fold in folds]
+    agreement, loss, _ = np.average(scores, axis=0, weights=sizes)
+    return agreement, loss, np.mean(scores, axis=0)[2]
 
 
 def spend_budget(monkeypatch, method, number):

@@ -15,8 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import typer
-from typer.testing import CliRunner
-from world import ROOT, folder
+from world import ROOT, folder, run
 
 from glocal import __version__, simulated_world
 from glocal.cli.app import app
@@ -67,9 +66,9 @@ def shell(block):
     for line in block.splitlines():
         words = shlex.split(line)
         if words[0] == "glocal":
-            completed = CliRunner().invoke(app, words[1:])
-            assert completed.exit_code == 0, (line, completed.stderr, completed.exception)
-            printed += completed.stdout
+            ended = run("", *words[1:])
+            assert ended.code == 0, (line, ended.err)
+            printed += ended.out
         elif words[0] == "cd":
             os.chdir(words[1])
         elif words[0] == "python":

@@ -15,7 +15,7 @@ import pandas as pd
 import processes
 import pytest
 import systems
-from fits import fold_scores
+from fits import fold_means
 from world import folder, run, table
 
 from glocal import (
@@ -149,7 +149,7 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data):
         assert point["status"] == "converged"
         assert point["objective"] == pytest.approx(single.record.objective, rel=5e-4)
         scores = [point[name] for name in ("agreement", "loss", "neighbours_kept")]
-        assert scores == pytest.approx(fold_scores(data, fold, single.transform), abs=0.01)
+        assert scores == pytest.approx(fold_means(data, [fold], [single.transform]), abs=0.01)
         assert point["n_heldout"] == len(fold.answers)
         assert point["n_images"] == len(fold.rows)
 
