@@ -48,6 +48,8 @@ def random_features(rng):
         X[:, :relevant] *= rng.uniform(0.05, 0.7)
     if rng.random() < 0.5:
         X = X @ np.linalg.qr(rng.normal(size=(p, p)))[0]
+    if rng.random() < 0.15:
+        X[:, p // 2 :] = 0.5
     X *= 10 ** rng.uniform(-6, 6)
     if rng.random() < 0.15:
         X[n // 2 :] = X[: n - n // 2]
@@ -55,12 +57,14 @@ def random_features(rng):
 
 
 def random_answers(mind, rng):
-    """Up to 2,000 answers, between random and certain ones, some with weights."""
+    """Up to 2,000 answers of any kind, between random and certain ones, some with weights."""
     n_answers = int(rng.choice([1, 3, 10, 50, 300, 2000]))
     certainty = rng.choice([0, 0.3, 1, 3, 30])
-    weights = rng.uniform(0.01, 3, size=n_answers) if rng.random() < 0.3 else None
+    copies = np.append(1.0, rng.integers(0, 3, size=n_answers - 1))
+    weights = (None, rng.uniform(0.01, 3, size=n_answers), copies)[rng.integers(3)]
+    kind = str(rng.choice([*world.WIDTH]))
     seed = int(rng.integers(2**32))
-    questions = world.answers(n_answers, len(mind), seed=seed, weights=weights)
+    questions = world.answers(n_answers, len(mind), kind, seed=seed, weights=weights)
     return world.chosen(questions, np.sqrt(certainty) * mind, seed)
 
 
