@@ -14,7 +14,7 @@ from jaxtyping import Shaped
 
 from glocal.data.tables import column_of_table, json_text
 from glocal.errors import DataError, ParameterError
-from glocal.similarity import Labels, Numbers, Values
+from glocal.similarity import Labels, Mask, Numbers, Values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ Texts = Shaped[np.ndarray, "n k"]
 
 
 class Question(NamedTuple):
-    """The objects that each trial showed, as texts, and the column of the pick, or -1 for none.
+    """The objects of each trial as texts, in the order of `Answers`, and which trials have a pick.
 
     `columns` holds the columns of each role. `interpretation` records how the columns and the picks
     were read.
@@ -82,7 +82,7 @@ class Question(NamedTuple):
 
     kind: str
     shown: Shaped[np.ndarray, "n m"]
-    picked: Numbers
+    is_answered: Mask
     columns: dict[str, list[str]]
     interpretation: dict[str, Any]
 
@@ -90,13 +90,12 @@ class Question(NamedTuple):
 def read_question(
     table: pd.DataFrame, stated: Mapping[str, str], place_base: int | None
 ) -> Question:
-    """Read the kind of the trials, the objects that they showed, and the column of each pick."""
+    """Read the kind of the trials, the objects that they showed, and the picks."""
     if place_base not in (None, 0, 1):
         raise ParameterError(f"`place_base` is {place_base}; it must be 0 or 1.")
     columns = _columns_of_roles(table, stated)
     roles, picks = _roles_of_question(table, columns)
-    candidates = [column for role in roles for column in columns[role]]
-    shown_columns = [*columns.get("reference", ()), *candidates]
+    shown_columns = [column for role in ("reference", *roles) for column in columns.get(role, ())]
     table = _without_decimals(table, {*shown_columns, *picks})
     shown = np.concatenate([texts_in_column(table, column) for column in shown_columns], axis=1)
     n_shown = shown.shape[1]
@@ -106,13 +105,22 @@ def read_question(
         "columns": {role: ", ".join(titles) for role, titles in columns.items()}
     }
     n_fixed = int("reference" in columns)
-    picked = np.full(len(table), 1 if n_fixed else 2)  # as closer and odd stand
+    is_answered = (shown != "").all(axis=1)
     for column in picks:
         texts = texts_in_column(table, column)[:, 0]
         picked, interpretation["picked"] = _picked(texts, shown[:, n_fixed:], roles, place_base)
-        picked[picked >= 0] += n_fixed
-    picked[(shown == "").any(axis=1)] = -1
-    return Question(_kind(n_fixed, n_shown), shown, picked, columns, interpretation)
+        is_answered &= picked >= 0
+        shown = _in_order(shown, picked, n_fixed)
+    return Question(_kind(n_fixed, n_shown), shown, is_answered, columns, interpretation)
+
+
+def _in_order(shown: Texts, picked: Numbers, n_fixed: int) -> Texts:
+    """Order the columns as in `Answers`: the odd one last, or the pick after the reference."""
+    rank = (np.arange(shown.shape[1]) == n_fixed + picked[:, None]).astype(np.int64)
+    if n_fixed:
+        rank = 2 - rank
+        rank[:, 0] = 0  # the reference
+    return np.take_along_axis(shown, rank.argsort(axis=1, kind="stable"), axis=1)
 
 
 def _kind(n_fixed: int, n_shown: int) -> str:

@@ -19,7 +19,7 @@ from glocal.data.names import object_name, positions_of
 from glocal.data.tables import read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, naming
-from glocal.similarity import Mask, Numbers, Objects, Values
+from glocal.similarity import Mask, Objects, Values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,17 +118,32 @@ def _trials(
     names: Sequence[str] | None,
     base: int,
 ) -> Trials:
-    """The answers among the trials, with their details, and the catch trials."""
+    """The answers among the trials, with their details, and the catch trials.
+
+    A catch trial repeats an object and has one right answer: the object that differs from two equal
+    ones, or the alternative that equals the reference. If it was given, the first two objects are
+    equal. Other repeats have no right answer.
+    """
     objects, listed = _indices(question.shown, names, base)
-    ordered = _in_order(question.kind, objects, question.picked)
-    is_catch, excluded = _excluded(question, objects, ordered, details)
+    repeats = np.count_nonzero(np.diff(np.sort(objects, axis=1), axis=1) == 0, axis=1)
+    is_catch = (repeats == 1) & (objects >= 0).all(axis=1) & question.is_answered
+    if question.kind != "odd-one-out":
+        is_catch &= (objects[:, 1:] == objects[:, :1]).any(axis=1)
+    excluded = {
+        "an object that is not in the list of object ids": (objects == _UNLISTED).any(axis=1),
+        _NO_OBJECT: (objects == _MISSING).any(axis=1),
+        "no answer": ~question.is_answered,
+    }
+    if "counts" in details:
+        excluded["no vote"] = details["counts"].sum(axis=1) == 0
+    excluded |= {"catch trial": is_catch, "equal alternatives": repeats > 0}
     kept, dropped = keep_valid(excluded)
     arguments: dict[str, Any] = {name: values[kept] for name, values in details.items()}
     if "counts" not in details and is_catch.any():  # votes are not those of one person
-        arguments["catch_passed"] = (ordered[:, 0] == ordered[:, 1])[is_catch]
+        arguments["catch_passed"] = (objects[:, 0] == objects[:, 1])[is_catch]
         if "person" in details:
             arguments["catch_person"] = details["person"][is_catch]
-    arguments |= {"array": ordered[kept], "base": base, "kind": question.kind, "names": listed}
+    arguments |= {"array": objects[kept], "base": base, "kind": question.kind, "names": listed}
     return Trials(arguments, dropped, question.interpretation)
 
 
@@ -156,43 +171,6 @@ def keep_valid(
             f"no answer is left of {len(kept)} trials: {counts or 'the file has none'}."
         )
     return kept, dropped
-
-
-def _in_order(kind: str, objects: Objects, picked: Numbers) -> Objects:
-    """Order the columns as in `Answers`: the odd one last, or the pick after the reference."""
-    is_picked = np.arange(objects.shape[1]) == picked[:, None]
-    rank = is_picked.astype(np.int64)
-    if kind != "odd-one-out":
-        rank = 2 - rank
-        rank[:, 0] = 0  # the reference
-    order = rank.argsort(axis=1, kind="stable")
-    return np.take_along_axis(objects, order, axis=1)
-
-
-def _excluded(
-    question: Question,
-    objects: Objects,
-    ordered: Objects,
-    details: Mapping[str, np.ndarray],
-) -> tuple[Mask, dict[str, Mask]]:
-    """The mask of catch trials, and the masks of all trials that are no answers, by reason.
-
-    A catch trial repeats an object and has one right answer: the object that differs from two equal
-    ones, or the alternative that equals the reference. If it was given, the first two of the
-    ordered objects are equal. Other repeats have no right answer.
-    """
-    repeats = np.count_nonzero(np.diff(np.sort(ordered, axis=1), axis=1) == 0, axis=1)
-    is_catch = (repeats == 1) & (objects >= 0).all(axis=1) & (question.picked >= 0)
-    if question.kind != "odd-one-out":
-        is_catch &= (ordered[:, 1:] == ordered[:, :1]).any(axis=1)
-    excluded = {
-        "an object that is not in the list of object ids": (objects == _UNLISTED).any(axis=1),
-        _NO_OBJECT: (objects == _MISSING).any(axis=1),
-        "no answer": question.picked < 0,
-    }
-    if "counts" in details:
-        excluded["no vote"] = details["counts"].sum(axis=1) == 0
-    return is_catch, excluded | {"catch trial": is_catch, "equal alternatives": repeats > 0}
 
 
 def _indices(
