@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from glocal.errors import DataError
-from glocal.similarity import KINDS, Labels
+from glocal.similarity import KINDS
 
 OF_ANSWERS = {"weights": "fiub", "votes": "fiub", "person": "iubU", "seconds": "fiub"}
 """The arrays with a value for each answer, and numpy's codes of their dtypes."""
@@ -85,37 +85,31 @@ def checked_details(n_answers: int, details: Mapping[str, Any]) -> dict[str, Any
     """Return the other arguments of `Answers` with checked, read-only arrays."""
     n_catch = np.size(details.get("catch_passed", ()))
     checked: dict[str, Any] = {}
-    for dtypes, n, unit in (
-        (OF_ANSWERS, n_answers, "answers"),
-        (OF_CATCH_TRIALS, n_catch, "catch trials"),
-    ):
-        for name, dtype_kinds in dtypes.items():
-            if name in details:
-                checked[name] = _checked(name, details[name], dtype_kinds, n, unit)
+    for name, dtype_kinds in (OF_ANSWERS | OF_CATCH_TRIALS).items():
+        if name not in details:
+            continue
+        n, unit = (n_answers, "answers") if name in OF_ANSWERS else (n_catch, "catch trials")
+        array = details[name]
+        _check_array(name, array)
+        if array.shape != (n,) or array.dtype.kind not in dtype_kinds:
+            raise DataError(
+                f"{name} has shape {array.shape} and dtype {array.dtype}; {n} {unit} need one "
+                f"{_VALUES[dtype_kinds]} each."
+            )
+        if "f" in dtype_kinds:
+            array = array.astype(np.float64)
+        if name in ("weights", "votes"):
+            is_wrong = ~(np.isfinite(array) & (array >= 0))
+            if is_wrong.any() or (n and not array.any()):
+                row = int(is_wrong.argmax())
+                raise DataError(
+                    f"{name} hold {array[row]} at {row}; they must be finite, at least 0 and not "
+                    "all 0."
+                )
+        checked[name] = frozen(array)
     if "names" in details:
         checked["names"] = tuple(map(str, details["names"]))
     return checked
-
-
-def _checked(name: str, array: Any, dtype_kinds: str, n: int, unit: str) -> Labels:
-    """Return a detail as a read-only array with one value for each of n answers or catch trials."""
-    _check_array(name, array)
-    value = _VALUES[dtype_kinds]
-    if array.shape != (n,) or array.dtype.kind not in dtype_kinds:
-        raise DataError(
-            f"{name} has shape {array.shape} and dtype {array.dtype}; {n} {unit} need one {value} "
-            "each."
-        )
-    if value == "number":
-        array = array.astype(np.float64)
-    if name in ("weights", "votes"):
-        is_wrong = ~(np.isfinite(array) & (array >= 0))
-        if is_wrong.any() or (n and not array.any()):
-            row = int(is_wrong.argmax())
-            raise DataError(
-                f"{name} hold {array[row]} at {row}; they must be finite, at least 0 and not all 0."
-            )
-    return frozen(array)
 
 
 def _check_array(name: str, value: Any) -> None:

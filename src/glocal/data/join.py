@@ -72,8 +72,21 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
     """
     listed = listed_objects(features, answers, object_ids)
     if listed is None:
+        if answers.names is not None and len(answers.names) != len(features):
+            raise DataError(
+                f"the answers name {len(answers.names)} objects but {features.source} has "
+                f"{len(features)} rows and no names to join them with. Put a file_names.txt with "
+                "one line per row beside it."
+                f"{transposed_hint(features, len(answers.names))}"
+            )
         if answers.names is not None:
-            _warn_of_rows(features, len(answers.names))
+            warnings.warn(
+                f"the answers name their objects but {features.source} has no names: row i is "
+                "taken to be object i of the answers. Put a file_names.txt with one line per row "
+                "beside it.",
+                DataWarning,
+                stacklevel=2,
+            )
         hint = transposed_hint(features, int(answers.objects.max(initial=-1)) + 1)
         answers.check_range(len(features), hint=hint or _FEWER_ROWS)
         joined = Joined(answers, np.ones(len(answers), dtype=bool))
@@ -123,22 +136,6 @@ def listed_objects(
     None if they index feature rows.
     """
     return object_ids if object_ids is not None or features.names is None else answers.names
-
-
-def _warn_of_rows(features: Features, n_names: int) -> None:
-    """Warn that answers with names are joined to features without names by their order."""
-    if n_names != len(features):
-        raise DataError(
-            f"the answers name {n_names} objects but {features.source} has {len(features)} rows "
-            "and no names to join them with. Put a file_names.txt with one line per row beside "
-            f"it.{transposed_hint(features, n_names)}"
-        )
-    warnings.warn(
-        f"the answers name their objects but {features.source} has no names: row i is taken to be "
-        "object i of the answers. Put a file_names.txt with one line per row beside it.",
-        DataWarning,
-        stacklevel=3,
-    )
 
 
 def feature_rows(features: Features, object_ids: Sequence[str]) -> Numbers:

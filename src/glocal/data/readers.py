@@ -209,6 +209,7 @@ def batches(
         If the file is missing or damaged, or has no such column.
     """
     parquet = import_optional("pyarrow.parquet", "Parquet")
+    compute = import_optional("pyarrow.compute", "Parquet")
     start = 0
     # NOTE: without a buffer, or with pre_buffer, a whole row group stays in memory while it is read
     with (
@@ -217,26 +218,19 @@ def batches(
     ):
         for batch in table.iter_batches(batch_size=_BATCH_ROWS):
             if isinstance(columns, str):
-                vectors = _vectors(batch, columns, path, start)
+                lists = batch.column(columns)
+                lengths = np.asarray(compute.list_value_length(lists).fill_null(-1))
+                is_wrong = lengths != max(0, lengths[0])
+                if is_wrong.any():
+                    raise DataError(
+                        f"{path} has no vector, or one of another length than others, in {columns} "
+                        f"at row {start + is_wrong.argmax()}. Remove or recompute that row."
+                    )
+                vectors = np.asarray(lists.flatten()).reshape(len(lists), -1)
             else:
                 vectors = np.stack([np.asarray(batch[title]) for title in columns], axis=1)
             yield start, batch, vectors
             start += len(batch)
-
-
-def _vectors(batch: Any, column: str, path: PathLike, start: int) -> Shaped[np.ndarray, "n p"]:
-    """The lists of a batch as rows, all as long as the first one."""
-    compute = import_optional("pyarrow.compute", "Parquet")
-    lists = batch.column(column)
-    lengths = np.asarray(compute.list_value_length(lists).fill_null(-1))
-    width = max(0, int(lengths[0]))
-    is_wrong = lengths != width
-    if is_wrong.any():
-        raise DataError(
-            f"{path} has no vector, or one whose length is not {width}, in {column} at row "
-            f"{start + int(is_wrong.argmax())}. Remove or recompute that row."
-        )
-    return np.asarray(lists.flatten()).reshape(len(lists), -1)
 
 
 def read_parquet(path: PathLike) -> NamedRows:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _MISSING = -1  # the index of an object whose cell is empty
 _UNLISTED = -(1 << 62)  # an index that no table holds
-_NO_OBJECT = "an object is missing (empty, NA, None, nan or null)"
 
 
 class Trials(NamedTuple):
@@ -131,7 +130,7 @@ def _trials(
         is_catch &= (objects[:, 1:] == objects[:, :1]).any(axis=1)
     excluded = {
         "an object that is not in the list of object ids": (objects == _UNLISTED).any(axis=1),
-        _NO_OBJECT: (objects == _MISSING).any(axis=1),
+        "an object is missing (empty, NA, None, nan or null)": (objects == _MISSING).any(axis=1),
         "no answer": ~question.is_answered,
     }
     if "counts" in details:
