@@ -80,7 +80,7 @@ def test_what_a_server_does_wrong_leaves_nothing(register, cache, monkeypatch, b
     """An error, wrong content, a missing server and one that stalls are one sentence each, and
     leave no file.
     """
-    module = sys.modules["glocal.data.sources.download"]
+    module = sys.modules["glocal.data.sources.fetch"]
     monkeypatch.setattr(module, "TIMEOUT", 0.5)
     with site({"/up.bin": CONTENT}, behaviour) as (url, server):
         address = "http://127.0.0.1:9" if behaviour == "gone" else url

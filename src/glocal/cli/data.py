@@ -35,8 +35,7 @@ from glocal.data.check import diagnose, diagnose_answers
 from glocal.data.check.findings import SEVERITIES, Case, Finding
 from glocal.data.features import Features
 from glocal.data.importing import import_answers
-from glocal.data.sources.download import cache_folder
-from glocal.data.sources.fetch import fetch
+from glocal.data.sources.fetch import cache_folder, fetch
 from glocal.data.sources.registry import published, published_file
 from glocal.data.splits import split_joined
 from glocal.data.tables import read_list

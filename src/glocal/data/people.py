@@ -16,6 +16,7 @@ from glocal.similarity import (
     Mask,
     Numbers,
     Objects,
+    choice,
 )
 
 if TYPE_CHECKING:
@@ -172,18 +173,18 @@ def describe(answers: Answers) -> pd.DataFrame:
         )
     person = pd.Series(answers.person, name="person")
     weights = answers.all_weights
-    objects, choice = questions(answers)
+    objects, chosen = questions(answers)
     question = different_rows(objects)[1]
     pair = question * len(answers) + pd.factorize(person)[0]  # a number for each of their pairs
-    agreement, is_shared = _agreement(answers, choice, question, pair)
+    agreement, is_shared = _agreement(answers, chosen, question, pair)
     shared = weights * is_shared
     table = pd.DataFrame({"answers": weights, "shared": shared, "agreement": shared * agreement})
     table = table.groupby(person).sum()
     table["agreement"] /= table["shared"]
     if answers.weights is None:
         table = table.astype({"answers": int, "shared": int})
-    previous = pd.Series(choice).groupby(pair).shift()
-    alike = (previous == choice).astype(float).where(previous.notna()).groupby(person)
+    previous = pd.Series(chosen).groupby(pair).shift()
+    alike = (previous == chosen).astype(float).where(previous.notna()).groupby(person)
     table[["repeats", "alike"]] = alike.agg(["count", "mean"])
     if answers.seconds is not None:
         timed = weights * ~np.isnan(answers.seconds)
@@ -198,7 +199,7 @@ def describe(answers: Answers) -> pd.DataFrame:
 
 
 def _agreement(
-    answers: Answers, choice: np.ndarray, question: np.ndarray, pair: np.ndarray
+    answers: Answers, chosen: np.ndarray, question: np.ndarray, pair: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The agreement of each answer with the others' most frequent one; whether others exist.
 
@@ -207,10 +208,9 @@ def _agreement(
     import pandas as pd
 
     k = len(answers.pairs)
-    votes = pd.DataFrame(np.eye(k)[choice] * answers.all_weights[:, None])
+    votes = pd.DataFrame(np.eye(k)[chosen] * answers.all_weights[:, None])
     of_person = votes.groupby(pair).transform("sum")
     votes_of_others = (votes.groupby(question).transform("sum") - of_person).to_numpy()
     highest = votes_of_others.max(axis=1, keepdims=True)
-    is_most_frequent = votes_of_others >= highest - 1e-9 * np.maximum(1, highest)
-    share = is_most_frequent[np.arange(len(answers)), choice] / is_most_frequent.sum(axis=1)
-    return share, highest[:, 0] > 1e-9
+    shares = choice(votes_of_others, 1e-9 * np.maximum(1, highest))
+    return shares[np.arange(len(answers)), chosen], highest[:, 0] > 1e-9

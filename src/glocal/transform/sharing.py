@@ -16,8 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from glocal.data.readers import FEATURE_ENDINGS
-from glocal.data.sources.download import Progress, offline
-from glocal.data.sources.fetch import cached, fetch
+from glocal.data.sources.fetch import Progress, cached, fetch, offline
 from glocal.data.sources.registry import published
 from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
 from glocal.files import PathLike, ending, make_folder, read_text, write_text
