@@ -44,9 +44,9 @@ def loss_by(monkeypatch):
     """A loss that uses one of the three passes over the answers, whatever the sizes are."""
 
     def make(one_pass, X, objects=ANSWERS, weights=None, kind="odd-one-out", workers=THREE):
-        compiled, gathered = one_pass == "compiled", one_pass == "gathered"
-        monkeypatch.setattr(choices, "_MIN_COMPILED_ANSWERS", 0 if compiled else 10**9)
-        monkeypatch.setattr(choices, "_MAX_GRAM_OBJECTS", 0 if gathered else 10**9)
+        limits = {"compiled": "_MIN_COMPILED_ANSWERS", "gathered": "_MAX_GRAM_OBJECTS"}
+        for name, limit in limits.items():
+            monkeypatch.setattr(choices, limit, 0 if one_pass == name else 10**9)
         objects = np.asarray(objects, dtype=np.int32)
         pairs = candidate_pairs(kind, objects.shape[1])
         return ChoiceLoss(X, objects, pairs, weights, workers=workers)

@@ -63,13 +63,10 @@ def test_the_table_of_the_page_is_made_by_the_function():
     page = (ROOT / "docs" / "collect.md").read_text("utf-8")
     table = page.split("| images |")[1].split("\n\n")[0].splitlines()[2:]
     assert len(table) == 4
-
-    def number(answers):
-        return "never" if answers is None else f"{answers:,}"
-
     for line in table:
         n = int(line.split("|")[1].replace(",", ""))
         plan = glocal.plan_study(n, pay=12)
         cells = [f"{n:,}", f"{plan.answers:,}", f"{plan.people} × 200", f"{plan.hours:.1f}"]
-        cells += [f"{plan.cost:.0f}", *map(number, plan.new_objects.values())]
+        cells.append(f"{plan.cost:.0f}")
+        cells += ["never" if t is None else f"{t:,}" for t in plan.new_objects.values()]
         assert line == f"| {' | '.join(cells)} |"

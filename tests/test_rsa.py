@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.spatial import distance
+from scipy.spatial.distance import pdist, squareform
 from world import table
 
 from glocal import Features, model_rdm, rsa
@@ -21,11 +21,8 @@ Z = RNG.normal(size=(14, 5))
 UPPER = np.triu_indices(14, 1)
 
 
-rdm_of = distance.squareform  # of the upper triangle
-
-
-HUMAN = rdm_of(RNG.uniform(size=91) + 0.3 * model_rdm(Z))
-PEOPLE = np.stack([rdm_of(HUMAN[UPPER] + 0.4 * RNG.normal(size=91)) for _ in range(4)])
+HUMAN = squareform(RNG.uniform(size=91) + 0.3 * model_rdm(Z))
+PEOPLE = np.stack([squareform(HUMAN[UPPER] + 0.4 * RNG.normal(size=91)) for _ in range(4)])
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -33,9 +30,9 @@ def test_dissimilarities_and_correlations_equal_scipy(kernel):
     """1 - similarity is SciPy's distance, and Spearman's correlation over the upper triangles is
     SciPy's, with mean ranks for ties.
     """
-    expected = 1 - (Z @ Z.T)[UPPER] if kernel == "dot" else distance.pdist(Z, kernel)
+    expected = 1 - (Z @ Z.T)[UPPER] if kernel == "dot" else pdist(Z, kernel)
     assert model_rdm(Z, kernel) == pytest.approx(expected)
-    for rows, human in ((Z, HUMAN), (np.round(Z), np.round(4 * HUMAN)), (Z, rdm_of(expected))):
+    for rows, human in ((Z, HUMAN), (np.round(Z), np.round(4 * HUMAN)), (Z, squareform(expected))):
         result = rsa(rows, human, kernel=kernel)
         correlation = stats.spearmanr(model_rdm(rows, kernel), human[UPPER]).statistic
         assert result.spearman == pytest.approx(correlation, rel=1e-12)
@@ -93,7 +90,7 @@ def test_the_units_are_the_jackknife_of_the_correlation():
         error = math.sqrt(13 / 14 * np.square(others - others.mean()).sum())
         assert (whole.high - whole.low) / 2 == pytest.approx(stats.t.ppf(0.975, 13) * error)
     noise = 0.05 * np.random.default_rng(2).uniform(size=15)
-    few = rsa(Z[:6], rdm_of(model_rdm(Z[:6]) + noise))
+    few = rsa(Z[:6], squareform(model_rdm(Z[:6]) + noise))
     assert few.spearman < few.high == 1
 
 
@@ -144,7 +141,7 @@ def test_rdms_are_real_symmetric_and_0_on_the_diagonal(tmp_path):
     noisy[0, 1] *= 1 + 1e-6
     noisy[np.diag_indices(14)] = np.nan
     assert not np.diag(check_rdms(noisy)[0]).any()
-    ranks = rdm_of(np.arange(91)).astype(int)
+    ranks = squareform(np.arange(91)).astype(int)
     np.savetxt(tmp_path / "r.txt", ranks)
     for checked in (check_rdms(ranks), load_rdms(tmp_path / "r.txt")):
         np.testing.assert_array_equal(checked, ranks[None] * 1.0, strict=True)

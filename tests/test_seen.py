@@ -14,6 +14,7 @@ from glocal.data.seen import Seen, object_hashes, seen, sketch
 
 X = Features(normal(60, 20).astype(np.float32))
 ANSWERS = world.answers(900, 60)
+FITTED = ANSWERS.select(np.arange(450))
 
 
 def shares(fitted, X, answers):
@@ -73,7 +74,7 @@ def test_objects_of_five_networks_are_recognised_and_told_apart(data_dir):
 
 def test_new_questions_about_the_same_objects_are_told_from_new_objects():
     """New questions about seen objects are distinguished from answers about other objects."""
-    fitted = sketch(X, ANSWERS.select(np.arange(450)))
+    fitted = sketch(X, FITTED)
     questions, objects = shares(fitted, X, ANSWERS.select(np.arange(450, 900)))
     assert questions < 0.1 < objects
     others = normal(60, 20, seed=2)
@@ -99,7 +100,7 @@ def test_a_sketch_of_many_answers_estimates_the_share(monkeypatch, name):
     """
     monkeypatch.setattr(module, name, 100)
     monkeypatch.setattr(module, "MANY_ANSWERS", 450 if name == "MAX_HASHES" else 449)
-    fitted = sketch(X, ANSWERS.select(np.arange(450)))
+    fitted = sketch(X, FITTED)
     assert len(fitted["questions"]) < 600
     assert shares(fitted, X, ANSWERS)[0] == pytest.approx(0.5, abs=0.12)
     assert shares(fitted, X, ANSWERS.select(np.arange(60))) == (None, 1.0)
@@ -107,7 +108,7 @@ def test_a_sketch_of_many_answers_estimates_the_share(monkeypatch, name):
 
 def test_the_command_warns_of_answers_that_features_of_another_rounding_do_not_hide(here):
     """`evaluate odd-one-out` reports the fitted questions as seen on features of other rounding."""
-    meta = {"fitted": sketch(X, ANSWERS.select(np.arange(500)))}
+    meta = {"fitted": sketch(X, FITTED)}
     transform = LinearTransform(np.eye(20, dtype=np.float32), None, 0.0, 1.0, meta)
     world.folder(
         here, t_npz=transform, x_npy=X.matrix.astype(np.float16),

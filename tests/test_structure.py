@@ -37,7 +37,7 @@ FEWER = SIGNS[:, :9]
 
 def rotation(p):
     """A random rotation."""
-    return np.linalg.qr(np.random.default_rng(p).normal(size=(p, p)))[0]
+    return np.linalg.qr(normal(p, p, seed=p))[0]
 
 
 def loop_shares(signs, k):

@@ -241,9 +241,9 @@ def test_what_cannot_be_scored_is_refused(data, tmp_path):
 # the choice
 
 
-def numbers(text, **columns):
-    """A table of numbers, with the same `columns` in each row."""
-    return pd.read_csv(io.StringIO(text), sep=r"\s+").assign(method="glocal", mix=1.0, **columns)
+def numbers(text):
+    """A table of numbers of `glocal`."""
+    return pd.read_csv(io.StringIO(text), sep=r"\s+").assign(method="glocal", mix=1.0)
 
 
 def test_means_are_of_settings_that_every_fold_has_scored():
@@ -251,16 +251,12 @@ def test_means_are_of_settings_that_every_fold_has_scored():
     seconds, and whether all points converged.
     """
     points = numbers(
-        """fold alpha agreement evaluations status seconds
-        0 0.1 0.4 1 converged 1
-        1 0.1 0.5 5 budget 2
-        0 0.5 0.4 1 converged 1
-        0 0.7 0.4 1 converged 1
-        1 0.7 nan 5 budget 2""",
-        lmbda=1.0,
-        tau=0.5,
-        loss=1.0,
-        neighbours_kept=0.5,
+        """fold alpha lmbda tau agreement loss neighbours_kept evaluations status seconds
+        0 0.1 1 0.5 0.4 1 0.5 1 converged 1
+        1 0.1 1 0.5 0.5 1 0.5 5 budget 2
+        0 0.5 1 0.5 0.4 1 0.5 1 converged 1
+        0 0.7 1 0.5 0.4 1 0.5 1 converged 1
+        1 0.7 1 0.5 nan 1 0.5 5 budget 2"""
     )
     (mean,) = means_over_folds(points.to_dict("records"), 2).to_dict("records")
     expected = {"alpha": 0.1, "evaluations": 6, "seconds": 3, "converged": False}
@@ -271,8 +267,13 @@ def test_means_are_of_settings_that_every_fold_has_scored():
 def test_the_front():
     """The front drops dominated rows; of rows with equal scores, the smallest alpha stays."""
     means = numbers(
-        "alpha agreement neighbours_kept\n0.9 0.4 1\n0.8 0.5 1\n0.5 0.6 0.7\n0.3 0.6 0.6\n"
-        "0.4 0.6 0.7\n0.1 0.5 0.9"
+        """alpha agreement neighbours_kept
+        0.9 0.4 1
+        0.8 0.5 1
+        0.5 0.6 0.7
+        0.3 0.6 0.6
+        0.4 0.6 0.7
+        0.1 0.5 0.9"""
     )
     assert pareto_front(means)["alpha"].tolist() == [0.8, 0.4]
 
@@ -282,9 +283,11 @@ def test_choices_on_paper():
     reason. `naive` is chosen only if there is nothing else.
     """
     means = numbers(
-        "alpha agreement neighbours_kept loss\n0.9 0.4 1 1.2\n0.7 0.55 0.9 1\n0.5 0.55 0.9 1\n"
-        "0.1 0.6 0.2 0.9",
-        neighbours_kept_se=0.0,
+        """alpha agreement neighbours_kept neighbours_kept_se loss
+        0.9 0.4 1 0 1.2
+        0.7 0.55 0.9 0 1
+        0.5 0.55 0.9 0 1
+        0.1 0.6 0.2 0 0.9"""
     )
     naive = means.assign(method=["glocal"] * 3 + ["naive"])
     for rows, keep, alpha in (
