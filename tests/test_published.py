@@ -110,6 +110,8 @@ def test_the_published_features_are_eight_files_of_one_commit():
     assert len(entries) == 8
     facts = {(entry.rows, *entry.parts, entry.names_column, entry.commit) for entry in entries}
     assert facts == {(1854, MANIFEST, "text1", published()[MANIFEST].commit)}
+    by_width = [entry.name for entry in entries if entry.known_by == "the width"]
+    assert by_width == ["features/siglip-so400m-14-384"]
 
 
 @pytest.mark.data
