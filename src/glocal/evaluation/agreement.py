@@ -123,8 +123,7 @@ def agreement_scores(credits: Mapping[str, Values], answers: Answers, split: str
     results = {}
     for arm, arm_credits in credits.items():
         units = credit_units(arm_credits, answers)
-        bounded = units.bounded()
-        score = Score("odd-one-out", AGREEMENT[0], *bounded, len(answers), split)
+        score = Score("odd-one-out", AGREEMENT[0], *units.bounded(), len(answers), split)
         results[arm] = Result((score,), units)
     first, *others = results
     return compared(results, [(arm, first) for arm in others])
@@ -170,13 +169,11 @@ def ceiling(answers: Answers, *, least: float = MIN_REPEATED_SHARE) -> Result | 
     if answers_a_question >= MIN_ANSWERS_A_QUESTION:
         units["majority"] = ObjectValues(values=counts.max(axis=1) / n_answers, objects=questions)
     bounds = {name: end.bounded() for name, end in units.items()}
-    counted = {"n_answers": int(n_answers.sum())}
+    n = int(n_answers.sum())
     settings = {"answers_a_question": answers_a_question}
-    score = partial(
-        Score, "odd-one-out", n=counted["n_answers"], transform=PEOPLE, settings=settings
-    )
+    score = partial(Score, "odd-one-out", n=n, transform=PEOPLE, settings=settings)
     scores = tuple(score(f"ceiling_{name}", *bound) for name, bound in bounds.items())
-    values = {"majority": None, **bounds, **counted, **settings}
+    values = {"majority": None, **bounds, "n_answers": n, **settings}
     return Result(scores, units["leave_one_out"], values)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation.sides import check_widths
+from glocal.evaluation.sides import matching_rows
 from glocal.similarity import (
     Embedding,
     Mask,
@@ -17,7 +18,6 @@ from glocal.similarity import (
     Rows,
     Values,
     cosine_blocks,
-    finite,
     repeated_rows,
     tie_tolerance,
     zeros_if_collapsed,
@@ -68,11 +68,11 @@ def anomaly_scores(normal: Embedding, new: Rows, k: int = 5) -> Float[np.ndarray
     >>> anomaly_scores(normal, np.array([[2.0, 0.0], [0.0, 1.0]]), k=1).round(4).tolist()
     [-1.0, -0.0995]
     """
-    normal, new = _checked(normal, new)
+    normal, new = matching_rows(_PARTS, normal, new)
     gallery = normal[~repeated_rows(normal)]
     _check_number(len(gallery), k, f"`k={k}`")
     gallery, new = zeros_if_collapsed(gallery, new)
-    return -nearest_cosines(new, gallery, [len(gallery)], k).mean(axis=(1, 2))
+    return -nearest_cosines(new, gallery, k).mean(axis=(1, 2))
 
 
 def find_anomalies(normal: Embedding, new: Rows, *, alarm: float = 0.05, k: int = 5) -> Anomalies:
@@ -99,13 +99,13 @@ def find_anomalies(normal: Embedding, new: Rows, *, alarm: float = 0.05, k: int 
     if not 0 < alarm <= _MAX_ALARM:
         raise ParameterError(f"`alarm` is {alarm}; it must be above 0 and at most {_MAX_ALARM}.")
     scores = anomaly_scores(normal, new, k)
-    normal, new = _checked(normal, new)
+    normal, new = matching_rows(_PARTS, normal, new)
     rows = np.flatnonzero(~repeated_rows(normal))
     n = len(rows)
     least = max(math.ceil(1 / alarm - 1 - 1e-9), k + 1)  # 1 / .05 may be above 20
     _check_number(n, least, f"`alarm={alarm}` and `k={k}`")
     (gallery,) = zeros_if_collapsed(normal[rows])
-    of_normal = np.sort(-nearest_cosines(None, gallery, [n], k).mean(axis=(1, 2)))
+    of_normal = np.sort(-nearest_cosines(None, gallery, k).mean(axis=(1, 2)))
     threshold = float(of_normal[math.ceil((n + 1) * (1 - alarm) - 1e-9) - 1])
     is_known = repeated_rows(np.concatenate([gallery, new]))[n:]
     return Anomalies(
@@ -118,14 +118,6 @@ def find_anomalies(normal: Embedding, new: Rows, *, alarm: float = 0.05, k: int 
     )
 
 
-def _checked(normal: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The finite rows of both sides, whose columns match."""
-    normal = finite(normal, _PARTS[0])
-    new = finite(new, _PARTS[1])
-    check_widths(normal, new, _PARTS)
-    return normal, new
-
-
 def _check_number(n: int, least: int, reason: str) -> None:
     """Raise a DataError if there are too few different normal rows."""
     if n < least:
@@ -136,14 +128,15 @@ def _check_number(n: int, least: int, reason: str) -> None:
 
 
 def nearest_cosines(
-    images: np.ndarray | None, gallery: Embedding, sizes: list[int], k: int
+    images: np.ndarray | None, gallery: Embedding, k: int, sizes: Sequence[int] = ()
 ) -> NearestCosines:
     """The k largest cosines of every image with the rows of each class of the gallery.
 
-    `sizes` are the numbers of rows of the classes, which are grouped. Without images, the rows of
-    the gallery are compared with each other, each not with itself.
+    `sizes` are the numbers of rows of the classes, which are grouped; without them all rows are one
+    class. Without images, the rows of the gallery are compared with each other, each not with
+    itself.
     """
-    ends = np.cumsum(sizes)[:-1]
+    ends = np.cumsum(sizes, dtype=int)[:-1]
     blocks = []
     for _, S in cosine_blocks(*([gallery] if images is None else [images, gallery])):
         by_class = np.split(S, ends, axis=1)

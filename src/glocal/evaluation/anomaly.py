@@ -13,7 +13,7 @@ from glocal.errors import DataError, ParameterError
 from glocal.evaluation.alarms import NearestCosines, nearest_cosines
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import FRACTION, ItemValues
-from glocal.evaluation.sides import SIDES, Labelled, check_widths, labelled_sides, leave_out
+from glocal.evaluation.sides import SIDES, Labelled, labelled_sides, leave_out, matching_rows
 from glocal.scores import Score
 from glocal.similarity import (
     Embedding,
@@ -136,8 +136,8 @@ def anomaly(
     if mode == "shift":
         is_of_trained = np.isin(tested.classes, shown.classes)
         similarity[is_of_class & is_of_trained[:, None]] = np.nan
-    tolerance = tie_tolerance(tested.X.shape[1])
-    return _score(names, similarity, is_anomaly, tolerance, tested.targets, {"mode": mode, "k": k})
+    settings = {"mode": mode, "k": k}
+    return _score(names, similarity, is_anomaly, tested.X, tested.targets, settings)
 
 
 def anomaly_against(
@@ -152,14 +152,11 @@ def anomaly_against(
     The test images of the training data set are normal. Score, errors and result are those of
     `anomaly`. The only task is named "all".
     """
-    parts = (*SIDES, "anomalies")
-    train, test, anomalies = map(finite, (train, test, anomalies), parts)
-    check_widths(train, test, parts[:2])
-    check_widths(test, anomalies, parts[1:])
+    train, test, anomalies = matching_rows((*SIDES, "anomalies"), train, test, anomalies)
     images = np.concatenate([test, anomalies])
     nearest = _nearest(train, np.zeros(len(train), dtype=int), _ONE_TASK, images, k)
     is_anomaly = np.arange(len(images)) >= len(test)
-    return _score_one_task(nearest, is_anomaly, test, {"mode": "against", "k": k})
+    return _score_one_task(nearest, is_anomaly, images, {"mode": "against", "k": k})
 
 
 def anomaly_of_class(
@@ -179,11 +176,11 @@ def anomaly_of_class(
     normal = X[is_normal]
     if X_test is None or is_normal_test is None:
         nearest = np.empty((len(X), 1, k))
-        nearest[is_normal] = nearest_cosines(None, normal, [len(normal)], k)
-        nearest[~is_normal] = nearest_cosines(X[~is_normal], normal, [len(normal)], k)
+        nearest[is_normal] = nearest_cosines(None, normal, k)
+        nearest[~is_normal] = nearest_cosines(X[~is_normal], normal, k)
         is_normal_test = is_normal
     else:
-        nearest = nearest_cosines(X_test, normal, [len(normal)], k)
+        nearest = nearest_cosines(X_test, normal, k)
     return _score_one_task(nearest, ~is_normal_test, X, {"mode": "one-class", "k": k})
 
 
@@ -211,11 +208,11 @@ def _without_each_class(nearest: NearestCosines) -> OfTasks:
     cosines = nearest.reshape(n, -1)
     candidates = np.argsort(-cosines, axis=1)[:, : 2 * k]
     cosines = np.take_along_axis(cosines, candidates, axis=1)
-    means = np.empty((n, n_classes))
+    means = []
     for c in range(n_classes):
         others = np.where(candidates // k == c, -np.inf, cosines)
-        means[:, c] = np.sort(others, axis=1)[:, -k:].mean(axis=1)
-    return means
+        means.append(np.sort(others, axis=1)[:, -k:].mean(axis=1))
+    return np.stack(means, axis=1)
 
 
 def _first_halves(images: Labelled) -> Numbers:
@@ -239,33 +236,30 @@ def _nearest(
         )
     train, test = zeros_if_collapsed(train, test)
     gallery = train[np.argsort(codes, kind="stable")]
-    return nearest_cosines(test, gallery, sizes.tolist(), k)
+    return nearest_cosines(test, gallery, k, sizes.tolist())
 
 
 def _score_one_task(
     nearest: NearestCosines, is_anomaly: Mask, X: Rows, settings: dict[str, Any]
 ) -> Result:
     """The result of the only task, of images with these nearest cosines."""
-    similarity = nearest.mean(axis=2)
-    tolerance = tie_tolerance(X.shape[1])
-    kinds = is_anomaly.astype(int)
-    return _score(_ONE_TASK, similarity, is_anomaly[:, None], tolerance, kinds, settings)
+    return _score(_ONE_TASK, nearest.mean(axis=2), is_anomaly[:, None], X, is_anomaly, settings)
 
 
 def _score(
     names: Shaped[np.ndarray, " c"],
     similarity: OfTasks,
     is_anomaly: Bool[np.ndarray, "m c"],
-    tolerance: float,
-    classes: Numbers,
+    X: Rows,
+    classes: Labels,
     settings: dict[str, Any],
 ) -> Result:
     """Average the metrics of the tasks, one for each of the `names`.
 
     `similarity` is that of a test image to the training images of the task, NaN if the image has no
-    part in it. Similarities within the `tolerance` are tied. `classes` of the test images are those
-    of which the interval is.
+    part in it. X has the test images, and `classes` those of which the interval is.
     """
+    tolerance = tie_tolerance(X.shape[1])
     rows = []
     influence = np.zeros(len(classes))
     for c, name in enumerate(names.tolist()):
@@ -283,11 +277,8 @@ def _score(
     auroc, *others = [float(np.mean([row[name] for row in rows])) for name in METRICS]
     units = ItemValues(values=auroc + _within_classes(influence / len(rows), classes))
     score_row = partial(Score, "anomaly", n=len(classes), settings=settings)
-    scores = (
-        score_row("auroc", auroc, *units.estimate().interval(FRACTION)),
-        *map(score_row, METRICS[1:], others),
-    )
-    return Result.of(scores, units, per_class=rows)
+    first = score_row("auroc", auroc, *units.estimate().interval(FRACTION))
+    return Result.of((first, *map(score_row, METRICS[1:], others)), units, per_class=rows)
 
 
 def _influence(anomalous: Mask, score: Values) -> Values:
@@ -314,7 +305,7 @@ def _influence(anomalous: Mask, score: Values) -> Values:
     return (placement - auroc) / np.where(anomalous, n_anomalous, n_normal)
 
 
-def _within_classes(influence: Values, classes: Numbers) -> Values:
+def _within_classes(influence: Values, classes: Labels) -> Values:
     """Values of mean 0, whose independent error is that of images within these classes."""
     codes, sizes = np.unique(classes, return_inverse=True, return_counts=True)[1:]
     within = influence - (np.bincount(codes, influence) / sizes)[codes]

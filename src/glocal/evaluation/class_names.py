@@ -14,14 +14,15 @@ from jaxtyping import Float
 from glocal.data.features import Features
 from glocal.data.names import positions_of
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.sides import check_widths
-from glocal.similarity import Choices, Labels, finite, tie_tolerance, unit_rows
+from glocal.evaluation.sides import matching_rows
+from glocal.similarity import Choices, Labels, tie_tolerance, unit_rows
 
 EXAMPLES_IN_A_NAME = 2
 """A class name counts as so many examples.
 
 Of 1 and 2, this has the higher mean accuracy beside 1, 2 and 5 examples (docs/log.md).
 """
+_PARTS = ("texts", "original rows of training images", "original rows of test images")
 
 
 class NameScores(NamedTuple):
@@ -64,11 +65,8 @@ def name_scores(
     DataError
         If a class has no text, or the widths differ.
     """
-    T = unit_rows(finite(_texts_of(texts, classes), "texts"))
-    X = unit_rows(finite(originals, "original rows of training images"))
-    Y = unit_rows(finite(tested, "original rows of test images"))
-    check_widths(T, X, ("texts", "original rows of training images"))
-    check_widths(X, Y, ("original rows of training images", "original rows of test images"))
+    sides = matching_rows(_PARTS, _texts_of(texts, classes), originals, tested)
+    T, X, Y = map(unit_rows, sides)
     cosines = unit_rows(Y - X.mean(axis=0)) @ unit_rows(T - T.mean(axis=0)).T
     scores, tolerance = _scaled(cosines, tie_tolerance(T.shape[1]))
     weight = EXAMPLES_IN_A_NAME / shots if shots else 1.0

@@ -88,7 +88,9 @@ def retrieval(
         sides = labelled_sides(queries, query_labels, parts=_PARTS[1:] * 2)
     else:
         sides = labelled_sides(gallery, gallery_labels, queries, query_labels, parts=_PARTS)
-    n_relevant = _relevant_rows(sides)
+    of_class = np.bincount(sides.train.targets)
+    codes = sides.test.targets
+    n_relevant = np.where(codes < 0, 0, of_class[codes] - sides.is_one_set)
     is_scored = n_relevant > 0
     n_lacking = int(np.count_nonzero(~is_scored))
     leave_out(n_lacking, len(is_scored), "queries have no gallery row of the same label")
@@ -96,7 +98,7 @@ def retrieval(
     has_one_relevant_row = n_relevant.max() == 1
     n_groups = 0 if has_one_relevant_row else int(groups.max()) + 1
     scores, scores_without = (part[is_scored] for part in _search(sides, groups, n_groups))
-    codes = sides.test.targets[is_scored]
+    codes = codes[is_scored]
     if has_one_relevant_row:
         return _result(scores, [_means_without(scores, codes)])
     if not sides.is_one_set:
@@ -104,13 +106,6 @@ def retrieval(
         return _result(scores, left_out)
     scores_without[np.arange(len(codes)), groups[is_scored]] = np.nan  # as queries too
     return _result(scores, [_mean_of_known(scores_without)])
-
-
-def _relevant_rows(sides: Sides) -> Numbers:
-    """The number of gallery rows with the label of each query, itself left out."""
-    gallery, queries = sides[:2]
-    counts = np.bincount(gallery.targets)
-    return np.where(queries.targets < 0, 0, counts[queries.targets] - sides.is_one_set)
 
 
 def _search(sides: Sides, groups: Numbers, n_groups: int) -> tuple[Scores, ScoresWithout]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped
 
 from glocal.data.labels import Superclasses, check_labels, superclass_rows
 from glocal.errors import DataError, DataWarning
@@ -15,6 +16,7 @@ from glocal.similarity import (
     Labels,
     Mask,
     Numbers,
+    Rows,
     finite,
 )
 
@@ -81,11 +83,13 @@ def labelled_sides(
     Without test images, the training images are tested. `parts` name the two sides in messages.
     Images of classes without a superclass are left out, with a DataWarning.
     """
-    train = _named(X_train, y_train, superclass_of, parts[0])
+    import pandas as pd
+
+    rows = matching_rows(parts, *([X_train] if X_test is None else [X_train, X_test]))
+    train = _named(rows[0], y_train, superclass_of, parts[0])
     test = train
     if X_test is not None:
-        test = _named(X_test, y_test, superclass_of, parts[1])
-        check_widths(train.X, test.X, parts)
+        test = _named(rows[1], y_test, superclass_of, parts[1])
         if train.classes.dtype.kind != test.classes.dtype.kind:
             raise DataError(
                 f"labels of {parts[0]} and {parts[1]} are of two kinds, integers and names; write "
@@ -93,8 +97,13 @@ def labelled_sides(
             )
     targets = np.unique(train.targets)
     classes = np.unique(train.classes)
+    target_index = pd.Index(targets)
+    class_index = pd.Index(classes)
     first, second = (
-        side._replace(targets=_codes(targets, side.targets), classes=_codes(classes, side.classes))
+        side._replace(
+            targets=target_index.get_indexer(side.targets),
+            classes=class_index.get_indexer(side.classes),
+        )
         for side in (train, test)
     )
     unknown = np.setdiff1d(test.targets, targets)
@@ -106,7 +115,6 @@ def _named(
     X: np.ndarray, labels: np.ndarray | None, superclass_of: Superclasses | None, part: str
 ) -> Labelled:
     """One side with names in place of codes, without rows of classes that lack a superclass."""
-    X = finite(X, part)
     labels = check_labels(labels, len(X), f"labels of {part}")
     if superclass_of is None:
         return Labelled(X, labels, labels, np.arange(len(X)))
@@ -114,12 +122,6 @@ def _named(
     n = len(labels)
     leave_out(n - len(rows), n, f"{part} are of classes without a superclass")
     return Labelled(X[rows], superclasses, labels[rows], rows)
-
-
-def _codes(names: Shaped[np.ndarray, " c"], labels: Labels) -> Numbers:
-    """The place of each label in the sorted names, or -1 for a label that is none of them."""
-    places = np.searchsorted(names, labels).clip(0, len(names) - 1)
-    return np.where(names[places] == labels, places, -1)
 
 
 def leave_out(n: int, total: int, what: str) -> None:
@@ -134,10 +136,16 @@ def leave_out(n: int, total: int, what: str) -> None:
         warnings.warn(message, DataWarning, stacklevel=3)
 
 
-def check_widths(first: np.ndarray, second: np.ndarray, parts: tuple[str, str]) -> None:
-    """Raise a DataError if the columns of two sets of rows do not match."""
-    if first.shape[1] != second.shape[1]:
-        raise DataError(
-            f"{parts[0]} have {first.shape[1]} columns and {parts[1]} {second.shape[1]}; both must "
-            "come from the same model and layer."
-        )
+def matching_rows(parts: Sequence[str], *sides: np.ndarray) -> list[Rows]:
+    """The finite rows of two or more sides; a DataError if their columns do not match.
+
+    `parts` name the sides in messages.
+    """
+    matching = [finite(rows, part) for part, rows in zip(parts, sides, strict=False)]
+    for (first, rows), (second, others) in pairwise(zip(parts, matching, strict=False)):
+        if rows.shape[1] != others.shape[1]:
+            raise DataError(
+                f"{first} have {rows.shape[1]} columns and {second} {others.shape[1]}; both must "
+                "come from the same model and layer."
+            )
+    return matching

@@ -148,9 +148,8 @@ def paired_views(
 
 def save_view(view: View, path: PathLike) -> None:
     """Write a view atomically, as a compressed ``.npz`` without pickles."""
-    text = to_json({"names": view.names, "meta": view.meta})
     arrays = {
-        "text": np.array(text),
+        "text": np.array(to_json({"names": view.names, "meta": view.meta})),
         "neighbours": view.neighbours.astype(np.int32),
         "support": None if view.support is None else view.support.astype(np.float32),
     }
@@ -234,9 +233,9 @@ def confirmed(
         named = answers.named_objects()
         before, after = (neighbours(rows[named], min(k, len(named) - 1)) for rows in (X, Z))
         for name, nearest, others in (("lost", before, after), ("gained", after, before)):
-            is_changed = ~is_among(nearest, others)
-            pairs = np.column_stack([is_changed.nonzero()[0], nearest[is_changed]])
-            pairs = np.unique(np.sort(named[pairs], axis=1), axis=0)
+            rows, places = np.nonzero(~is_among(nearest, others))
+            pairs = named[np.stack([rows, nearest[rows, places]], axis=1)]
+            pairs = np.unique(np.sort(pairs, axis=1), axis=0)
             totals[name] += pair_support(pairs, answers).sum(axis=0)
     return {name: total.tolist() for name, total in totals.items()}
 
@@ -282,7 +281,7 @@ def _margins(Z: Rows, answers: Answers) -> Values:
 def _without_repetition(answers: Objects) -> Iterator[list[int]]:
     """Yield the objects of each answer that shares none with the answers yielded before."""
     shown: set[int] = set()
-    for answer in answers:
-        if shown.isdisjoint(answer.tolist()):
-            shown.update(answer.tolist())
-            yield answer.tolist()
+    for answer in map(np.ndarray.tolist, answers):
+        if shown.isdisjoint(answer):
+            shown.update(answer)
+            yield answer

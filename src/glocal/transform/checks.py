@@ -101,22 +101,22 @@ def table_rows(
     DataError
         As in `check_rows`; or `force` is False, and only some of the fits had rows of length 1.
     """
-    unrecorded = {name for name, fitted in transforms.items() if not fitted.meta.get("rows")}
+    recorded: dict[str, bool] = {}
     for name, transform in transforms.items():
         transform.check_shape(objects.matrix.shape)
-        if name not in unrecorded:
+        if transform.meta.get("rows"):
             check_rows(transform, objects, force=force)
+            recorded[name] = transform.normalize
         else:
             sentences = [f"{name} does not record whether its rows were scaled to length 1"]
             sentences += [other.sentence for other in row_differences(transform, objects)]
             _warn_once(transform, sentences, "It maps rows as they are.")
-    recorded = {name: transforms[name].normalize for name in transforms.keys() - unrecorded}
     rows = objects.unit(always=normalize or any(recorded.values()))
-    if rows.is_unit and not all(recorded.values()):
-        name = min(name for name, is_unit in recorded.items() if not is_unit)
+    others = sorted(name for name, is_unit in recorded.items() if not is_unit)
+    if rows.is_unit and others:
         message = (
-            f"the arms begin from rows of length 1, but {name} was fitted on other rows. Leave it "
-            "out, or go on with `force=True`."
+            f"the arms begin from rows of length 1, but {others[0]} was fitted on other rows. "
+            "Leave it out, or go on with `force=True`."
         )
         if not force:
             raise DataError(message)

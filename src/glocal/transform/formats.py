@@ -71,12 +71,8 @@ def holds_transform(path: PathLike) -> bool:
     """
     if os.path.isdir(path):
         return os.path.isfile(os.path.join(path, TRANSFORM_NAME))
-    if ending(path) == ".safetensors":
-        library = import_optional("safetensors", "a .safetensors file")
-        with reading(path, "transform", _FIX) as file, library.safe_open(file, "numpy") as opened:
-            return "weights" in opened.keys()  # noqa: SIM118
     if not zipfile.is_zipfile(path):
-        return ending(path) == ".npz"
+        return ending(path) in ENDINGS  # no features are .safetensors
     with zipfile.ZipFile(path) as archive:
         return "weights.npy" in archive.namelist()
 

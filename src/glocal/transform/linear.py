@@ -16,7 +16,7 @@ from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike
 from glocal.results import value_at
 from glocal.similarity import Embedding, Values, Weights
-from glocal.transform import checks, exports, formats, ranking, sharing
+from glocal.transform import checks, exports, formats, sharing
 
 MIN_RECENTRING_ROWS = 10
 """Number of images below which `LinearTransform.recentred` warns that their mean is unreliable."""
@@ -347,11 +347,11 @@ class LinearTransform:
         meta = {**self.meta, "recentred": {"n": n, "weight": float(weight)}}
         return replace(self, bias=bias.astype(np.float32), meta=meta)
 
-    rerank = ranking.rerank
     save = formats.save
     to_linear = exports.to_linear
     fold_into = exports.fold_into
     to_onnx = exports.to_onnx
+    rerank = exports.rerank
     save_pretrained = sharing.save_pretrained
     push_to_hub = sharing.push_to_hub
 
