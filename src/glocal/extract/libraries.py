@@ -84,21 +84,21 @@ def _timm(name: ModelName) -> Model:
         module = timm.create_model(name.tag or name.name, pretrained=name.is_pretrained, **size)
         config = timm.data.resolve_model_data_config(module) | name.options
         preprocess = timm.data.create_transform(**config, is_training=False)
-    default = str(getattr(module, "pretrained_cfg", {}).get("hf_hub_id") or name.name)
+    default = module.pretrained_cfg.get("hf_hub_id") or name.name
     return _model(
         name,
         module,
         preprocess,
         name.tag or default,
         named=timm_layers(module),
-        prefix_tokens=int(getattr(module, "num_prefix_tokens", 0) or 0),
-        channels_last=str(getattr(module, "output_fmt", "")) == "NHWC",
+        prefix_tokens=getattr(module, "num_prefix_tokens", 0),
+        channels_last=getattr(module, "output_fmt", "") == "NHWC",
     )
 
 
 def timm_layers(module: Any) -> Layers:
     """The layers ``penultimate`` and ``logits`` of a network of timm."""
-    head = module.get_classifier() if hasattr(module, "get_classifier") else None
+    head = module.get_classifier()
     if isinstance(head, list | tuple):  # a distilled network has a second head
         head = head[0]
     path = next((path for path, part in module.named_modules() if part is head and path), None)

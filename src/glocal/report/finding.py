@@ -10,17 +10,12 @@ from glocal._version import __version__
 from glocal.evaluation.agreement import ceiling_in_words
 from glocal.finding import ADVICE, Subject, choice, direction, plural, sentence
 from glocal.report.runs import Run, is_of_network
+from glocal.report.templates import render
 from glocal.results import method_in_words, value_at
 from glocal.scores import AGREEMENT, DIFFERENCE, KEPT
 
 MIN_KEPT = 0.9
 """Smallest share of neighbours that the featured arm of a suite keeps, if any arm keeps as many."""
-_SOURCE = (
-    "Muttenthaler, L., Linhardt, L., Dippel, J., Vandermeulen, R. A., Hermann, K., Lampinen, A. K. "
-    "& Kornblith, S. (2023). Improving neural network representations using human similarity "
-    "judgments. Advances in Neural Information Processing Systems, 36."
-)
-_INTERVALS = "In brackets are 95 % intervals, unless another level is stated."
 
 
 @dataclass(frozen=True)
@@ -160,30 +155,23 @@ def _details(run: Run, subject: Subject) -> Iterator[str]:
 
 
 def methods_paragraph(run: Run, findings: Sequence[Finding]) -> str:
-    """Return how the data of a run were collected and fitted, and what was found, with references.
+    """Return how the data of a run were collected and fitted, and what was found, as HTML.
 
     It is empty for a run in which nothing was compared.
     """
     subjects = [run.subject(finding.network, finding.arm) for finding in findings]
-    compared = [subject for subject in subjects if subject.agreement or subject.gains]
-    if not compared:
-        return ""
-    fits = dict.fromkeys(_fitting(subject) for subject in subjects if subject.fit)
-    results = [text for subject in compared for text in (sentence(subject), *_on_tasks(subject))]
-    ceilings = dict.fromkeys([ceiling_in_words(run.scores)])
-    sentences = [*run.design, *fits, *results, *ceilings, _INTERVALS, _SOURCE]
-    return " ".join(filter(None, sentences))
-
-
-def _fitting(subject: Subject) -> str:
-    """The sentence on the fit of a transform: the method, its settings and the data."""
-    fit = subject.fit
-    data = f" to {_fitted_data(fit)}" if fit.get("n_answers") else ""
-    version = value_at(fit, "provenance.version") or __version__
-    return (
-        f"A linear transform of the features of {subject.name} was fitted{data} by the method "
-        f"of Muttenthaler et al. (2023) with glocal {version} ({_settings(fit)})."
+    text = render(
+        "methods.html",
+        run=run,
+        subjects=[subject for subject in subjects if subject.agreement or subject.gains],
+        ceiling=ceiling_in_words(run.scores),
+        version=__version__,
+        sentence=sentence,
+        fitted_data=_fitted_data,
+        method_in_words=method_in_words,
+        value_at=value_at,
     )
+    return " ".join(text.split())
 
 
 def _fitted_data(fit: Mapping[str, Any]) -> str:
@@ -196,22 +184,3 @@ def _fitted_data(fit: Mapping[str, Any]) -> str:
         "n_local": " and the neighbours of {:,} images",
     }
     return "".join(text.format(fit[name]) for name, text in counts.items() if fit.get(name))
-
-
-def _settings(fit: Mapping[str, Any]) -> str:
-    """The settings of a fit, and how they were chosen."""
-    keep = value_at(fit, "keep.keep")
-    if keep is not None:
-        return f"its settings were chosen to keep {100 * keep:g} % of each image's neighbours"
-    if fit.get("keep") is not None:
-        return "λ was chosen on held-out questions"
-    return method_in_words(fit) if fit.get("method") else "no transform was better than none"
-
-
-def _on_tasks(subject: Subject) -> Iterator[str]:
-    """Sentences on tasks other than agreement and neighbours kept, each with its interval."""
-    for task, gain in subject.gains.items():
-        level = gain.settings.get("level")
-        interval = "" if level is None else f"{100 * level:.3g} % interval, "
-        p = f"p {gain.p_corrected:.2g}, corrected by Holm"
-        yield f"The score of {task} changed by {gain.text()} ({interval}{p})."

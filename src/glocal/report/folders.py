@@ -77,62 +77,60 @@ def load_runs(
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
+    kinds = {str(path): _kind(Path(path)) for path in paths}
     transforms = {
-        path: LinearTransform.from_pretrained(path) for path in paths if is_transform(path)
+        path: LinearTransform.from_pretrained(path)
+        for path, kind in kinds.items()
+        if kind == "transform"
     }
-    if features is not None and not transforms:
-        raise ParameterError(
-            "`features` only serve to show what a transform does, but no transform is among "
-            f"{', '.join(map(str, paths))}. Leave `features` out, or name a transform file, as "
-            f"{paths[0]}/{TRANSFORM_NAME} of a sweep."
-        )
     if features is not None:
-        named = {str(path): transform for path, transform in transforms.items()}
-        table_rows(named, features, force=force)
+        if not transforms:
+            raise ParameterError(
+                "`features` only serve to show what a transform does, but no transform is among "
+                f"{', '.join(kinds)}. Leave `features` out, or name a transform file, as "
+                f"{paths[0]}/{TRANSFORM_NAME} of a sweep."
+            )
+        table_rows(transforms, features, force=force)
     runs = []
-    for path in paths:
-        if path in transforms:
-            name = Path(path).name.removesuffix(ending(path)) or str(path)
-            if features is None:
-                raise ParameterError(
-                    f"{path} is a transform; to show what it does, pass `features` of objects, and "
-                    "`answers` about them if you have any."
-                )
-            runs.append(transform_run(name, transforms[path], features, answers, file=str(path)))
-        elif os.path.isdir(path):
-            runs.append(_folder_run(Path(path)))
-        else:
+    for path, kind in kinds.items():
+        if kind == "scores":
             runs.append(Run(Path(path).stem, read_scores(path)))
+        elif kind != "transform":
+            runs.append(_folder_run(Path(path), kind))
+        elif features is None:
+            raise ParameterError(
+                f"{path} is a transform; to show what it does, pass `features` of objects, and "
+                "`answers` about them if you have any."
+            )
+        else:
+            name = Path(path).name.removesuffix(ending(path)) or path
+            runs.append(transform_run(name, transforms[path], features, answers, file=path))
     return runs
 
 
-def is_transform(path: PathLike) -> bool:
-    """Whether a path names a transform, as opposed to a run folder or a file of scores.
-
-    A folder is a transform if it holds the file of one and is no run.
-    """
-    if not os.path.isdir(path):
-        return ending(path) not in SCORE_ENDINGS
-    return (Path(path) / TRANSFORM_NAME).is_file() and not _is_run(Path(path))
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / _ROWS).is_file() or (folder / _POINTS).is_file()
+def _kind(path: Path) -> str:
+    """What a path is: a sweep, a suite, a file of scores, a transform, or a folder of none."""
+    if (path / _POINTS).is_file():
+        return "sweep"
+    if (path / _ROWS).is_file():
+        return "suite"
+    if not path.is_dir():
+        return "scores" if ending(path) in SCORE_ENDINGS else "transform"
+    return "transform" if (path / TRANSFORM_NAME).is_file() else ""
 
 
-def _folder_run(path: Path) -> Run:
+def _folder_run(path: Path, kind: str) -> Run:
     """The run of a folder that a suite or a sweep wrote."""
     if (path / STUDY_FILE).is_file():
         raise FileError(
             f"{path} is a study of glocal-collect; glocal collect report {path} --out page.html "
             "writes its page."
         )
-    if not _is_run(path):
+    if not kind:
         raise FileError(
             f"{path} is not a run folder: it holds neither {_ROWS} nor {_POINTS}. Name the folder "
             "that glocal suite --out or glocal sweep --out wrote."
         )
-    kind = "sweep" if (path / _POINTS).is_file() else "suite"
     record = {}
     if (path / f"{kind}.json").is_file():
         record = read_object(path / f"{kind}.json", what="run", fix=_FIX)
@@ -237,7 +235,8 @@ def _views(path: Path, scores: Scores) -> dict[str, dict[str, View]]:
     views: dict[str, dict[str, View]] = {}
     for file in sorted((path / "views").rglob("*.npz")):
         view = load_view(file)
-        network, arm = (str(view.meta.get(name, "")) for name in ("network", "arm"))
+        network = view.meta.get("network", "")
+        arm = view.meta.get("arm", "")
         if not network or (network, arm) in scores.arms:
             views.setdefault(network, {})[arm] = view
     return views

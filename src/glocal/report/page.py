@@ -74,24 +74,25 @@ def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     """Write every chart as PNG, PDF and SVG, as in ``1-front.png``, and return the files."""
     import pandas as pd
 
-    drawings: list[tuple[str, Any]] = []
+    drawings: dict[str, Any] = {}
     for run in runs:
         for part in (*run.blocks, *charts_of(run)):
             if part.chart is not None:
-                drawings.append((part.title, part.chart.properties(width=_FIGURE_WIDTH)))
+                chart = part.chart.properties(width=_FIGURE_WIDTH)
+                drawings[f"{len(drawings) + 1}-{part.title}"] = chart
         for record in axes_records(run):
             axes = pd.DataFrame(record["axes"]).query("factor > 1")
             name = record["network"] or record["arm"]
             title = f"What people’s answers amplify in {name}"
             if len(axes):
-                drawings.append((f"axes-{name}", axes_svg(axes, title)))
-    written = []
-    for number, (name, drawing) in enumerate(drawings, start=1):
-        stem = re.sub(r"[^\w.-]+", "-", f"{number}-{name}")[:_MAX_NAME]
+                drawings[f"{len(drawings) + 1}-axes-{name}"] = axes_svg(axes, title)
+    files = []
+    for name, drawing in drawings.items():
+        stem = re.sub(r"[^\w.-]+", "-", name)[:_MAX_NAME]
         for kind in ("png", "pdf", "svg"):
-            written.append(make_folder(folder) / f"{stem}.{kind}")
-            save_figure(drawing, written[-1])
-    return written
+            files.append(make_folder(folder) / f"{stem}.{kind}")
+            save_figure(drawing, files[-1])
+    return files
 
 
 def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
@@ -100,22 +101,21 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     The CSV files hold plain numbers, one row for each network, arm, task and metric. The numbers of
     a block are a file too, such as ``participants.csv``.
     """
-    written = []
-    for block in (block for run in runs for block in run.blocks):
-        if block.data is not None:
-            written.append(make_folder(folder) / f"{block.title.lower()}.csv")
-            write_text(written[-1], block.data.to_csv())
+    texts = {}
     for number, run in enumerate(runs, start=1):
-        if not run.scores:
-            continue
-        table = score_table(run.scores, run.baseline)
-        for kind, text in {
-            "csv": long_scores(run.scores).fillna({"network": run.name}).to_csv(index=False),
-            "tex": table.to_latex(index=False, escape=True, caption=_CAPTION),
-        }.items():
-            written.append(make_folder(folder) / f"{number}-scores.{kind}")
-            write_text(written[-1], text)
-    return written
+        for block in run.blocks:
+            if block.data is not None:
+                texts[f"{block.title.lower()}.csv"] = block.data.to_csv()
+        if run.scores:
+            rows = long_scores(run.scores).fillna({"network": run.name})
+            texts[f"{number}-scores.csv"] = rows.to_csv(index=False)
+            table = score_table(run.scores, run.baseline)
+            latex = table.to_latex(index=False, escape=True, caption=_CAPTION)
+            texts[f"{number}-scores.tex"] = latex
+    files = {make_folder(folder) / name: text for name, text in texts.items()}
+    for file, text in files.items():
+        write_text(file, text)
+    return list(files)
 
 
 def _script_hash(script: str) -> str:
@@ -134,14 +134,13 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
             chart = part.chart.properties(width="container").to_dict()
             shown["charts"][f"{number}-{part.title}"] = chart
     headlines = findings(run)
-    warned = {sentence for finding in headlines for sentence in finding.warnings}
     objects = list(objects_of(run, headlines))
     for place, shown_objects in enumerate(objects):
         shown["objects"][f"{number}-{place}"] = shown_objects["neighbours"]
     return {
         "run": run,
         "findings": headlines,
-        "others": [w.sentence for w in warnings_of(run) if w.sentence not in warned],
+        "warnings": list(warnings_of(run)),
         "charts": charts,
         "objects": objects,
         "columns": list(_columns(run)),
