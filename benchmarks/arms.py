@@ -27,9 +27,8 @@ from workbench import LOCAL, OUT, ROOT, UNIT, data_of, kept, object_ids, real_da
 
 from glocal import Answers, Arm, Features, FitData, LinearTransform, fit, join
 from glocal.aligner import Exact, KeepCurve, keep_curve
-from glocal.aligner.crossfit import CrossFit
+from glocal.aligner.crossfit import CrossFit, Mixture, best_on_path
 from glocal.aligner.folds import fit_folds
-from glocal.aligner.mixture import Mixture, best_on_path
 from glocal.data.labels import load_labels
 from glocal.data.world import simulated_answers
 from glocal.errors import DataWarning

@@ -22,7 +22,7 @@ import tasks
 import workbench
 from workbench import data_of, kept
 
-from glocal.aligner.folds import fit_folds, heldout_scores
+from glocal.aligner.folds import FoldScorer, fit_folds
 from glocal.files import make_folder
 
 SHRINKAGE = 0.1
@@ -99,7 +99,7 @@ def scores(network: str, names: list[str]) -> list[dict[str, Any]]:
     rows = []
     for name, parts in loaded.items():
         of_folds = [parts[str(number)] for number in range(arms.FOLDS)]
-        heldout = heldout_scores(data, folds, of_folds)
+        heldout = FoldScorer(folds).scores(of_folds)
         for measure_name, value, low, high in (
             ("agreement", heldout.agreement, heldout.low, heldout.high),
             (

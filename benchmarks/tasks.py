@@ -17,7 +17,7 @@ import workbench
 from workbench import ROOT, data_of, kept, real_data
 
 from glocal import Features, LinearTransform, anomaly, few_shot, retrieval
-from glocal.aligner.folds import fit_folds, heldout_scores
+from glocal.aligner.folds import FoldScorer, fit_folds
 from glocal.data.names import object_name
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.episodes import EpisodeValues
@@ -203,7 +203,7 @@ def properties(network: str) -> list[Row]:
     rows = []
     for arm in arm_names(network):
         of_folds = list(arms.transforms(network, arm).values())[: arms.FOLDS]
-        scores = heldout_scores(data, folds, of_folds)
+        scores = FoldScorer(folds).scores(of_folds)
         rows.append({"network": network, "arm": arm, **scores.model_dump()})
     return rows
 

@@ -24,9 +24,8 @@ from glocal import (
     simulated_world,
 )
 from glocal.aligner import keep_curve
-from glocal.aligner.crossfit import CrossFit
+from glocal.aligner.crossfit import CrossFit, best_on_path
 from glocal.aligner.folds import best_similarity_scale, fit_folds, scaled_identity
-from glocal.aligner.mixture import best_on_path
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.transform.card import card
 

@@ -12,11 +12,11 @@ from glocal.options import Options
 
 Method = Literal["naive", "global", "glocal"]
 PARAMETERS: dict[str, tuple[str, ...]] = {
-    "naive": (),
-    "global": ("mix",),
-    "glocal": ("mix", "alpha", "tau"),
+    "naive": ("lmbda",),
+    "global": ("lmbda", "mix"),
+    "glocal": ("lmbda", "mix", "alpha", "tau"),
 }
-"""The parameters that a method reads besides lmbda."""
+"""The parameters that a method reads."""
 
 
 class Arm(Options):
@@ -78,7 +78,7 @@ class Arm(Options):
 
     @model_validator(mode="after")
     def _check_parameters(self) -> Arm:
-        unread = self.model_fields_set - {"method", "lmbda", *PARAMETERS[self.method]}
+        unread = self.model_fields_set - {"method", *PARAMETERS[self.method]}
         if unread:
             readers = [name for name, names in PARAMETERS.items() if unread <= {*names}]
             raise ValueError(
@@ -111,9 +111,9 @@ class Arm(Options):
     @property
     def settings(self) -> dict[str, Any]:
         """Method and parameters as in records; None for a parameter that the method lacks."""
-        parameters: dict[str, float | None] = dict.fromkeys(("mix", "alpha", "tau"))
+        parameters: dict[str, float | None] = dict.fromkeys(PARAMETERS["glocal"])
         parameters |= {name: getattr(self, name) for name in PARAMETERS[self.method]}
-        return {"method": self.method, "lmbda": self.lmbda, **parameters}
+        return {"method": self.method, **parameters}
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], *, local: bool = True) -> Arm:

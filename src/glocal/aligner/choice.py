@@ -1,6 +1,6 @@
 """Choose a mixture by the share of neighbours to keep, and fit it to all data.
 
-Paths, mixtures and their promises are defined in `glocal.aligner.mixture`.
+Paths, mixtures and their promises are defined in `glocal.aligner.crossfit`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from operator import attrgetter
 
 import numpy as np
 
-from glocal.aligner.crossfit import CrossFit, path_arm
+from glocal.aligner.crossfit import CrossFit, Mixture, best_on_path, path_arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, WarmStart
-from glocal.aligner.folds import heldout_scores, scaled_identity
-from glocal.aligner.mixture import Mixture, best_on_path
+from glocal.aligner.folds import scaled_identity
 from glocal.errors import ParameterError
 from glocal.objective import single_threaded_blas
 from glocal.results import UNCHANGED, HeldOutScores, KeepRecord, SolverReport
@@ -85,9 +84,7 @@ class KeepCurve:
         if not 0 < keep <= 1:
             raise ParameterError(f"`keep` is {keep}; it must be a share above 0 and at most 1.")
         candidates = [self.original, *(best_on_path(path, keep) for path in self.paths)]
-        best = max(candidates, key=attrgetter("agreement"))
-        is_tie = self.crossfit.heldout.is_tie
-        return next(each for each in candidates if is_tie(best.credit - each.credit))
+        return candidates[self.crossfit.first_tie(candidates)]
 
     def notes(self, keep: float | None) -> list[str]:
         """Advice to the user: there is nothing to gain, or what another `keep` would give."""
@@ -151,7 +148,7 @@ class KeepCurve:
         A fit that did not converge comes before one that did.
         """
         W = mixture.weights([fit.transform.weights.astype(np.float64) for fit in fits])
-        reported = next((fit for fit in fits if not fit.converged), fits[0])
+        reported = min(fits, key=attrgetter("converged"))
         certificate = "none: a mixture; keep.fits has the certificates of its fits"
         return replace(
             reported,
@@ -192,12 +189,8 @@ class KeepCurve:
         """Score the transforms of a mixture on the folds by which it was chosen."""
         solutions = self.crossfit.solutions
         fits = [fit for key, fits in solutions.items() if key[0] == mixture.lmbda for fit in fits]
-        return heldout_scores(
-            self.data,
-            self.crossfit.folds,
-            self.fold_transforms(mixture),
-            converged=all(fit.converged for fit in fits),
-        )
+        is_converged = all(fit.converged for fit in fits)
+        return self.crossfit.heldout.scores(self.fold_transforms(mixture), converged=is_converged)
 
     def _record(
         self, keep: float | None, fits: Sequence[Solution], share: float | None, scale: float

@@ -1,19 +1,28 @@
-"""Fits without each fold: λ by their held-out loss, and paths from the original to `global`."""
+"""Fits without each fold: λ by their held-out loss, and mixtures of them by neighbours kept.
+
+A *path* leads at one λ from the original features over fits of `glocal` to `global`. A *mixture* is
+a point of it: 0 is the original features, 1 the first fit, and 1.5 the mean of the W of the first
+and of the second fit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
+from math import ceil
+from operator import attrgetter
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.aligner.folds import Fold, FoldScorer, best_similarity_scale
-from glocal.aligner.mixture import Mixture, mix, scaled_identity_of
-from glocal.similarity import Rows, Square, Values, choice_loss
+from glocal.similarity import Embedding, Rows, Square, Values, choice_loss
 from glocal.solver import Counter, lambda_max
 
 FOLDS = 3
@@ -34,6 +43,7 @@ NO_TRANSFORM = float("inf")
 _MIN_LOSS_DIFFERENCE = 5e-4  # nats: held-out losses that differ by less count as equal
 _MIXTURES = 5  # from one fit of a path to the next
 _LEADING_AXES = 256  # principal axes of the fits on folds; outside them W is a scaled identity
+_ROUNDING = 1e-9  # of a promise where it crosses the share to keep
 _TOLERANCE = 3e-4  # relative, of the fits on folds: it moves no score by more than .002
 
 
@@ -96,24 +106,29 @@ class CrossFit:
         previous fold.
         """
         if (lmbda, alpha) not in self.solutions:
-            near = self._nearest(lmbda, alpha)
             arm = path_arm(lmbda, alpha, self.method)
             fits: list[Solution] = []
             for problem in self._problems:
-                start = None if self._is_cold else _start(near, fits)
+                start = self._start(lmbda, alpha, fits)
                 fits.append(
                     self._solver.minimise(problem, arm, start, self._counter, certified=False)
                 )
             self.solutions[lmbda, alpha] = fits
         return [fit.transform.weights.astype(np.float64) for fit in self.solutions[lmbda, alpha]]
 
-    def _nearest(self, lmbda: float, alpha: float) -> list[Solution]:
-        """The fits of the arm that is nearest in λ and then in α; empty before the first fit."""
+    def _start(self, lmbda: float, alpha: float, fits: Sequence[Solution]) -> WarmStart | None:
+        """Where the fit of the next fold starts, after the fits of the folds before."""
 
         def distance(other: tuple[float, float]) -> tuple[float, float]:
             return abs(np.log(other[0] / lmbda)), abs(other[1] - alpha)
 
-        return self.solutions[min(self.solutions, key=distance)] if self.solutions else []
+        if self._is_cold or not self.solutions:
+            return fits[-1].warm if fits and not self._is_cold else None
+        near = self.solutions[min(self.solutions, key=distance)]
+        start = near[len(fits)].warm
+        if fits and start is not None:
+            return start.moved(near[len(fits) - 1].warm, fits[-1].warm)
+        return start
 
     def embeddings(self, lmbda: float) -> list[Rows]:
         """The held-out objects under `global`; an infinite λ leaves them as they are."""
@@ -126,7 +141,7 @@ class CrossFit:
     def penalties(self) -> list[float]:
         """The λ to search, the largest first; with folds of questions no transform comes first."""
         if self.method == "naive":
-            limit = min(lambda_max(problem.choices.double()) for problem in self._problems)
+            limit = min(lambda_max(problem.choices) for problem in self._problems)
             return [NO_TRANSFORM, *(share * limit for share in SHARES_OF_LAMBDA_MAX if limit)]
         if self.folds[0].unit == "objects":
             return [*LAMBDAS]
@@ -174,6 +189,12 @@ class CrossFit:
             if self.heldout.is_tie(losses[lmbda] - losses[best], _MIN_LOSS_DIFFERENCE)
         )
         return next(ties, best)
+
+    def first_tie(self, candidates: Sequence[Mixture]) -> int:
+        """The number of the first candidate within one paired standard error of the best."""
+        best = max(candidates, key=attrgetter("agreement"))
+        ties = [self.heldout.is_tie(best.credit - each.credit) for each in candidates]
+        return ties.index(True)
 
     def path_weights(self, lmbda: float) -> list[list[Square]]:
         """The W of each fold at the original features and at each fit of the path of λ."""
@@ -236,17 +257,102 @@ class CrossFit:
         return float(self.heldout.kept(images).mean())
 
 
-def _start(near: Sequence[Solution], fits: Sequence[Solution]) -> WarmStart | None:
-    """Where the fit of the next fold starts, by the fits of a near arm and of the folds before."""
-    fold = len(fits)
-    if not near:
-        return fits[-1].warm if fits else None
-    start = near[fold].warm
-    if fits and start is not None:
-        return start.moved(near[fold - 1].warm, fits[-1].warm)
-    return start
-
-
 def _products(rows: Sequence[Rows], weights: Sequence[Sequence[Square]]) -> list[list[Rows]]:
     """The rows of each fold under every W of its path."""
     return [[X @ W for W in path] for X, path in zip(rows, weights, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """A mixture on a path, with the held-out scores of its W in all folds.
+
+    Parameters
+    ----------
+    lmbda, step : float
+        λ of the path; 0 for the original features, 1 for the first fit of the path and so on.
+    credit : (t,) array
+        The credit of each held-out answer when the model chooses by cosine, 0 to 1.
+    agreement : float
+        The weighted mean of `credit`.
+    kept : (m,) array
+        The share of its nearest neighbours in the rows with the origin of the fit that each
+        held-out image keeps.
+    """
+
+    lmbda: float
+    step: float
+    credit: Values
+    agreement: float
+    kept: Float[np.ndarray, " m"]
+
+    @property
+    def neighbours_kept_error(self) -> float:
+        """The standard error of the mean share of neighbours kept."""
+        return float(self.kept.std() / np.sqrt(len(self.kept)))
+
+    @property
+    def promise(self) -> float:
+        """The promised share of neighbours: the mean share kept, minus one standard error."""
+        return float(self.kept.mean()) - self.neighbours_kept_error
+
+    @property
+    def last_fit(self) -> int:
+        """The number of the fit on the side of `global`; 0 for the original features."""
+        return ceil(self.step)
+
+    @property
+    def share(self) -> float:
+        """The share of this fit in the mixture; the rest is the one before it on the path."""
+        return 1 - (self.last_fit - self.step)
+
+    def weights(self, matrices: Sequence[Square]) -> Square:
+        """Mix the W of `last_fit` with that of the fit before it, or with a scaled identity."""
+        before = matrices[1] if len(matrices) > 1 else scaled_identity_of(matrices[0])
+        return self.share * matrices[0] + (1 - self.share) * before
+
+    def towards(self, other: Mixture, share: float) -> Mixture:
+        """The mixture at this share of the way to `other`, with linearly interpolated scores."""
+        scores = {}
+        for name in ("step", "credit", "agreement", "kept"):
+            score = getattr(self, name)
+            scores[name] = score + share * (getattr(other, name) - score)
+        return replace(self, **scores)
+
+
+def best_on_path(path: Sequence[Mixture], keep: float) -> Mixture:
+    """The mixture of a path with the largest agreement of those that promise to keep this share.
+
+    Where the promise crosses `keep` between two mixtures, that point is a candidate too.
+    """
+    candidates = [*path]
+    for mixture, following in pairwise(path):
+        if mixture.promise >= keep > following.promise:
+            share = (mixture.promise - keep) / (mixture.promise - following.promise)
+            candidates.append(mixture.towards(following, share))
+    agreement = [mixture.agreement for mixture in candidates]
+    promises = [mixture.promise for mixture in candidates]
+    return candidates[best_keeping(agreement, promises, keep)]
+
+
+def best_keeping(agreement: Sequence[float], promises: Sequence[float], keep: float) -> int:
+    """The number of the candidate that agrees most among those that promise to keep a share.
+
+    A candidate promises the mean share of neighbours that it keeps on the folds, minus one standard
+    error. If none promises `keep`, the result is the candidate that promises most.
+    """
+    is_allowed = np.asarray(promises) >= keep - _ROUNDING
+    if not is_allowed.any():
+        return int(np.argmax(promises))
+    return int(np.where(is_allowed, agreement, -np.inf).argmax())
+
+
+def mix(path: Sequence[Embedding], step: float) -> Embedding:
+    """Return the mixture at a step of a path, interpolated linearly from each fit to the next."""
+    before = max(0, min(int(step), len(path) - 2))
+    share = step - before
+    return (1 - share) * path[before] + share * path[before + 1]
+
+
+def scaled_identity_of(W: Square) -> Square:
+    """The identity, scaled to the trace of W."""
+    return np.trace(W) / len(W) * np.eye(len(W))

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Int
 from pydantic import Field
 
-from glocal.aligner.arm import Arm
 from glocal.data.answers import Answers
 from glocal.data.check.features import check_local
 from glocal.data.check.findings import warn
@@ -172,11 +171,14 @@ class FitData:
         """The rows of the local features that are used."""
         return np.arange(len(self.evaluation_images)) if self.images is None else self.images
 
-    def check(self, arm: Arm) -> None:
-        """Raise an error for data that cannot be fitted, and warn of data that look wrong."""
+    def check(self, *, reads_local: bool) -> None:
+        """Raise an error for data that cannot be fitted, and warn of data that look wrong.
+
+        `reads_local` says whether a local term is fitted too.
+        """
         features = self.features
         local = self.local_features
-        if arm.local and local is None:
+        if reads_local and local is None:
             raise ParameterError(
                 "method glocal needs local features: give `local_features`, or use "
                 "`method='global'`."
@@ -191,7 +193,7 @@ class FitData:
                 f"{features.dimensions}; both must come from the same model and layer."
             )
         warn(check_columns(features, self.answers, MAX_ANSWERS_BEFORE_FIT))
-        if arm.local and local is not None:
+        if reads_local and local is not None:
             warn(check_local(features, local, self.blocks[0]))
 
     def _check_origin(self) -> None:

@@ -31,9 +31,8 @@ class _Transforming(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def transform(self, X: Any) -> Any:
         """Apply the transform; tensors keep their type and dtype."""
         check_is_fitted(self)
-        X = _loaded(X)
-        rows = _validated_rows(self, X, reset=False)
-        return self.transform_.apply(X if hasattr(X, "detach") else rows)
+        features = _features(self, X, reset=False)
+        return self.transform_.apply(X if hasattr(X, "detach") else features.matrix)
 
     @property
     def _n_features_out(self) -> int:
@@ -159,10 +158,10 @@ class Aligner(_Transforming):
             pipeline = Pipeline(steps, transform_input=["local_features"])
             pipeline.fit(X, answers=answers, local_features=local)
         """
-        features = self._features(X, "X", ensure_min_samples=3)
+        features = _features(self, X, ensure_min_samples=3)
         local = local_features
         if local is not None:
-            local = self._features(local, "local_features", reset=False)
+            local = _features(self, local, "local_features", reset=False)
         joined = join(features, _answers(y if answers is None else answers, sample_weight))
         data = FitData(
             features,
@@ -189,12 +188,6 @@ class Aligner(_Transforming):
         """
         Z = np.asarray(as_matrix(self.transform(X)))
         return odd_one_out(Z, _answers(y, sample_weight), interval=False).agreement
-
-    def _features(self, X: Any, source: str, **options: Any) -> Features:
-        """The validated rows, with the names and the origin of features or of a file."""
-        X = _loaded(X)
-        rows = _validated_rows(self, X, **options)
-        return replace(X, matrix=rows) if isinstance(X, Features) else Features(rows, None, source)
 
 
 class TransformStep(_Transforming):
@@ -265,7 +258,7 @@ class TransformStep(_Transforming):
                 f"`transform` is a {type(transform).__name__}; pass a LinearTransform, or the name "
                 "of one."
             )
-        rows = _validated_rows(self, _loaded(X))
+        rows = _features(self, X).matrix
         transform.check_shape(rows.shape)
         if self.recentre is not None:
             transform = transform.recentred(rows, weight=self.recentre)
@@ -274,18 +267,21 @@ class TransformStep(_Transforming):
         return self
 
 
-def _loaded(X: Any) -> Any:
-    """The features of a path; anything else as it is."""
-    return Features.load(X) if isinstance(X, str | os.PathLike) else X
+def _features(estimator: BaseEstimator, X: Any, source: str = "X", **options: Any) -> Features:
+    """The rows, validated as scikit-learn does, with the names and origin of features or of a file.
 
-
-def _validated_rows(estimator: BaseEstimator, X: Any, **options: Any) -> np.ndarray:
-    """Validate X as scikit-learn does; tensors are detached, and bfloat16 becomes float32."""
-    if isinstance(X, Features):
-        X = X.matrix
-    X = as_matrix(X) if hasattr(X, "detach") else X
+    Tensors are detached, and bfloat16 becomes float32.
+    """
+    if isinstance(X, str | os.PathLike):
+        X = Features.load(X)
+    features = X if isinstance(X, Features) else None
+    if features is not None:
+        X = features.matrix
+    elif hasattr(X, "detach"):
+        X = as_matrix(X)
     floats = [np.float32, np.float64, np.float16]  # any other type becomes the first
-    return validate_data(estimator, X, dtype=floats, **options)
+    rows = validate_data(estimator, X, dtype=floats, **options)
+    return Features(rows, None, source) if features is None else replace(features, matrix=rows)
 
 
 def _answers(y: Any, weights: Any = None) -> Answers:

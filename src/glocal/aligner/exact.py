@@ -152,12 +152,9 @@ class Exact(Options):
             rotated_blocks = tuple(workers.product(block, U) for block in blocks)
         return Problem(data, axes, choices, rotated_blocks, workers)
 
-    def solve(
-        self, data: FitData, arm: Arm, counter: Counter | None = None, *, certified: bool = True
-    ) -> Solution:
+    def solve(self, data: FitData, arm: Arm, counter: Counter | None = None) -> Solution:
         """Minimise one arm from the best scaled identity."""
-        problem = self.problem(data, local=arm.local)
-        return self.minimise(problem, arm, counter=counter, certified=certified)
+        return self.minimise(self.problem(data, local=arm.local), arm, counter=counter)
 
     def minimise(
         self,
@@ -171,7 +168,7 @@ class Exact(Options):
         """Minimise one arm of a problem, from the best scaled identity or from another fitted arm.
 
         The curvature of the other arm is used if λ and mix are the same, as for arms that differ
-        in α and τ. No fit starts from `naive`, whose W is nearly singular. A fit that is not
+        in α and τ. Start from no `naive`, whose W is nearly singular. A fit that is not
         `certified` stops by an estimate of its gap, which costs no evaluation.
 
         Raises
@@ -184,7 +181,7 @@ class Exact(Options):
         with single_threaded_blas():
             objective = problem.objective(arm)
             limit = _checked_lambda(objective, arm) if objective.mix < 1 else None
-            if start is None or start.arm.method == "naive":
+            if start is None:
                 start = self._first_start(problem, objective, arm, counter)
             is_same_penalty = (start.arm.lmbda, start.arm.mix) == (arm.lmbda, arm.mix)
             spent = counter.evaluations - first_evaluation
@@ -356,7 +353,7 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
 
     The local term does not affect λ_max, since the scale of W does not change that term.
     """
-    limit = objective.global_weight * lambda_max(objective.choices.double(), objective.mix)
+    limit = objective.global_weight * lambda_max(objective.choices, objective.mix)
     if arm.penalty >= limit:
         advice = f"Choose `lmbda` below {limit:.6g}."
         if not limit:

@@ -18,7 +18,7 @@ from glocal.aligner.choice import KeepCurve
 from glocal.aligner.crossfit import NO_TRANSFORM
 from glocal.aligner.data import SCALAR, FitData
 from glocal.aligner.exact import Exact, Solution
-from glocal.aligner.folds import Fold, fit_folds, fold_unit, heldout_scores, scaled_identity
+from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit, scaled_identity
 from glocal.aligner.keep import Keep, curve_at
 from glocal.aligner.paper import PaperLoop
 from glocal.data.seen import sketch
@@ -197,10 +197,10 @@ def fit_plan(data: FitData, what: Arm | Keep | None, solver: Solver | None) -> F
         )
     solver = solver or Exact()
     data = with_centre(data, solver)
-    arm = Arm.of({}, local=data.local_features is not None)
+    has_local = data.local_features is not None
     if what is None:
-        what = Keep() if isinstance(solver, Exact) else arm
-    data.check(arm if isinstance(what, Keep) else what)
+        what = Keep() if isinstance(solver, Exact) else Arm.of({}, local=has_local)
+    data.check(reads_local=what.local if isinstance(what, Arm) else has_local)
     return FitPlan(data, what, solver)
 
 
@@ -281,12 +281,13 @@ def _cross_score(
     transforms = []
     for fold, solution in zip(folds, solutions, strict=True):
         data = replace(fold.data, centre=solution.report.centre)
-        is_unchanged = solution.report.status == UNCHANGED
-        identity = scaled_identity(data, data.fixed_centre) if is_unchanged else None
+        of_fold = solution.transform
+        if solution.report.status == UNCHANGED:
+            of_fold = scaled_identity(data, data.fixed_centre)
         centred.append(fold._replace(data=data))
-        transforms.append(identity or solution.transform)
+        transforms.append(of_fold)
     converged = all(solution.converged for solution in solutions)
-    scores = heldout_scores(plan.data, centred, transforms, converged=converged)
+    scores = FoldScorer(centred).scores(transforms, converged=converged)
     if any(solution.report.status != UNCHANGED for solution in solutions):
         _warn_of_overfitting(scores)
     if transform is None:

@@ -108,18 +108,11 @@ def fold_unit(data: FitData) -> Unit:
 
 def pooled_answers(folds: Sequence[Answers]) -> Answers:
     """Concatenate the held-out answers of all folds, with their weights, votes and persons."""
-
-    def column(name: str) -> Any:
+    columns: dict[str, Any] = {}
+    for name in ("objects", "weights", "votes", "person"):
         parts = [getattr(answers, name) for answers in folds]
-        return None if parts[0] is None else np.concatenate(parts)
-
-    return Answers(
-        column("objects"),
-        column("weights"),
-        votes=column("votes"),
-        kind=folds[0].kind,
-        person=column("person"),
-    )
+        columns[name] = None if parts[0] is None else np.concatenate(parts)
+    return Answers(**columns, kind=folds[0].kind)
 
 
 def _object_folds(data: FitData, folds: int) -> list[Fold]:
@@ -128,8 +121,7 @@ def _object_folds(data: FitData, folds: int) -> list[Fold]:
     parts = []
     for k, numbers in enumerate(object_folds(len(objects), folds, data.seed)):
         rows = objects[numbers]
-        is_heldout = np.zeros(len(data.features), dtype=bool)
-        is_heldout[rows] = True
+        is_heldout = np.isin(np.arange(len(data.features)), rows)
         fitted, heldout = (data.answers.select(m) for m in data.answers.inside(is_heldout))
         if not len(fitted) or not len(heldout):
             where = "inside" if len(fitted) else "outside"
@@ -158,8 +150,7 @@ class FoldScorer:
 
     Attributes
     ----------
-    data : list of FitData
-        The data that are fitted without each fold.
+    folds : sequence of Fold
     answers : Answers
         The answers of all folds, in the order of the scores.
     objects, images : list of (n, p) and of (m, p) arrays
@@ -175,13 +166,13 @@ class FoldScorer:
         self.objects = [rows.astype(np.float64) for rows, _ in named]
         self.images = [fold.data.evaluation_rows(fold.rows) for fold in folds]
         self._answers = [answers for _, answers in named]
-        self.data = [fold.data for fold in folds]
+        self.folds = folds
         self._neighbours: dict[bool, list[csr_array]] = {}
 
     @property
     def is_centred(self) -> bool:
         """Whether the fit of any fold moves the origin."""
-        return any(data.fixed_centre != 0 for data in self.data)
+        return any(fold.data.fixed_centre != 0 for fold in self.folds)
 
     @cached_property
     def rows(self) -> list[Rows]:
@@ -194,7 +185,7 @@ class FoldScorer:
         return self._standardized(self.images)
 
     def _standardized(self, raw: list[Rows]) -> list[Rows]:
-        return [data.scalars(X, "float64") for data, X in zip(self.data, raw, strict=True)]
+        return [fold.data.scalars(X, "float64") for fold, X in zip(self.folds, raw, strict=True)]
 
     def credit(self, Z: Sequence[Rows], similarity: str = "cosine") -> Values:
         """The credit of each answer if the objects are embedded as Z."""
@@ -251,67 +242,54 @@ class FoldScorer:
     def _questions(self) -> Numbers:
         return question_numbers(self.answers)
 
+    def scores(
+        self, transforms: Sequence[LinearTransform], *, converged: bool = True
+    ) -> HeldOutScores:
+        """Score the transform of each fold on the answers and the images that the fold holds out.
 
-def heldout_scores(
-    data: FitData,
-    folds: Sequence[Fold],
-    transforms: Sequence[LinearTransform],
-    *,
-    converged: bool = True,
-) -> HeldOutScores:
-    """Score the transform of each fold on the answers and the images that the fold holds out.
+        Agreement, loss and neighbours are compared with those of the original features, for the
+        loss at the scale that fits the other answers best.
+        """
+        data = self.folds[0].data
+        Z = [transform.map_rows(X) for transform, X in zip(transforms, self.images, strict=True)]
+        kept, kept_low, kept_high = ItemValues(values=self.kept(Z)).bounded()
+        centred = float(self.kept(Z, centred=True).mean()) if self.is_centred else None
+        return HeldOutScores(
+            of=self.folds[0].unit,
+            folds=len(self.folds),
+            seed=data.seed,
+            converged=converged,
+            k=self.k,
+            n_images=round(np.mean([len(X) for X in self.images])),
+            among="objects" if data.local_features is None else "local images",
+            neighbours_kept=kept,
+            neighbours_kept_low=kept_low,
+            neighbours_kept_high=kept_high,
+            neighbours_kept_centred=centred,
+            **self._agreement(transforms),
+        )
 
-    Agreement, loss and neighbours are compared with those of the original features, for the loss
-    at the scale that fits the other answers best.
-    """
-    parts = FoldScorer(folds)
-    return HeldOutScores(
-        of=folds[0].unit,
-        folds=len(folds),
-        seed=data.seed,
-        converged=converged,
-        k=parts.k,
-        n_images=round(np.mean([len(X) for X in parts.images])),
-        among="objects" if data.local_features is None else "local images",
-        **_agreement(parts, transforms),
-        **_neighbours_kept(parts, transforms),
-    )
-
-
-def _agreement(parts: FoldScorer, transforms: Sequence[LinearTransform]) -> dict[str, Any]:
-    """The agreement, the gain over the original features, and both losses."""
-    credit, loss = parts.credit_and_loss(transforms)
-    identities = [scaled_identity(data, 0.0) for data in parts.data]
-    original_credit, original_loss = parts.credit_and_loss(identities)
-    units = credit_units(credit, parts.answers)
-    original = credit_units(original_credit, parts.answers)
-    agreement, low, high = units.bounded()
-    gain, gain_low, gain_high = units.minus(original).bounded((-1.0, 1.0))
-    return {
-        "n": len(credit),
-        "agreement": agreement,
-        "low": low,
-        "high": high,
-        "original": original.estimate().mean,
-        "gain": gain,
-        "gain_low": gain_low,
-        "gain_high": gain_high,
-        "loss": loss,
-        "original_loss": original_loss,
-    }
-
-
-def _neighbours_kept(parts: FoldScorer, transforms: Sequence[LinearTransform]) -> dict[str, Any]:
-    """The neighbours kept of the original features, and of those with the origin of the fit."""
-    Z = [transform.map_rows(X) for transform, X in zip(transforms, parts.images, strict=True)]
-    kept, low, high = ItemValues(values=parts.kept(Z)).bounded()
-    centred = float(parts.kept(Z, centred=True).mean()) if parts.is_centred else None
-    return {
-        "neighbours_kept": kept,
-        "neighbours_kept_low": low,
-        "neighbours_kept_high": high,
-        "neighbours_kept_centred": centred,
-    }
+    def _agreement(self, transforms: Sequence[LinearTransform]) -> dict[str, Any]:
+        """The agreement, the gain over the original features, and both losses."""
+        credit, loss = self.credit_and_loss(transforms)
+        identities = [scaled_identity(fold.data, 0.0) for fold in self.folds]
+        original_credit, original_loss = self.credit_and_loss(identities)
+        units = credit_units(credit, self.answers)
+        original = credit_units(original_credit, self.answers)
+        agreement, low, high = units.bounded()
+        gain, gain_low, gain_high = units.minus(original).bounded((-1.0, 1.0))
+        return {
+            "n": len(credit),
+            "agreement": agreement,
+            "low": low,
+            "high": high,
+            "original": original.estimate().mean,
+            "gain": gain,
+            "gain_low": gain_low,
+            "gain_high": gain_high,
+            "loss": loss,
+            "original_loss": original_loss,
+        }
 
 
 def scaled_identity(data: FitData, centre: float | Literal["scalar"]) -> LinearTransform:

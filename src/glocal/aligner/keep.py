@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from operator import attrgetter
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from glocal.aligner.arm import Arm
 from glocal.aligner.choice import KeepCurve
 from glocal.aligner.crossfit import FOLDS, NO_TRANSFORM, CrossFit
 from glocal.aligner.data import AUTO, FitData
@@ -64,15 +62,14 @@ class Keep(Options):
                 "`keep` chooses method, alpha, lmbda and tau, and needs the exact solver. Give "
                 "`method` to use another solver."
             )
-        curve = _best_curve(data, solver, self.keep, counter)
+        curve = _best_curve(data, solver, self.share(data), counter)
         return curve.solve(curve.keep, counter)
 
-
-def share_to_keep(keep: float | None, data: FitData) -> float | None:
-    """The share of neighbours to keep: `keep`, or 0.9 for None with local features, else None."""
-    if keep is None and data.local_features is not None:
-        return DEFAULT_KEEP
-    return keep
+    def share(self, data: FitData) -> float | None:
+        """The share to keep: 0.9 for None with local features, and None, no share, without any."""
+        if self.keep is None and data.local_features is not None:
+            return DEFAULT_KEEP
+        return self.keep
 
 
 def keep_curve(
@@ -120,22 +117,17 @@ def keep_curve(
     DataError
         There are fewer than 30 answers, or three folds leave none to fit or to score.
     """
-    data.check(Arm.of({}, local=data.local_features is not None))
-    return _best_curve(data, solver or Exact(), keep, counter or Counter())
+    data.check(reads_local=data.local_features is not None)
+    return _best_curve(data, solver or Exact(), Keep(keep=keep).share(data), counter or Counter())
 
 
 def _best_curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
     """The curve of the data, or that of the best centre if the centre is "auto"."""
-    keep = share_to_keep(keep, data)
     if data.centre != AUTO:
         return curve_at(data, solver, keep, counter)
     curves = [curve_at(replace(data, centre=s), solver, keep, counter) for s in CENTRES]
-    choices = [curve.choose(keep) for curve in curves]
-    best = max(choices, key=attrgetter("agreement"))
-    is_tie = curves[0].crossfit.heldout.is_tie
-    ties = [is_tie(best.credit - choice.credit) for choice in choices]
-    evaluations = sum(curve.evaluations for curve in curves)
-    return replace(curves[ties.index(True)], evaluations=evaluations)
+    best = curves[0].crossfit.first_tie([curve.choose(keep) for curve in curves])
+    return replace(curves[best], evaluations=sum(curve.evaluations for curve in curves))
 
 
 def curve_at(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:

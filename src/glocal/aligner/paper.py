@@ -87,12 +87,14 @@ class PaperLoop(Options):
             Lightning is not installed.
         """
         procedure = self._procedure(data, arm, counter or Counter())
-        is_stopped = procedure.run(self.trainer)
+        is_stopped = procedure.run()
+        epochs = procedure.current_epoch
+        steps = procedure.global_step
         parts = procedure.parts("fitted") | {"penalty": float(procedure.penalty().detach())}
         objective = procedure.objective(parts)
-        length = f"after {procedure.epochs} epochs and {procedure.steps} steps at eta {self.eta:g}"
+        length = f"after {epochs} epochs and {steps} steps at eta {self.eta:g}"
         if not np.isfinite(objective):  # the very last steps were too long
-            raise DivergedError(f"the loss is not finite {length}. Lower `eta`.", procedure.steps)
+            raise DivergedError(f"the loss is not finite {length}. Lower `eta`.", steps)
         cause = "all epochs are spent"
         if is_stopped:
             cause = f"{procedure.settings.patience} epochs without a gain of {self.min_delta:g}"
@@ -107,13 +109,13 @@ class PaperLoop(Options):
                 status="stalled" if is_stopped else "budget",
                 reason=f"{cause}, {length}; the distance from the optimum is not measured",
                 certificate="none: not converged",
-                evaluations=procedure.steps,
+                evaluations=steps,
                 solver=self.name,
                 dtype=self.dtype,
                 eta=self.eta,
                 optimiser=self.optimiser,
                 bias=self.bias,
-                epochs=procedure.epochs,
+                epochs=epochs,
                 n_fitted=len(procedure.data["fitted"].answers),
                 watched={
                     "n": len(procedure.data["watched"].answers),
@@ -139,19 +141,18 @@ class PaperLoop(Options):
             # NOTE the scripts train the local term on raw rows
             return LoopData(answers, data.evaluation_images.rows(rows if arm.local else slice(0)))
 
-        settings = SimpleNamespace(
-            **(arm.model_dump() | {"lmbda": arm.penalty}),
-            **self.model_dump(exclude={"dtype", "trainer", "min_epochs", "patience"}),
-            min_epochs=(20 if arm.local else 15) if self.min_epochs is None else self.min_epochs,
-            patience=self.patience or (15 if arm.local else 10),
-            block_size=data.block_size,
-            seed=data.seed,
-        )
+        choices = {
+            "lmbda": arm.penalty,
+            "min_epochs": (20 if arm.local else 15) if self.min_epochs is None else self.min_epochs,
+            "patience": self.patience or (15 if arm.local else 10),
+            "block_size": data.block_size,
+            "seed": data.seed,
+        }
         return Procedure(
             torch.from_numpy(data.scalars(np.asarray(data.features.matrix), self.dtype)),
             loop_data(fitted.answers, fitted.images),
             loop_data(heldout, heldout_images),
-            settings,
+            SimpleNamespace(**{**dict(arm), **dict(self), **choices}),
             counter,
         )
 

@@ -105,6 +105,8 @@ def people(answers: Answers, features: Features | None = None, judge: bool = Tru
 
 def _judged_in_rounds(answers: Answers, features: Features | None) -> pd.DataFrame:
     """Judge people by fits without those who were marked, until the same people are marked."""
+    import pandas as pd
+
     model = AnswerModel.of(answers, features)
     persons, number = np.unique(np.asarray(answers.person), return_inverse=True)
     was_marked = np.zeros(len(persons), dtype=bool)
@@ -113,7 +115,10 @@ def _judged_in_rounds(answers: Answers, features: Features | None) -> pd.DataFra
     for _ in range(_MAX_ROUNDS):
         if model is not None:
             credit, step = model.credit(was_marked[number], step)
-        table = judgements(_scores(answers, credit), was_marked, answers.chance)
+        weights = answers.all_weights * ~np.isnan(credit)
+        agreeing = np.bincount(number, weights * np.nan_to_num(credit))
+        scores = pd.DataFrame({"n": np.bincount(number, weights), "agreeing": agreeing}, persons)
+        table = judgements(scores.round().astype(int), was_marked, answers.chance)
         is_marked = table["is_marked"].to_numpy()
         if (is_marked == was_marked).all():
             break
@@ -196,18 +201,6 @@ class AnswerModel:
                 folds.append(Fold(fitted, heldout, answers.named_objects(), "questions"))
                 rows.append(np.flatnonzero(is_heldout))
         return folds, np.concatenate(rows)
-
-
-def _scores(answers: Answers, credit: Values) -> pd.DataFrame:
-    """The number ``n`` of each person's answers with a credit, and how many are ``agreeing``."""
-    import pandas as pd
-
-    weights = answers.all_weights
-    table = pd.DataFrame(
-        {"n": weights * ~np.isnan(credit), "agreeing": weights * np.nan_to_num(credit)}
-    )
-    sums = table.groupby(np.asarray(answers.person)).sum()
-    return sums.round().astype(int)
 
 
 def judgements(scores: pd.DataFrame, was_marked: Mask, chance: float) -> pd.DataFrame:

@@ -177,22 +177,20 @@ class _NumpyPass:
         self._shares = shares
         self._workers = workers
         self._n = n
-        self._upper = low * n + high  # positions in the flat S
-        self._lower = high * n + low
+        self._places = low * n + high  # in the flat upper triangle of S
 
     def prepared(self, Z: Embedding) -> OfPairs:
         """The similarities of the candidate pairs of each answer."""
-        return self._workers.gram(Z).ravel()[self._upper]
+        return self._workers.gram(Z).ravel()[self._places]
 
     def __call__(self, s: OfPairs, m: float, Y: Embedding | None = None) -> AnswerSums:
         """Pass over the answers at the similarities ms."""
         sums, residuals = self._softmax(s, m)
         if Y is None:
             return sums
-        G = np.zeros((self._n, self._n), s.dtype)  # G + Gᵀ
-        for positions in (self._upper, self._lower):
-            np.add.at(G.reshape(-1), positions.ravel(), residuals.ravel())
-        return sums._replace(product=self._workers.product(G, Y))
+        G = np.zeros((self._n, self._n), s.dtype)
+        np.add.at(G.reshape(-1), self._places.ravel(), residuals.ravel())
+        return sums._replace(product=self._workers.product(G + G.T, Y))
 
     def _softmax(self, s: OfPairs, m: float) -> tuple[AnswerSums, OfPairs]:
         """The sums at the similarities ms, and ∂L/∂(ms); row 0 is the chosen pair."""

@@ -34,7 +34,7 @@ class Objective:
     Parameters
     ----------
     alpha, lmbda : float
-        α, 0 to below 1, and λ.
+        α, 0 to below 1 and 0 without a local loss, and λ.
     mix : float
         Mix of the penalty (see `penalty`), 0 for `naive`.
     """
@@ -48,7 +48,7 @@ class Objective:
     @property
     def global_weight(self) -> float:
         """The weight of L_global."""
-        return 1.0 if self.local is None else 1 - self.alpha
+        return 1 - self.alpha
 
     def __call__(self, W: Weights) -> Evaluation:
         """Value and gradient."""

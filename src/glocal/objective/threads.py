@@ -11,8 +11,8 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,17 +25,8 @@ _MIN_OPERATIONS_PER_THREAD = 5e8  # operations of one evaluation, about 10 ms
 _GRAM_BLOCK_ROWS = 256
 
 
-@dataclass
-class _Limit:
-    """The limit of BLAS that the running fits share, and the number of threads before it."""
-
-    lock: Any = field(default_factory=threading.Lock)
-    n_fits: int = 0
-    threads: int = 1
-    limits: Any = None
-
-
-_LIMIT = _Limit()
+_LIMIT = SimpleNamespace(lock=threading.Lock(), n_fits=0, threads=1, limits=None)
+"""The limit of BLAS that the running fits share, and the number of threads before it."""
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
 """Find an optimum with a certificate: L-BFGS on symmetric W until the duality gap is small."""
 
-from glocal.solver.criterion import Criterion, FirstOrderEstimate, allowed_gap
 from glocal.solver.gap import (
+    Criterion,
     DualityGap,
+    FirstOrderEstimate,
     NaiveGap,
     identity_scale,
     increasing_root,
@@ -13,6 +14,7 @@ from glocal.solver.lbfgs import (
     OnStep,
     Pairs,
     SolverResult,
+    allowed_gap,
     minimise,
     symmetric_start,
 )

@@ -1,17 +1,16 @@
-"""Bounds on the optimum: the best scale, the smallest λ whose optimum is 0, the duality gap."""
+"""How far the optimum is: the best scale, the λ from which on it is 0, gaps and estimates."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from glocal.objective import AnswerSums, ChoiceLoss, Evaluation, Objective, penalty
 from glocal.similarity import Square, Values
-from glocal.solver.criterion import dot
 
 _MAX_REFINEMENTS = 4
 _SCALE_MARGINS = (0.5, 4.0)  # in units of the allowed gap; the first usually suffices
@@ -74,13 +73,10 @@ def lambda_max(choices: ChoiceLoss, mix: float = 0.0) -> float:
         Σ (a_i + λ) w_i² - λ mix (Σ w_i)² / p  ≥  0 for all w
         ⟺     λ > -min a_i  and  λ mix Σ 1 / (a_i + λ) ≤ p
 
-    Parameters
-    ----------
-    choices : ChoiceLoss
-        The loss of the answers, in float64.
-    mix : float
-        Mix of the penalty, 0 to below 1.
+    `choices` are the loss of the answers, whose precision becomes float64, and `mix` is the mix of
+    the penalty, 0 to below 1.
     """
+    choices = choices.double()
     zero = np.zeros((choices.X.shape[1], 1), choices.X.dtype)
     a = np.linalg.eigvalsh(choices.derivatives(zero)[1])
     low = max(0.0, -float(a[0]))
@@ -95,6 +91,43 @@ def lambda_max(choices: ChoiceLoss, mix: float = 0.0) -> float:
         else:
             low = middle
     return high
+
+
+@runtime_checkable
+class Criterion(Protocol):
+    """A measure of the distance from the optimum.
+
+    `DualityGap`, or `NaiveGap` for `naive`, bounds it; `FirstOrderEstimate` serves any objective.
+    """
+
+    def estimate(self, evaluation: Evaluation, W: np.ndarray) -> float:
+        """An estimate of the gap that costs nothing."""
+        ...
+
+    def gap(self, evaluation: Evaluation, W: np.ndarray, allowed: float) -> float:
+        """The gap; `allowed` is the largest that is accepted."""
+        ...
+
+
+class FirstOrderEstimate:
+    """‖sym ∂f/∂W‖_F ‖W‖_F: how far f falls, to first order, over a step as long as W.
+
+    Any objective has this estimate, in the unit of f. It is no bound on the distance from the
+    optimum.
+
+    References
+    ----------
+    Dennis & Schnabel (1983), Numerical Methods for Unconstrained Optimization, section 7.2.
+    """
+
+    def estimate(self, evaluation: Evaluation, W: np.ndarray) -> float:
+        """The estimate at W."""
+        dW = evaluation.dW
+        return norm(dW + dW.T) / 2 * norm(W)
+
+    def gap(self, evaluation: Evaluation, W: np.ndarray, allowed: float) -> float:
+        """The same estimate, since there is no bound."""
+        return self.estimate(evaluation, W)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +180,15 @@ class DualityGap:
         if not self.certified:
             return self.estimate(evaluation, W)
         sums, dM = self.objective.choices.derivatives(W)
-        line = self._line(evaluation, W, sums, dM)
+        weight = self.objective.global_weight
+        local_dM, local_slope = self._local_derivative(evaluation, W, weight * dM)
+        linear = self.objective.lmbda * evaluation.parts["penalty"] + local_slope
+        line = _Line(
+            value=weight * sums.loss + linear,
+            local_dM=local_dM,
+            slope=weight * sums.slope + linear,
+            curvature=weight * sums.curvature,
+        )
         start = self._dual_point(line, sums, dM)
         if not (line.curvature > 0 and np.isfinite(start.A).all()):
             return math.inf
@@ -156,24 +197,6 @@ class DualityGap:
         points = [start, *self._scaled_points(line, W, start.violation, allowed)]
         gap = _least_gap(points, self._violation, allowed)
         return math.inf if gap <= -allowed else max(gap, 0.0)  # below 0 if W is nearly singular
-
-    def _line(
-        self,
-        evaluation: Evaluation,
-        W: Square,
-        sums: AnswerSums,
-        dM: Square,
-    ) -> _Line:
-        """The line of dual points, from the sums over the answers and ∂L/∂M at W."""
-        weight = self.objective.global_weight
-        local_dM, local_slope = self._local_derivative(evaluation, W, weight * dM)
-        linear = self.objective.lmbda * evaluation.parts["penalty"] + local_slope
-        return _Line(
-            value=weight * sums.loss + linear,
-            local_dM=local_dM,
-            slope=weight * sums.slope + linear,
-            curvature=weight * sums.curvature,
-        )
 
     def _dual_point(self, line: _Line, sums: AnswerSums, dM: Square) -> _DualPoint:
         """The dual point that is the softmax of similarities, with the sums and ∂L/∂M at these."""
@@ -304,3 +327,16 @@ def _least_gap(
         else:
             infeasible = point
     return feasible.gap
+
+
+def dot(x: np.ndarray, y: np.ndarray) -> float:
+    """⟨x, y⟩ of arrays in C order, as a Python number.
+
+    A NumPy float64 would turn float32 arrays into float64.
+    """
+    return float(np.dot(x.ravel(), y.ravel()))
+
+
+def norm(x: np.ndarray) -> float:
+    """‖x‖_F."""
+    return math.sqrt(dot(x, x))

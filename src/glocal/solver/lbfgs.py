@@ -13,14 +13,7 @@ from jaxtyping import Float
 
 from glocal.objective import Evaluation
 from glocal.similarity import Square, Values, Weights
-from glocal.solver.criterion import (
-    Criterion,
-    FirstOrderEstimate,
-    GapMeasure,
-    allowed_gap,
-    dot,
-    norm,
-)
+from glocal.solver.gap import Criterion, FirstOrderEstimate, dot, norm
 
 Status = Literal["converged", "budget", "stalled"]
 OnStep = Callable[[int, Evaluation], None]
@@ -34,6 +27,7 @@ _MAX_TRIALS = 20  # step lengths that one line search tries
 _MIN_DECREASE = 1e-4  # least share of the decrease that the slope predicts (Armijo)
 
 
+@dataclass
 class Counter:
     """Count the evaluations of a run, over all its fits, and report each step.
 
@@ -48,15 +42,14 @@ class Counter:
         The number of evaluations so far.
     """
 
-    def __init__(self, on_step: OnStep | None = None, evaluations: int = 0) -> None:
-        self.evaluations = evaluations
-        self._on_step = on_step
+    on_step: OnStep | None = None
+    evaluations: int = 0
 
     def __call__(self, evaluation: Evaluation, evaluations: int = 1) -> None:
         """Count a step that took this number of `evaluations` and ended at `evaluation`."""
         self.evaluations += evaluations
-        if self._on_step is not None:
-            self._on_step(self.evaluations, evaluation)
+        if self.on_step is not None:
+            self.on_step(self.evaluations, evaluation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,8 +162,8 @@ def minimise(
 
     hessian = _InverseHessian(vectors.diagonal(moments), pairs)
     current = evaluate(W, vectors.pack(W))
-    measure = GapMeasure(criterion, tol)
-    stagnation = _Stagnation(current)
+    measure = _GapMeasure(criterion, tol)
+    stagnation = _Stagnation(current.f.value, norm(current.g))
     last_restart = math.inf
     while True:
         gap = measure(current.f, current.W)
@@ -193,8 +186,8 @@ def minimise(
             last_restart = current.f.value - rounding_error(current)
             W = symmetric_start(current.W)
             current = evaluate(W, vectors.pack(W))
-            measure = GapMeasure(criterion, tol)
-            stagnation = _Stagnation(current)
+            measure = _GapMeasure(criterion, tol)
+            stagnation = _Stagnation(current.f.value, norm(current.g))
         elif not hessian.pairs or stagnation.is_reached:
             status = "stalled"
             break
@@ -205,6 +198,37 @@ def minimise(
     bound = gap if gap < math.inf else None
     evaluations = counter.evaluations - first
     return SolverResult(current.W, current.f, status, bound, evaluations, tuple(hessian.pairs))
+
+
+def allowed_gap(evaluation: Evaluation, tol: float) -> float:
+    """The largest gap of a converged fit: tol · |f|, with |f| at least the machine epsilon.
+
+    It is 0 if f is not finite: such a fit never counts as converged.
+    """
+    if not math.isfinite(evaluation.value):
+        return 0.0
+    return tol * max(abs(evaluation.value), float(np.finfo(evaluation.dW.dtype).eps))
+
+
+@dataclass
+class _GapMeasure:
+    """The gap, which is expensive and only measured if the free estimate is small enough."""
+
+    criterion: Criterion
+    tol: float
+    max_estimate: float = math.inf
+
+    def __call__(self, evaluation: Evaluation, W: np.ndarray) -> float | None:
+        """The gap at W, or None if the estimate is too large."""
+        allowed = allowed_gap(evaluation, self.tol)
+        estimate = self.criterion.estimate(evaluation, W)
+        if estimate > min(2 * allowed, self.max_estimate):
+            return None
+        gap = self.criterion.gap(evaluation, W, allowed)
+        # measure again when the estimate has fallen by the factor by which this gap is too large
+        factor = max(0.1, min(0.9, allowed / gap)) if 0 < gap < math.inf else 0.5
+        self.max_estimate = estimate * factor
+        return gap
 
 
 class _Iterate(NamedTuple):
@@ -221,33 +245,33 @@ def rounding_error(current: _Iterate) -> float:
     return float(np.finfo(current.x.dtype).eps) * abs(current.f.value)
 
 
+@dataclass
 class _Stagnation:
     """Count the steps in a row without progress.
 
     A step makes progress if f falls by more than rounding error, or its gradient by a tenth.
     """
 
-    def __init__(self, start: _Iterate) -> None:
-        self._lowest_value = start.f.value
-        self._smallest_gradient = norm(start.g)
-        self._steps = 0
+    lowest_value: float
+    smallest_gradient: float
+    steps: int = 0
 
     @property
     def is_reached(self) -> bool:
         """Whether there were so many such steps that more of them would not help."""
-        return self._steps >= _MAX_STAGNANT_STEPS
+        return self.steps >= _MAX_STAGNANT_STEPS
 
     def see(self, current: _Iterate) -> None:
         """Take a step into account."""
         value = current.f.value
         gradient = norm(current.g)
         is_progress = (
-            value < self._lowest_value - rounding_error(current)
-            or gradient < 0.9 * self._smallest_gradient
+            value < self.lowest_value - rounding_error(current)
+            or gradient < 0.9 * self.smallest_gradient
         )
-        self._steps = 0 if is_progress else self._steps + 1
-        self._lowest_value = min(self._lowest_value, value)
-        self._smallest_gradient = min(self._smallest_gradient, gradient)
+        self.steps = 0 if is_progress else self.steps + 1
+        self.lowest_value = min(self.lowest_value, value)
+        self.smallest_gradient = min(self.smallest_gradient, gradient)
 
 
 def _line_search(

@@ -87,8 +87,6 @@ class Procedure(lightning.LightningModule):
 
     Attributes
     ----------
-    epochs, steps : int
-        The number of epochs and of steps so far.
     watched_losses : dict
         L_global and L_local of the watched data after the last epoch.
     """
@@ -105,15 +103,13 @@ class Procedure(lightning.LightningModule):
         self.settings = settings
         self.counter = counter
         self.data = {"fitted": fitted, "watched": watched}
-        self.mean_weights = {
-            part: 1.0 if answers.weights is None else float(answers.weights.mean())
+        self.weights = {
+            part: answers.all_weights / answers.all_weights.mean()
             for part, (answers, _) in self.data.items()
         }
         self.W = torch.nn.Parameter(START * torch.eye(X.shape[1], dtype=X.dtype))
         self.b = torch.nn.Parameter(torch.full_like(X[0], START)) if settings.bias else None
         self.register_buffer("X", X)
-        self.epochs = 0
-        self.steps = 0
         self.threads = torch.get_num_threads()
         self.watched_losses: dict[str, float] = {}
 
@@ -149,10 +145,7 @@ class Procedure(lightning.LightningModule):
         z = self(self.get_buffer("X")[objects])[positions]  # (t, m, p)
         logits = torch.stack([(z[:, i] * z[:, j]).sum(1) for i, j in answers.pairs], dim=1)
         losses = logits.logsumexp(1) - logits[:, 0]
-        if answers.weights is not None:
-            w = answers.weights[rows] / self.mean_weights[part]
-            losses = torch.as_tensor(w).to(losses) * losses
-        return losses.mean()
+        return (torch.as_tensor(self.weights[part][rows]).to(losses) * losses).mean()
 
     def local_loss(self, part: str, rows: np.ndarray) -> Tensor:
         """L_local on one block of images: the cross-entropy of the softmaxes of cosines over τ."""
@@ -196,13 +189,11 @@ class Procedure(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log L_global + L_local of the watched fold, without the weights of α and the penalty."""
-        new_steps = self.global_step - self.steps
-        self.epochs = self.current_epoch + 1
-        self.steps = self.global_step
         self.watched_losses = self.parts("watched")
         value = sum(self.watched_losses.values())
         self.log("watched", value)
-        self.counter(Evaluation(value, self.watched_losses, np.empty((0, 0))), new_steps)
+        n_steps = int(self.trainer.num_training_batches)
+        self.counter(Evaluation(value, self.watched_losses, np.empty((0, 0))), n_steps)
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum, or Adam; the learning rate climbs from eta/3 to eta."""
@@ -223,24 +214,25 @@ class Procedure(lightning.LightningModule):
             losses["local"] = _mean(lambda rows: self.local_loss(part, rows), len(images), size)
         return losses
 
-    def run(self, options: Mapping[str, Any]) -> bool:
-        """Fit with Lightning's ``Trainer``, which gets these `options`.
+    def run(self) -> bool:
+        """Fit with Lightning's ``Trainer``, which gets the `trainer` options of the settings.
 
         Returns
         -------
         bool
             Whether the stopping rule ended the fit. Otherwise all epochs were used.
         """
-        patience = self.settings.patience
+        settings = self.settings
         stopping = EarlyStopping(
-            "watched", self.settings.min_delta, patience, check_on_train_epoch_end=True
+            "watched", settings.min_delta, settings.patience, check_on_train_epoch_end=True
         )
         features = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-        defaults: dict[str, Any] = dict.fromkeys(features, False)
-        fixed = {
-            "callbacks": [stopping, *options.get("callbacks", ())],
-            "max_epochs": self.settings.max_epochs,
-            "min_epochs": self.settings.min_epochs,
+        options: dict[str, Any] = {
+            **dict.fromkeys(features, False),
+            **settings.trainer,
+            "callbacks": [stopping, *settings.trainer.get("callbacks", ())],
+            "max_epochs": settings.max_epochs,
+            "min_epochs": settings.min_epochs,
             "gradient_clip_val": _MAX_GRADIENT_NORM,
             "reload_dataloaders_every_n_epochs": 1,
         }
@@ -248,10 +240,11 @@ class Procedure(lightning.LightningModule):
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")
-                lightning.Trainer(**{**defaults, **options, **fixed}).fit(self)
+                lightning.Trainer(**options).fit(self)
         except SystemExit as error:  # NOTE Lightning turns an interrupt into this
             raise KeyboardInterrupt from error
-        return bool(self.epochs >= self.settings.min_epochs and stopping.wait_count >= patience)
+        is_long_enough = self.current_epoch >= settings.min_epochs
+        return bool(is_long_enough and stopping.wait_count >= settings.patience)
 
 
 def _mean(loss: Callable[[np.ndarray], Tensor], n: int, size: int) -> float:

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from glocal.aligner import Arm
 from glocal.aligner.arm import PARAMETERS, Method
-from glocal.aligner.mixture import best_keeping
+from glocal.aligner.crossfit import best_keeping
 from glocal.errors import ParameterError
 from glocal.files import PathLike, read_object
 from glocal.options import Options
@@ -119,18 +119,8 @@ PAPER_ETA = [1e-4, 1e-3, 1e-2, 1e-1]
 
 def default_grid(unit: float) -> Grid:
     """`global` and `glocal` with λ in multiples of `unit`."""
-
-    def multiples(*factors: float) -> list[float]:
-        return [float(f"{factor * unit:.2g}") for factor in factors]
-
-    return Grid(
-        lmbda={
-            "global": multiples(1.0, 3.0, 10.0, 30.0, 100.0),
-            "glocal": multiples(1.0, 3.0, 10.0, 30.0),
-        },
-        alpha=[0.1, 0.25, 0.5],
-        tau=[0.1],
-    )
+    lmbdas = [float(f"{factor * unit:.2g}") for factor in (1.0, 3.0, 10.0, 30.0, 100.0)]
+    return Grid(lmbda={"global": lmbdas, "glocal": lmbdas[:-1]}, alpha=[0.1, 0.25, 0.5], tau=[0.1])
 
 
 def settings(
@@ -216,13 +206,11 @@ def means_over_folds(points: Sequence[dict[str, Any]], folds: int) -> pd.DataFra
     table["converged"] = table["status"] == "converged"
     groups = table.groupby(setting, dropna=False, sort=False)
     names = [name for name in (*SCORES, KEPT_CENTRED) if name in table]
-    metrics = groups[names]
-    errors = metrics.sem().add_suffix("_se")
+    means = groups[names].agg(["mean", "sem"])
+    means.columns = pd.Index([f"{name}_se" if kind == "sem" else name for name, kind in means])
     costs = groups[["evaluations", "seconds"]].sum()
-    means = metrics.mean().join([errors, costs, groups[["converged"]].all()])
-    is_complete = groups["agreement"].count() == folds
-    order = [*setting, *(name for metric in names for name in (metric, f"{metric}_se"))]
-    return means[is_complete].reset_index()[[*order, "evaluations", "seconds", "converged"]]
+    means = means.join([costs, groups[["converged"]].all()])
+    return means[groups["agreement"].count() == folds].reset_index()
 
 
 def pareto_front(means: pd.DataFrame) -> pd.DataFrame:
@@ -272,8 +260,7 @@ def choose(means: pd.DataFrame, keep: float | None) -> tuple[int, str]:
     if (fitted["method"] != "naive").any():
         fitted = fitted[fitted["method"] != "naive"]
     if keep is None:
-        loss = fitted["loss"]
-        return int(loss.idxmin()), "the smallest held-out loss"
+        return int(fitted["loss"].idxmin()), "the smallest held-out loss"
     kept = KEPT_CENTRED if KEPT_CENTRED in fitted else "neighbours_kept"
     promises = fitted[kept] - fitted[f"{kept}_se"]
     number = best_keeping([*fitted["agreement"]], [*promises], keep)

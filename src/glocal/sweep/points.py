@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import fields
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import joblib
 
 from glocal._version import __version__
-from glocal.aligner import Arm, Exact, FitData, PaperLoop, Solution
-from glocal.aligner.exact import WarmStart
+from glocal.aligner import Arm, Exact, PaperLoop
+from glocal.aligner.exact import Problem, WarmStart
 from glocal.aligner.fitting import Solver
 from glocal.aligner.folds import Fold, FoldScorer, scaled_identity
 from glocal.errors import (
@@ -48,34 +47,24 @@ class Unit(NamedTuple):
 
 
 def units_of(folds: Sequence[Fold], paths: list[list[Setting]], solver: Solver) -> list[Unit]:
-    """Every path on every fold, path by path."""
+    """Every path on every fold, path by path; the hash of all that its rows depend on names it."""
     inputs = [_inputs(fold) for fold in folds]
-    return [
-        Unit(number, path, _unit_name(number, inputs[number], solver, path))
-        for path in paths
-        for number in range(len(folds))
-    ]
+    units = []
+    for path in paths:
+        options = {} if path == [ORIGINAL] else {type(solver).__name__: vars(solver)}
+        for number in range(len(folds)):
+            text = to_json([__version__, number, inputs[number], options, path])
+            units.append(Unit(number, path, hashlib.sha256(text.encode()).hexdigest()))
+    return units
 
 
-def _inputs(fold: Fold) -> dict[str, Any]:
+def _inputs(fold: Fold) -> list[Any]:
     """Everything in a fold that determines its points: hashes and numbers."""
     data = fold.data
-    values = {field.name: getattr(data, field.name) for field in fields(data)}
-    return {
-        "fitted": data.hashes(local=True),
-        "answers": array_sha256(fold.answers.objects),
-        "weights": array_sha256(fold.answers.all_weights),
-        "images": array_sha256(data.evaluation_rows(fold.rows)),
-        "kind": data.answers.kind,
-        **{name: value for name, value in values.items() if isinstance(value, int | float)},
-    }
-
-
-def _unit_name(fold: int, inputs: dict[str, Any], solver: Solver, path: list[Setting]) -> str:
-    """The hash of everything that determines the rows of a path on a fold."""
-    options = {} if path == [ORIGINAL] else {type(solver).__name__: vars(solver)}
-    text = to_json([__version__, fold, inputs, options, path])
-    return hashlib.sha256(text.encode()).hexdigest()
+    arrays = [fold.answers.objects, fold.answers.all_weights, data.evaluation_rows(fold.rows)]
+    numbers = [data.block_size, data.seed, data.centre, data.normalize, data.n_dropped]
+    hashes = data.hashes(local=True)
+    return [hashes, *map(array_sha256, arrays), data.answers.kind, *numbers]
 
 
 def fit_units(
@@ -85,10 +74,30 @@ def fit_units(
     jobs: int,
     scheduler: str | None,
 ) -> Iterator[tuple[str, list[Row]]]:
-    """Yield the name and the rows of each unit as soon as it is fitted."""
+    """Yield the name and the rows of each unit as soon as it is fitted.
+
+    The paths are fitted in this process, in several, or on a Dask cluster, which gets what each
+    fold holds out once.
+    """
     heldout = [FoldScorer([fold]) for fold in folds]
-    with _parallel(heldout, jobs, scheduler) as run:
-        yield from run(joblib.delayed(fit_path)(heldout[unit.fold], solver, unit) for unit in units)
+    backend: dict[str, Any] = {"n_jobs": jobs}
+    with ExitStack() as stack:
+        if scheduler is not None:
+            client = _dask_client(scheduler, stack)
+            backend = {"backend": "dask", "client": client, "scatter": heldout}
+        stack.enter_context(joblib.parallel_config(**backend))
+        run = joblib.Parallel(return_as="generator_unordered")
+        fit_unit = joblib.delayed(fit_path)
+        try:
+            yield from run(fit_unit(heldout[unit.fold], solver, unit) for unit in units)
+        except Exception as error:
+            is_lost = bool(scheduler) or isinstance(error, BrokenProcessPool)
+            if isinstance(error, GLocalError) or not is_lost:
+                raise
+            raise ClusterError(
+                f"the processes that ran the paths were lost ({type(error).__name__}). Finished "
+                "paths are kept: continue with `resume=True`."
+            ) from error
 
 
 def fit_path(heldout: FoldScorer, solver: Solver, unit: Unit) -> tuple[str, list[Row]]:
@@ -96,53 +105,35 @@ def fit_path(heldout: FoldScorer, solver: Solver, unit: Unit) -> tuple[str, list
 
     Returns the name of the unit too.
     """
-    (data,) = heldout.data
-    counts = {"n_heldout": len(heldout.answers), "n_images": len(heldout.images[0])}
-    fit_next = _fits_along(data, solver, unit.path)
+    data = heldout.folds[0].data
+    problem: Problem | None = None
+    start: WarmStart | None = None
     rows = []
     for setting in unit.path:
         start_time = time.perf_counter()
-        row = {"fold": unit.fold, **setting, **dict.fromkeys(SCORES), **counts}
+        row = {"fold": unit.fold, **setting, **dict.fromkeys(SCORES)}
+        row |= {"n_heldout": len(heldout.answers), "n_images": len(heldout.images[0])}
         row |= _ORIGINAL_OUTCOME
-        if setting == ORIGINAL:  # the baseline that agreement is compared with
-            row |= _scores(heldout, scaled_identity(data, 0.0))
-        else:
-            row |= _fitted_and_scored(fit_next, heldout, setting)
+        try:
+            if setting == ORIGINAL:  # the baseline that agreement is compared with
+                transform = scaled_identity(data, 0.0)
+            else:
+                arm = Arm.of(setting)
+                if isinstance(solver, PaperLoop):
+                    solution = with_eta(solver, setting).solve(data, arm)
+                else:
+                    problem = problem or solver.problem(data, local=Arm.of(unit.path[-1]).local)
+                    solution = solver.minimise(problem, arm, start, certified=False)
+                    start = solution.warm
+                row |= {name: getattr(solution.report, name) for name in _ORIGINAL_OUTCOME}
+                transform = solution.transform
+            row |= _scores(heldout, transform)
+        except TrivialOptimumError as error:  # W = 0 has no scores, and no fit starts from it
+            row |= {"status": "trivial", "lambda_max": error.lambda_max}
+        except DivergedError as error:
+            row |= {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
         rows.append(row | {"seconds": time.perf_counter() - start_time})
     return unit.name, rows
-
-
-def _fitted_and_scored(
-    fit_next: Callable[[Setting], Solution], heldout: FoldScorer, setting: Setting
-) -> Row:
-    """How the fit of a setting ended, and its scores if it has any."""
-    try:
-        solution = fit_next(setting)
-    except TrivialOptimumError as error:  # W = 0 has no scores, and no fit starts from it
-        return {"status": "trivial", "lambda_max": error.lambda_max}
-    except DivergedError as error:
-        return {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
-    outcome = {name: getattr(solution.report, name) for name in _ORIGINAL_OUTCOME}
-    return outcome | _scores(heldout, solution.transform)
-
-
-def _fits_along(
-    data: FitData, solver: Solver, path: list[Setting]
-) -> Callable[[Setting], Solution]:
-    """A function that fits the next setting of a path; an exact fit starts from the one before."""
-    if isinstance(solver, PaperLoop):
-        return lambda setting: with_eta(solver, setting).solve(data, Arm.of(setting))
-    problem = None
-    start: WarmStart | None = None
-
-    def fit_next(setting: Setting) -> Solution:
-        nonlocal problem, start
-        problem = problem or solver.problem(data, local=Arm.of(path[-1]).local)
-        solution = solver.minimise(problem, Arm.of(setting), start, certified=False)
-        start = solution.warm
-        return solution
-
-    return fit_next
 
 
 def _scores(heldout: FoldScorer, transform: LinearTransform) -> dict[str, float]:
@@ -166,38 +157,18 @@ def with_eta(solver: Solver, setting: Setting) -> Solver:
     return solver.replace(eta=setting.get("eta") or solver.eta)
 
 
-@contextlib.contextmanager
-def _parallel(inputs: Sequence[Any], jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
-    """Yield the executor of the paths: this process, several processes, or a Dask cluster.
-
-    A cluster gets each of the `inputs` once.
-    """
-    backend: dict[str, Any] = {"n_jobs": jobs}
-    with contextlib.ExitStack() as stack:
-        if scheduler is not None:
-            distributed = import_optional("distributed", "`scheduler`")
-            argument = "scheduler_file" if Path(scheduler).is_file() else "address"
-            try:
-                client = stack.enter_context(
-                    distributed.Client(**{argument: scheduler}, timeout=10)
-                )
-            except (OSError, ValueError, TypeError) as error:
-                raise ParameterError(
-                    f"no Dask scheduler answers at {scheduler}. Give the address that it prints "
-                    "when it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
-                ) from error
-            if client.amm.running():  # it would leave one copy of the inputs, lost with its worker
-                client.amm.stop()
-                stack.callback(client.amm.start)
-            backend = {"backend": "dask", "client": client, "scatter": inputs}
-        stack.enter_context(joblib.parallel_config(**backend))
-        try:
-            yield joblib.Parallel(return_as="generator_unordered")
-        except Exception as error:
-            is_lost = bool(scheduler) or isinstance(error, BrokenProcessPool)
-            if isinstance(error, GLocalError) or not is_lost:
-                raise
-            raise ClusterError(
-                f"the processes that ran the paths were lost ({type(error).__name__}). Finished "
-                "paths are kept: continue with `resume=True`."
-            ) from error
+def _dask_client(scheduler: str, stack: ExitStack) -> Any:
+    """A client of the Dask cluster at an address or of a scheduler file, closed with the stack."""
+    distributed = import_optional("distributed", "`scheduler`")
+    argument = "scheduler_file" if Path(scheduler).is_file() else "address"
+    try:
+        client = stack.enter_context(distributed.Client(**{argument: scheduler}, timeout=10))
+    except (OSError, ValueError, TypeError) as error:
+        raise ParameterError(
+            f"no Dask scheduler answers at {scheduler}. Give the address that it prints when it "
+            "starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
+        ) from error
+    if client.amm.running():  # it would leave one copy of the inputs, lost with its worker
+        client.amm.stop()
+        stack.callback(client.amm.start)
+    return client

@@ -15,8 +15,8 @@ from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
 from glocal.aligner.data import AUTO
 from glocal.aligner.fitting import Solver, with_centre
-from glocal.aligner.folds import Fold, fit_folds, fold_unit, heldout_scores
-from glocal.aligner.keep import keep_curve, share_to_keep
+from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit
+from glocal.aligner.keep import keep_curve
 from glocal.errors import ParameterError
 from glocal.evaluation.axes import embeddings
 from glocal.evaluation.view import change_record, paired_views, save_view
@@ -196,8 +196,7 @@ def _plan(
     if fold_unit(data) == "questions" and len(data.answers):
         options["unit"] = data.features.dimensions / data.answers.effective_size
     grid_settings = settings(grid, **options)
-    methods = {setting["method"]: setting for setting in grid_settings}
-    data.check(Arm.of(methods.get("glocal", grid_settings[0])))
+    data.check(reads_local=any(setting["method"] == "glocal" for setting in grid_settings))
     parts = fit_folds(data, folds)
     all_paths = [[ORIGINAL], *paths(grid_settings, warm=isinstance(solver, Exact))]
     if isinstance(solver, Exact):
@@ -208,7 +207,7 @@ def _plan(
 def _share_to_keep(select: str | None, keep: float | None, data: FitData) -> float | None:
     """The share of neighbours to keep, or None to choose by the loss."""
     if select is None:
-        return share_to_keep(Keep(keep=keep).keep, data)
+        return Keep(keep=keep).share(data)
     if select != "loss" or keep is not None:
         raise ParameterError(
             f"`select` is {select!r} and `keep` {keep}; give `select=loss`, or `keep` alone."
@@ -232,7 +231,7 @@ def _finished_rows(folder: Path, plan: _Plan, *, resume: bool) -> dict[str, list
         "version": __version__,
         "settings": plan.settings,
         "folds": len(plan.folds),
-        "fold_unit": fold_unit(plan.data),
+        "fold_unit": plan.folds[0].unit,
         "seed": plan.data.seed,
         "centre": plan.data.centre,
         "solver": {"name": plan.solver.name, **vars(plan.solver)},
@@ -268,12 +267,12 @@ def _choice(
         unseen = with_eta(plan.solver, best).solve(fold.data, arm).transform
         meta = {**unseen.meta, "fit": {"n_answers": len(fold.data.answers)}}
         transforms.append(replace(unseen, meta=meta))
-    heldout = heldout_scores(plan.data, plan.folds, transforms, converged=best["converged"])
+    heldout = FoldScorer(plan.folds).scores(transforms, converged=best["converged"])
     summary = {
         "keep": keep,
         "reason": reason,
         "folds": len(plan.folds),
-        "fold_unit": fold_unit(plan.data),
+        "fold_unit": plan.folds[0].unit,
         "seed": plan.data.seed,
         "n_settings": len(plan.settings),
     }
