@@ -5,6 +5,7 @@ time.
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import processes
@@ -94,6 +95,15 @@ def cache(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def publish(tmp_path, cache, monkeypatch):
+    """`made_registry.published_site`, as a function of the files and changes of their entries."""
+    from made_registry import published_site, registry
+
+    yield partial(published_site, tmp_path, monkeypatch)
+    registry.published.cache_clear()
 
 
 @pytest.fixture

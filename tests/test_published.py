@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from made_registry import COMMIT, published_site, real_things, things
+from made_registry import COMMIT, real_things, things
 from world import matrix, normal, run
 
 from glocal import Answers, Arm, Features, FitData, fit, join
@@ -20,12 +20,6 @@ FILES = things(NAMES, OBJECTS, COLLECTED, net=X)
 MANIFEST = "things/manifest-cc0"
 
 
-@pytest.fixture
-def publish(tmp_path, cache, monkeypatch):
-    """A function that serves and publishes the files of this module, or others."""
-    return lambda files=FILES, **changes: published_site(tmp_path, monkeypatch, files, **changes)
-
-
 def asked(server):
     """The names of the files that a server was asked for."""
     return sorted(path.removeprefix(f"/{COMMIT}/") for path in server.asked)
@@ -36,7 +30,7 @@ def test_features_become_a_folder_with_names_and_a_record(publish, tmp_path):
     byte order mark, and the record says what is known and what is not. Only the two files are asked
     for, once, and `--out` copies the folder.
     """
-    with publish(net={"model": "openclip:Net:openai", "layer": "visual"}) as server:
+    with publish(FILES, net={"model": "openclip:Net:openai", "layer": "visual"}) as server:
         path = fetch("features/net")
         copy = run("data fetch features/net --out", tmp_path).out.strip()
         assert asked(server) == ["features/net", MANIFEST]
@@ -61,7 +55,7 @@ def test_answers_are_made_ready_once(publish):
     made anew if they are damaged or a part changes, but nothing is downloaded twice.
     """
     parts = ["things/answers", "things/sortindex", "things/unique-id"]
-    with publish() as server:
+    with publish(FILES) as server:
         path = fetch("things/answers")
         answers = Answers.load(path)
         assert answers.objects.tolist() == OBJECTS.tolist()
@@ -97,7 +91,7 @@ def test_a_wrong_byte_or_number_of_rows_is_refused(publish, cache, change, files
 
 def test_another_width_is_recorded_and_warned_of_once(publish):
     """If the content is right, the width of the file counts."""
-    with publish(net={"width": 6}):
+    with publish(FILES, net={"width": 6}):
         with pytest.warns(DataWarning, match="5 columns and not 6") as warned:
             path = fetch("features/net")
         assert len(warned) == 1

@@ -1,20 +1,18 @@
 """Published files and the BREEDS tasks, by name: verified, and whole or not at all."""
 
 import gc
-import hashlib
 import re
 import sys
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from sites import site
 from world import folder, run
 
 from glocal import Features, GLocalError
 from glocal.data.sources.breeds import breeds, breeds_side
 from glocal.data.sources.fetch import fetch
-from glocal.data.sources.registry import RemoteFile, published
+from glocal.data.sources.registry import published
 from glocal.errors import DataWarning, FileError
 
 pytestmark = [
@@ -22,7 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 CONTENT = bytes(range(256)) * 1024
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
+FILES = {"made/up": CONTENT}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -35,18 +33,6 @@ def _connections():
     gc.collect()
 
 
-@pytest.fixture
-def register(monkeypatch):
-    """A function that publishes one invented file at an address."""
-
-    def add(url):
-        about = ("bytes", "none", "nobody", len(CONTENT))
-        entry = RemoteFile("made/up", "made/up.bin", f"{url}/up.bin", f"sha256:{SHA256}", *about)
-        monkeypatch.setitem(published(), "made/up", entry)
-
-    return add
-
-
 def left(cache):
     """All files below the cache."""
     return [path for path in cache.rglob("*") if path.is_file()]
@@ -55,58 +41,58 @@ def left(cache):
 # files
 
 
-def test_a_file_is_fetched_once_verified_and_copied(register, cache, tmp_path):
+def test_a_file_is_fetched_once_verified_and_copied(publish, cache, tmp_path):
     """A second fetch sends no request, a damaged file in the cache is replaced, and
     `out` gets a copy.
     """
     seen = []
-    with site({"/up.bin": CONTENT}) as (url, server):
-        register(url)
+    with publish(FILES) as server:
         path = fetch("made/up", progress=lambda *sizes: seen.append(sizes))
-        assert fetch("made/up") == path == cache / "made/up.bin"
-        assert server.asked == ["/up.bin"]
+        assert fetch("made/up") == path == cache / "made/up"
+        assert len(server.asked) == 1
         path.write_bytes(CONTENT[:-1] + b"x")
         fetch("made/up")
-        assert server.asked == ["/up.bin"] * 2
+        assert len(server.asked) == 2
+        assert path.read_bytes() == fetch("made/up", out=tmp_path / "out").read_bytes() == CONTENT
     assert seen[-1] == (len(CONTENT), len(CONTENT))
     assert left(cache) == [path]
-    assert path.read_bytes() == fetch("made/up", out=tmp_path / "out").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
-    "behaviour", [404, "corrupt", "gone", pytest.param("stall", marks=pytest.mark.nightly)]
+    "behaviour", [404, "corrupt", pytest.param("stall", marks=pytest.mark.nightly)]
 )
-def test_what_a_server_does_wrong_leaves_nothing(register, cache, monkeypatch, behaviour):
-    """An error, wrong content, a missing server and one that stalls are one sentence each, and
-    leave no file.
-    """
+def test_what_a_server_does_wrong_leaves_nothing(publish, cache, monkeypatch, behaviour):
+    """An error, wrong content and a server that stalls are one sentence each, and leave no file."""
     module = sys.modules["glocal.data.sources.fetch"]
     monkeypatch.setattr(module, "TIMEOUT", 0.5)
-    with site({"/up.bin": CONTENT}, behaviour) as (url, server):
-        address = "http://127.0.0.1:9" if behaviour == "gone" else url
-        register(address)
-        with pytest.raises(FileError, match=re.escape(f"{address}/up.bin")) as caught:
+    with publish(FILES) as server:
+        server.behaviour = behaviour
+        with pytest.raises(FileError, match=published()["made/up"].url) as caught:
             fetch("made/up")
-        assert str(cache / "made/up.bin") in str(caught.value)
+        assert str(cache / "made/up") in str(caught.value)
         assert "\n" not in str(caught.value)
         assert left(cache) == []
         server.behaviour = None
-        register(url)
         monkeypatch.setattr(module, "TIMEOUT", 30)
         assert fetch("made/up").read_bytes() == CONTENT
 
 
-def test_nobody_is_asked_offline(register, cache, monkeypatch):
-    """With GLOCAL_OFFLINE only the cache is used."""
-    register("http://127.0.0.1:9")
-    monkeypatch.setenv("GLOCAL_OFFLINE", "1")
-    with pytest.raises(FileError, match="OFFLINE"):
+def test_nobody_is_asked_offline(publish, cache, monkeypatch):
+    """Without a server, and with GLOCAL_OFFLINE, only the cache is used."""
+    with publish(FILES) as server:
+        monkeypatch.setenv("GLOCAL_OFFLINE", "1")
+        with pytest.raises(FileError, match="OFFLINE"):
+            fetch("made/up")
+        assert server.asked == []
+        monkeypatch.delenv("GLOCAL_OFFLINE")
+    with pytest.raises(FileError, match=rf"^.*{published()['made/up'].url}.*\Z"):
         fetch("made/up")
-    file = folder(cache / "made", up_bin=CONTENT) / "up.bin"
+    assert left(cache) == []
+    file = folder(cache / "made", up=CONTENT) / "up"
     assert fetch("made/up") == file
 
 
-COMMIT = r"https://raw\.githubusercontent\.com/[\w.-]+/[\w.-]+/[0-9a-f]{40}/[\w./-]+"
+PINNED = r"https://raw\.githubusercontent\.com/[\w.-]+/[\w.-]+/[0-9a-f]{40}/[\w./-]+"
 
 
 def test_every_published_file_is_pinned_and_complete():
@@ -116,7 +102,7 @@ def test_every_published_file_is_pinned_and_complete():
     entries = published().values()
     assert len({entry.path for entry in entries}) == len(entries)
     for entry in entries:
-        assert re.fullmatch(COMMIT, entry.url)
+        assert re.fullmatch(PINNED, entry.url)
         assert f"/{entry.commit}/" in entry.url
         assert re.fullmatch(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}", entry.checksum)
         assert all([entry.what, entry.licence, entry.citation])
@@ -155,20 +141,19 @@ def test_the_checksums_are_those_of_the_files(data_dir, cache, monkeypatch, line
         assert fetch(name) == target
 
 
-def test_the_command_fetches_or_lists(register, cache):
+def test_the_command_fetches_or_lists(publish, cache):
     """With names, the command prints paths to standard output and terms to standard error; without,
     it lists the files.
     """
-    with site({"/up.bin": CONTENT}) as (url, server):
-        register(url)
+    listed = run("data fetch --json").json["files"]
+    assert [entry["name"] for entry in listed] == list(published())
+    with publish(FILES) as server:
         assert run("data fetch made/up nonsense").code == 2
         assert server.asked == []
         code, out, err = run("data fetch made/up")
     assert code == 0
-    assert out == f"{cache / 'made/up.bin'}\n"
-    assert "made/up: none; nobody" in err
-    listed = run("data fetch --json").json["files"]
-    assert [entry["name"] for entry in listed] == list(published())
+    assert out == f"{cache / 'made/up'}\n"
+    assert "made/up: none stated; Nobody (2000)" in err
     assert "made/up" in run("data fetch").out
 
 
