@@ -371,9 +371,8 @@ class Answers:
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
         """Select answers by a mask or by row numbers; object numbers do not change."""
-        selected = {
-            name: values[keep] for name, values in self._details().items() if name in OF_ANSWERS
-        }
+        details = self._details()
+        selected = {name: details[name][keep] for name in OF_ANSWERS if name in details}
         return replace(self, objects=self.objects[keep], **selected)
 
     def relabel(self, new_index: Numbers) -> Answers:

@@ -131,7 +131,7 @@ def holds_names(column: pd.Series) -> bool:
     Numbers that count the rows in order are no names.
     """
     texts = column.tolist()
-    if len({*texts}) < len(texts) or any(counts_rows(texts, first) for first in (0, 1)):
+    if not column.is_unique or any(counts_rows(texts, first) for first in (0, 1)):
         return False
     are_images = all(object_name(text) != text.rpartition("/")[2] for text in texts)
     return are_images or str(column.name).lower() in NAME_TITLES
@@ -179,7 +179,7 @@ def read_named_rows(path: PathLike) -> NamedRows:
             file,
             _separator(first_line) or _BLANKS,
             header=0 if are_titles else None,
-            converters=dict.fromkeys(named if are_titles else (), str),
+            converters=dict.fromkeys(named, str),
             low_memory=False,
         )
         _refuse_decimal_commas(table.iloc[0])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 
@@ -42,14 +41,6 @@ _SORTED: dict[str, Callable[[str], str]] = {
 The published answers of THINGS index objects in the second order; its lists of names are in the
 third.
 """
-
-
-class _Reading(NamedTuple):
-    """Another reading of the answers: object i has feature row ``rows[i]``, or none (-1)."""
-
-    description: str
-    fix: str | None
-    rows: Numbers
 
 
 def check_readings(case: Case, answers: Answers) -> list[Finding]:
@@ -178,19 +169,22 @@ def check_order(case: Case) -> Findings:
         yield better
 
 
-def _readings(case: Case, rows: Numbers) -> Iterator[_Reading]:
-    """Yield the other readings of the list of n objects, whose feature rows are `rows`."""
+def _readings(case: Case, rows: Numbers) -> Iterator[tuple[str, str | None, Numbers]]:
+    """Yield what other readings of the list of n objects say, their fixes and feature rows.
+
+    `rows` are the feature rows of the objects as the list is read now, -1 for none.
+    """
     from_1 = np.append(-1, rows[:-1])
     from_0 = np.append(rows[1:], -1)
     convert = f"convert the file: {import_line('--base 1')}"
-    yield _Reading("the answers count from 1", convert, from_1)
+    yield "the answers count from 1", convert, from_1
     fix = "read the file without --base 1, or remove a title from the list"
-    yield _Reading("the answers count from 0", fix, from_0)
-    yield _Reading("the list of objects runs backwards", "reverse the list", rows[::-1])
+    yield "the answers count from 0", fix, from_0
+    yield "the list of objects runs backwards", "reverse the list", rows[::-1]
     if case.order is not None and len(case.order) == len(rows):
         fix = "leave `order` out, or give its inverse"
-        yield _Reading("the order is left out", fix, rows[case.order])
+        yield "the order is left out", fix, rows[case.order]
     names = [object_name(name) for name in case.listed or case.features.names or ()]
     for description, key in _SORTED.items() if names else ():
         entries = np.argsort([key(name) for name in names])
-        yield _Reading(f"their objects are sorted {description}", None, rows[entries])
+        yield f"their objects are sorted {description}", None, rows[entries]

@@ -78,7 +78,7 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
     elif entry.kind == "answers":
         path = _answers_file(entry, progress)
     else:
-        path = _retrieved(entry, progress)
+        path = retrieve(entry, progress)
     return path if out is None else _copied(path, Path(out) / entry.path)
 
 
@@ -103,11 +103,6 @@ def _download_path(entry: RemoteFile) -> Path:
     return cache_folder() / (entry.downloaded or entry.path)
 
 
-def _retrieved(entry: RemoteFile, progress: Progress | None) -> Path:
-    """What is downloaded for a published file."""
-    return retrieve(entry.url, _download_path(entry), entry.checksum, progress)
-
-
 def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
     """The feature folder of published features, with the names of its rows and its record."""
     (source,) = entry.parts
@@ -115,7 +110,7 @@ def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
         read_table(fetch(source), what="names", blanks=False), entry.names_column
     )
     folder = cache_folder() / entry.path
-    matrix = read_npy(_retrieved(entry, progress), what="features")
+    matrix = read_npy(retrieve(entry, progress), what="features")
     if matrix.ndim != 2 or len(matrix) != entry.rows or len(names) != entry.rows:
         raise FileError(
             f"{entry.name} has shape {matrix.shape}, and {source} {len(names)} names; both "
@@ -160,7 +155,7 @@ def _answers_file(entry: RemoteFile, progress: Progress | None) -> Path:
     key = _key(entry)
     if _key_in(file) != key:
         order, names = map(fetch, entry.parts)
-        raw = _retrieved(entry, progress)
+        raw = retrieve(entry, progress)
         answers, _, origin = import_answers(raw, names=names, order=order)
         make_folder(file.parent)
         answers.save(file, provenance={**origin, "source": entry.url, "key": key})
@@ -210,13 +205,13 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("glocal"))
 
 
-def retrieve(url: str, path: Path, checksum: str, progress: Progress | None = None) -> Path:
-    """Download the file at `url` to `path`, unless it is already there with this checksum.
+def retrieve(entry: RemoteFile, progress: Progress | None = None) -> Path:
+    """Download what a published file is made of, unless the cache has it whole.
 
-    Raises the errors of `fetch`. `checksum` is ``ALGORITHM:DIGEST`` with an algorithm of hashlib,
-    or ``git:`` followed by the id of the content as a git object.
+    Raises the errors of `fetch`.
     """
-    if matches(path, checksum):
+    path = _download_path(entry)
+    if matches(path, entry.checksum):
         return path
     if offline():
         raise FileError(
@@ -231,14 +226,14 @@ def retrieve(url: str, path: Path, checksum: str, progress: Progress | None = No
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
         partial = Path(folder) / path.name
         try:
-            download(url, str(partial), None)
-            if not matches(partial, checksum):
-                raise ValueError(f"the content that it serves does not match {checksum}")
+            download(entry.url, str(partial), None)
+            if not matches(partial, entry.checksum):
+                raise ValueError(f"the content that it serves does not match {entry.checksum}")
             os.replace(partial, path)
         except (OSError, ValueError) as error:  # the errors of requests are OSErrors
             raise FileError(
-                f"cannot fetch {url} ({one_line(error)[:300]}). Download it elsewhere and put it "
-                f"at {path}."
+                f"cannot fetch {entry.url} ({one_line(error)[:300]}). Download it elsewhere and "
+                f"put it at {path}."
             ) from error
     return path
 
@@ -249,12 +244,16 @@ def offline() -> bool:
 
 
 def matches(path: Path, checksum: str) -> bool:
-    """Whether there is a file whose content matches a checksum as in `retrieve`."""
+    """Whether there is a file whose content matches a checksum.
+
+    That is ``ALGORITHM:DIGEST`` with an algorithm of hashlib, or ``git:`` followed by the id of the
+    content as a git object.
+    """
     if not path.is_file():
         return False
     algorithm, _, digest = checksum.partition(":")
     content = path.read_bytes()
-    if algorithm == "git":  # the id of the content in git, for files without a known SHA-256
+    if algorithm == "git":  # for files without a known SHA-256
         content = b"blob %d\0" % len(content) + content
         algorithm = "sha1"
     return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest() == digest
