@@ -20,8 +20,7 @@ from glocal.errors import MissingDependencyError
 from glocal.evaluation.view import View
 from glocal.files import array_sha256
 from glocal.finding import recorded_scores, scored_on
-from glocal.report import Run, findings, report_page, transform_run
-from glocal.report.figures import axes_svg, save_figure
+from glocal.report import Run, axes_svg, findings, report_page, save_figure, transform_run
 from glocal.report.finding import Finding, featured_arm, methods_paragraph
 from glocal.report.objects import objects_of
 from glocal.scores import HELD_OUT_OBJECTS, Score, Scores

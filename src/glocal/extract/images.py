@@ -110,12 +110,12 @@ class Source:
         return [names for names in names_of.values() if len(names) > 1]
 
 
-def open_images(images: PathLike) -> Source:
-    """Open the images of a path or pattern.
+def open_images(images: PathLike | Source) -> Source:
+    """Open the images of a path or pattern; what is open already is returned.
 
     Parameters
     ----------
-    images : path or pattern
+    images : path, pattern or Source
         A folder, searched with its subfolders; a pattern with ``*``, ``?``, ``[`` (``**`` for any
         depth); a text file with one path per line; or an image. The images of a folder or pattern
         are sorted in natural order; those of a list keep its order. Relative paths in a list start
@@ -127,6 +127,8 @@ def open_images(images: PathLike) -> Source:
     FileError
         The path does not exist, holds no image, or cannot be read.
     """
+    if isinstance(images, Source):
+        return images
     path = Path(images)
     if path.is_dir():
         root = path

@@ -150,7 +150,7 @@ class Extractor:
             raise ParameterError(
                 f"there is no part {index}/{count}; the parts are 1/{count} to {count}/{count}."
             )
-        source = images if isinstance(images, Source) else open_images(images)
+        source = open_images(images)
         folder = make_folder(out)
         files = dict.fromkeys(self.read_from, folder / FEATURES_FILE)
         if len(files) > 1:

@@ -1,11 +1,17 @@
 """HTML pages, figures and tables of runs, made from run folders without data and without torch."""
 
 from glocal.report.charts import front_chart, front_points
-from glocal.report.figures import axes_svg, save_figure
 from glocal.report.finding import findings, warnings_of
 from glocal.report.folders import load_runs
 from glocal.report.objects import axes_records
-from glocal.report.page import report_page, save_figures, save_page, save_tables
+from glocal.report.page import (
+    axes_svg,
+    report_page,
+    save_figure,
+    save_figures,
+    save_page,
+    save_tables,
+)
 from glocal.report.runs import Block, Run, transform_run
 from glocal.report.thumbnails import load_thumbnails
 

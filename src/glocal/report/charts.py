@@ -59,14 +59,17 @@ def charts_of(run: Run) -> list[Chart]:
     for network in run.scores.networks:
         front = points[points["network"] == network]
         arms = [arm for of_network, arm in run.scores.arms if of_network == network]
-        scores = [run.scores.of(network, task, arm) for task, arm in itertools.product(tasks, arms)]
-        measured = [score for score in scores if score is not None]
+        scores = [
+            score
+            for task, arm in itertools.product(tasks, arms)
+            if (score := run.scores.of(network, task, arm)) is not None
+        ]
         if len(front) >= _MIN_SHOWN:
             title = f"front-{network}".rstrip("-")
             charts.append(Chart(title, chart=front_chart(front), network=network, is_front=True))
-        elif measured:
+        elif scores:
             title = f"scores-{network}".rstrip("-")
-            chart = scores_chart(measured, ends)
+            chart = scores_chart(scores, ends)
             charts.append(Chart(title, chart=chart, network=network, ends=ends))
     return charts
 
@@ -103,9 +106,9 @@ def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerCha
 
 def ceiling_rules(ends: Sequence[float], axis: Any) -> alt.Chart:
     """Draw a dashed line at each end of the ceiling, across an axis of values."""
+    import altair as alt
     import pandas as pd
 
-    alt = import_optional("altair", "a report")
     rows = inline_data(pd.DataFrame({"value": ends}))
     people = alt.Chart(rows).encode(axis, tooltip=tooltips("value"))
     return people.mark_rule(color=CONTROL.colour, strokeDash=[*CONTROL.dashes])
@@ -129,8 +132,9 @@ def front_points(run: Run) -> pd.DataFrame:
             agreement = run.scores.of(network, run.scores.task_of(AGREEMENT[0]), arm)
             kept = run.scores.of(network, run.scores.task_of(KEPT), arm)
             if agreement is not None and kept is not None:
-                numbers = [(score.value, score.low, score.high) for score in (agreement, kept)]
-                rows.append((network, arm, "", False, *numbers[0], *numbers[1]))
+                of_agreement = (agreement.value, agreement.low, agreement.high)
+                of_kept = (kept.value, kept.low, kept.high)
+                rows.append((network, arm, "", False, *of_agreement, *of_kept))
         points = pd.DataFrame(rows, columns=POINT_COLUMNS)
     strong: list[int] = []
     for _, group in points.groupby(["network", "method"]):
@@ -166,7 +170,8 @@ def front_chart(points: pd.DataFrame) -> alt.LayerChart:
 
 def metric_axis(channel: type[Any], field: str, metric: str, **scale: Any) -> Any:
     """A channel of shares in per cent, with the title of a metric and four ticks."""
-    alt = import_optional("altair", "a report")
+    import altair as alt
+
     scale = {"zero": False, "padding": 12, **scale}
     title = _TITLES.get(metric, metric or "score")
     axis = alt.Axis(tickCount=4, format="%")
@@ -175,13 +180,15 @@ def metric_axis(channel: type[Any], field: str, metric: str, **scale: Any) -> An
 
 def tooltips(*names: str) -> list[alt.Tooltip]:
     """Tooltips of numbers with three decimal places."""
-    alt = import_optional("altair", "a report")
+    import altair as alt
+
     return [alt.Tooltip(f"{name}:Q", format=".3f") for name in names]
 
 
 def arm_scales(field: str, arms: Sequence[str]) -> list[Any]:
     """Return the colour, shape and dash channels of arms, by their looks and their order."""
-    alt = import_optional("altair", "a report")
+    import altair as alt
+
     columns = 2 if max(map(len, arms)) <= 20 else 1
     legend = alt.Legend(
         orient="top",
@@ -192,10 +199,9 @@ def arm_scales(field: str, arms: Sequence[str]) -> list[Any]:
         labelLimit=0,
     )
     styles = looks(arms).values()
-    shapes = itertools.islice(itertools.cycle(_SHAPES), len(arms))
-    ranges = {
+    ranges: dict[Any, list[Any]] = {
         alt.Color: [style.colour for style in styles],
-        alt.Shape: [*shapes],
+        alt.Shape: [*_SHAPES],  # from the first again if there are more arms
         alt.StrokeDash: [[*style.dashes] for style in styles],
     }
     return [
@@ -206,5 +212,7 @@ def arm_scales(field: str, arms: Sequence[str]) -> list[Any]:
 
 def inline_data(rows: pd.DataFrame) -> alt.InlineData:
     """The rows as data in the chart, of any length, with NaN as null."""
+    import altair as alt
+
     values = rows.astype(object).where(rows.notna(), None).to_dict("records")
-    return import_optional("altair", "a report").InlineData(values=values)
+    return alt.InlineData(values=values)

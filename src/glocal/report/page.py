@@ -7,14 +7,20 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glocal._version import __version__
 from glocal.errors import import_optional
-from glocal.files import PathLike, make_folder, write_text
+from glocal.files import (
+    PathLike,
+    atomic_write,
+    ending,
+    make_folder,
+    writable_target,
+    write_text,
+)
 from glocal.finding import MARGIN, direction
 from glocal.report.charts import charts_of
-from glocal.report.figures import axes_svg, save_figure
 from glocal.report.finding import findings, methods_paragraph, warnings_of
 from glocal.report.objects import axes_records, objects_of
 from glocal.report.runs import Run
@@ -23,7 +29,11 @@ from glocal.results import flattened, value_at
 from glocal.scores import AGREEMENT, KEPT, Scores
 from glocal.suite.table import long_scores, score_table
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _FIGURE_WIDTH = 440  # pixels
+_DOTS_PER_INCH = 200
 _MAX_NAME = 80  # characters of a file name
 _CAPTION = (
     r"Scores [95 \% intervals]. *: differs from the baseline (paired, $p < 0.05$ after correction)."
@@ -93,6 +103,40 @@ def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
             files.append(make_folder(folder) / f"{stem}.{kind}")
             save_figure(drawing, files[-1])
     return files
+
+
+def save_figure(drawing: Any, out: PathLike) -> None:
+    """Save an Altair chart or an SVG drawing as PNG, PDF or SVG, by the ending of the file.
+
+    An SVG drawing follows the colour scheme of the page that shows it. PNG has 200 dots per inch.
+    """
+    kind = ending(writable_target(out, what="figure", endings=(".png", ".pdf", ".svg")))
+    if not isinstance(drawing, str):
+        drawing = import_optional("vl_convert", "a figure").vegalite_to_svg(drawing.to_dict())
+    content = drawing.encode()
+    if kind == ".png":
+        content = import_optional("vl_convert", "a figure").svg_to_png(drawing, ppi=_DOTS_PER_INCH)
+    if kind == ".pdf":
+        content = import_optional("vl_convert", "a figure").svg_to_pdf(drawing)
+    with atomic_write(out) as file:
+        file.write(content)
+
+
+def axes_svg(table: pd.DataFrame, title: str = "", *, narrow: bool = False) -> str:
+    """Draw axes as SVG, with dark colours too; a narrow drawing is for a phone.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The rows of `glocal.axes` to draw.
+    title : str
+        Its heading, with a sentence that explains the bars.
+    narrow : bool
+    """
+    layout = "narrow" if narrow else "wide"
+    return render(
+        "axes.svg", rows=table.to_dict("records"), title=title, layout=layout, pictures=()
+    )
 
 
 def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:

@@ -29,8 +29,8 @@ def load_thumbnails(
     """Shrink the images that are named like objects of the runs to 64 pixels.
 
     Names are compared by the rule of `glocal.data.names`, so that an object has no picture if
-    several images may be its own. `images` is whatever `glocal.extract.open_images` opens or
-    returns. A DataWarning names the objects without a readable image.
+    several images may be its own. `images` is whatever `glocal.extract.open_images` opens. A
+    DataWarning names the objects without a readable image.
 
     Returns
     -------
@@ -42,11 +42,11 @@ def load_thumbnails(
     DataError
         No image has the name of an object.
     """
-    from glocal.extract.images import Source, Unreadable, open_images
+    from glocal.extract.images import Unreadable, open_images
 
     networks = [views for run in runs for views in run.views.values()]
     names = {name for views in networks for view in views.values() for name in view.names}
-    source = images if isinstance(images, Source) else open_images(images)
+    source = open_images(images)
     image_of, ambiguous = matching_entries(sorted(names), source.names)
     if not image_of:
         raise DataError(
