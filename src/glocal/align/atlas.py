@@ -16,7 +16,6 @@ from glocal.aligner.folds import FoldScorer
 from glocal.evaluation.agreement import credit_units
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.intervals import ItemValues
-from glocal.evaluation.structure import kept_by_image
 from glocal.files import PathLike, write_text
 from glocal.report import Block, Run, report_page, save_page
 from glocal.report.runs import apply_command
@@ -157,20 +156,19 @@ def measured_network(
 
 def _agreement(heldout: FoldScorer, transforms: Sequence[LinearTransform], split: str) -> Result:
     """The agreement of the transform of each fold with the answers that the fold holds out."""
-    objects = [t.map_rows(X) for t, X in zip(transforms, heldout.objects, strict=True)]
-    units = credit_units(heldout.credit(objects), heldout.answers)
+    credit, _ = heldout.credit_and_loss(transforms)
+    units = credit_units(credit, heldout.answers)
     settings = {"chance": heldout.answers.chance}
-    n = len(heldout.answers)
+    n = len(credit)
     score = Score("agreement", AGREEMENT[0], *units.bounded(), n, split, settings=settings)
     return Result((score,), units)
 
 
 def _neighbours(heldout: FoldScorer, transforms: Sequence[LinearTransform], split: str) -> Result:
     """The neighbours of the rows as given that the images of each fold keep."""
-    parts = zip(transforms, heldout.images, strict=True)
-    shares = [kept_by_image(X, t.map_rows(X), heldout.k) for t, X in parts]
-    units = ItemValues(values=np.concatenate(shares))
-    n = round(np.mean([len(part) for part in shares]))
+    Z = [t.map_rows(X) for t, X in zip(transforms, heldout.images, strict=True)]
+    units = ItemValues(values=heldout.kept(Z))
+    n = round(np.mean([len(X) for X in heldout.images]))
     settings = {"k": heldout.k}
     score = Score("neighbours kept", KEPT, *units.bounded(), n, split, settings=settings)
     return Result((score,), units)

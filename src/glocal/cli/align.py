@@ -15,13 +15,12 @@ from typer import Argument, Option
 
 from glocal.aligner.keep import DEFAULT_KEEP, Keep
 from glocal.cli.fit import CentreOption, parse_centre, show_fit
-from glocal.cli.inputs import Normalize, ObjectIds, read_ids
-from glocal.cli.options import flat, refuse_overwriting_inputs
+from glocal.cli.options import Normalize, ObjectIds, flat, read_ids, refuse_overwriting_inputs
 from glocal.cli.output import print_message, print_result, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.sources.fetch import fetch, to_download
-from glocal.data.sources.registry import RemoteFeatures, published
+from glocal.data.sources.registry import published
 from glocal.errors import GLocalError, ParameterError
 from glocal.options import Options
 from glocal.scores import ORIGINAL
@@ -195,8 +194,7 @@ def _permit_downloads(
 def _published_parts(network: str) -> list[str]:
     """The published files of a network: its features, and a transform of its authors if any."""
     entry = published()[f"{PUBLISHED}{network}"]
-    transform = entry.transform if isinstance(entry, RemoteFeatures) else None
-    return [entry.name, *([transform] if transform else [])]
+    return [name for name in (entry.name, getattr(entry, "transform", None)) if name]
 
 
 def _fetched(name: str) -> Path:

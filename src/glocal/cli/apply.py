@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from typer import Argument, Option
 
-from glocal.cli.inputs import Force
-from glocal.cli.options import flat
+from glocal.cli.options import Force, flat
 from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.readers import PARQUET
@@ -210,12 +209,10 @@ def _table(anomalies: Anomalies, normal: Features, new: Features) -> pd.DataFram
     """A line for each new image, which is called by its name, or else its row."""
     import pandas as pd
 
-    normal_names, new_names = (
-        np.array(range(len(side)) if side.names is None else side.names) for side in (normal, new)
-    )
+    normal_names = np.array(normal.names or range(len(normal)))
     return pd.DataFrame(
         {
-            "image": new_names,
+            "image": new.names or range(len(new)),
             "score": anomalies.scores,
             "is_anomaly": anomalies.is_anomaly,
             "nearest_normal": normal_names[anomalies.nearest],

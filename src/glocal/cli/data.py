@@ -13,15 +13,15 @@ from pydantic import Field
 from typer import Argument, Option
 
 from glocal._version import __version__
-from glocal.cli.inputs import (
+from glocal.cli.options import (
     FEATURES,
-    AnswersFile,
-    FeaturesPath,
     Normalize,
+    ObjectFiles,
     ObjectIds,
+    flat,
     read_ids,
+    refuse_overwriting_inputs,
 )
-from glocal.cli.options import flat, refuse_overwriting_inputs
 from glocal.cli.output import (
     catalogue,
     in_options,
@@ -157,8 +157,7 @@ def _print_findings(
 @app.command("split")
 @flat
 def split_command(
-    features: FeaturesPath,
-    form: AnswersFile,
+    files: ObjectFiles,
     out: Annotated[Path, Option(help="Folder for train.npz and heldout.npz.")],
     by: Literal["objects", "people"] = Option("objects", help="Unit that is held out."),
     folds: int = Option(3, min=2, help="Number of folds of the objects (or participants)."),
@@ -172,13 +171,12 @@ def split_command(
 
     Example: glocal data split --features features.npy --answers triplets.npy --out split
     """
-    loaded = Features.load(features)
-    answers, joined = form.joined(loaded)
+    features, answers, joined = files.joined()
     targets = {name: out / f"{name}.npz" for name in ("train", "heldout")}
     for target in targets.values():
-        refuse_overwriting_inputs("--out", target, features, *form.paths)
+        refuse_overwriting_inputs("--out", target, *files.paths)
     options = {"folds": folds, "fold": fold, "seed": seed}
-    parts = split_joined(answers, joined, len(loaded), by=by, **options)
+    parts = split_joined(answers, joined, len(features), by=by, **options)
     make_folder(out)
     for name, part in parts.items():
         part.save(targets[name])
@@ -193,8 +191,7 @@ def split_command(
 @app.command("curve")
 @flat
 def curve_command(
-    features: FeaturesPath,
-    form: AnswersFile,
+    files: ObjectFiles,
     folds: int = Option(3, min=2, help="Folds of questions."),
     seed: int = Option(42, min=0, help="Seed of the folds and of the parts."),
     normalize: Normalize = False,
@@ -211,10 +208,9 @@ def curve_command(
 
     if out is not None:
         writable_target(out, what="--out", endings=(".csv",))
-    loaded = Features.load(features)
-    joined = form.to_fit(loaded)
+    features, joined = files.to_fit()
     with progress_bar("fitting parts of the answers"):
-        rows = loaded.unit(always=normalize)
+        rows = features.unit(always=normalize)
         scores = learning_curve(rows, joined.answers, folds=folds, seed=seed)
     *curve, gain = scores
     record = curve_record(scores)
@@ -331,7 +327,7 @@ def _list_published() -> None:
     """Print the published files."""
     files = [*published().values()]
     entries = [
-        (file.name, file.size_in_words, file.licence, f"{file.what}. {file.warning or ''}")
+        (file.name, f"{file.size_in_words}, {file.licence}", file.what, file.warning)
         for file in files
     ]
     print_result({"cache": cache_folder(), "files": files}, *catalogue(entries))

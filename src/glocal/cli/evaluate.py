@@ -12,8 +12,7 @@ import typer
 from pydantic import Field
 from typer import Option
 
-from glocal.cli.inputs import FORCE, AnswersFile, FeaturesPath, network_of
-from glocal.cli.options import flat
+from glocal.cli.options import FORCE, FeaturesPath, ObjectFiles, flat, network_of
 from glocal.cli.output import print_message, print_result, progress_bar, score_lines
 from glocal.data.seen import Seen
 from glocal.errors import ParameterError
@@ -175,9 +174,7 @@ def _network_name(sources: Sources) -> str:
 
 @app.command("odd-one-out")
 @flat
-def odd_one_out_command(
-    scoring: Scoring, features: FeaturesPath, file: AnswersFile, task: OddOneOutTask
-) -> None:
+def odd_one_out_command(scoring: Scoring, files: ObjectFiles, task: OddOneOutTask) -> None:
     """Agreement with people with interval, loss in nats, tie rate, and the human ceiling.
 
     Ignore the loss without a transform: the scale of the features is arbitrary. If questions were
@@ -187,8 +184,8 @@ def odd_one_out_command(
     Example: glocal evaluate odd-one-out --features features.npy --answers heldout.npy
     --transform transform.npz --baseline original
     """
-    shared = Shared(object_ids=file.object_ids)
-    scoring.show(task.replace(answers=file.answers), features, shared)
+    shared = Shared(object_ids=files.object_ids)
+    scoring.show(task.replace(answers=files.answers), files.features, shared)
 
 
 @app.command("rsa")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Option
 
@@ -13,8 +13,7 @@ from glocal.aligner.data import AUTO, SCALAR, Blocks
 from glocal.aligner.fitting import arm_or_keep, fit_and_score, fit_plan
 from glocal.aligner.folds import MIN_ANSWERS_FOR_OBJECT_FOLDS
 from glocal.aligner.keep import Keep
-from glocal.cli.inputs import KEEP, OUTPUT, AnswersFile, FeaturesPath, LocalPath, Normalize
-from glocal.cli.options import flat
+from glocal.cli.options import KEEP, OUTPUT, LocalPath, Normalize, ObjectFiles, flat
 from glocal.cli.output import (
     IS_JSON,
     in_options,
@@ -53,16 +52,6 @@ CentreOption = Annotated[
 ]
 
 
-KeptShare = Annotated[
-    float | None,
-    Option(
-        help="Choose the best agreement among settings that keep this share of each image's "
-        "ten nearest neighbours. [above 0 and at most 1; default: 0.9 with local features, else "
-        "the smallest loss]"
-    ),
-]
-
-
 def parse_centre(text: str | None) -> float | Literal["auto", "scalar"] | None:
     """Read a number, auto or scalar; raise a ParameterError for any other text."""
     if text is None:
@@ -77,19 +66,17 @@ def parse_centre(text: str | None) -> float | Literal["auto", "scalar"] | None:
 
 
 def load_data(
-    features: Path,
-    answers: AnswersFile,
+    files: ObjectFiles,
     local_features: Path | None,
     centre: str | None,
     blocks: Blocks,
     normalize: bool,
 ) -> FitData:
     """Return the data that a command fits to."""
-    loaded = Features.load(features)
-    joined = answers.to_fit(loaded)
+    features, joined = files.to_fit()
     local = None if local_features is None else Features.load(local_features)
     return FitData(
-        loaded,
+        features,
         joined.answers,
         local,
         n_dropped=joined.n_dropped,
@@ -101,8 +88,7 @@ def load_data(
 
 @flat
 def fit(
-    features: FeaturesPath,
-    answers: AnswersFile,
+    files: ObjectFiles,
     out: Annotated[
         Path,
         Option(help="The transform file to write (.npz or .safetensors).", rich_help_panel=OUTPUT),
@@ -132,7 +118,7 @@ def fit(
     writable_target(out, what="--out", endings=ENDINGS)
     if ending(out) == ".safetensors":
         import_optional("safetensors", f"--out {out}")
-    data = load_data(features, answers, local_features, centre, blocks, normalize)
+    data = load_data(files, local_features, centre, blocks, normalize)
     what = arm_or_keep(keep, arm, local=data.local_features is not None)
     plan = fit_plan(data, what, solver_of(solver, exact, paper))
     with progress_bar("fitting", unit="evaluations") as progress:
@@ -186,8 +172,7 @@ def _notes(record: FitRecord) -> Iterator[str]:
 
 @flat
 def sweep(
-    features: FeaturesPath,
-    answers: AnswersFile,
+    files: ObjectFiles,
     out: Annotated[Path, Option(help="Folder of the sweep.")],
     exact: Exact,
     paper: PaperLoop,
@@ -199,11 +184,15 @@ def sweep(
         "file lists method, lmbda, mix, alpha and tau, and eta with --solver paper.",
     ),
     folds: int = Option(3, help="Number of folds of the objects and local images."),
-    keep: KeptShare = None,
-    select: Annotated[
-        Literal["loss"] | None,
-        Option(help="Choose the smallest held-out loss, instead of --keep."),
-    ] = None,
+    keep: float | None = Option(
+        None,
+        help="Choose the best agreement among settings that keep this share of each image's ten "
+        "nearest neighbours. [above 0 and at most 1; default: 0.9 with local features, else the "
+        "smallest loss]",
+    ),
+    select: Literal["loss"] | None = Option(
+        None, help="Choose the smallest held-out loss, instead of --keep."
+    ),
     centre: CentreOption = None,
     normalize: Normalize = False,
     solver: SolverName = "exact",
@@ -217,7 +206,7 @@ def sweep(
     Example: glocal sweep --features features.npy --answers triplets.npy
     --local-features local.npy --out sweep
     """
-    data = load_data(features, answers, local_features, centre, blocks, normalize)
+    data = load_data(files, local_features, centre, blocks, normalize)
     from glocal.sweep.run import number_of_fits
     from glocal.sweep.run import sweep as run_sweep
 
@@ -243,16 +232,11 @@ def sweep(
                 count, total, f"fold {row['fold']}, {row['method']}"
             ),
         )
-    print_result(
-        {**_record(result), "n_dropped": data.n_dropped, "out": out},
-        sentence(Subject.of_fit(result.transform.meta["fit"])),
-        f"chosen: {method_in_words(result.best)}, {result.reason}",
-        f"written to {out}: transform.npz (refitted on all objects), the front, means, points",
-    )
+    _show_sweep(result, data.n_dropped, out)
 
 
-def _record(result: Sweep) -> dict[str, Any]:
-    """The record of a sweep and its choice; reports points without scores or convergence."""
+def _show_sweep(result: Sweep, n_dropped: int, out: Path) -> None:
+    """Print the choice of a sweep; reports points without scores or convergence."""
     status = result.points["status"]
     trivial = int((status == "trivial").sum())
     unconverged = int((~status.isin(["converged", "trivial"])).sum())
@@ -266,11 +250,19 @@ def _record(result: Sweep) -> dict[str, Any]:
             f"warning: {unconverged} of {len(status)} points did not converge; see their status "
             "in points.jsonl."
         )
-    return {
+    record = {
         "points": len(result.points),
         "evaluations": int(result.points["evaluations"].sum()),
         "unconverged": unconverged,
         "best": result.best,
         "keep": result.transform.meta["sweep"]["keep"],
         "reason": result.reason,
+        "n_dropped": n_dropped,
+        "out": out,
     }
+    print_result(
+        record,
+        sentence(Subject.of_fit(result.transform.meta["fit"])),
+        f"chosen: {method_in_words(result.best)}, {result.reason}",
+        f"written to {out}: transform.npz (refitted on all objects), the front, means, points",
+    )

@@ -1,6 +1,6 @@
-"""Options of commands from the fields of models, and outputs that would replace inputs.
+"""Options: those that commands share, those made from fields of models, and refused outputs.
 
-The name, help, default and range of an option are defined in its model alone.
+The name, help, default and range of an option are defined in one place: here, or in its model.
 """
 
 from __future__ import annotations
@@ -9,19 +9,50 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
+from pydantic import Field
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer import Option
 
 from glocal.aligner import Arm, Exact
 from glocal.cli.output import IS_JSON
-from glocal.data.features import NAMES_FILE
+from glocal.data.answers import Answers
+from glocal.data.check.findings import Case
+from glocal.data.check.readings import warn_of_order
+from glocal.data.features import NAMES_FILE, Features
+from glocal.data.join import Joined, join
 from glocal.data.readers import FEATURE_ENDINGS
 from glocal.errors import ParameterError
+from glocal.files import read_lines
 from glocal.options import Options
 from glocal.transform.formats import TRANSFORM_NAME
+from glocal.transform.record import network_name
+
+FEATURES = "Feature file, or folder with features.npy and file_names.txt."
+DATA = "Data"
+KEEP = "Keep"
+OUTPUT = "Output"
+FeaturesPath = Annotated[Path, Option(help=FEATURES, rich_help_panel=DATA)]
+LocalPath = Annotated[
+    Path | None,
+    Option(help="Features of local images, whose neighbours are kept.", rich_help_panel=DATA),
+]
+
+OBJECT_IDS = "Names of the objects that the answers index, one per line."
+ObjectIds = Annotated[Path | None, Option(help=OBJECT_IDS)]
+FORCE = "Go on, with a warning, if the rows do not belong to the transform."
+Force = Annotated[bool, Option("--force", help=FORCE)]
+Normalize = Annotated[
+    bool,
+    Option(
+        "--normalize",
+        rich_help_panel=KEEP,
+        help="Scale each row to length 1 first, as the transform then does too; implied if all "
+        "objects have that length.",
+    ),
+]
 
 _OUTPUTS = ("out", "figures", "tables", "save_transform")
 _NAMES_OR_PATHS = (
@@ -29,10 +60,10 @@ _NAMES_OR_PATHS = (
     *("images", "local_images", "thumbnails"),
 )
 """Options whose texts may be paths; no other text is one, such as a layer or a title."""
-_PANELS = ("Data", "Keep", Arm.panel, Exact.panel, "Output")
+_PANELS = (DATA, KEEP, Arm.panel, Exact.panel, OUTPUT)
 _AS_JSON = Annotated[
     bool,
-    Option("--json", help="Print one JSON object on standard output.", rich_help_panel="Output"),
+    Option("--json", help="Print one JSON object on standard output.", rich_help_panel=OUTPUT),
 ]
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
@@ -89,7 +120,7 @@ def _place(option: inspect.Parameter) -> tuple[int, bool]:
     details = [*getattr(option.annotation, "__metadata__", ()), option.default]
     panels = [getattr(detail, "rich_help_panel", None) for detail in details]
     places = [_PANELS.index(panel) for panel in panels if panel in _PANELS]
-    return (places[0] if places else -1, option.default is not option.empty)
+    return (max(places, default=-1), option.default is not option.empty)
 
 
 def _flag(name: str) -> str:
@@ -182,3 +213,42 @@ def _is_same(output: Path, source: Path) -> bool:
         return output.samefile(source) and (source.is_file() or source.is_dir())
     except OSError:  # at least one of them does not exist
         return False
+
+
+def read_ids(path: Path | None) -> tuple[str, ...] | None:
+    """Read the names of objects, one per line; None without a file."""
+    return None if path is None else read_lines(path, what="object ids")
+
+
+class ObjectFiles(Options):
+    """The files about objects: their features, people's answers, and the list that these index."""
+
+    panel: ClassVar[str] = DATA
+
+    features: Path = Field(description=FEATURES)
+    answers: Path = Field(
+        description="Answers that data import or a study wrote, or another table that data "
+        "import reads. Integers (.npy or text) count from 0, the odd one last.",
+    )
+    object_ids: Path | None = Field(None, description=OBJECT_IDS)
+
+    def joined(self) -> tuple[Features, Answers, Joined]:
+        """The features, the answers as their file indexes them, and as rows of the features."""
+        features = Features.load(self.features)
+        names = read_ids(self.object_ids)
+        answers = Answers.load(self.answers, names=names)
+        return features, answers, join(features, answers, names)
+
+    def to_fit(self) -> tuple[Features, Joined]:
+        """The features, and the answers as rows; warns if objects fit better in another order."""
+        features, answers, joined = self.joined()
+        case = Case(features, answers=answers, object_ids=read_ids(self.object_ids))
+        warn_of_order(case, joined.answers)
+        return features, joined
+
+
+def network_of(features: Features, file: Path) -> str:
+    """The model and layer that features record, or else the name of their file, for rows."""
+    is_unnamed = file.stem == "features" and file.parent.name
+    name = file.parent.name if is_unnamed else file.stem
+    return network_name(features.network) or name

@@ -110,39 +110,34 @@ def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
     return lines if fits(lines, screen_width()) else [*row_blocks(headers, rows, screen_width())]
 
 
-def catalogue(entries: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of entries, each a name, facts and last a description."""
-    for name, *facts, description in entries:
-        yield f"{name}  {', '.join(facts)}"
-        yield f"    {description.strip()}"
+def catalogue(entries: Iterable[Iterable[str | None]]) -> Iterator[str]:
+    """Yield the lines of entries, each a name, facts, a description, and a warning if there is."""
+    for name, facts, description, warning in entries:
+        yield f"{name}  {facts}"
+        yield f"    {description}. {warning or ''}".rstrip()
 
 
-def score_lines(scores: Iterable[Score]) -> list[str]:
+def score_lines(scores: Sequence[Score]) -> list[str]:
     """A line per metric and a column per arm and paired difference, or a block a metric."""
     table: dict[str, dict[str, Cell]] = {}
     first: dict[str, Score] = {}
-    scores = [*scores]
     for row in scores:
         metric = row.metric.removesuffix(DIFFERENCE)
-        first.setdefault(metric, row)
-        p = "" if row.p is None else f"  p {row.p:.2g}"
         name = row.transform if row.network == scores[0].network else row.network or ""
         if row.baseline is not None:
             name = f"less {row.baseline_network or row.baseline}"
-        table.setdefault(metric, {})[name] = row.cell(p)
-    titles = {metric: metric + row.note for metric, row in first.items()}
+        title = metric + first.setdefault(metric, row).note
+        p = "" if row.p is None else f"  p {row.p:.2g}"
+        table.setdefault(title, {})[name] = row.cell(p)
     columns = dict.fromkeys(name for line in table.values() for name in line)
-    rows = [
-        [titles[metric], *(str(line.get(name, "")) for name in columns), str(first[metric].n)]
-        for metric, line in table.items()
-    ]
-    lines = text_table([["metric", *columns, "n"], *rows])
-    if not fits(lines, screen_width()):
-        lines = []
-        for metric, line in table.items():
-            cells = [(name, [cell]) for name, cell in line.items()]
-            lines += block(f"{titles[metric]}, n {first[metric].n:,}", cells, screen_width())
-    return lines
+    rows = [["metric", *columns, "n"]]
+    blocks = []
+    for (title, line), score in zip(table.items(), first.values(), strict=True):
+        rows.append([title, *(str(line.get(name, "")) for name in columns), str(score.n)])
+        cells = [(name, [cell]) for name, cell in line.items()]
+        blocks += block(f"{title}, n {score.n:,}", cells, screen_width())
+    lines = text_table(rows)
+    return lines if fits(lines, screen_width()) else blocks
 
 
 @contextlib.contextmanager

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 from typer import Argument, Option
 
-from glocal.cli.inputs import OBJECT_IDS, Force, read_ids
-from glocal.cli.options import flat
+from glocal.cli.options import OBJECT_IDS, Force, flat, read_ids
 from glocal.cli.output import IS_JSON, print_message, print_result, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.features import Features

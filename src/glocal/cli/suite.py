@@ -9,8 +9,7 @@ from typing import Annotated
 
 from typer import Argument, Exit, Option
 
-from glocal.cli.inputs import Force
-from glocal.cli.options import flat, refuse_overwriting_inputs
+from glocal.cli.options import Force, flat, refuse_overwriting_inputs
 from glocal.cli.output import print_message, print_result, progress_bar, table_lines
 from glocal.errors import MissingDependencyError
 from glocal.screen import screen_width

@@ -58,14 +58,14 @@ def _list() -> None:
     for name, path in bundled().items():
         record = LinearTransform.load(path).meta
         what = f"comes with glocal; for {record['source']['model']}"
-        licence = record["card"]["licence"]
-        rows.append({"name": name, "what": what, "licence": licence, "warning": ""})
+        rows.append((name, record["card"]["licence"], what, ""))
     for name, entry in published().items():
         if name.startswith(PUBLISHED):
-            row = {"name": name.removeprefix(PUBLISHED), "what": entry.what}
-            rows.append(row | {"licence": entry.licence, "warning": entry.warning or ""})
-    entries = [(row["name"], row["licence"], f"{row['what']}. {row['warning']}") for row in rows]
-    print_result({"transforms": rows}, *catalogue(entries))
+            warning = entry.warning or ""
+            rows.append((name.removeprefix(PUBLISHED), entry.licence, entry.what, warning))
+    keys = ("name", "licence", "what", "warning")
+    record = {"transforms": [dict(zip(keys, row, strict=True)) for row in rows]}
+    print_result(record, *catalogue(rows))
 
 
 @app.command("list", hidden=True)

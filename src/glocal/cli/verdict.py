@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from glocal.cli.inputs import Force, network_of
-from glocal.cli.options import flat
+from glocal.cli.options import Force, flat, network_of
 from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.labels import load_labels, load_superclasses, split_column
