@@ -45,6 +45,7 @@ def test_scikit_learn_checks(estimator, check, as_a_user):
     check(estimator)
 
 
+QUICK = {"method": "global", "lmbda": 1.0, "solver": Exact(tol=1e-2)}
 OPTIONS = {"alpha": 0.2, "lmbda": 0.2}
 """Of the fits, whose origin is that of `fit_arm`."""
 
@@ -76,7 +77,7 @@ def test_answers_are_y_or_answers(world, as_a_user):
     X = world.objects.matrix
     answers = world.answers.objects
     table = pd.DataFrame(answers, columns=["a", "b", "odd"])[["odd", "b", "a"]]
-    aligner = Aligner(method="global", lmbda=1.0, solver=Exact(tol=1e-2))
+    aligner = Aligner(**QUICK)
     first = aligner.fit(X, answers).transform_.weights
     for y, preferred in ((world.answers, None), (np.arange(len(X)), answers), (table, None)):
         weights = aligner.fit(X, y, answers=preferred).transform_.weights
@@ -105,9 +106,8 @@ def test_sample_weights_are_weights_of_answers(world):
     answers = world.answers.objects[:500]
     weights = np.random.default_rng(0).uniform(0, 2, 500)
     weighted = Answers.from_array(answers, weights=weights)
-    options = {"lmbda": 1.0, "solver": Exact(tol=1e-2)}
-    first = Aligner(**options).fit(X, answers, sample_weight=weights)
-    second = Aligner(**options).fit(X, weighted)
+    first = Aligner(**QUICK).fit(X, answers, sample_weight=weights)
+    second = Aligner(**QUICK).fit(X, weighted)
     np.testing.assert_allclose(first.transform_.weights, second.transform_.weights, atol=1e-6)
     assert first.score(X, answers, weights) == pytest.approx(second.score(X, weighted), rel=1e-12)
 
@@ -125,7 +125,7 @@ def test_features_keep_their_float_type(world, aligner, as_a_user, dtype):
 def test_it_works_in_a_pipeline(world, as_a_user):
     """In front of a classifier, y holds the labels and `aligner__answers` the answers."""
     X = world.objects.matrix
-    aligner = Aligner("global", lmbda=1.0, solver=Exact(tol=1e-2))
+    aligner = Aligner(**QUICK)
     pipeline = Pipeline([("aligner", aligner), ("classifier", LogisticRegression(max_iter=2000))])
     pipeline.fit(X, world.superordinate, aligner__answers=world.answers)
     Z = aligner.fit(X, world.answers).transform(X)
@@ -203,7 +203,7 @@ def test_paths_and_names_are_read_and_joined(world, here, as_a_user):
     named = Answers.from_array(answers, names=names)
     folder(here, local_npy=world.local.matrix, answers_npz=named)
     folder(here / "objects", features_npy=X[::-1], file_names_txt=names[::-1])
-    aligner = Aligner("glocal", lmbda=1.0, solver=Exact(tol=1e-2))
+    aligner = Aligner(**QUICK | {"method": "glocal"})
     by_array = aligner.fit(X, answers, local_features=world.local.matrix).transform(X)
     aligner.fit(here / "objects", "answers.npz", local_features="local.npy")
     np.testing.assert_allclose(aligner.transform("objects")[::-1], by_array, atol=1e-3)

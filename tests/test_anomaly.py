@@ -138,9 +138,7 @@ def test_a_class_missing_in_the_test_is_left_out_aloud():
 @pytest.mark.parametrize(
     "noun, change",
     [
-        ("superclasses", {"mode": "leave-one-out", "superclasses": {0: "a", 1: "b"}}),
         ("superclasses", {"mode": "shift"}),
-        ("superclasses", {"mode": "one-vs-rest", "superclasses": {0: "a", 1: "b"}}),
         ("mode", {"mode": "best"}), ("class 0 has 30", {"k": 31}),
         ("columns", {"test": TEST[:, :5]}), ("names", {"test_labels": TRUTH.astype(str)}),
         ("normal", {"superclasses": dict(enumerate("abcd"))}),

@@ -26,12 +26,6 @@ from glocal.evaluation.intervals import (
 from glocal.scores import Score
 
 
-def triplets(n, objects, m=3):
-    """n random answers about m of the objects."""
-    rng = np.random.default_rng(0)
-    return rng.permuted([np.arange(objects)] * n, axis=1)[:, :m]
-
-
 def answer_estimate(values, objects, weights=None, persons=None):
     """The estimate of one value for each answer."""
     return ObjectValues(values=values, objects=objects, weights=weights, persons=persons).estimate()
@@ -70,7 +64,7 @@ def test_the_interval_equals_that_of_all_pairs(m, n):
     """
     rng = np.random.default_rng(m)
     some = rng.permutation(n)[: 6 * m]  # few objects, so that sets and pairs repeat
-    answers = some[triplets(120, len(some), m)]
+    answers = some[world.answers(120, len(some), "nearest-of-n").objects[:, :m]]
     answers[110:] = range(n, n + m)
     effect = rng.normal(size=n + m)
     values = 0.5 + 0.02 * effect[answers].sum(axis=1) + 0.02 * rng.normal(size=120)
@@ -104,7 +98,7 @@ def test_equal_scores_show_no_spread_and_have_no_interval(value):
     some = np.random.default_rng(0).integers(1, 9, size=200)
     values = np.full(200, value)
     for estimate in (
-        answer_estimate(values, triplets(200, 30), some / 7),
+        answer_estimate(values, world.answers(200, 30).objects, some / 7),
         mean_estimate(values, some),
         CrossedValues(values=values.reshape(5, 40)).estimate(),
         episode_estimate(values.reshape(5, 40), np.arange(40) % 4),
@@ -119,7 +113,7 @@ def test_the_errors_over_objects_and_persons_add():
     answers; a person without weight does not count.
     """
     rng = np.random.default_rng(17)
-    answers = triplets(80, 60)
+    answers = world.answers(80, 60).objects
     persons = np.repeat(np.arange(8), 10)
     values = 0.1 * rng.uniform(size=80) + rng.uniform(size=8)[persons]
     weights = rng.uniform(0.5, 2, size=80) * persons
