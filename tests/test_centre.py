@@ -31,6 +31,7 @@ from glocal.sweep import sweep
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
 COLLAPSED = 1e-4
+GLOBAL = Arm("global", lmbda=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,7 @@ def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):
     """
     data = replace(shifted, centre=1.0, local_features=None)
     X = data.features.matrix
-    scores = cross_score(data, Arm("global", lmbda=1.0), Exact(tol=1e-2))
+    scores = cross_score(data, GLOBAL, Exact(tol=1e-2))
     credit = np.concatenate([answer_credit(X, fold.answers) for fold in fit_folds(data, 3)])
     assert scores.original == pytest.approx(credit.mean())
     data = replace(data, answers=data.answers.select(np.arange(900)))
@@ -133,23 +134,22 @@ def test_the_scalar_origin_is_the_standardization_of_the_paper(shifted):
     and the paper's loop takes it by default.
     """
     data = replace(shifted, centre="scalar")
-    arm = Arm("global", lmbda=1.0)
-    fitted = fit(data, arm)
+    fitted = fit(data, GLOBAL)
     X = shifted.features.matrix
     assert (fitted.transform.mean, fitted.transform.std) == pytest.approx((X.mean(), X.std()))
     assert fitted.transform.bias is None
     assert fitted.record.centre == "scalar"
-    assert fit_plan(shifted, arm, PaperLoop()).data.centre == "scalar"
-    assert fit_plan(shifted, arm, None).data.centre == 0
-    assert fit_plan(replace(shifted, centre=0.5), arm, PaperLoop()).data.centre == 0.5
+    assert fit_plan(shifted, GLOBAL, PaperLoop()).data.centre == "scalar"
+    assert fit_plan(shifted, GLOBAL, None).data.centre == 0
+    assert fit_plan(replace(shifted, centre=0.5), GLOBAL, PaperLoop()).data.centre == 0.5
 
 
 def test_features_that_are_almost_their_means_are_warned_of(shifted):
     """A large offset, which hides the differences of rows, is warned of with the way out."""
     data = replace(shifted, features=Features(shifted.features.matrix + 1e3), local_features=None)
     with pytest.warns(DataWarning, match="centre=1"):
-        fit(data, Arm("global", lmbda=1.0), Exact(tol=1e-1))
-    fit(replace(data, centre=1.0), Arm("global", lmbda=1.0), Exact(tol=1e-1))
+        fit(data, GLOBAL, Exact(tol=1e-1))
+    fit(replace(data, centre=1.0), GLOBAL, Exact(tol=1e-1))
 
 
 def test_a_sweep_chooses_by_the_neighbours_that_the_promise_is_about(shifted):
@@ -193,7 +193,7 @@ def test_recentring_moves_the_origin_to_the_mean_of_other_images(shifted):
     """Without weight on the old origin, the mean of other images is mapped to 0; with equal weight,
     halfway to its old place.
     """
-    transform = fit(shifted, Arm("global", lmbda=1.0)).transform
+    transform = fit(shifted, GLOBAL).transform
     images = shifted.local_features.matrix.astype(np.float64) + 0.2
     mean = images.mean(axis=0, keepdims=True)
     before = np.linalg.norm(transform(mean))

@@ -66,6 +66,11 @@ def scores(text):
     return Scores(rows)
 
 
+def run_of(rows, fit=None, **options):
+    """A run of one transform `t`, with the record of its fit."""
+    return Run("t", rows, fits={("", "t"): fit or {}}, featured="t", **options)
+
+
 # scores, the choice, numbers and names in the words about it, and fields of the record of the fit
 CASES = """
 GAIN | use | 56.0 %; 900; 45.0 %; +8.0; +14.0
@@ -101,9 +106,8 @@ def test_a_finding_says_what_changed_and_what_to_do(text, choice, words, fit):
     """The head has the choice to make, the numbers before and after, the interval and warnings; a
     loss above that of the features alone forbids the use, and a command only follows a use.
     """
-    rows = scores(text)
-    fits = {("", "t"): json.loads(fit or "{}")}
-    (finding,) = findings(Run("t", rows, fits=fits, featured="t", commands={("", "t"): "go"}))
+    run = run_of(scores(text), json.loads(fit or "{}"), commands={("", "t"): "go"})
+    (finding,) = findings(run)
     assert finding.choice == choice
     assert finding.command == "go" * choice.startswith("use")
     parts = [finding.sentence, finding.advice, finding.details, *finding.warnings]
@@ -114,7 +118,7 @@ def test_a_finding_says_what_changed_and_what_to_do(text, choice, words, fit):
 def test_few_answers_are_too_few_to_tell():
     """The same uncertain gain is called early for a fit to few answers, and not for one to many."""
     sentences = [
-        findings(Run("t", scores("NONE"), fits={("", "t"): fit}, featured="t"))[0].sentence
+        findings(run_of(scores("NONE"), fit))[0].sentence
         for fit in ({"n_answers": 4999}, {"n_answers": 5000})
     ]
     assert ["early" in sentence for sentence in sentences] == [True, False]
@@ -151,7 +155,7 @@ def test_a_choice_depends_on_the_answers_behind_the_scores(text, changes, choice
     nothing.
     """
     rows = Scores(replace(row, **json.loads(changes)) for row in scores(text))
-    assert findings(Run("t", rows, featured="t"))[0].choice == choice
+    assert findings(run_of(rows))[0].choice == choice
 
 
 def test_a_record_gives_each_score_its_own_interval():
@@ -237,8 +241,7 @@ def test_a_paragraph_to_copy_has_the_fit_the_results_and_the_reference(text, fit
     """The paragraph states the design, how the transform was fitted, each result with its interval,
     and the source; it begins with the design of a study, and a page shows it.
     """
-    fits = {("", "t"): json.loads(fit)}
-    run = Run("t", scores(text), fits=fits, featured="t", design=("Ten people.",))
+    run = run_of(scores(text), json.loads(fit), design=("Ten people.",))
     paragraph = methods_paragraph(run, findings(run))
     assert words in paragraph
     assert paragraph.startswith("Ten people. ")
@@ -251,13 +254,13 @@ def test_a_paragraph_states_the_level_of_corrected_intervals():
     settings = {"baseline": "original", "level": 1 - 0.05 / 3}
     score = Score("cars", "map", 0.5)
     rows = (replace(score, transform=arm) for arm in ("original", "t"))
-    run = Run("t", Scores([*rows, replace(gain, settings=settings)]))
+    run = run_of(Scores([*rows, replace(gain, settings=settings)]))
     assert "(98.3 % interval, p 0.03, corrected" in methods_paragraph(run, findings(run))
 
 
 def test_nothing_is_to_copy_where_nothing_was_compared():
     """Without results there is no paragraph."""
-    run = Run("t", scores("kept 1 .9"), featured="t")
+    run = run_of(scores("kept 1 .9"))
     assert methods_paragraph(run, findings(run)) == ""
     assert "to copy" not in report_page([run])
 
@@ -300,7 +303,7 @@ def test_guessing_gives_what_it_gives_for_the_kind_of_the_answers():
     rows = Scores(replace(row, settings={"chance": 0.5}) for row in scores(GAIN))
     for run in (
         transform_run("t", transform(4), OBJECTS, replace(ANSWERS, kind="anchor")),
-        Run("t", rows, featured="t"),
+        run_of(rows),
     ):
         assert "Guessing gives 50.0 %." in findings(run)[0].sentence
 

@@ -66,7 +66,7 @@ def answered(images, tmp_path_factory):
     X[:, 0] = 1.2 * np.linspace(-1, 1, 12)
     names = [f"image{i}.png" for i in range(12)]
     world.folder(where, features_npy=X, file_names_txt=names)
-    return study.study.folder
+    return study.folder
 
 
 class Served:
@@ -98,6 +98,10 @@ class Served:
         self.get = self.client.get
         self.post = self.client.post
 
+    @property
+    def folder(self):
+        return self.study.folder
+
     def close(self):
         if self.database is not None:
             self.database.close()
@@ -113,7 +117,7 @@ class Served:
                     pairs = (setting.split("=") for setting in settings)
                     self.restart(**{name: json.loads(value) for name, value in pairs})
                 case ["revoke", *ids]:
-                    (self.study.folder / "revoked.txt").write_text("\n".join(ids), "utf-8")
+                    (self.folder / "revoked.txt").write_text("\n".join(ids), "utf-8")
                 case [name, "=", *query]:
                     self.addresses[name] = self.visit(*query)
                 case _:

@@ -23,7 +23,7 @@ def test_a_link_can_be_revoked(serve_study):
     study = serve_study(people=2)
     study.play("p1/consent p2/consent -> 200 200")
     for text in P1_AND_OWNER:
-        (study.study.folder / "revoked.txt").write_bytes(text)
+        (study.folder / "revoked.txt").write_bytes(text)
         study.play("""
             p1 p1/trial p1/consent owner p2 -> 404 404 404 404 200
             revoke
@@ -61,7 +61,7 @@ def test_a_text_that_cannot_be_read_closes_the_study(serve_study, tmp_path):
     link = study.begin("p1")
     trial = study.trial(link)
     image = trial["items"][0]["url"]
-    folder = study.study.folder
+    folder = study.folder
     (folder / "revoked.txt").touch()
     for name, content in UNREADABLE:
         file = folder / name

@@ -148,7 +148,7 @@ def test_exports_are_read_as_they_come(run, serve_study, tmp_path):
     study = serve_study(people=2, per_person=60, catch=0.1)
     for person in ("p1", "p2"):
         study.answer_trials(study.begin(person))
-    run(f"export {os.path.relpath(study.study.folder)} --out a.npz --csv")
+    run(f"export {os.path.relpath(study.folder)} --out a.npz --csv")
     assert world.run("data import a.csv --out b.npz").code == 0
     names = [f"photos/image{i}.jpg" for i in reversed(range(12))]
     world.folder(tmp_path, features_npy=world.X[:12], file_names_txt=names)
@@ -260,8 +260,5 @@ def test_a_line_of_revoked_that_is_no_id_is_said(run, serve_study):
     study.begin("?id=Ann")
     (person,) = study.rows("people")
     lines = f"# left\nopen\nowner\nt1\nann\nann and p1\n{person['id']} # asked"
-    (study.study.folder / "revoked.txt").write_text(lines, "utf-8")
-    assert (
-        "so far: ann and p1. "
-        in run(f"run --out {os.path.relpath(study.study.folder)} --port 0").err
-    )
+    (study.folder / "revoked.txt").write_text(lines, "utf-8")
+    assert "so far: ann and p1. " in run(f"run --out {os.path.relpath(study.folder)} --port 0").err

@@ -100,7 +100,7 @@ def test_the_recipe_for_prolific(serve_recipe):
     study = serve_recipe("prolific")
     (query,) = re.findall(r"`(\?PROLIFIC_PID=[^`]*)`", PAGE)
     (line,) = re.findall(r"^If you do not agree, .*$", PAGE, re.MULTILINE)
-    with (study.study.folder / "consent.md").open("a") as consent:
+    with (study.folder / "consent.md").open("a") as consent:
         consent.write(f"\n{line}\n")
     complete = "https://app.prolific.com/submissions/complete?cc="
     for person in ("5f1", "5f2"):
@@ -221,7 +221,7 @@ def test_a_backup_is_whole_while_the_server_writes(serve_study):
     link = study.begin()
     study.answer_trials(link, limit=4)
     (command,) = set(re.findall(r"`(sqlite3 [^`]*backup[^`]*)`", ONLINE))
-    folder = study.study.folder
+    folder = study.folder
     command = command.replace("study/answers.sqlite", f"{folder.name}/answers.sqlite")
     subprocess.run(shlex.split(command), cwd=folder.parent, check=True)
     study.answer_trials(link)
@@ -277,7 +277,7 @@ def test_the_statements_of_the_page_remove_what_they_say(serve_study):
         for statement in statements:
             connection.executescript(statement.replace("p7", person))
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-    for file in study.study.folder.glob("answers.sqlite*"):
+    for file in study.folder.glob("answers.sqlite*"):
         assert person.encode() not in file.read_bytes()
     study.restart()
     assert [row["name"] for row in study.rows("people")] == [None]

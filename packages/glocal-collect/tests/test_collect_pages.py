@@ -20,7 +20,7 @@ def test_texts_and_names_of_a_study_become_no_markup(serve_study, write_pictures
     images = write_pictures(tmp_path / "hostile", sorted(names))
     study = serve_study(images=images, title=HOSTILE, per_person=9)
     for name in ("consent", "instructions"):
-        (study.study.folder / f"{name}.md").write_text(text, "utf-8")
+        (study.folder / f"{name}.md").write_text(text, "utf-8")
     link = study.begin()
     page = study.get(link).text
     owner = study.get(study.links["owner"]).text

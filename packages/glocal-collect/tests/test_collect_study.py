@@ -135,7 +135,7 @@ def test_answers_without_a_study_are_not_mixed_with_other_images(serve_study, im
     """A folder that has answers but no study.json is refused, and its images stay."""
     study = serve_study()
     study.begin()
-    folder = study.study.folder
+    folder = study.folder
     (folder / "study.json").unlink()
     before = (folder / "images" / "0.jpg").stat()
     with pytest.raises(FileError, match=r"study\.json"):
