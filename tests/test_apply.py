@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import processes
 import pytest
-from world import folder, normal, run
+from world import folder, normal, run, table
 
 from glocal import Features, LinearTransform
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
@@ -94,52 +94,58 @@ def test_what_is_wrong_leaves_the_previous_output(tmp_path, small_chunks, value,
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i2"])
-def test_vectors_of_parquet_are_transformed_and_all_else_is_kept(tmp_path, dtype):
+def test_vectors_of_parquet_are_transformed_and_all_else_is_kept(here, dtype):
     """Every file has `apply` of its vectors, with its other columns and its metadata."""
-    shards = write_shards(tmp_path / "x", dtype=dtype)
-    assert apply_parquet(TRANSFORM, tmp_path / "x", tmp_path / "z") == 55
+    shards = write_shards(here / "x", dtype=dtype)
+    assert apply_parquet(TRANSFORM, "x", "z") == 55
     for name, rows in shards.items():
-        before, after = (parquet.ParquetFile(tmp_path / place / name).read() for place in "xz")
+        before, after = (parquet.ParquetFile(here / place / name).read() for place in "xz")
         assert after.drop(["features"]).equals(before.drop(["features"]))
         assert after.schema.metadata[b"origin"] == b"test"
         expected = TRANSFORM(rows)
         number = after.schema.field("features").type.value_type
         assert number == pa.from_numpy_dtype(expected.dtype)
-        vectors = vectors_of(tmp_path / "z" / name).reshape(expected.shape)
+        vectors = vectors_of(here / "z" / name).reshape(expected.shape)
         np.testing.assert_allclose(vectors, expected, 1e-3, 1e-2 if dtype == "f2" else 1e-5)
 
 
+CHANGED = {
+    "strength": TRANSFORM.at_strength(0.5),
+    "mean": replace(TRANSFORM, mean=0.4),
+    "length": UNIT_FIT,
+}
+MADE_ANEW = """
+nothing  |
+column   | 0 1 2
+strength | 0 1 2
+mean     | 0 1 2
+length   | 0 1 2
+age      | 0
+size     | 0
+output   | 2
+"""
+
+
 @OTHER_SCALE
-@pytest.mark.parametrize(
-    "change, remade",
-    [
-        ({}, []), ({"column": "others"}, SHARDS),
-        *(({"transform": transform}, SHARDS) for transform in (
-            TRANSFORM.at_strength(0.5), replace(TRANSFORM, mean=0.4), UNIT_FIT,
-        )),
-        ("age", SHARDS[:1]), ("size", SHARDS[:1]), ("output", SHARDS[2:]),
-    ],
-)  # fmt: skip
-def test_what_is_made_anew_is_what_a_change_concerns(tmp_path, change, remade):
+@table("change, numbers", MADE_ANEW)
+def test_what_is_made_anew_is_what_a_change_concerns(here, change, numbers):
     """A finished file stays until the transform, an option, its input or itself changes."""
-    write_shards(tmp_path / "x")
-    outputs = {name: tmp_path / "z" / name for name in SHARDS}
-    options = {"source": tmp_path / "x", "out": tmp_path / "z", "transform": TRANSFORM}
-    apply_parquet(**options)
-    for path in outputs.values():
+    write_shards(here / "x")
+    apply_parquet(TRANSFORM, "x", "z")
+    outputs = [here / "z" / name for name in SHARDS]
+    for path in outputs:
         os.utime(path, ns=(0, 0))
-    first = tmp_path / "x" / SHARDS[0]
+    first = here / "x" / SHARDS[0]
     age = first.stat().st_mtime_ns
     if change == "output":
-        outputs[SHARDS[2]].unlink()
-    elif isinstance(change, str):
-        if change == "size":
-            parquet.write_table(parquet.read_table(first).slice(1), first)
-        os.utime(first, ns=(0, age + (change == "age")))
-    else:
-        options |= change
-    apply_parquet(**options)
-    assert [name for name, path in outputs.items() if path.stat().st_mtime_ns > 0] == remade
+        outputs[2].unlink()
+    if change == "size":
+        parquet.write_table(parquet.read_table(first).slice(1), first)
+    os.utime(first, ns=(0, age + (change == "age")))
+    column = "others" if change == "column" else None
+    apply_parquet(CHANGED.get(change, TRANSFORM), "x", "z", column=column)
+    remade = [str(n) for n, path in enumerate(outputs) if path.stat().st_mtime_ns > 0]
+    assert remade == numbers.split()
 
 
 def test_one_file_becomes_one_file_that_is_made_anew_from_another(tmp_path):
@@ -162,20 +168,20 @@ def test_one_file_becomes_one_file_that_is_made_anew_from_another(tmp_path):
             apply_parquet(TRANSFORM, source, out)
 
 
-def test_a_bad_file_is_named(tmp_path):
+def test_a_bad_file_is_named(here):
     """A damaged file, rows of another width and rows that are not finite are refused by name and
     leave no file.
     """
-    write_shards(tmp_path / "x", (5, 5))
+    write_shards(here / "x", (5, 5))
     rows = np.tile(X, (11, 1))
     rows[2300] = np.nan
     for features, noun in ((rows, "nan at row 2300"), (X[:1, :5], "dimensions"), ([], "damaged")):
-        bad = folder(tmp_path / "x", **{"part-000_parquet": b"PAR1"}) / SHARDS[0]
+        bad = folder(here / "x", **{SHARDS[0]: b"PAR1"}) / SHARDS[0]
         if len(features):
             parquet.write_table(pa.table({"features": [*features]}), bad)
         with pytest.raises((DataError, FileError), match=noun):
-            apply_parquet(TRANSFORM, tmp_path / "x", tmp_path / "z")
-        assert not list((tmp_path / "z").rglob("*.parquet"))
+            apply_parquet(TRANSFORM, "x", "z")
+        assert not list((here / "z").rglob("*.parquet"))
 
 
 @pytest.mark.nightly
