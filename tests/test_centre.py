@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from world import folder, run
+from world import folder, normal, run
 
 from glocal import (
     Arm,
@@ -20,7 +20,6 @@ from glocal import (
     fit,
     odd_one_out,
     simulated_answers,
-    simulated_world,
 )
 from glocal.aligner.fitting import fit_plan
 from glocal.aligner.folds import fit_folds
@@ -35,12 +34,9 @@ GLOBAL = Arm("global", lmbda=1.0)
 
 
 @pytest.fixture(scope="module")
-def shifted():
+def shifted(world):
     """A small world, with a different mean added to each column."""
-    world = simulated_world(
-        n_category=8, n_object=4, n_local=150, n_answers=6_000, dimensions=24, seed=3
-    )
-    shift = np.random.default_rng(0).normal(0, 2, 24)
+    shift = 2 * normal(world.objects.dimensions)
     objects, local = (Features(part.matrix + shift) for part in (world.objects, world.local))
     return FitData(objects, world.answers, local)
 
@@ -146,7 +142,7 @@ def test_the_scalar_origin_is_the_standardization_of_the_paper(shifted):
 
 def test_features_that_are_almost_their_means_are_warned_of(shifted):
     """A large offset, which hides the differences of rows, is warned of with the way out."""
-    data = replace(shifted, features=Features(shifted.features.matrix + 1e3), local_features=None)
+    data = replace(shifted, features=Features(shifted.features.matrix + 200), local_features=None)
     with pytest.warns(DataWarning, match="centre=1"):
         fit(data, GLOBAL, Exact(tol=1e-1))
     fit(replace(data, centre=1.0), GLOBAL, Exact(tol=1e-1))
@@ -197,10 +193,10 @@ def test_recentring_moves_the_origin_to_the_mean_of_other_images(shifted):
     images = shifted.local_features.matrix.astype(np.float64) + 0.2
     mean = images.mean(axis=0, keepdims=True)
     before = np.linalg.norm(transform(mean))
-    lengths = [np.linalg.norm(transform.recentred(images, weight)(mean)) for weight in (0, 150)]
+    lengths = [np.linalg.norm(transform.recentred(images, weight)(mean)) for weight in (0, 300)]
     assert lengths[0] < COLLAPSED * before
     assert lengths[1] == pytest.approx(before / 2, rel=1e-3)
-    assert transform.recentred(images).meta["recentred"] == {"n": 150, "weight": 30.0}
+    assert transform.recentred(images).meta["recentred"] == {"n": 300, "weight": 30.0}
 
 
 def test_what_cannot_be_centred_is_refused(shifted):

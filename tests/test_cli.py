@@ -13,26 +13,24 @@ import numpy as np
 import processes
 import pytest
 import typer
-import world
-from world import run
+from world import folder, run, table
 
-from glocal import Arm, LinearTransform, simulated_world
+from glocal import Arm, LinearTransform
 from glocal.cli import app
 from glocal.cli.output import in_options
 from glocal.errors import DataError
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tmp_path_factory, world):
     """A simulated world, and a link to itself."""
-    made = simulated_world(n_category=4, n_object=5, n_answers=5_000, n_local=100)
-    folder = world.folder(
-        tmp_path_factory.mktemp("files"),
-        features_npy=made.objects.matrix, triplets_npy=made.answers.objects,
-        file_names_txt=[f"images/{name}.jpg" for name in made.objects.names],
-    )  # fmt: skip
-    (folder / "loop").symlink_to("loop")
-    return folder
+    objects = world.objects
+    names = [f"images/{name}.jpg" for name in objects.names]
+    place = tmp_path_factory.mktemp("files")
+    answers = world.answers.objects
+    folder(place, features_npy=objects.matrix, triplets_npy=answers, file_names_txt=names)
+    (place / "loop").symlink_to("loop")
+    return place
 
 
 @pytest.fixture
@@ -46,7 +44,7 @@ def test_text_output_of_fit(inside, as_a_user):
     fit = "fit --features . --answers triplets.npy --out t.npz"
     gained, fitted, written = run(f"{fit} --method global --lmbda 0.1 --holdout 3").out.splitlines()
     assert re.match(r"With the transform, .* answers about objects that .* It keeps", gained)
-    assert fitted.startswith("global lmbda 0.1: 5000 answers on 120 objects, converged")
+    assert fitted.startswith("global lmbda 0.1: 12000 answers on 240 objects, converged")
     assert written == "written to t.npz"
     assert "generalisation is unmeasured" in run(f"{fit} --method global").err
     gained, fitted, _ = run(fit).out.splitlines()
@@ -68,7 +66,7 @@ data | HTTPSConnectionPool(host='a', port=443) | HTTPSConnectionPool(host='a', p
 """
 
 
-@world.table("command, message, shown", MESSAGES)
+@table("command, message, shown", MESSAGES)
 def test_arguments_between_backticks_become_options(command, message, shown):
     """An argument between backticks becomes the option of the running command, and
     other text stays.
@@ -129,7 +127,7 @@ def end_with(request, monkeypatch):
     return end_with
 
 
-@world.table("command, advice", "sweep | --resume\nsuite | again\ntry |")
+@table("command, advice", "sweep | --resume\nsuite | again\ntry |")
 def test_an_interruption_says_what_applies_to_the_command(end_with, command, advice):
     """A sweep goes on with --resume, a suite keeps what is scored, and others say neither."""
     end_with(KeyboardInterrupt())
@@ -195,7 +193,7 @@ transforms push {} o
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "loop"])
-@world.table("command", PATHS)
+@table("command", PATHS)
 def test_a_path_that_no_system_call_takes_is_one_sentence(command, name, inside):
     """A name of 300 characters and a link to itself are each refused in one sentence."""
     if name == "loop" and "{}." in command:
