@@ -97,11 +97,10 @@ def test_readers_find_their_answer_within_two_links(front, answer):
     assert any(answer in TEXTS[page] for page in pages_within(2, ROOT / front))
 
 
-def test_the_commands_of_the_readme_run(tmp_path, monkeypatch, as_a_user):
+def test_the_commands_of_the_readme_run(here, as_a_user):
     """Each command of the README that names a file runs, whether in a block or in a sentence."""
     text = TEXTS[ROOT / "README.md"]
     commands = [*command_lines(text), *re.findall(r"`(glocal [^`]*\.npy[^`]*)`", text)]
     assert len(commands) >= 2
-    monkeypatch.chdir(tmp_path)
     write_embeddings()
     shell("\n".join(commands))

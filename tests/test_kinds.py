@@ -72,14 +72,14 @@ def run(line):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_commands_take_every_kind(tmp_path, monkeypatch, kind):
+def test_commands_take_every_kind(here, kind):
     """Split, fit and evaluate take files of every kind, which a bare file gets by an import; a
     split keeps the names of its objects.
     """
     answers = world.chosen(world.answers(600, N, kind), 3 * X)
     names = tuple(map(str, range(N)))
-    files = world.folder(
-        tmp_path,
+    world.folder(
+        here,
         features_npy=X[ORDER],
         file_names_txt=[f"{i}.png" for i in ORDER],
         ids_txt=names,
@@ -87,7 +87,6 @@ def test_commands_take_every_kind(tmp_path, monkeypatch, kind):
         named_npz=replace(answers, person=np.arange(600) % 7, names=names),
         sorted_npy=np.argsort(ORDER)[answers.objects],
     )
-    monkeypatch.chdir(files)
     for split in ("bare.npz --object-ids ids.txt --by objects", "named.npz --by people"):
         counts = run(f"data split --answers {split} --out .")
         heldout = Answers.load("heldout.npz")

@@ -89,14 +89,14 @@ def test_what_a_page_of_a_study_lacks_is_said(images, tmp_path, monkeypatch):
 
 # the interval of the last doubling, what remains attainable, and the advice
 ADVICE = """
-.01 .05 nan | Go on collecting
--.01 .05 nan | It is open
--.01 .05 .2 | Go on collecting: twice as many answers about these images would add about 5.4 points
--.01 .05 .06 | Go on collecting: twice as many answers about these images would add about 1.6 points
--.01 .05 .03 | Stop collecting
--.004 .004 nan | Stop collecting
-.001 .004 .2 | Stop collecting
-nan nan nan | It is open"""
+0.01 0.05 null | Go on collecting
+-0.01 0.05 null | It is open
+-0.01 0.05 0.2 | Go on collecting: twice as many answers about these images would add about 5.4 points
+-0.01 0.05 0.06 | Go on collecting: twice as many answers about these images would add about 1.6 points
+-0.01 0.05 0.03 | Stop collecting
+-0.004 0.004 null | Stop collecting
+0.001 0.004 0.2 | Stop collecting
+null null null | It is open"""  # noqa: E501
 
 
 @table("numbers, verdict", ADVICE)
@@ -107,7 +107,7 @@ def test_the_formula_and_the_last_doubling_decide_whether_to_go_on(numbers, verd
     By the formula of the plan, 1,000 and 2,000 answers about 40 images attain 1 / (1 + (25 * 40 /
     1000)^0.8) = 50 % and 63.5 %; twice as many gain 13.5 / 50 of what remains.
     """
-    low, high, remaining = (None if np.isnan(x) else x for x in map(float, numbers.split()))
+    low, high, remaining = map(json.loads, numbers.split())
     gain = Score("odd-one-out", "agreement_difference", 0.02, low, high, 1000)
     advice, reason = advise(gain, answers(1000, 40, person=np.arange(1000) % 4), remaining)
     assert advice.startswith(verdict)
