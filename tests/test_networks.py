@@ -25,7 +25,6 @@ ORDER = RNG.permutation(N)[: N - 4]  # of the rows of the other network, which l
 NAMES = [f"object_{i:02d}" for i in range(N)]
 ANSWERS = world.chosen(world.answers(2000, N), MIND)
 HAS_BOTH = np.isin(ANSWERS.objects, ORDER).all(axis=1)
-POSITION = np.argsort(np.argsort(ORDER))
 
 
 @pytest.fixture(scope="module")

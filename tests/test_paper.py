@@ -297,7 +297,7 @@ def test_the_command_line(here):
     assert not (here / "out").exists()
 
 
-def test_a_grid_of_the_loop_holds_eta(tmp_path):
+def test_a_grid_of_the_loop_holds_eta():
     """A sweep with the loop fits each learning rate on each fold from a cold start, and refits with
     the chosen rate.
     """
