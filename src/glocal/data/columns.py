@@ -153,7 +153,7 @@ def _roles_of_question(
 
 def _without_decimals(table: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
     """Write 104.0 as 104 if all cells are whole numbers; pandas adds .0 beside an empty cell."""
-    cells = {cell for column in columns for cell in table[column].unique()}
+    cells = {cell for column in columns for cell in column_of_table(table, column).unique()}
     if not all(map(INTEGER.fullmatch, cells - {""})):
         return table
     whole_of = {cell: cell.partition(".")[0] for cell in cells}
@@ -167,8 +167,6 @@ def _columns_of_roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[st
         raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {allowed}.")
     columns = {role: re.split(r"\s*,\s*", text.strip()) for role, text in stated.items()}
     stated_columns = [column for titles in columns.values() for column in titles]
-    for column in stated_columns:
-        column_of_table(table, column)
     column_of = {
         re.sub(r"\W+", "_", column).strip("_").lower(): column
         for column in reversed([*table])
@@ -253,7 +251,7 @@ def numbers_in_column(table: pd.DataFrame, column: str) -> Values:
     """The numbers of a column, NaN for an empty cell."""
     try:
         # NOTE pd.to_numeric of pandas 2 may be wrong in the last digit
-        return table[column].replace("", "nan").to_numpy(dtype=np.float64)
+        return column_of_table(table, column).replace("", "nan").to_numpy(dtype=np.float64)
     except ValueError as error:
         hint = " Write a decimal comma as a point." if "," in str(error) else ""
         raise DataError(f"the column {column!r} must hold numbers ({error}).{hint}") from error

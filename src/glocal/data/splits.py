@@ -35,7 +35,7 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Numbers]:
             f"`folds` is {folds}, and there are {n} objects. At least two parts are needed, and "
             "three objects in each part."
         )
-    return np.array_split(_permutation(n, seed), folds)
+    return _parts(n, folds, seed)
 
 
 def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Numbers]:
@@ -56,7 +56,7 @@ def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Num
             f"the answers are to {n_questions} questions, too few for {folds} folds. Give answers "
             "to more questions."
         )
-    parts = np.array_split(_permutation(n_questions, seed), folds)
+    parts = _parts(n_questions, folds, seed)
     return [np.flatnonzero(np.isin(question, part)) for part in parts]
 
 
@@ -97,7 +97,7 @@ def split_people(
             f"`folds` is {folds}; with {len(people)} participants it can be 2 to {len(people)}."
         )
     check_fold(fold, folds)
-    heldout = np.isin(codes, np.array_split(_permutation(len(people), seed), folds)[fold])
+    heldout = np.isin(codes, _parts(len(people), folds, seed)[fold])
     return ~heldout, heldout
 
 
@@ -144,13 +144,14 @@ def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Numbers
         raise ParameterError(
             f"the local term compares images and needs at least 2 local images, but there are {n}."
         )
-    return np.array_split(_permutation(n, seed), -(-n // block_size))
+    return _parts(n, -(-n // block_size), seed)
 
 
-def _permutation(n: int, seed: int) -> Numbers:
+def _parts(n: int, n_parts: int, seed: int) -> list[Numbers]:
+    """A permutation of 0 to n - 1 in nearly equal parts."""
     if not 0 <= seed < 2**32:
         raise ParameterError(f"`seed` is {seed}; it must be from 0 to {2**32 - 1}.")
-    return np.random.RandomState(seed).permutation(n)
+    return np.array_split(np.random.RandomState(seed).permutation(n), n_parts)
 
 
 def check_fold(fold: int, folds: int) -> None:

@@ -81,7 +81,10 @@ def _check_answers(case: Case, answers: Answers) -> Findings:
 
 
 def check_questions(answers: Answers, n_objects: int) -> Findings:
-    """Check base, coverage and repeats; `join` checks the range, `check_readings` the columns."""
+    """Check base, coverage, repeats, and contradictions that are more frequent than by chance.
+
+    `join` checks the range, and `check_readings` the columns.
+    """
     named = answers.named_objects()
     n_unnamed = n_objects - len(named)
     if n_unnamed == 1 and len(named) and named[0] == 1:
@@ -90,11 +93,6 @@ def check_questions(answers: Answers, n_objects: int) -> Findings:
         )
     if n_unnamed:
         yield finding("coverage", f"answers: {n_unnamed} of {n_objects} objects are never named")
-    yield from _repeats(answers)
-
-
-def _repeats(answers: Answers) -> Findings:
-    """Find answers that repeat another one, or contradict each other more often than by chance."""
     step = -(-len(answers) // _MAX_ANSWERS)
     sample = answers if step <= 1 else answers.select(set_keys(answers.objects) % step == 0)
     counts = tally(replace(sample, weights=None, votes=None))[1]

@@ -39,7 +39,15 @@ def check_features(features: Features, what: str = "features") -> Findings:
     if len(means) >= _MIN_SIZE and share > _MAX_SHARE_OF_SQUARES:
         yield finding("huge", f"{what}: column {column} alone has {share:.0%} of the squares")
     yield from _rows(features.lengths, what)
-    yield from _copies(features, what)
+    is_copy = repeated_rows(features.matrix)
+    if is_copy.any():
+        row = is_copy.argmax()
+        original = (features.matrix == features.matrix[row]).all(axis=1).argmax()
+        yield finding(
+            "duplicates",
+            f"{what}: {is_copy.sum()} of {len(features)} rows repeat another row exactly (first: "
+            f"row {row}, which is row {original} again)",
+        )
     variance = squares / len(features) - np.square(means - scalars.mean)
     largest = np.square(means[~is_constant]).max(initial=0)
     if len(features) >= _MIN_SIZE and largest < _MAX_RELATIVE_MEAN**2 * variance.mean():
@@ -58,19 +66,6 @@ def _rows(lengths: Values, what: str) -> Findings:
         if 0 < rows.mean() < 0.5:
             message = f"{rows.sum()} of {len(rows)} rows {words} (first: row {rows.argmax()})"
             yield finding(check, f"{what}: {message}")
-
-
-def _copies(features: Features, what: str) -> Findings:
-    """Find rows that repeat another one."""
-    is_copy = repeated_rows(features.matrix)
-    if is_copy.any():
-        row = is_copy.argmax()
-        original = (features.matrix == features.matrix[row]).all(axis=1).argmax()
-        yield finding(
-            "duplicates",
-            f"{what}: {is_copy.sum()} of {len(features)} rows repeat another row exactly (first: "
-            f"row {row}, which is row {original} again)",
-        )
 
 
 def check_local(features: Features, local: Features, images: Numbers | None = None) -> Findings:
