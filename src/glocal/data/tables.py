@@ -186,24 +186,21 @@ def read_named_rows(path: PathLike) -> NamedRows:
         features = table.select_dtypes("number")
         if not features.shape[1]:
             raise ValueError("none of its columns holds numbers")
-    with naming(path):
-        return NamedRows(features.to_numpy(), _row_names(table.drop(columns=features.columns)))
-
-
-def _row_names(texts: pd.DataFrame) -> tuple[str, ...] | None:
-    """The names in the only column of text; None without one, or if they are only row numbers."""
-    if texts.shape[1] > 1:
-        raise DataError(
-            f"it has {texts.shape[1]} columns of names or text "
-            f"({', '.join(map(str, texts.columns[:5]))}); features have at most one. Remove the "
-            "others."
-        )
+    matrix = features.to_numpy()
+    texts = table.drop(columns=features.columns)
     if not texts.shape[1]:
-        return None
+        return NamedRows(matrix, None)
     names = texts.iloc[:, 0].fillna("").astype(str).str.strip()
-    if (names == "").any():
-        raise DataError(f"row {int((names == '').argmax())} has no name in {names.name!r}.")
-    return None if counts_rows(names.tolist(), 0) else tuple(names)
+    with naming(path):
+        if texts.shape[1] > 1:
+            raise DataError(
+                f"it has {texts.shape[1]} columns of names or text "
+                f"({', '.join(map(str, texts.columns[:5]))}); features have at most one. Remove "
+                "the others."
+            )
+        if (names == "").any():
+            raise DataError(f"row {(names == '').argmax()} has no name in {names.name!r}.")
+    return NamedRows(matrix, None if counts_rows(names.tolist(), 0) else tuple(names))
 
 
 def _first_line(file: Path, errors: str = "strict") -> str:

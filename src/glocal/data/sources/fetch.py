@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from glocal._version import __version__
 from glocal.data.features import NAMES_FILE, RECORD_FILE
@@ -125,20 +124,12 @@ def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
             stacklevel=3,
         )
     _write_unless_equal(folder / NAMES_FILE, "".join(f"{name}\n" for name in names))
-    record = json.dumps(_record(entry, width), indent=1)
-    _write_unless_equal(folder / RECORD_FILE, f"{record}\n")
-    return folder
-
-
-def _record(entry: RemoteFeatures, width: int) -> dict[str, Any]:
-    """What is known of published features, and what is not."""
-    (names,) = map(published_file, entry.parts)
     unstated = {
-        "names": asdict(names),
+        "names": asdict(published_file(source)),
         "extract_rows": None if entry.model is None else "not compared with those of extract",
         "not_stated": ["licence", "preprocessing"],
     }
-    return {
+    record = {
         "model": entry.model or entry.network,
         "layers": {} if entry.layer is None else {entry.layer: "as published"},
         "preprocessing": "not stated by the publisher",
@@ -147,6 +138,8 @@ def _record(entry: RemoteFeatures, width: int) -> dict[str, Any]:
         "width": width,
         "versions": {"glocal": __version__},
     }
+    _write_unless_equal(folder / RECORD_FILE, f"{json.dumps(record, indent=1)}\n")
+    return folder
 
 
 def _answers_file(entry: RemoteFile, progress: Progress | None) -> Path:
