@@ -101,8 +101,8 @@ def timm_layers(module: Any) -> Layers:
     head = module.get_classifier()
     if isinstance(head, list | tuple):  # a distilled network has a second head
         head = head[0]
-    path = next((path for path, part in module.named_modules() if part is head and path), None)
-    if path is None:
+    path = next((path for path, part in module.named_modules() if part is head), "")
+    if not path:
         return {}
     layers = {"penultimate": Layer(path, "input")}
     if not isinstance(head, nn.Identity):

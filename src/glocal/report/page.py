@@ -24,7 +24,7 @@ from glocal.report.charts import charts_of
 from glocal.report.finding import findings, methods_paragraph, warnings_of
 from glocal.report.objects import axes_records, objects_of
 from glocal.report.runs import Run
-from glocal.report.templates import asset, render
+from glocal.report.templates import render
 from glocal.results import flattened, value_at
 from glocal.scores import AGREEMENT, KEPT, Scores
 from glocal.suite.table import long_scores, score_table
@@ -56,21 +56,20 @@ def report_page(
     """
     shown: dict[str, dict[str, Any]] = {"charts": {}, "pictures": pictures or {}, "objects": {}}
     sections = [_section(number, run, shown) for number, run in enumerate(runs)]
-    scripts = [asset("page.js")]
+    scripts = [render("page.js")]
     if shown["charts"]:
         vega = import_optional("vl_convert", "a report").javascript_bundle()
         closed = vega.replace("</script", "<\\/script").replace("<!--", "<\\!--")
         scripts.insert(0, f"(() => {{{closed}\n}})();")
     return render(
         "page.html",
-        title=title or ", ".join(run.name for run in runs),
+        title=title,
         version=__version__,
         sections=sections,
         margin=MARGIN,
         direction=direction,
         scripts=scripts,
         hashes=map(_script_hash, scripts),
-        style=asset("style.css"),
         shown=shown,
     )
 

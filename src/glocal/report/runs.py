@@ -90,7 +90,7 @@ class Run:
     @property
     def baseline(self) -> str:
         """The arm with which the others are compared."""
-        return str(self.record.get("plan", {}).get("baseline", ORIGINAL))
+        return self.stated("plan.baseline", str, ORIGINAL)
 
     @property
     def is_unit(self) -> bool:

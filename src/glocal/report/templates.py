@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -14,16 +13,11 @@ from glocal.results import to_json
 _MAX_CHARACTERS = 42  # of the names at one end of an axis together
 
 
-def asset(name: str) -> str:
-    """Return the text of a file of this package."""
-    return (importlib.resources.files("glocal.report") / name).read_text(encoding="utf-8")
-
-
 def render(name: str, **values: Any) -> str:
     """Fill a template of this package, with all texts escaped."""
     jinja2 = import_optional("jinja2", "a report")
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(asset),
+        loader=jinja2.PackageLoader("glocal.report", ""),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
