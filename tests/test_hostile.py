@@ -241,7 +241,7 @@ def test_what_the_command_line_prints_is_safe_for_a_terminal(capsys):
     output.print_message("no \x07")
     table = output.table_lines(["arm\x1b[1m", "n"], [["a\nb\x07", "1"]])
     output.print_result({}, "line \r", table=table)
-    assert execute(["apply", "x\x1b[2J.npy", "x.npy", "--out", "z.npy"]) == 1
+    assert execute(["apply", "x.npz", "x\x1b[2J.npy", "--out", "z.npy"]) == 1
     printed = "".join(capsys.readouterr())
     assert printed.replace("\n", "").isprintable()
     assert "a\\nb\\x07" in printed
