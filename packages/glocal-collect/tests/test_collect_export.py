@@ -99,8 +99,8 @@ def test_the_export_is_a_file_of_answers(serve_study, tmp_path, kind, choose):
     path = tmp_path / "answers.npz"
     save_npz(collected, path)
     answers = Answers.load(path)
-    values = (len(answers), answers.kind, answers.n_people, answers.names)
-    assert values == (36, kind, 1, study.study.names)
+    assert (len(answers), answers.kind, answers.n_people) == (36, kind, 1)
+    assert answers.names == study.study.names
     assert (answers.seconds == 2.0).all()
     passed = answers.catch_passed.tolist()
     assert passed == (answers.catch_person == "p1").tolist() == [True] * 4 + [False]
@@ -109,11 +109,10 @@ def test_the_export_is_a_file_of_answers(serve_study, tmp_path, kind, choose):
     else:
         shown = [[answers.names[item] for item in row] for row in answers.objects]
         assert {*map(largest, shown)} == {2}
-    with np.load(path, allow_pickle=False) as archive:
-        assert {*archive["source"]} == {"random", "repeat"}
-        assert (np.diff(archive["order"]) > 0).all()
-        names = ("time", "choice", "trial", "repeat_of")
-        assert {archive[name].shape for name in names} == {(36,)}
+    archive = np.load(path)
+    assert {*archive["source"]} == {"random", "repeat"}
+    assert (np.diff(archive["order"]) > 0).all()
+    assert {archive[name].shape for name in ("time", "choice", "trial", "repeat_of")} == {(36,)}
 
 
 def test_a_spreadsheet_takes_no_id_for_a_formula(tmp_path, serve_study):
