@@ -196,15 +196,15 @@ anomaly --train a.npy --test b.npy --test-labels right.npy --train-labels
 """
 
 
-def test_labels_in_another_order_are_asked_about(here):
+@world.table("command", ASKING)
+def test_labels_in_another_order_are_asked_about(here, command):
     """A score at chance asks whether labels and rows have one order; a score above does not."""
     rng = np.random.default_rng(0)
     y = rng.permutation(np.repeat(range(4), 75))
     a, b = 3 * np.eye(4)[y] + rng.normal(size=(2, 300, 4))
     world.folder(here, a_npy=a, b_npy=b, right_npy=y, wrong_npy=y[::-1])
-    for command in ASKING.strip().split("\n"):
-        errors = [evaluate(f"{command} {labels}.npy").err for labels in ("right", "wrong")]
-        assert ["order of the features" in err for err in errors] == [False, True]
+    errors = [evaluate(f"{command} {labels}.npy").err for labels in ("right", "wrong")]
+    assert ["order of the features" in err for err in errors] == [False, True]
 
 
 def test_rows_of_another_scale_need_force():
