@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
@@ -16,6 +18,7 @@ from pydantic.dataclasses import dataclass as checked
 from glocal.errors import FileError
 from glocal.files import (
     PathLike,
+    decoded,
     ending,
     read_lines,
     reading,
@@ -264,19 +267,18 @@ def read_scores(path: PathLike) -> Scores:
 
 def _csv_rows(path: PathLike) -> list[dict[str, Any]]:
     """The rows of a CSV file of scores, in which an empty cell is a field without a value."""
-    import pandas as pd
-
-    with reading(path, "score", "Name another file, or evaluate again."):
-        texts = dict.fromkeys(_TEXTS, str)
-        table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=["", "nan"])
-        if table.columns.tolist() != _TITLES:
+    with reading(path, "score", "Name another file, or evaluate again.") as file:
+        table = csv.DictReader(io.StringIO(decoded(file), newline=""))
+        if table.fieldnames != _TITLES:
             raise ValueError(f"its titles are not those of scores, {', '.join(_TITLES)}")
-        table["settings"] = table["settings"].map(json.loads)
-        rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return [
-        {name: value for name, value in row.items() if name == "value" or value is not None}
-        for row in rows
-    ]
+        rows = []
+        for cells in table:
+            row: dict[str, Any] = {"value": None}
+            for name, text in cells.items():
+                if text:
+                    row[name] = text if name in _TEXTS else json.loads(text)
+            rows.append(row)
+        return rows
 
 
 def write_rows(path: PathLike, rows: Iterable[Any]) -> None:

@@ -86,18 +86,17 @@ def write_demo(out: PathLike, *, all_arms: bool = False) -> tuple[Plan, Drawn]:
 
 def _write_world(drawings: Drawn, folder: Path) -> None:
     world = drawings.world
-    names = world.objects.names or ()
-    write_npy(make_folder(folder / "objects") / "features.npy", np.asarray(world.objects.matrix))
-    _write(folder / "objects" / "file_names.txt", names)
+    objects = make_folder(folder / "objects") / "features.npy"
+    for file, features in ((objects, world.objects), (folder / "texts.npy", drawings.texts)):
+        write_npy(file, np.asarray(features.matrix))
+        _write(file.with_name(NAMES_FILE), features.names or ())
     world.answers.save(folder / "answers.npz")
 
+    kinds = np.array(list(_KINDS))[world.local_category // len(_COLOURS)]
     for part, rows in _FILES.items():
         write_npy(folder / f"{part}.npy", np.asarray(world.local.matrix[rows]))
         _write(folder / f"{part}_category.txt", world.local_category[rows])
-        kinds = world.local_category[rows] // len(_COLOURS)
-        _write(folder / f"{part}_kind.txt", np.array(list(_KINDS))[kinds])
-    write_npy(folder / "texts.npy", np.asarray(drawings.texts.matrix))
-    _write(folder / NAMES_FILE, drawings.texts.names or ())
+        _write(folder / f"{part}_kind.txt", kinds[rows])
 
 
 def _write(path: Path, lines: Iterable[Any]) -> None:
@@ -190,24 +189,26 @@ class _Network(NamedTuple):
     def features(self, images: dict[str, Numbers], rng: np.random.Generator) -> Embedding:
         """The features of drawings: the code of each part, mixed with noise."""
         X = np.hstack([_PARTS[part].scale * self.code[part][images[part]] for part in _PARTS])
-        X = np.pad(X, ((0, 0), (0, _DIMENSIONS - X.shape[1])))
+        X = _padded(X)
         X += _NOISE * rng.normal(size=X.shape)
         return (X @ self.mixing).astype(np.float32)
 
     def texts(self) -> Embedding:
         """The rows of the names of kinds: their codes without noise, with another offset."""
-        code = _PARTS["kind"].scale * self.code["kind"]
-        X = np.pad(code, ((0, 0), (0, _DIMENSIONS - code.shape[1])))
+        X = _padded(_PARTS["kind"].scale * self.code["kind"])
         return (X @ self.mixing + _TEXT_OFFSET).astype(np.float32)
+
+
+def _padded(code: Embedding) -> Embedding:
+    """Codes with zeros for all further dimensions of the network."""
+    return np.pad(code, ((0, 0), (0, _DIMENSIONS - code.shape[1])))
 
 
 def _names() -> tuple[str, ...]:
     """The names of the objects, such as ``red star 01``, by kind and colour."""
-    return tuple(
-        f"{colour} {kind} {number:02d}"
-        for kind, colour in itertools.product(_KINDS, _COLOURS)
-        for number in range(1, _PER_CATEGORY + 1)
-    )
+    numbers = range(1, _PER_CATEGORY + 1)
+    parts = itertools.product(_KINDS, _COLOURS, numbers)
+    return tuple(f"{colour} {kind} {number:02d}" for kind, colour, number in parts)
 
 
 def _drawing(kind: int, colour: int, background: int, pattern: int, size: int) -> str:

@@ -96,14 +96,9 @@ def suite_task(table: Any, built_in: Callable[[Any], Task]) -> Task:
     return built_in(table) if kind is None or kind in KINDS else PluginTask.of(table, KINDS)
 
 
-def objective_of(arm: Fitted) -> Arm | Keep:
-    """What is fitted, whatever the solver."""
-    return arm.arm if isinstance(arm, PaperFit) else arm
-
-
 def needs_local(arm: SuiteArm) -> bool:
     """Whether an arm cannot be fitted without local images."""
-    objective = objective_of(arm) if isinstance(arm, Fitted) else None
+    objective = arm.arm if isinstance(arm, PaperFit) else arm
     return isinstance(objective, Arm) and objective.local
 
 
@@ -126,8 +121,9 @@ def transform_of(arm: SuiteArm, sources: Sources, file: Path) -> LinearTransform
     def write() -> None:
         local_features = None if local is None else sources.features(local)
         data = replace(sources.fold.data, local_features=local_features)
-        solver = arm.solver if isinstance(arm, PaperFit) else None
-        transform = fit(data, objective_of(arm), solver).transform
+        is_paper = isinstance(arm, PaperFit)
+        fitted = fit(data, arm.arm, arm.solver) if is_paper else fit(data, arm)
+        transform = fitted.transform
         replace(transform, meta={**transform.meta, "key": key}).save(file)
 
     load = LinearTransform.load

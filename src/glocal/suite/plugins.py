@@ -92,17 +92,15 @@ class PluginTask(LabelledTask):
             values, unit = self._function(embedding, labels)
             values = _checked(values, unit, labels)
         except Exception as error:
-            raise self._failure(error) from error
+            raise PluginError(
+                f"the kind of task {self.kind} of {self.distribution} {self.version} failed: "
+                f"{type(error).__name__}: {one_line(error)}. Tell its authors, or leave the task "
+                "out."
+            ) from error
         units = ItemValues(values=values, limits=_ANY_VALUE)
         settings = {**self.options, "unit": unit}
         score = Score(self.kind, self.kind, *units.bounded(), n=len(values), settings=settings)
         return Result.of([score], units)
-
-    def _failure(self, error: Exception) -> PluginError:
-        return PluginError(
-            f"the kind of task {self.kind} of {self.distribution} {self.version} failed: "
-            f"{type(error).__name__}: {one_line(error)}. Tell its authors, or leave the task out."
-        )
 
 
 def _entry_point(kind: str, kinds: Sequence[str]) -> EntryPoint:

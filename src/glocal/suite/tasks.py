@@ -130,14 +130,14 @@ class RSATask(Task):
         index = None
         if self.rdm_index is not None:
             index = read_list(sources.path(self.rdm_index), what="RDM index")
-        if index is not None and sources.object_ids is None and sources.objects.names is not None:
-            warnings.warn(
-                "the index of the RDM is read as rows of the features, although these have names. "
-                "If it indexes a list of objects, name that list with `object_ids`: objects that "
-                "the features lack would shift all others.",
-                DataWarning,
-                stacklevel=2,
-            )
+            if sources.object_ids is None and sources.objects.names is not None:
+                warnings.warn(
+                    "the index of the RDM is read as rows of the features, although these have "
+                    "names. If it indexes a list of objects, name that list with `object_ids`: "
+                    "objects that the features lack would shift all others.",
+                    DataWarning,
+                    stacklevel=2,
+                )
         rdms = load_rdms(sources.path(self.rdm))
         return join_rdms(sources.objects, rdms, index, sources.listed_objects)
 

@@ -15,6 +15,7 @@ from glocal.data.features import Features
 from glocal.data.labels import Superclasses, check_labels
 from glocal.data.seen import seen_rows
 from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.evaluation.comparison import compared
 from glocal.evaluation.structure import kept_neighbours, neighbourhoods
 from glocal.objective import single_threaded_blas
 from glocal.scores import MAX_SHARE_SEEN, ORIGINAL, Score, Scores
@@ -261,17 +262,18 @@ def decide(question: Question, arms: Arms) -> tuple[Situation, Gains, list[Score
         warn_at_chance(results[first], results[first].chance)
     gains = differences(results, question.level)
     arm = choose([*results], gains, question.level)
-    main = gains.get((arm, first), results[arm].scores[0])
+    score = results[arm].scores[0]
+    main = gains.get((arm, first), score)
     situation = replace(
         situation,
         arm=arm,
-        value=results[arm].scores[0].value,
+        value=score.value,
         gain=None if arm == first else main.value,
         low=main.low,
         high=main.high,
         rough=question.level < LEVEL,
     )
-    rows = [replace(row, transform=name) for name in results for row in results[name].scores]
+    rows = compared(results, ())
     rows += [gains[name, first] for name in others]
     return situation, gains, [replace(row, task=question.name) for row in rows]
 
@@ -301,7 +303,7 @@ def _application(arm: str | None, source: str) -> dict[str, Any]:
     if arm in (None, ORIGINAL, NAMES_ALONE):
         return {}
     transform = str(arm).removesuffix(RECENTRED)
-    is_recentred = str(arm).endswith(RECENTRED)
+    is_recentred = transform != arm
     words = ["glocal", "apply", transform, source]
     if is_recentred:
         words += ["--recentre", source]
