@@ -26,7 +26,7 @@ from glocal.options import Options
 from glocal.scores import PEOPLE
 from glocal.suite.plugins import PluginTask
 from glocal.suite.sources import Network, Shared, Sources
-from glocal.suite.tasks import KINDS, AnyTask, OddOneOutTask, Task
+from glocal.suite.tasks import KINDS, AnyTask, Task
 from glocal.transform import LinearTransform
 
 # names become file names: no allowed character is special to a shell, a spreadsheet or Markdown
@@ -121,8 +121,7 @@ def transform_of(arm: SuiteArm, sources: Sources, file: Path) -> LinearTransform
     def write() -> None:
         local_features = None if local is None else sources.features(local)
         data = replace(sources.fold.data, local_features=local_features)
-        is_paper = isinstance(arm, PaperFit)
-        fitted = fit(data, arm.arm, arm.solver) if is_paper else fit(data, arm)
+        fitted = fit(data, arm.arm, arm.solver) if isinstance(arm, PaperFit) else fit(data, arm)
         transform = fitted.transform
         replace(transform, meta={**transform.meta, "key": key}).save(file)
 
@@ -214,8 +213,11 @@ class Plan(Shared):
     def files(self) -> Iterator[tuple[str, Path]]:
         """Yield the user, as in ``task NAME``, and the path of each file, for each network."""
         for name, network in self.networks.items():
-            files = [("the suite", self.answers), ("the suite", self.object_ids)]
-            files.append((f"network {name}", network.features))
+            files = [
+                ("the suite", self.answers),
+                ("the suite", self.object_ids),
+                (f"network {name}", network.features),
+            ]
             files += [(f"arm {arm}", local_file(self.arms[arm], network)) for arm in self.arms]
             for task_name, value in self.tasks.items():
                 files += [(f"{_TASK}{task_name}", file) for file in value.paths]
@@ -234,11 +236,7 @@ class Plan(Shared):
                 f"{headings.pop()} is a heading in the table of scores; rename the task."
             )
         needs_answers = [name for name, arm in self.arms.items() if isinstance(arm, Fitted)]
-        needs_answers += [
-            name
-            for name, value in self.tasks.items()
-            if isinstance(value, OddOneOutTask) and value.answers is None
-        ]
+        needs_answers += [name for name, value in self.tasks.items() if value.split is None]
         if self.answers is None and needs_answers:
             raise ParameterError(
                 f"{needs_answers[0]} needs answers, and the suite names none: add answers = FILE."

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -65,9 +64,8 @@ class PluginTask(LabelledTask):
         """The function of embedding and labels; one that cannot be loaded fails when called."""
         try:
             function = entry_point.load()
-            parameters = [*inspect.signature(function).parameters]
-            hints = typing.get_type_hints(function)
-            model = hints[parameters[2]] if len(parameters) > 2 else None
+            parameters = [*inspect.signature(function, eval_str=True).parameters.values()]
+            model = parameters[2].annotation if len(parameters) > 2 else None
         except Exception as error:  # noqa: BLE001
             failure = error
 

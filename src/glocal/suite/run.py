@@ -214,8 +214,8 @@ def _warn_of_seen(task: str, results: Results) -> None:
 def _compared(plan: Plan, sources: Sources, task: str, results: Results) -> list[Score]:
     """The scores of all arms of a network on a task, and their differences from the baseline."""
     # the original features keep all neighbours by definition, so that testing this is trivial
-    is_trivial = isinstance(plan.tasks[task], StructureTask)
-    is_trivial &= plan.arms[plan.baseline] == Unfitted()
+    is_of_original = plan.arms[plan.baseline] == Unfitted()
+    is_trivial = is_of_original and isinstance(plan.tasks[task], StructureTask)
     pairs = [(arm, plan.baseline) for arm in plan.arms if arm != plan.baseline]
     return [
         replace(
