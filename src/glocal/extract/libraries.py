@@ -61,16 +61,13 @@ def _silent_libraries() -> Iterator[None]:
     def is_of_another(record: logging.LogRecord) -> bool:  # open_clip logs as the root
         return "open_clip" not in Path(record.pathname).parts
 
-    levels = {logger: logger.level for logger in map(logging.getLogger, _LOGGERS)}
-    logging.root.addFilter(is_of_another)
-    for logger in levels:
-        logger.setLevel(logging.CRITICAL)
-    try:
+    with contextlib.ExitStack() as restored:
+        for logger in map(logging.getLogger, _LOGGERS):
+            restored.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.CRITICAL)
+        logging.root.addFilter(is_of_another)
+        restored.callback(logging.root.removeFilter, is_of_another)
         yield
-    finally:
-        logging.root.removeFilter(is_of_another)
-        for logger, level in levels.items():
-            logger.setLevel(level)
 
 
 def _timm(name: ModelName) -> Model:

@@ -102,11 +102,9 @@ class Extractor:
         return {
             "model": self.loaded.name,
             **self.loaded.identity,
-            "pool": self.options.pool,
-            "dtype": self.options.dtype,
+            **self.options.model_dump(),
             "layers": {name: str(layer) for name, layer in self.read_from.items()},
             "device": self.device.partition(":")[0],
-            "batch_size": self.options.batch_size,
             "versions": {
                 "glocal": __version__,
                 "torch": torch.__version__,
