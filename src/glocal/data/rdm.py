@@ -25,7 +25,7 @@ RDMs = Float[np.ndarray, "people n n"]
 class JoinedRDMs(NamedTuple):
     """RDMs, and the feature row of each of their objects."""
 
-    rdms: Float[np.ndarray, "people m m"]
+    rdms: RDMs
     rows: Numbers
 
 

@@ -67,7 +67,8 @@ def read_features(path: PathLike) -> NamedRows:
             f"{' or '.join(FEATURE_ENDINGS)}. {_FIX}"
         )
     if kind in _READERS:
-        return NamedRows(_READERS[kind](path), None)
+        with reading(path, "features", _FIX) as file:
+            return NamedRows(_READERS[kind](file), None)
     return read_named_rows(path) if kind in TABLES else read_parquet(path)
 
 
@@ -84,8 +85,8 @@ def _choose(path: PathLike, arrays: Mapping[str, Any]) -> Any:
     )
 
 
-def _npz(path: PathLike) -> np.ndarray:
-    with reading(path, "features", _FIX) as file, zipfile.ZipFile(file) as archive:
+def _npz(path: Path) -> np.ndarray:
+    with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     if {"weights", "answers"} & {*names} and "features" not in names:
         raise FileError(f"features file {path} is a transform, or holds answers. Name another.")
@@ -95,36 +96,34 @@ def _npz(path: PathLike) -> np.ndarray:
     return _choose(path, arrays)
 
 
-def _torch(path: PathLike) -> np.ndarray:
+def _torch(path: Path) -> np.ndarray:
     torch = import_optional("torch", f"features file {path}")
-    with reading(path, "features", _FIX) as file:
-        try:
-            with warnings.catch_warnings(action="ignore"):  # torch warns before it refuses a pickle
-                loaded = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # NOTE the message of torch advises loading the file unsafely
-            reason = "it holds objects other than tensors and plain values, which are never loaded"
-            raise ValueError(reason) from error
-        if isinstance(loaded, dict):
-            tensors = {str(key): value for key, value in loaded.items() if hasattr(value, "ndim")}
-            loaded = _choose(file, tensors)
-        check_inflated(file, loaded.numel() * loaded.element_size())
-        return np.asarray((loaded.float() if loaded.dtype == torch.bfloat16 else loaded).detach())
+    try:
+        with warnings.catch_warnings(action="ignore"):  # torch warns before it refuses a pickle
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # NOTE the message of torch advises loading the file unsafely
+        reason = "it holds objects other than tensors and plain values, which are never loaded"
+        raise ValueError(reason) from error
+    if isinstance(loaded, dict):
+        tensors = {str(key): value for key, value in loaded.items() if hasattr(value, "ndim")}
+        loaded = _choose(path, tensors)
+    check_inflated(path, loaded.numel() * loaded.element_size())
+    return np.asarray((loaded.float() if loaded.dtype == torch.bfloat16 else loaded).detach())
 
 
-def _safetensors(path: PathLike) -> np.ndarray:
-    with reading(path, "features", _FIX) as file:
-        load_file = import_optional("safetensors.numpy", f"features file {path}").load_file
-        return _choose(file, load_file(file))
+def _safetensors(path: Path) -> np.ndarray:
+    load_file = import_optional("safetensors.numpy", f"features file {path}").load_file
+    return _choose(path, load_file(path))
 
 
-def _hdf5(path: PathLike) -> np.ndarray:
+def _hdf5(path: Path) -> np.ndarray:
     h5py = import_optional("h5py", f"features file {path}")
-    with reading(path, "features", _FIX) as file, h5py.File(file) as opened:
+    with h5py.File(path) as opened:
         items: dict[str, Any] = {}
         opened.visititems(items.__setitem__)
         datasets = {name: item for name, item in items.items() if hasattr(item, "shape")}
-        dataset = _choose(file, datasets)
-        check_inflated(file, dataset.nbytes)
+        dataset = _choose(path, datasets)
+        check_inflated(path, dataset.nbytes)
         return np.asarray(dataset)
 
 
@@ -267,7 +266,7 @@ def _name_column(schema: Any) -> str | None:
     return next((texts[title] for title in NAME_TITLES if title in texts), None)
 
 
-_READERS: dict[str, Callable[[PathLike], np.ndarray]] = {
+_READERS: dict[str, Callable[[Path], np.ndarray]] = {
     ".npy": lambda path: read_npy(path, what="features"),
     ".npz": _npz,
     ".pt": _torch,
