@@ -19,6 +19,8 @@ Bounded = tuple[float, float | None, float | None]
 """A value and the two ends of its interval, which are None if it has no interval."""
 FRACTION: Limits = (0.0, 1.0)
 CORRELATION: Limits = (-1.0, 1.0)
+Sums = Float[np.ndarray, " v"]
+"""A sum for each of v rows of values."""
 _ROUNDING = 16 * 2.0**-52  # relative; equal scores differ from their rounded mean by a few eps
 _MAX_OBJECTS = 9  # of an answer; all of their 2^m subsets are summed
 _MAX_ENTRIES_PER_OBJECT = 8  # a larger table of all subsets would be mostly empty
@@ -312,9 +314,7 @@ def _over_persons(persons: Labels, e: Values, w: Values) -> tuple[float, float]:
     return variance - float(e @ e) / total**2, freedom
 
 
-def _sums_over_pairs(
-    answers: Objects, values: Float[np.ndarray, "v n"]
-) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"]]:
+def _sums_over_pairs(answers: Objects, values: Float[np.ndarray, "v n"]) -> tuple[Sums, Sums]:
     """Σ e_t e_t' over the pairs of answers that share any object, and over those that share all.
 
     Both sums are computed for each row e of `values`. The first uses inclusion and exclusion over
@@ -334,7 +334,7 @@ def _sums_over_pairs(
 
 def _squared_subset_sums(
     columns: Int[np.ndarray, "m t"], size: int, values: Float[np.ndarray, "v n"]
-) -> Float[np.ndarray, " v"]:
+) -> Sums:
     """Σ_s E_s² over the subsets of this size, for each row of `values`; objects are ascending."""
     n = int(columns.max(initial=0)) + 1
     parts = list(combinations(columns, size))

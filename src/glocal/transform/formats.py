@@ -28,6 +28,7 @@ TRANSFORM_NAME = "transform.npz"
 
 _FIX = "A transform file holds weights, mean and std. Name such a file, or copy it again."
 _REQUIRED = ("weights", "mean", "std")
+_DINO = "dino-vit-base-p16"
 # `array_sha256` of the weights of DINO, which the authors published as those of DINOv2 too
 WRONG = "1dd4366115a23f9288ecf4677920387aebcd4ceb535065497796ce2753030228"
 
@@ -101,20 +102,14 @@ def read_transform(
         mean = float(arrays["mean"].item())
         std = float(arrays["std"].item())
         check_record(meta, len(weights))
-    _warn_if_mistaken(path, weights)
-    return weights, bias, mean, std, meta
-
-
-def _warn_if_mistaken(path: PathLike, weights: np.ndarray) -> None:
-    """Warn if the weights are those that the authors published under the name of two networks."""
-    name = "dino-vit-base-p16"
-    if array_sha256(weights) == WRONG and name not in str(Path(path).absolute()):
+    if array_sha256(weights) == WRONG and _DINO not in str(Path(path).absolute()):
         warnings.warn(
-            f"transform file {path} is that of {name}, which its authors also published as "
-            f"dinov2-vit-base-p14, by mistake. Apply it to features of {name} only.",
+            f"transform file {path} is that of {_DINO}, which its authors also published as "
+            f"dinov2-vit-base-p14, by mistake. Apply it to features of {_DINO} only.",
             DataWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
+    return weights, bias, mean, std, meta
 
 
 def _read_safetensors(path: PathLike) -> dict[str, np.ndarray]:
