@@ -135,8 +135,12 @@ def few_shot(
         originals, originals_test = checked_originals(originals, originals_test, X_train, X_test)
         tested = originals_test[sides.test.rows]
         names = name_scores(texts, sides.targets, originals, tested, shots)
-    elif shots < 1 or originals is not None or originals_test is not None:
-        raise ParameterError("`shots=0`, `originals` and `originals_test` need `texts`.")
+    elif shots < 1:
+        raise ParameterError(
+            f"`shots={shots}` needs the texts of the classes. Give them, or at least one shot."
+        )
+    elif originals is not None or originals_test is not None:
+        raise ParameterError("`originals` are compared with `texts` alone; give texts too.")
     if names is not None and not shots:
         return _by_names_alone(names, sides)
     return _by_draws(sides, probe, shots, draws, seed, names=names)
