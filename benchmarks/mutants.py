@@ -1,6 +1,6 @@
 """Change one place of the source at a time, and see whether the tests notice.
 
-    python benchmarks/mutants.py src/glocal/aligner/choice.py:Line.best --tests tests/test_keep.py
+    python benchmarks/mutants.py src/glocal/sweep/grid.py:choose --tests tests/test_sweep.py
 
 A place is a file, `FILE:FUNCTION` or `FILE:LINE`. `--number` changes are drawn from these. Each is
 made in a copy of the tree, where the test files run until a test fails. A JSON line for each

@@ -136,7 +136,7 @@ class SolverReport:
     states what is proven about the solution. `rank` is the number of fitted directions if there are
     fewer rows than columns, else None; for `naive` it is the number of singular values of W above a
     thousandth of the largest. `keep` records how a transform was chosen by the share of neighbours
-    that it keeps (`glocal.aligner.choice.KeepCurve.solve`), and `heldout` holds the scores on
+    that it keeps (`glocal.aligner.keep.KeepCurve.solve`), and `heldout` holds the scores on
     folds, if they were computed.
 
     The fields from `bias` on belong to the paper's loop, which never counts as converged and has no

@@ -6,11 +6,10 @@ answers would help.
 """
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.choice import KeepCurve
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.fitting import Fit, cross_score, fit
-from glocal.aligner.keep import Keep, keep_curve
+from glocal.aligner.keep import Keep, KeepCurve, keep_curve
 from glocal.aligner.paper import PaperLoop
 
 __all__ = [

@@ -296,17 +296,12 @@ class Mixture:
         return float(self.kept.mean()) - self.neighbours_kept_error
 
     @property
-    def last_fit(self) -> int:
-        """The number of the fit on the side of `global`; 0 for the original features."""
-        return ceil(self.step)
-
-    @property
     def share(self) -> float:
-        """The share of this fit in the mixture; the rest is the one before it on the path."""
-        return 1 - (self.last_fit - self.step)
+        """The share of the fit on the side of `global`; the rest is the one before it."""
+        return 1 - (ceil(self.step) - self.step)
 
     def weights(self, matrices: Sequence[Square]) -> Square:
-        """Mix the W of `last_fit` with that of the fit before it, or with a scaled identity."""
+        """Mix the W of the fit nearer to `global` with that before it, or a scaled identity."""
         before = matrices[1] if len(matrices) > 1 else scaled_identity_of(matrices[0])
         return self.share * matrices[0] + (1 - self.share) * before
 

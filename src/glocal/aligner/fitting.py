@@ -14,12 +14,11 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
-from glocal.aligner.choice import KeepCurve
 from glocal.aligner.crossfit import NO_TRANSFORM
 from glocal.aligner.data import SCALAR, FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit, scaled_identity
-from glocal.aligner.keep import Keep, curve_at
+from glocal.aligner.keep import Keep, KeepCurve, curve_at
 from glocal.aligner.paper import PaperLoop
 from glocal.data.seen import sketch
 from glocal.errors import (

@@ -208,10 +208,10 @@ class Procedure(lightning.LightningModule):
     def parts(self, part: str) -> dict[str, float]:
         """L_global on all answers of a part of the data, and L_local on its images in blocks."""
         answers, images = self.data[part]
-        losses = {"global": _mean(lambda rows: self.loss(part, rows), len(answers), _CHUNK_ANSWERS)}
+        losses = {"global": _mean(partial(self.loss, part), len(answers), _CHUNK_ANSWERS)}
         if len(images):
             size = self.settings.block_size
-            losses["local"] = _mean(lambda rows: self.local_loss(part, rows), len(images), size)
+            losses["local"] = _mean(partial(self.local_loss, part), len(images), size)
         return losses
 
     def run(self) -> bool:
