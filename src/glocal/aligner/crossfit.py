@@ -122,13 +122,14 @@ class CrossFit:
         def distance(other: tuple[float, float]) -> tuple[float, float]:
             return abs(np.log(other[0] / lmbda)), abs(other[1] - alpha)
 
-        if self._is_cold or not self.solutions:
-            return fits[-1].warm if fits and not self._is_cold else None
+        if self._is_cold:
+            return None
+        last = fits[-1].warm if fits else None
+        if not self.solutions:
+            return last
         near = self.solutions[min(self.solutions, key=distance)]
         start = near[len(fits)].warm
-        if fits and start is not None:
-            return start.moved(near[len(fits) - 1].warm, fits[-1].warm)
-        return start
+        return None if start is None else start.moved(near[len(fits) - 1].warm, last)
 
     def embeddings(self, lmbda: float) -> list[Rows]:
         """The held-out objects under `global`; an infinite λ leaves them as they are."""
@@ -183,12 +184,10 @@ class CrossFit:
     def largest_tie(self, losses: Mapping[float, Values]) -> float:
         """The largest λ whose loss is within one paired standard error of the lowest."""
         best = min(losses, key=lambda lmbda: self.heldout.mean(losses[lmbda]))
-        ties = (
-            lmbda
-            for lmbda in sorted(losses, reverse=True)
-            if self.heldout.is_tie(losses[lmbda] - losses[best], _MIN_LOSS_DIFFERENCE)
+        is_tie = self.heldout.is_tie
+        return max(
+            lmbda for lmbda in losses if is_tie(losses[lmbda] - losses[best], _MIN_LOSS_DIFFERENCE)
         )
-        return next(ties, best)
 
     def first_tie(self, candidates: Sequence[Mixture]) -> int:
         """The number of the first candidate within one paired standard error of the best."""
