@@ -48,7 +48,7 @@ class WarmStart:
     """The W of a fitted arm in the axes of its problem, and the curvature there (L-BFGS pairs)."""
 
     arm: Arm
-    W: Float[np.ndarray, "r r"]
+    W: Square
     pairs: Pairs = ()
 
     def moved(self, other: WarmStart | None, target: WarmStart | None) -> WarmStart:
@@ -377,7 +377,7 @@ def _certificate(arm: Arm, status: str, *, certified: bool) -> str:
     return "global optimum: duality gap"
 
 
-def _rank(arm: Arm, W: Float[np.ndarray, "r r"], p: int) -> int | None:
+def _rank(arm: Arm, W: Square, p: int) -> int | None:
     """The number of fitted directions if it is below p; for `naive` that of large singular values.
 
     A singular value of `naive` counts if it is above a thousandth of the largest.

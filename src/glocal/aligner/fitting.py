@@ -118,7 +118,7 @@ def cross_score(
     data: FitData,
     what: Arm | Keep | None = None,
     solver: Solver | None = None,
-    folds: int | np.integer | Sequence[Fold] = DEFAULT_FOLDS,
+    folds: int | np.integer = DEFAULT_FOLDS,
     *,
     transform: LinearTransform | None = None,
     on_step: OnStep | None = None,
@@ -133,8 +133,8 @@ def cross_score(
     ----------
     data, what, solver, on_step
         As in `fit`.
-    folds : int or sequence of Fold
-        The number of folds, at least 2, or the folds themselves.
+    folds : int
+        The number of folds, at least 2.
     transform : LinearTransform or None
         The fit to all data. The record then states how much an axis of it changes by the choice of
         the answers.
@@ -150,8 +150,7 @@ def cross_score(
         The held-out loss is above that of features that are only scaled.
     """
     plan = fit_plan(data, what, solver)
-    parts = folds if isinstance(folds, Sequence) else fit_folds(data, int(folds))
-    return _cross_score(plan, parts, transform, on_step)
+    return _cross_score(plan, fit_folds(data, int(folds)), transform, on_step)
 
 
 class FitPlan(NamedTuple):

@@ -18,6 +18,8 @@ from glocal.options import Options
 
 Setting = dict[str, Any]
 """The setting of a fit: `Arm.settings`, with eta for the paper's loop."""
+GridSource = str | Mapping[str, Any] | PathLike
+"""The name of a grid, its lists, or the path of a file with its lists."""
 SETTING = ("method", "lmbda", "mix", "alpha", "tau", "eta")
 SCORES = ("agreement", "loss", "neighbours_kept")
 KEPT_CENTRED = "neighbours_kept_centred"
@@ -124,7 +126,7 @@ def default_grid(unit: float) -> Grid:
 
 
 def settings(
-    grid: str | Mapping[str, Any] | PathLike,
+    grid: GridSource,
     *,
     local: bool,
     eta: bool = False,

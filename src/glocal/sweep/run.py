@@ -23,7 +23,15 @@ from glocal.evaluation.view import change_record, paired_views, save_view
 from glocal.files import PathLike, make_folder, write_text
 from glocal.results import HeldOutScores, to_json
 from glocal.scores import read_rows, write_rows
-from glocal.sweep.grid import Setting, choose, means_over_folds, pareto_front, paths, settings
+from glocal.sweep.grid import (
+    GridSource,
+    Setting,
+    choose,
+    means_over_folds,
+    pareto_front,
+    paths,
+    settings,
+)
 from glocal.sweep.points import (
     ORIGINAL,
     POINT_TOLERANCE,
@@ -67,7 +75,7 @@ class Sweep:
 
 def sweep(
     data: FitData,
-    grid: str | Mapping[str, Any] | PathLike = "arms",
+    grid: GridSource = "arms",
     *,
     folds: int = 3,
     select: Literal["loss"] | None = None,
@@ -167,9 +175,7 @@ def sweep(
     return result
 
 
-def number_of_fits(
-    data: FitData, grid: str | Mapping[str, Any] | PathLike, *, folds: int = 3, solver: Solver
-) -> int:
+def number_of_fits(data: FitData, grid: GridSource, *, folds: int = 3, solver: Solver) -> int:
     """The number of fits of a sweep and its refit."""
     return folds * len(_plan(data, grid, folds, solver).settings) + 1
 
@@ -187,9 +193,7 @@ class _Plan(NamedTuple):
     units: list[Unit]
 
 
-def _plan(
-    data: FitData, grid: str | Mapping[str, Any] | PathLike, folds: int, solver: Solver
-) -> _Plan:
+def _plan(data: FitData, grid: GridSource, folds: int, solver: Solver) -> _Plan:
     """Read the grid, and check what can be checked before any fit."""
     has_local = data.local_features is not None
     options: dict[str, Any] = {"local": has_local, "eta": isinstance(solver, PaperLoop)}
@@ -238,12 +242,12 @@ def _finished_rows(folder: Path, plan: _Plan, *, resume: bool) -> dict[str, list
         "data": plan.data.hashes(local=True),
     }
     write_text(folder / "sweep.json", to_json(record))
-    files = {unit.name: _path_file(folder, unit.name) for unit in plan.units}
-    return {
-        name: read_rows(file, ("fold", "method", "status"), what="points")
-        for name, file in files.items()
-        if file.exists()
-    }
+    rows = {}
+    for unit in plan.units:
+        file = _path_file(folder, unit.name)
+        if file.exists():
+            rows[unit.name] = read_rows(file, ("fold", "method", "status"), what="points")
+    return rows
 
 
 def _points(plan: _Plan, rows: Mapping[str, list[Row]]) -> list[Row]:
