@@ -18,7 +18,7 @@ from glocal.errors import DataError
 from glocal.evaluation.agreement import agreement_scores
 from glocal.objective import single_threaded_blas
 from glocal.scores import HELD_OUT_QUESTIONS, Score
-from glocal.similarity import Numbers, Values
+from glocal.similarity import Values
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """The sizes of the curve, as shares of the answers that are not held out."""
@@ -67,7 +67,10 @@ def learning_curve(
     orders = [rng.permutation(len(part.data.answers)) for part in parts]
     credit_of = {}
     for share in SHARES:
-        nested = [_reduced(part, order, share) for part, order in zip(parts, orders, strict=True)]
+        nested = []
+        for part, order in zip(parts, orders, strict=True):
+            fitted = part.data.answers.select(order[: max(3, round(share * len(order)))])
+            nested.append(part._replace(data=replace(part.data, answers=fitted)))
         size = np.mean([len(part.data.answers) for part in nested])
         credit_of[f"{size:.0f} answers"] = choose_global(data, nested)
     heldout = pooled_answers([part.answers for part in parts])
@@ -95,9 +98,3 @@ def curve_record(scores: Sequence[Score]) -> dict[str, Any]:
 def _ends(score: Score) -> dict[str, float | None]:
     """The value of a score and the ends of its interval."""
     return {"value": score.value, "low": score.low, "high": score.high}
-
-
-def _reduced(fold: Fold, order: Numbers, share: float) -> Fold:
-    """The fold with a share of its fitted answers, the first in this order, and at least three."""
-    rows = order[: max(3, round(share * len(order)))]
-    return fold._replace(data=replace(fold.data, answers=fold.data.answers.select(rows)))

@@ -186,7 +186,15 @@ class FitData:
         self.answers.check_range(len(features))
         if not len(self.answers):
             raise DataError("there is no answer to fit.")
-        self._check_origin()
+        scale = features.scaling.std  # an error for values that are not finite, or all equal
+        share = float(np.mean((features.column_means / scale) ** 2))
+        if self.centre in (0, None) and share > _MAX_SHARE_OF_MEANS:
+            warnings.warn(
+                f"the column means are {share:.4f} of the second moments of the features, so that "
+                "all objects are almost alike. Subtract them: give `centre=1`.",
+                DataWarning,
+                stacklevel=4,
+            )
         if local is not None and local.dimensions != features.dimensions:
             raise DataError(
                 f"local features have {local.dimensions} columns but the object features have "
@@ -195,18 +203,6 @@ class FitData:
         warn(check_columns(features, self.answers, MAX_ANSWERS_BEFORE_FIT))
         if reads_local and local is not None:
             warn(check_local(features, local, self.blocks[0]))
-
-    def _check_origin(self) -> None:
-        """Warn if the column means are almost all of the features; refuse constant features."""
-        scale = self.features.scaling.std  # an error for values that are not finite, or all equal
-        share = float(np.mean((self.features.column_means / scale) ** 2))
-        if self.centre in (0, None) and share > _MAX_SHARE_OF_MEANS:
-            warnings.warn(
-                f"the column means are {share:.4f} of the second moments of the features, so that "
-                "all objects are almost alike. Subtract them: give `centre=1`.",
-                DataWarning,
-                stacklevel=5,
-            )
 
     @cached_property
     def blocks(self) -> list[Numbers]:

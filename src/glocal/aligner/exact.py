@@ -29,7 +29,6 @@ from glocal.solver import (
     DualityGap,
     NaiveGap,
     Pairs,
-    SolverResult,
     identity_scale,
     lambda_max,
     minimise,
@@ -202,7 +201,23 @@ class Exact(Options):
             if arm.method == "naive":  # some of its eigenvalues may be negative
                 result = replace(result, W=symmetric_start(result.W))
             weights = problem.axes.back(result.W, arm.identity)
-        report = self._report(problem, arm, result, limit, certified=certified)
+        report = SolverReport(
+            centre=problem.data.fixed_centre,
+            objective=result.evaluation.value,
+            parts=result.evaluation.parts,
+            status=result.status,
+            reason=result.reason(
+                self.tolerance, "estimated duality gap" if arm.local else "duality gap"
+            ),
+            gap=result.gap,
+            certificate=_certificate(arm, result.status, certified=certified),
+            evaluations=result.evaluations,
+            solver=self.name,
+            dtype=self.dtype,
+            tol=self.tolerance,
+            lambda_max=limit,
+            rank=_rank(arm, result.W, len(problem.axes.U)),
+        )
         warm = WarmStart(arm, result.W, result.pairs)
         transform = problem.data.transform(weights)
         return Solution(transform, arm, report, problem.workers.threads, warm)
@@ -233,33 +248,6 @@ class Exact(Options):
             counter=counter,
         )
         return WarmStart(arm, result.W, result.pairs)
-
-    def _report(
-        self,
-        problem: Problem,
-        arm: Arm,
-        result: SolverResult,
-        limit: float | None,
-        *,
-        certified: bool,
-    ) -> SolverReport:
-        """The outcome of a descent in the words of a record; `limit` is λ_max, if there is one."""
-        gap_name = "estimated duality gap" if arm.local else "duality gap"
-        return SolverReport(
-            centre=problem.data.fixed_centre,
-            objective=result.evaluation.value,
-            parts=result.evaluation.parts,
-            status=result.status,
-            reason=result.reason(self.tolerance, gap_name),
-            gap=result.gap,
-            certificate=_certificate(arm, result.status, certified=certified),
-            evaluations=result.evaluations,
-            solver=self.name,
-            dtype=self.dtype,
-            tol=self.tolerance,
-            lambda_max=limit,
-            rank=_rank(arm, result.W, len(problem.axes.U)),
-        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -284,10 +284,19 @@ def _cross_score(
             of_fold = scaled_identity(data, data.fixed_centre)
         centred.append(fold._replace(data=data))
         transforms.append(of_fold)
-    converged = all(solution.converged for solution in solutions)
-    scores = FoldScorer(centred).scores(transforms, converged=converged)
-    if any(solution.report.status != UNCHANGED for solution in solutions):
-        _warn_of_overfitting(scores)
+    scores = FoldScorer(centred).scores(
+        transforms, converged=all(solution.converged for solution in solutions)
+    )
+    is_fitted = any(solution.report.status != UNCHANGED for solution in solutions)
+    if is_fitted and scores.loss > scores.original_loss:
+        warnings.warn(
+            f"overfitting: the held-out loss {scores.loss:.4f} is above "
+            f"{scores.original_loss:.4f}, that of scaled features without a transform. Raise "
+            "lmbda, or let it be chosen. If a warning about the answers names another cause, fix "
+            "that first.",
+            OverfitWarning,
+            stacklevel=3,
+        )
     if transform is None:
         return scores
     fractions = [len(fold.data.answers) / len(plan.data.answers) for fold in folds]
@@ -295,18 +304,6 @@ def _cross_score(
     embeddings = [each.map_rows(X) for each in transforms]
     level = chance_level(transform.map_rows(X), embeddings, fractions)
     return scores.model_copy(update={"axes_chance": level})
-
-
-def _warn_of_overfitting(scores: HeldOutScores) -> None:
-    if scores.loss > scores.original_loss:
-        warnings.warn(
-            f"overfitting: the held-out loss {scores.loss:.4f} is above "
-            f"{scores.original_loss:.4f}, that of scaled features without a transform. Raise "
-            "lmbda, or let it be chosen. If a warning about the answers names another cause, fix "
-            "that first.",
-            OverfitWarning,
-            stacklevel=4,
-        )
 
 
 def _timed_fit(data: FitData, solve: Callable[[], Solution]) -> Fit:

@@ -19,7 +19,6 @@ from glocal.errors import DivergedError, import_optional
 from glocal.options import Options
 from glocal.results import SolverReport
 from glocal.solver import Counter
-from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
     from glocal.solver.paper_loop import Procedure
@@ -98,8 +97,11 @@ class PaperLoop(Options):
         cause = "all epochs are spent"
         if is_stopped:
             cause = f"{procedure.settings.patience} epochs without a gain of {self.min_delta:g}"
+        W, *learned = (tensor.detach().float().cpu().numpy() for tensor in procedure.parameters())
+        transform = data.transform(W)
+        biases = [bias for bias in (transform.bias, *learned) if bias is not None]
         return Solution(
-            transform=_transform(procedure, data),
+            transform=replace(transform, bias=np.sum(biases, axis=0) if biases else None),
             arm=arm,
             threads=procedure.threads,
             report=SolverReport(
@@ -155,11 +157,3 @@ class PaperLoop(Options):
             SimpleNamespace(**{**dict(arm), **dict(self), **choices}),
             counter,
         )
-
-
-def _transform(procedure: Procedure, data: FitData) -> LinearTransform:
-    """The learned map; its bias is the sum of the learned bias and that of centring."""
-    W, *learned = (tensor.detach().float().cpu().numpy() for tensor in procedure.parameters())
-    transform = data.transform(W)
-    biases = [bias for bias in (transform.bias, *learned) if bias is not None]
-    return replace(transform, bias=np.sum(biases, axis=0) if biases else None)

@@ -149,7 +149,11 @@ def sweep(
     """
     if jobs == 0:
         raise ParameterError("`jobs` is 0; it must be 1 or more, or -1 for one per core.")
-    share = _share_to_keep(select, keep, data)
+    if select is not None and (select != "loss" or keep is not None):
+        raise ParameterError(
+            f"`select` is {select!r} and `keep` {keep}; give `select=loss`, or `keep` alone."
+        )
+    share = None if select else Keep(keep=keep).share(data)
     solver = solver or Exact()
     data = with_centre(data, solver)
     if data.centre == AUTO:
@@ -206,17 +210,6 @@ def _plan(data: FitData, grid: GridSource, folds: int, solver: Solver) -> _Plan:
     if isinstance(solver, Exact):
         solver = solver.replace(tol=solver.tol or POINT_TOLERANCE)
     return _Plan(data, parts, grid_settings, solver, units_of(parts, all_paths, solver))
-
-
-def _share_to_keep(select: str | None, keep: float | None, data: FitData) -> float | None:
-    """The share of neighbours to keep, or None to choose by the loss."""
-    if select is None:
-        return Keep(keep=keep).share(data)
-    if select != "loss" or keep is not None:
-        raise ParameterError(
-            f"`select` is {select!r} and `keep` {keep}; give `select=loss`, or `keep` alone."
-        )
-    return None
 
 
 def _path_file(folder: Path, name: str) -> Path:
