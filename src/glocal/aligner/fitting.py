@@ -217,7 +217,9 @@ def fit_and_score(
     0 leaves no scores in the record. None is 3 for an arm that the exact solver fits to 30 to 4,999
     answers; for others it leaves those by which `Keep` chose, if any.
     """
-    if holdout is None and _is_quickly_measured(plan):
+    is_quick = isinstance(plan.what, Arm) and isinstance(plan.solver, Exact)
+    is_enough = round(plan.data.answers.effective_size) >= MIN_MEASURED_ANSWERS
+    if holdout is None and is_quick and is_enough and fold_unit(plan.data) == "questions":
         holdout = DEFAULT_FOLDS
     if holdout is None:
         return _fit(plan, on_step)
@@ -252,13 +254,6 @@ def arm_or_keep(keep: Keep, arm: Arm, *, local: bool) -> Arm | Keep | None:
 def fit_choice(curve: KeepCurve, keep: float | None) -> Fit:
     """Fit what a curve of `keep` chooses for a share of neighbours, as `fit` does with a `Keep`."""
     return _timed_fit(curve.data, lambda: curve.solve(keep))
-
-
-def _is_quickly_measured(plan: FitPlan) -> bool:
-    """Whether a fit is of an arm, by the exact solver, to enough answers that are yet few."""
-    is_quick = isinstance(plan.what, Arm) and isinstance(plan.solver, Exact)
-    is_enough = round(plan.data.answers.effective_size) >= MIN_MEASURED_ANSWERS
-    return is_quick and is_enough and fold_unit(plan.data) == "questions"
 
 
 def _fit(plan: FitPlan, on_step: OnStep | None) -> Fit:
@@ -338,7 +333,17 @@ def _timed_fit(data: FitData, solve: Callable[[], Solution]) -> Fit:
             f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=4
         )
     if not is_chosen and record.parts is not None:
-        _warn_of_collapse(data, solution.transform, record.parts["global"])
+        loss = record.parts["global"]
+        chance = data.answers.chance_loss
+        X = np.asarray(data.features.matrix[data.answers.named_objects()], dtype=np.float64)
+        if at_chance(loss, chance) or one_point(solution.transform.map_rows(X)):
+            warnings.warn(
+                f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all "
+                "objects are mapped to one point. Lower `lmbda`, or check that the answers and the "
+                "features belong together.",
+                CollapseWarning,
+                stacklevel=4,
+            )
     meta: dict[str, Any] = {
         "fit": json.loads(to_json(record)),
         **solution.transform.meta,
@@ -347,16 +352,3 @@ def _timed_fit(data: FitData, solve: Callable[[], Solution]) -> Fit:
     if data.features.network:
         meta["source"] = data.features.network
     return Fit(replace(solution.transform, meta=meta), record)
-
-
-def _warn_of_collapse(data: FitData, transform: LinearTransform, loss: float) -> None:
-    chance = data.answers.chance_loss
-    X = np.asarray(data.features.matrix[data.answers.named_objects()], dtype=np.float64)
-    if at_chance(loss, chance) or one_point(transform.map_rows(X)):
-        warnings.warn(
-            f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all "
-            "objects are mapped to one point. Lower `lmbda`, or check that the answers and the "
-            "features belong together.",
-            CollapseWarning,
-            stacklevel=4,
-        )

@@ -274,42 +274,32 @@ class KeepCurve:
         chosen = self.choose(keep)
         with single_threaded_blas():
             fits = self._fits_beside(chosen, counter) if chosen.step else []
-            scale = self.crossfit.weights(chosen)[0] if fits else 1.0
-            solution = self._mixed(chosen, fits, scale) if fits else self._unchanged()
+            if fits:
+                scale = self.crossfit.weights(chosen)[0]
+                W = chosen.weights([fit.transform.weights.astype(np.float64) for fit in fits])
+                reported = min(fits, key=attrgetter("converged"))  # one that did not comes first
+                certificate = "none: a mixture; keep.fits has the certificates of its fits"
+                report = replace(reported.report, certificate=certificate)
+                solution = replace(reported, transform=self.data.transform(scale**0.5 * W))
+            else:
+                scale = 1.0
+                report = SolverReport(
+                    centre=self.data.fixed_centre,
+                    status=UNCHANGED,
+                    reason="no transform agrees better by more than a standard error",
+                    certificate="none: nothing was fitted",
+                    solver=self.solver.name,
+                    dtype=self.solver.dtype,
+                )
+                identity = self.data.transform(np.eye(self.data.features.dimensions))
+                solution = Solution(identity, arm=None, report=report, threads=None)
             report = replace(
-                solution.report,
+                report,
                 evaluations=counter.evaluations,
                 keep=self._record(keep, fits, chosen.share if fits else None, scale),
                 heldout=self.heldout_scores(chosen),
             )
         return replace(solution, report=report)
-
-    def _unchanged(self) -> Solution:
-        """The original features, but for their origin."""
-        report = SolverReport(
-            centre=self.data.fixed_centre,
-            status=UNCHANGED,
-            reason="no transform agrees better by more than a standard error",
-            certificate="none: nothing was fitted",
-            solver=self.solver.name,
-            dtype=self.solver.dtype,
-        )
-        identity = self.data.transform(np.eye(self.data.features.dimensions))
-        return Solution(identity, arm=None, report=report, threads=None)
-
-    def _mixed(self, mixture: Mixture, fits: Sequence[Solution], scale: float) -> Solution:
-        """The first of the fits beside a mixture, with the W of the mixture at its best scale.
-
-        A fit that did not converge comes before one that did.
-        """
-        W = mixture.weights([fit.transform.weights.astype(np.float64) for fit in fits])
-        reported = min(fits, key=attrgetter("converged"))
-        certificate = "none: a mixture; keep.fits has the certificates of its fits"
-        return replace(
-            reported,
-            transform=self.data.transform(scale**0.5 * W),
-            report=replace(reported.report, certificate=certificate),
-        )
 
     def _fits_beside(self, mixture: Mixture, counter: Counter) -> list[Solution]:
         """Fit the arms on both sides of a mixture to all data, that nearer to `global` first.
