@@ -217,11 +217,12 @@ def _picked(
     # a row with a missing candidate is another kind of trial, which answers another question
     is_answered = (texts != "") & (objects != "").all(axis=1)
     readings = {"object": objects == texts[:, None]}
-    if len(roles) == objects.shape[1]:
-        readings["name of its column"] = np.char.lower(texts)[:, None] == np.array(roles)
-    places = pd.to_numeric(texts, errors="coerce")[:, None] - np.arange(objects.shape[1])
-    for base in (0, 1) if place_base is None else (place_base,):
-        readings[f"place counted from {base}"] = places == base
+    if not readings["object"][is_answered].any(axis=1).all():
+        if len(roles) == objects.shape[1]:
+            readings["name of its column"] = np.char.lower(texts)[:, None] == np.array(roles)
+        places = pd.to_numeric(texts, errors="coerce")[:, None] - np.arange(objects.shape[1])
+        for base in (0, 1) if place_base is None else (place_base,):
+            readings[f"place counted from {base}"] = places == base
     forms = [
         form for form, is_picked in readings.items() if is_picked[is_answered].any(axis=1).all()
     ]

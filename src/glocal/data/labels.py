@@ -144,7 +144,7 @@ def _joined(labels: pd.Series, others: pd.DataFrame, names: Sequence[str]) -> li
         )
     row_labels = _row_labels(best, labels, names)
     for column in columns:
-        if column.share >= _MIN_SHARE_OF_NAMES:
+        if column is not best and column.share >= _MIN_SHARE_OF_NAMES:
             pairs = zip(row_labels, _row_labels(column, labels, names), strict=True)
             if any(label != other for label, other in pairs if label and other):
                 raise DataError(
@@ -168,7 +168,7 @@ def _row_labels(column: _Column, labels: pd.Series, names: Sequence[str]) -> lis
     entry_of = column.matches.entry_of
     named = {*entry_of.values()}
     label_of: dict[str, str] = {}
-    for entry, label in zip(column.entries, labels, strict=True):
+    for entry, label in zip(column.entries.tolist(), labels.tolist(), strict=True):
         if label and entry in named and label_of.setdefault(entry, label) != label:
             raise DataError(
                 f"the column {column.entries.name!r} has {entry!r} twice, with the labels "
