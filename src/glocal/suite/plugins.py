@@ -11,8 +11,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +26,10 @@ from glocal.scores import Score
 from glocal.similarity import Labels
 from glocal.suite.sources import Embed, File, Sources
 from glocal.suite.tasks import LabelledTask
+
+if TYPE_CHECKING:
+    # NOTE: where a library has imported importlib_metadata, entry points are of the class there
+    from importlib.metadata import EntryPoint
 
 GROUP = "glocal.tasks"
 _ANY_VALUE = (-math.inf, math.inf)
