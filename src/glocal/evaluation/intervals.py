@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.people import asked_once, different_rows
+from glocal.data.people import different_rows
 from glocal.similarity import Labels, Objects, Values
 
 Limits = tuple[float, float]
@@ -323,13 +323,8 @@ def _sums_over_pairs(answers: Objects, values: Float[np.ndarray, "v n"]) -> tupl
     """
     m = answers.shape[1]
     columns = np.sort(answers, axis=1).T.astype(np.int64, order="C")
-    rest_rows = np.flatnonzero(~asked_once(answers))
-    rest = values[:, rest_rows]
-    all_objects = np.einsum("vt,vt->v", values, values) - np.einsum("vt,vt->v", rest, rest)
-    all_objects += _squared_subset_sums(columns[:, rest_rows], m, rest)
-    squares = [_squared_subset_sums(columns, size, values) for size in range(1, m)]
-    squares.append(all_objects)
-    return np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0), all_objects
+    squares = [_squared_subset_sums(columns, size, values) for size in range(1, m + 1)]
+    return np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0), squares[-1]
 
 
 def _squared_subset_sums(
