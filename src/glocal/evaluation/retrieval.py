@@ -100,12 +100,13 @@ def retrieval(
     scores, scores_without = (part[is_scored] for part in _search(sides, groups, n_groups))
     codes = codes[is_scored]
     if has_one_relevant_row:
-        return _result(scores, [_means_without(scores, codes)])
-    if not sides.is_one_set:
+        left_out = [_means_without(scores, codes)]
+    elif sides.is_one_set:
+        scores_without[np.arange(len(codes)), groups[is_scored]] = np.nan  # as queries too
+        left_out = [_mean_of_known(scores_without)]
+    else:
         left_out = [_mean_of_known(scores_without), _means_without(scores, _groups(codes))]
-        return _result(scores, left_out)
-    scores_without[np.arange(len(codes)), groups[is_scored]] = np.nan  # as queries too
-    return _result(scores, [_mean_of_known(scores_without)])
+    return _result(scores, left_out)
 
 
 def _search(sides: Sides, groups: Numbers, n_groups: int) -> tuple[Scores, ScoresWithout]:
@@ -158,21 +159,12 @@ def _scores_without(is_relevant: Relevant, groups: Int[np.ndarray, "b m"], n: in
     for group in range(n):
         n_removed = np.cumsum(groups == group, axis=1, dtype=np.int32)[query, place]
         is_kept = group_of != group
-        t = (place + 1 - n_removed)[is_kept]
-        scores[:, group] = _scores_of_ranks(t, query[is_kept], len(scores))
-    return scores
-
-
-def _scores_of_ranks(t: Numbers, query: Numbers, n: int) -> Scores:
-    """The scores of n queries from the rank t of each relevant row, ascending in each query."""
-    R = np.bincount(query, minlength=n)
-    first = np.cumsum(R) - R
-    precision = (np.arange(len(query)) - first[query] + 1) / t
-    sums = np.bincount(query, precision, n)
-    scores = np.full((n, 1 + len(RANKS)), np.nan)
-    has_relevant = R > 0
-    scores[has_relevant, 0] = sums[has_relevant] / R[has_relevant]
-    scores[has_relevant, 1:] = t[first[has_relevant], None] <= np.array(RANKS)
+        t = (place + 1 - n_removed)[is_kept]  # ranks, ascending in each query
+        kept = query[is_kept]
+        rows, first, R = np.unique(kept, return_index=True, return_counts=True)
+        precision = (np.arange(len(t)) - np.repeat(first, R) + 1) / t
+        scores[rows, group, 0] = np.bincount(kept, precision)[rows] / R
+        scores[rows, group, 1:] = t[first, None] <= np.array(RANKS)
     return scores
 
 
