@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.episodes import balanced_values
 from glocal.evaluation.intervals import ItemValues
-from glocal.evaluation.probes import Probe, Scorer, ncm, shared_credit
+from glocal.evaluation.probes import Probe, Scorer, Split, ncm, split_credits
 from glocal.evaluation.sides import Sides, labelled_sides
 from glocal.scores import Score
-from glocal.similarity import (
-    Embedding,
-    Numbers,
-    Values,
-    tie_tolerance,
-    unit_rows,
-    zeros_if_collapsed,
-)
+from glocal.similarity import Embedding, Numbers, unit_rows
 
 FOLDS = 5
 REPEATS = {"logistic": 1, "ncm": 3}
@@ -69,7 +60,8 @@ def all_labels(
         raise ParameterError(f"`probe` is {probe!r}; it must be {' or '.join(REPEATS)}.")
     sides = labelled_sides(X_train, y_train, X_test, y_test)
     sides.check_targets()
-    credits = _credits(sides, probe, seed)
+    splits = _splits(sides, seed, REPEATS[probe])
+    credits = np.nanmean(split_credits(sides, splits, _PROBES[probe]), axis=0)
     inflation = _TRAINING_VARIANCE if sides.is_one_set else 1.0
     units = ItemValues(values=balanced_values(credits, sides.test.targets, inflation))
     settings = {"folds": FOLDS if sides.is_one_set else 0}
@@ -80,23 +72,8 @@ def all_labels(
     return Result.of(scores, units, probe, chance=1 / len(sides.targets), probe=probe)
 
 
-def _credits(sides: Sides, probe: str, seed: int) -> Values:
-    """The mean credit of each test image over repeats, by what was learned from other images."""
-    train, test = sides[:2]
-    rows, test_rows = (unit_rows(Z) for Z in zeros_if_collapsed(train.X, test.X))
-    tolerance = tie_tolerance(rows.shape[1])
-    repeats = REPEATS[probe] if sides.is_one_set else 1
-    credits = np.zeros(len(test_rows))
-    for repeat in range(repeats):
-        for shown, tested in _splits(sides, seed + repeat):
-            scorer = _PROBES[probe](rows[shown], train.targets[shown], len(sides.targets))
-            scores = scorer(test_rows[tested])
-            credits[tested] += shared_credit(scores, test.targets[tested], tolerance)
-    return credits / repeats
-
-
-def _splits(sides: Sides, seed: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """The training rows and the test rows of each fold, or all rows of either side."""
+def _splits(sides: Sides, seed: int, repeats: int) -> list[Split]:
+    """The splits of each fold in each repeat, or one of all rows of either side."""
     codes = sides.train.targets
     if not sides.is_one_set:
         return [(np.arange(len(codes)), np.arange(len(sides.test.X)))]
@@ -107,17 +84,22 @@ def _splits(sides: Sides, seed: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
         raise DataError(
             f"a class has {smallest} images, fewer than the {FOLDS} folds. Leave small classes out."
         )
-    return StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(codes, codes)
+    splits: list[Split] = []
+    for repeat in range(repeats):
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed + repeat)
+        splits += folds.split(codes, codes)
+    return splits
 
 
 def _logistic(X: Embedding, y: Numbers, k: int) -> Scorer:
     """The probabilities of the classes, by logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
-    mean = X.mean(axis=0)
+    rows = unit_rows(X)
+    mean = rows.mean(axis=0)
     model = LogisticRegression(C=STRENGTH, solver="newton-cg", tol=1e-4, max_iter=1000)
-    model.fit(X - mean, y)
-    return lambda Z: model.predict_proba(Z - mean)
+    model.fit(rows - mean, y)
+    return lambda Z: model.predict_proba(unit_rows(Z) - mean)
 
 
 _PROBES: dict[str, Probe] = {"logistic": _logistic, "ncm": ncm}

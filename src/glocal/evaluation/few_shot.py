@@ -16,17 +16,16 @@ from glocal.evaluation.class_names import NameScores, checked_originals, name_sc
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.episodes import (
     Credits,
-    Episodes,
     EpisodeValues,
     balanced_values,
     class_means,
     draw_episodes,
 )
 from glocal.evaluation.intervals import ItemValues, Units
-from glocal.evaluation.probes import PROBES, Kin, shared_credit
+from glocal.evaluation.probes import PROBES, Kin, shared_credit, split_credits
 from glocal.evaluation.sides import Sides, labelled_sides
 from glocal.scores import Score
-from glocal.similarity import Numbers, Values, row_slices, tie_tolerance, zeros_if_collapsed
+from glocal.similarity import Numbers, Values
 
 MIN_DRAWS = 20
 """Intervals from fewer draws of shots are rough."""
@@ -34,7 +33,6 @@ MIN_IMAGES_PER_SHOT = 4
 """Intervals are rough if a class has fewer training images for each shot of a draw."""
 _DRAWS = 5
 _FAST_DRAWS = 40  # a probe without an optimisation
-_CHUNK = 4096  # test images that are scored at a time
 
 
 def few_shot(
@@ -182,7 +180,8 @@ def _by_draws(
     train, test = sides[:2]
     superclasses = train.targets if sides.by_superclass else None
     episodes = draw_episodes(train.classes, shots, draws, seed, superclasses)
-    credits = _credits(sides, episodes, probe, names, kin)
+    splits = [(rows, _tested(sides, rows)) for rows in episodes]
+    credits = split_credits(sides, splits, PROBES[probe], names=names, kin=kin)
     pools = np.bincount(train.targets)
     units = EpisodeValues(
         values=credits,
@@ -255,27 +254,6 @@ def _learnable(sides: Sides, shots: int) -> Sides:
     test = test._replace(targets=new_codes[test.targets])
     test = test.select(test.targets >= 0)
     return sides._replace(train=train, test=test, targets=sides.targets[remaining])
-
-
-def _credits(
-    sides: Sides, episodes: Episodes, probe: str, names: NameScores | None, kin: Kin | None
-) -> Credits:
-    """The credit of each test image in each draw, NaN for an image that is not tested."""
-    train, test = sides[:2]
-    shown, test_rows = zeros_if_collapsed(train.X, test.X)
-    credits = np.full((len(episodes), len(test_rows)), np.nan)
-    for draw, rows in enumerate(episodes):
-        scorer = PROBES[probe](shown[rows], train.targets[rows], len(sides.targets))
-        tested = _tested(sides, rows)
-        # names need the scores of all images of a draw, whose root mean square is their unit
-        for chunk in row_slices(len(tested), _CHUNK if names is None else len(tested)):
-            images = tested[chunk]
-            scores = scorer(test_rows[images])
-            tolerance = tie_tolerance(shown.shape[1])
-            if names is not None:
-                scores, tolerance = names.beside(scores, images, tolerance)
-            credits[draw, images] = shared_credit(scores, test.targets[images], tolerance, kin)
-    return credits
 
 
 def _tested(sides: Sides, rows: Int[np.ndarray, " shown"]) -> Numbers:

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from glocal.similarity import Choices, Embedding, Numbers, Values, choice, unit_rows
+from glocal.evaluation.class_names import NameScores
+from glocal.evaluation.episodes import Credits
+from glocal.evaluation.sides import Sides
+from glocal.similarity import (
+    Choices,
+    Embedding,
+    Numbers,
+    Values,
+    choice,
+    row_slices,
+    tie_tolerance,
+    unit_rows,
+    zeros_if_collapsed,
+)
 
 STRENGTHS = np.logspace(-4, 6, 11)
 _MAX_FOLDS = 5
+_CHUNK = 4096  # test images that are scored at a time
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """Map (m, p) rows to (m, k) scores, the highest of which is the prediction."""
 Kin = Bool[np.ndarray, "k k"]
 """The classes that count as right for each true class."""
 Probe = Callable[[np.ndarray, np.ndarray, int], Scorer]
+Split = tuple[np.ndarray, np.ndarray]
+"""The training rows that a probe learns from, and the test rows that it is tested on."""
 
 
 def logistic(X: Embedding, y: Numbers, k: int) -> Scorer:
@@ -74,6 +90,34 @@ PROBES: dict[str, Probe] = {
     "ncm": ncm,
     "1nn": nearest,
 }
+
+
+def split_credits(
+    sides: Sides,
+    splits: Sequence[Split],
+    probe: Probe,
+    *,
+    names: NameScores | None = None,
+    kin: Kin | None = None,
+) -> Credits:
+    """The credit of each test image in each split, NaN for an image that is not tested.
+
+    The scores of `names` are added to those of the probe, and `kin` is as in `shared_credit`.
+    """
+    train, test = sides[:2]
+    shown, test_rows = zeros_if_collapsed(train.X, test.X)
+    credits = np.full((len(splits), len(test_rows)), np.nan)
+    for split, (rows, tested) in enumerate(splits):
+        scorer = probe(shown[rows], train.targets[rows], len(sides.targets))
+        # names need the scores of all images of a split, whose root mean square is their unit
+        for chunk in row_slices(len(tested), _CHUNK if names is None else len(tested)):
+            images = tested[chunk]
+            scores = scorer(test_rows[images])
+            tolerance = tie_tolerance(shown.shape[1])
+            if names is not None:
+                scores, tolerance = names.beside(scores, images, tolerance)
+            credits[split, images] = shared_credit(scores, test.targets[images], tolerance, kin)
+    return credits
 
 
 def shared_credit(scores: Choices, y: Numbers, tolerance: float, kin: Kin | None = None) -> Values:
