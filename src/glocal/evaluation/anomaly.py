@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,14 @@ from glocal.errors import DataError, ParameterError
 from glocal.evaluation.alarms import NearestCosines, nearest_cosines
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import FRACTION, ItemValues
-from glocal.evaluation.sides import SIDES, Labelled, labelled_sides, leave_out, matching_rows
+from glocal.evaluation.sides import (
+    SIDES,
+    Labelled,
+    Sides,
+    labelled_sides,
+    leave_out,
+    matching_rows,
+)
 from glocal.scores import Score
 from glocal.similarity import (
     Embedding,
@@ -32,7 +40,6 @@ METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
 OfTasks = Float[np.ndarray, "m c"]
 """The similarity of each test image to the training images of each task."""
-_ONE_TASK = np.array(["all"])
 
 
 def anomaly(
@@ -122,22 +129,7 @@ def anomaly(
             f"`mode={mode!r}` {'needs' if mode == 'shift' else 'does not go with'} `superclasses`, "
             "which are those of the labels. Give both or neither."
         )
-    shown, tested, names, *_ = labelled_sides(train, train_labels, test, test_labels, superclasses)
-    if mode == "shift":
-        shown = shown.select(np.isin(shown.classes, _first_halves(shown)))
-    nearest = _nearest(shown.X, shown.targets, names, tested.X, k)
-    is_of_class = tested.targets[:, None] == np.arange(len(names))
-    is_anomaly = ~is_of_class
-    if mode == "leave-one-out":
-        similarity = _without_each_class(nearest)
-        is_anomaly = is_of_class | (tested.targets < 0)[:, None]
-    else:
-        similarity = nearest.mean(axis=2)
-    if mode == "shift":
-        is_of_trained = np.isin(tested.classes, shown.classes)
-        similarity[is_of_class & is_of_trained[:, None]] = np.nan
-    settings = {"mode": mode, "k": k}
-    return _score(names, similarity, is_anomaly, tested.X, tested.targets, settings)
+    return _detect(labelled_sides(train, train_labels, test, test_labels, superclasses), mode, k)
 
 
 def anomaly_against(
@@ -153,10 +145,10 @@ def anomaly_against(
     `anomaly`. The only task is named "all".
     """
     train, test, anomalies = matching_rows((*SIDES, "anomalies"), train, test, anomalies)
+    labels = np.repeat(["all", "others"], [len(test), len(anomalies)])
     images = np.concatenate([test, anomalies])
-    nearest = _nearest(train, np.zeros(len(train), dtype=int), _ONE_TASK, images, k)
-    is_anomaly = np.arange(len(images)) >= len(test)
-    return _score_one_task(nearest, is_anomaly, images, {"mode": "against", "k": k})
+    sides = labelled_sides(train, np.full(len(train), "all"), images, labels)
+    return _detect(sides, "against", k)
 
 
 def anomaly_of_class(
@@ -181,7 +173,36 @@ def anomaly_of_class(
         is_normal_test = is_normal
     else:
         nearest = nearest_cosines(X_test, normal, k)
-    return _score_one_task(nearest, ~is_normal_test, X, {"mode": "one-class", "k": k})
+    settings = {"mode": "one-class", "k": k}
+    is_anomaly = ~is_normal_test
+    return _score(["all"], nearest.mean(axis=2), is_anomaly[:, None], X, is_anomaly, settings)
+
+
+def _detect(sides: Sides, mode: str, k: int) -> Result:
+    """The result of a task for each target, of the modes of `anomaly` or against other data."""
+    shown, tested, targets = sides[:3]
+    if mode == "shift":
+        shown = shown.select(np.isin(shown.classes, _first_halves(shown)))
+    sizes = np.bincount(shown.targets)
+    if sizes.min() < k:
+        raise DataError(
+            f"class {targets[sizes.argmin()]} has {sizes.min()} training images, fewer than "
+            f"`k={k}`. Lower `k`, add images, or leave that class out."
+        )
+    train, test = zeros_if_collapsed(shown.X, tested.X)
+    gallery = train[np.argsort(shown.targets, kind="stable")]
+    nearest = nearest_cosines(test, gallery, k, sizes.tolist())
+    similarity = nearest.mean(axis=2)
+    is_of_class = tested.targets[:, None] == np.arange(len(targets))
+    is_anomaly = ~is_of_class
+    if mode == "leave-one-out":
+        similarity = _without_each_class(nearest)
+        is_anomaly = is_of_class | (tested.targets < 0)[:, None]
+    if mode == "shift":
+        is_of_trained = np.isin(tested.classes, shown.classes)
+        similarity[is_of_class & is_of_trained[:, None]] = np.nan
+    settings = {"mode": mode, "k": k}
+    return _score(targets.tolist(), similarity, is_anomaly, test, tested.targets, settings)
 
 
 def detection(anomalous: Mask, score: Values) -> tuple[float, float, float]:
@@ -224,30 +245,8 @@ def _first_halves(images: Labelled) -> Numbers:
     return np.concatenate(halves)
 
 
-def _nearest(
-    train: np.ndarray, codes: Numbers, classes: np.ndarray, test: np.ndarray, k: int
-) -> NearestCosines:
-    """The k largest cosines of every test image with the training images of each class."""
-    sizes = np.bincount(codes)
-    if sizes.min() < k:
-        raise DataError(
-            f"class {classes[sizes.argmin()]} has {sizes.min()} training images, fewer than "
-            f"`k={k}`. Lower `k`, add images, or leave that class out."
-        )
-    train, test = zeros_if_collapsed(train, test)
-    gallery = train[np.argsort(codes, kind="stable")]
-    return nearest_cosines(test, gallery, k, sizes.tolist())
-
-
-def _score_one_task(
-    nearest: NearestCosines, is_anomaly: Mask, X: Rows, settings: dict[str, Any]
-) -> Result:
-    """The result of the only task, of images with these nearest cosines."""
-    return _score(_ONE_TASK, nearest.mean(axis=2), is_anomaly[:, None], X, is_anomaly, settings)
-
-
 def _score(
-    names: Shaped[np.ndarray, " c"],
+    names: Sequence[Any],
     similarity: OfTasks,
     is_anomaly: Bool[np.ndarray, "m c"],
     X: Rows,
@@ -262,7 +261,7 @@ def _score(
     tolerance = tie_tolerance(X.shape[1])
     rows = []
     influence = np.zeros(len(classes))
-    for c, name in enumerate(names.tolist()):
+    for c, name in enumerate(names):
         is_used = ~np.isnan(similarity[:, c])
         anomalous = is_anomaly[is_used, c]
         if not anomalous.any() or anomalous.all():

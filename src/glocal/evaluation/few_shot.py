@@ -248,11 +248,11 @@ def _learnable(sides: Sides, shots: int) -> Sides:
         DataWarning,
         stacklevel=3,
     )
-    new_codes = np.full(len(sides.targets), -1)
-    new_codes[remaining] = np.arange(len(remaining))
-    train = train._replace(targets=new_codes[train.targets]).select(is_kept)
-    test = test._replace(targets=new_codes[test.targets])
-    test = test.select(test.targets >= 0)
+    train = train.select(is_kept)
+    test = test.select(np.isin(test.targets, remaining))
+    train, test = (
+        side._replace(targets=np.searchsorted(remaining, side.targets)) for side in (train, test)
+    )
     return sides._replace(train=train, test=test, targets=sides.targets[remaining])
 
 
