@@ -19,8 +19,6 @@ Bounded = tuple[float, float | None, float | None]
 """A value and the two ends of its interval, which are None if it has no interval."""
 FRACTION: Limits = (0.0, 1.0)
 CORRELATION: Limits = (-1.0, 1.0)
-Sums = Float[np.ndarray, " v"]
-"""A sum for each of v rows of values."""
 _ROUNDING = 16 * 2.0**-52  # relative; equal scores differ from their rounded mean by a few eps
 _MAX_OBJECTS = 9  # of an answer; all of their 2^m subsets are summed
 _MAX_ENTRIES_PER_OBJECT = 8  # a larger table of all subsets would be mostly empty
@@ -205,7 +203,8 @@ class ObjectValues(Units):
         e = w * (self.values - mean)
         variance, freedom = _over_objects(self.objects, e, w)
         if self.persons is not None and freedom:
-            of_persons, person_freedom = _over_persons(self.persons, e, w)
+            of_persons, person_freedom = _over_clusters(self.persons, e, w)
+            of_persons -= float(e @ e) / float(w.sum()) ** 2
             if of_persons > 0:
                 parts = np.array([variance, of_persons])
                 variance = float(parts.sum())
@@ -222,9 +221,7 @@ def mean_estimate(values: Values, clusters: Labels | None = None) -> Estimate:
     mean = float(values.mean())
     variance, freedom = share_variance(values - mean)
     if clusters is not None:
-        _, codes, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
-        deviations = np.bincount(codes, values - mean) / sizes
-        of_clusters, freedom = share_variance(deviations, sizes / len(values))
+        of_clusters, freedom = _over_clusters(clusters, values - mean, np.ones(len(values)))
         variance = max(variance, of_clusters)
     return Estimate.of(mean, variance, freedom, values)
 
@@ -294,42 +291,36 @@ def satterthwaite(variance: float, parts: Values, freedoms: Values) -> float:
 
 
 def _over_objects(objects: Objects, e: Values, w: Values) -> tuple[float, float]:
-    """The variance of `ObjectValues` over objects, and its degrees of freedom."""
+    """The variance of `ObjectValues` over objects, and its degrees of freedom.
+
+    The sum over pairs of answers that share any object uses inclusion and exclusion over the
+    subsets of objects: with E_s the sum of e over the answers that contain subset s, it is
+    Σ_s (-1)^(|s|+1) E_s². The same sum of the weights gives the share of unrelated pairs.
+    """
     total = float(w.sum())
-    any_object, all_objects = _sums_over_pairs(objects, np.stack([e, w]))
-    unrelated_share = 1 - any_object[1] / total**2
+    columns = np.sort(objects, axis=1).T.astype(np.int64, order="C")
+    sizes = range(1, len(columns) + 1)
+    squares = [_squared_subset_sums(columns, size, np.stack([e, w])) for size in sizes]
+    any_object, related = np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0)
+    all_objects, _ = squares[-1]
+    unrelated_share = 1 - related / total**2
     freedom = 0.0
     if unrelated_share > 1e-12:
         freedom = np.count_nonzero(np.bincount(objects[w > 0].ravel())) - 1.0
-    variance = max(any_object[0], all_objects[0])
+    variance = max(any_object, all_objects)
     return variance / max(unrelated_share, _MIN_UNRELATED_SHARE) / total**2, freedom
 
 
-def _over_persons(persons: Labels, e: Values, w: Values) -> tuple[float, float]:
-    """The variance over persons less that of independent answers, and its degrees of freedom."""
-    total = float(w.sum())
-    codes = np.unique(persons[w > 0], return_inverse=True)[1]
+def _over_clusters(clusters: Labels, e: Values, w: Values) -> tuple[float, float]:
+    """The variance over clusters of weighted deviations e, and its degrees of freedom."""
+    codes = np.unique(clusters[w > 0], return_inverse=True)[1]
     sums = np.bincount(codes, w[w > 0])
-    variance, freedom = share_variance(np.bincount(codes, e[w > 0]) / sums, sums / total)
-    return variance - float(e @ e) / total**2, freedom
-
-
-def _sums_over_pairs(answers: Objects, values: Float[np.ndarray, "v n"]) -> tuple[Sums, Sums]:
-    """Σ e_t e_t' over the pairs of answers that share any object, and over those that share all.
-
-    Both sums are computed for each row e of `values`. The first uses inclusion and exclusion over
-    the subsets of objects: with E_s the sum of e over the answers that contain subset s, it is
-    Σ_s (-1)^(|s|+1) E_s².
-    """
-    m = answers.shape[1]
-    columns = np.sort(answers, axis=1).T.astype(np.int64, order="C")
-    squares = [_squared_subset_sums(columns, size, values) for size in range(1, m + 1)]
-    return np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0), squares[-1]
+    return share_variance(np.bincount(codes, e[w > 0]) / sums, sums / float(w.sum()))
 
 
 def _squared_subset_sums(
     columns: Int[np.ndarray, "m t"], size: int, values: Float[np.ndarray, "v n"]
-) -> Sums:
+) -> Float[np.ndarray, " v"]:
     """Σ_s E_s² over the subsets of this size, for each row of `values`; objects are ascending."""
     n = int(columns.max(initial=0)) + 1
     parts = list(combinations(columns, size))
