@@ -5,7 +5,6 @@ A transform has no part in it: texts meet the original image rows.
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +12,8 @@ from jaxtyping import Float
 
 from glocal.data.features import Features
 from glocal.data.names import positions_of
-from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.sides import matching_rows
+from glocal.errors import DataError, ParameterError
+from glocal.evaluation.sides import leave_out, matching_rows
 from glocal.similarity import Choices, Labels, tie_tolerance, unit_rows
 
 EXAMPLES_IN_A_NAME = 2
@@ -110,10 +109,7 @@ def _texts_of(texts: Features, classes: Labels) -> np.ndarray:
             f"{len(lacking)} of the {len(names)} classes have no text, the first of them "
             f"{lacking[0]}; the texts have names such as {texts.names[0]}. Add its text."
         )
-    n_other = len(texts) - len(names)
-    if n_other:
-        message = f"{n_other} of {len(texts)} texts name no class; they are left out."
-        warnings.warn(message, DataWarning, stacklevel=4)
+    leave_out(len(texts) - len(names), len(texts), "texts name no class")
     return texts.matrix[[row_of[name] for name in names]]
 
 

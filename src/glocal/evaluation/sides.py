@@ -125,7 +125,7 @@ def _named(
 
 
 def leave_out(n: int, total: int, what: str) -> None:
-    """Warn that n of `total` images, queries or classes are left out; raise a DataError if all are.
+    """Warn that n of `total` images, classes or texts are left out; raise a DataError if all are.
 
     `what` says which they are and what they lack.
     """
