@@ -138,7 +138,7 @@ NO_ARRAYS = [
     (header("(5,)", "|V0"), "damaged"),
     (header("(100,)", "<f8") + bytes(799), "928 bytes"),
     (np.array([{}]), "pickled"),
-    (np.array([0x110000], "<u4").view("<U1"), "invalid maximum character"),
+    (np.array([0x110000], "<u4").view("<U1"), "no character"),
 ]
 
 

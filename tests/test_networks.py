@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
         path,
         near_npy=NEAR, far_npy=FAR, rdm_npy=cdist(MIND, MIND), a_npy=ANSWERS.objects,
         named_npz=Answers(ANSWERS.objects, names=NAMES), t_npz=transform,
-        y_txt=np.arange(N) % 2,
+        y_txt=np.arange(N) % 2, near_odd_npy=NEAR[:20], far_odd_npy=FAR[:25],
     )  # fmt: skip
 
 
@@ -151,6 +151,12 @@ train_labels = "y.txt"
 shots = 1
 probe = "ncm"
 draws = 4
+[tasks.odd]
+kind = "anomaly"
+train = "{network}.npy"
+test = "{network}.npy"
+anomalies = "{network}_odd.npy"
+breeds = "living17"
 [tasks.kept]
 kind = "structure"
 features = "{network}.npy"

@@ -33,17 +33,25 @@ def too_few(Z, y):
 
 def of_people(Z, y):
     return Z[:, 0], "people"
+
+def untyped(Z, y, options):
+    return Z[:, 0], "images"
 """
-SUITE = """
+NEAR = """
+[tasks.near]
+kind = "structure"
+features = "x.npy"
+"""
+SUITE = (
+    """
 [networks.net]
 features = "x.npy"
 [arms.original]
 [arms.double]
 transform = "double.npz"
-[tasks.near]
-kind = "structure"
-features = "x.npy"
 """
+    + NEAR
+)
 TASK = """
 [tasks.mine]
 kind = "KIND"
@@ -115,7 +123,13 @@ def test_a_metric_of_another_distribution_is_scored_and_compared(install, suite)
 
 @pytest.mark.parametrize(
     "function, words",
-    [("fails", "no such thing"), ("too_few", "shape"), ("of_people", "people"), ("none", "none")],
+    [
+        ("fails", "no such thing"),
+        ("too_few", "shape"),
+        ("of_people", "people"),
+        ("none", "none"),
+        ("untyped", "annotation"),
+    ],
 )
 def test_a_broken_plugin_fails_its_own_task_alone(install, suite, function, words):
     """Whatever goes wrong in it, its distribution is named, all other tasks are scored, and the
@@ -130,6 +144,9 @@ def test_a_broken_plugin_fails_its_own_task_alone(install, suite, function, word
     command = run("suite", suite("broken"), "--out", suite("broken").with_name("out"))
     assert "task mine failed" in command.error(1)
     assert "near" in command.out
+    file = suite("broken")
+    alone = world.folder(file.parent, alone_toml=file.read_text("utf-8").replace(NEAR, ""))
+    assert "mine failed" in run("suite", alone / "alone.toml", "--out", alone / "alone").error(1)
 
 
 REFUSED = """

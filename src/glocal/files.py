@@ -12,6 +12,7 @@ import json
 import math
 import os
 import secrets
+import sys
 import time
 import tomllib
 import zipfile
@@ -348,7 +349,10 @@ def _promised_bytes(stream: Any) -> int:
 
 
 def _check_text(array: np.ndarray) -> np.ndarray:
-    """Return the array, or raise an error if its text holds code points beyond Unicode."""
-    if array.dtype.kind == "U":
-        array.tolist()
+    """Return the array, or raise ValueError if its text holds code points beyond Unicode."""
+    if array.dtype.kind == "U" and array.size:
+        code_point = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+        codes = np.ascontiguousarray(array).view(code_point)
+        if codes.max() > sys.maxunicode:
+            raise ValueError(f"its text holds the code {codes.max()}, which is no character")
     return array

@@ -142,7 +142,6 @@ class Score:
 
 
 _TITLES = [entry.name for entry in fields(Score)]
-_TEXTS = ("task", "metric", "split", "transform", "network", "features", "baseline_network")
 _NEEDED = ("task", "metric", "value")
 
 
@@ -276,7 +275,7 @@ def _csv_rows(path: PathLike) -> list[dict[str, Any]]:
             row: dict[str, Any] = {"value": None}
             for name, text in cells.items():
                 if text:
-                    row[name] = text if name in _TEXTS else json.loads(text)
+                    row[name] = json.loads(text) if name == "settings" else text
             rows.append(row)
         return rows
 

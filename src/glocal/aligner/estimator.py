@@ -298,8 +298,8 @@ def _answers(y: Any, weights: Any = None) -> Answers:
     if np.ndim(y) == 1:
         raise DataError(
             f"the answers hold {len(y)} values, as class labels do; an Aligner learns from "
-            "people's answers, rows of X of shape (t, 3) with the odd one last. Pass them as "
-            "`answers`; then `y` may be labels."
+            "people's answers, rows of X of shape (t, 3) with the odd one last. Pass these; if "
+            "`fit` has them as `answers`, `y` may be labels."
         )
     columns = [str(name) for name in getattr(y, "columns", ())]
     titles = {name: kind.columns for name, kind in KINDS.items() if not kind.is_open}

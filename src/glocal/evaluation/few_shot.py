@@ -135,7 +135,8 @@ def few_shot(
         names = name_scores(texts, sides.targets, originals, tested, shots)
     elif shots < 1:
         raise ParameterError(
-            f"`shots={shots}` needs the texts of the classes. Give them, or at least one shot."
+            f"`shots={shots}` needs the texts of the classes (--class-texts; texts in Python). "
+            "Give them, or at least one shot."
         )
     elif originals is not None or originals_test is not None:
         raise ParameterError("`originals` are compared with `texts` alone; give texts too.")

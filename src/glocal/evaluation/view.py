@@ -179,8 +179,8 @@ def pair_support(
 
     keys, number = numbered_pairs(answers)
     counts = pd.DataFrame(pair_counts(number, answers.all_weights), index=keys)
-    wanted = pair_keys(pairs).ravel()
-    return counts.reindex(wanted, fill_value=0.0).to_numpy().reshape(pairs.shape)
+    support = counts.reindex(pair_keys(pairs).ravel(), fill_value=0.0)
+    return support.to_numpy(np.float64).reshape(pairs.shape)
 
 
 def change_record(

@@ -56,7 +56,7 @@ def _neighbours(before: View, after: View) -> dict[str, Any]:
         n_judged += ((marks > 0) & ~stays).sum(axis=1)
         lists.append(np.stack([view.neighbours, stays, marks], axis=-1).tolist())
     k = after.neighbours.shape[1]
-    n_kept = stays.sum(axis=1)
+    n_kept = is_among(after.neighbours, before.neighbours).sum(axis=1)
     order = np.lexsort((-n_judged, n_kept))
     return {
         "names": before.names,

@@ -189,7 +189,7 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
         "columns": list(_columns(run)),
         "methods": methods_paragraph(run, headlines),
         "model": value_at(run.record, "source.model"),
-        "provenance": run.stated("provenance", dict, {}),
+        "provenance": run.stated("provenance", dict, run.record),
         "record": flattened(run.record or {"glocal": __version__}),
     }
 

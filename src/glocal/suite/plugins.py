@@ -70,6 +70,8 @@ class PluginTask(LabelledTask):
             function = entry_point.load()
             parameters = [*inspect.signature(function, eval_str=True).parameters.values()]
             model = parameters[2].annotation if len(parameters) > 2 else None
+            if model is inspect.Parameter.empty:
+                raise TypeError("its options have no annotation, which must be a pydantic model")
         except Exception as error:  # noqa: BLE001
             failure = error
 

@@ -94,7 +94,7 @@ class SuiteResult(Printable):
 
     def text_lines(self, width: int = COLUMNS) -> list[str]:
         """The table as lines of text, which are blocks if it is wider than the screen."""
-        lines = score_lines(self.scores, self.plan.baseline, width)
+        lines = score_lines(self.scores, self.plan.baseline, width) if self.scores else []
         return lines + network_lines(self.scores, width)
 
     def table(self) -> pd.DataFrame:

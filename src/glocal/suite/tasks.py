@@ -190,11 +190,11 @@ class LabelledTask(Task):
         return [part for features, labels in sides for part in (embed(features), labels)]
 
     def shared_data(self, sources: Sources) -> Any:
-        """The labels of each side, and the names of its images if they have any."""
+        """The labels of each side and the names of its images, if any; None without labels."""
         return [
             [labels.tolist(), None if features.names is None else features.labels]
             for features, labels in self.sides(sources)
-        ]
+        ] or None
 
 
 class _Sides(LabelledTask):
@@ -231,7 +231,7 @@ class _Sides(LabelledTask):
     def sides(self, sources: Sources) -> list[LabelledRows]:
         """The features and labels of each side, for BREEDS only of its classes."""
         sides = super().sides(sources)
-        if self.breeds is None:
+        if self.breeds is None or not sides:
             return sides
         return [
             LabelledRows(*breeds_side(self.breeds, *sides[0], "training")),
