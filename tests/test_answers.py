@@ -186,6 +186,7 @@ def test_votes_are_answers_with_weights():
 READ = r"""
 lines of three integers            | "4 0 2\n1 3 0\n2 3 4\n"
 any separators and line ends       | "4,0,2\r\n1,3,0\r\n2;3;4"
+a blank first line                 | "\n4 0 2\n1 3 0\n2 3 4\n"
 a byte order mark and blank lines  | "\ufeff4, 0,\t2\n\n1 3 0\n2 3 4\n\n"
 titles                             | "a,b,odd\n4,0,2\n1,3,0\n2,3,4\n"
 titles in any order                | "odd;a;b\n2;4;0\n0;1;3\n4;2;3\n"

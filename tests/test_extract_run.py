@@ -19,6 +19,7 @@ from glocal.extract import chunks
 from glocal.extract import run as extract_run
 from glocal.extract.images import Source
 from glocal.extract.models import weights_sha256
+from glocal.files import file_sha256
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -47,6 +48,9 @@ def model():
 
 def other():
     return Toy(1), pixels
+
+def turned():
+    return (lambda x: x.mean((2, 3)).t().contiguous().t()), pixels
 '''
 N = 25
 BAD = (7, 8, 20)
@@ -86,6 +90,25 @@ def extract(toy, photos):
         return extractor.extract(images, out, **options)
 
     return into
+
+
+def test_a_factory_that_another_module_exports_is_known_by_its_file(
+    extract, photos, tmp_path, monkeypatch
+):
+    """Rows that a callable returns column by column are stored row by row, and the hash of a
+    factory is that of the file that defines it.
+    """
+    monkeypatch.syspath_prepend(
+        folder(tmp_path, exporter_py="from toy_for_extract import turned\n")
+    )
+    monkeypatch.delitem(sys.modules, "exporter", raising=False)
+    result = extract(tmp_path / "out", model="python:exporter:turned")
+    import toy_for_extract
+
+    assert result.record["factory_sha256"] == file_sha256(toy_for_extract.__file__)
+    pixels = [toy_for_extract.pixels(Image.open(photos / f"{n}.png")) for n in GOOD]
+    expected = torch.stack(pixels).mean((2, 3)).numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "features.npy"), expected, rtol=1e-5)
 
 
 def test_rows_equal_a_plain_loop_in_natural_order(extract, toy, photos, tmp_path, small_chunks):

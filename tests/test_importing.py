@@ -346,6 +346,7 @@ salmon | {"where": {"puid": "nobody"}}         | DataError      | nobody
 salmon | {"columns": {"seconds": "puid"}}      | DataError      | numbers
 salmon | {"names": ["egg"]}                    | DataError      | object ids
 a b odd; cup egg ball | {"names": ["x"]}       | DataError      | list of object ids
+a b odd; x y z | {"columns": {"chosen": "odd2"}} | DataError    | no column 'odd2'
 a b odd seconds; 0 1 2 "4,389" | {}            | DataError      | decimal comma
 a b c chosen; x y z q           | {}           | DataError      | picked among
 anchor x y; 0 1 2               | {}           | DataError      | anchor as reference

@@ -93,6 +93,10 @@ JOINED = {
         "no,kind\n" + "".join(f"im{i % 9},k{i % 9}\n" for i in range(10)),
         " ".join(f"im{i}" for i in range(12)), " ".join(f"k{i}" for i in range(9)),
     ),
+    "another column of names may be worse": (
+        "file,like,kind\n" + "".join(f"im{i},im{i % 9},k{i % 2}\n" for i in range(10)),
+        " ".join(f"im{i}" for i in range(10)), " ".join(5 * ["k0 k1"]),
+    ),
     "columns of names that agree": ("id,sku,kind\nc,C.png,x\na,A.png,y\n", "a c", "y x"),
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from made_registry import COMMIT, real_things, things
 from world import matrix, normal, run
 
 from glocal import Answers, Arm, Features, FitData, fit, join
-from glocal.data.sources.fetch import fetch
+from glocal.data.sources.fetch import cache_folder, fetch, to_download
 from glocal.data.sources.registry import published
 from glocal.errors import DataWarning, FileError
 
@@ -65,6 +65,8 @@ def test_answers_are_made_ready_once(publish):
         assert Answers.load(fetch("things/answers")).objects.tolist() == OBJECTS.tolist()
         assert path.stat().st_mtime_ns != time
         assert asked(server) == parts
+        (cache_folder() / published()["things/answers"].downloaded).unlink()
+        assert to_download(["things/answers"]) == []
         rows = join(Features.load(fetch("features/net")), answers).answers.objects
         assert [sorted(NAMES)[row] for row in rows[1]] == [NAMES[row] for row in OBJECTS[1]]
     renamed = FILES | {"things/unique-id": "\n".join([*NAMES[:-1], "icecube"]).encode()}

@@ -108,6 +108,14 @@ def test_a_table_has_numbers_and_perhaps_names(tmp_path, case):
     assert [*features.names] == names
 
 
+def test_a_missing_number_in_the_first_row_is_no_name(tmp_path):
+    """The column of an empty cell in the first row is a feature like the others."""
+    world.folder(tmp_path, t_csv="0.1,,0.3\n0.2,0.5,0.3\n")
+    features = Features.load(tmp_path / "t.csv")
+    assert features.names is None
+    np.testing.assert_array_equal(features.matrix, [[0.1, np.nan, 0.3], [0.2, 0.5, 0.3]])
+
+
 TABLES_REFUSED = {
     "name,x,y,w\nq,1,z,2\n": "columns of names",
     "name,x\nq,1\n,2\n": "row 1 has no name",
@@ -214,11 +222,16 @@ def test_vectors_are_found_in_a_table(tmp_path, kind):
 
 def test_a_column_of_floats_is_a_dimension(tmp_path):
     """A Parquet file without vectors has a dimension in each column of floats, and a column of
-    integers that count the rows does not name them.
+    integers that count the rows does not name them, nor does one that a dimension may be called.
     """
     columns = {f"d{i}": X[:, i] for i in range(4)}
-    for ids, names in (([*range(6)], None), ([9, 3, 4, 5, 6, 7], ("9", *"34567"))):
-        parquet.write_table(pa.table({"id": ids, **columns}), tmp_path / "a.parquet")
+    cases = (
+        ("id", [*range(6)], None),
+        ("id", [9, *range(5)], tuple("901234")),
+        ("object", 6 * ["x"], None),
+    )
+    for title, cells, names in cases:
+        parquet.write_table(pa.table({title: cells, **columns}), tmp_path / "a.parquet")
         loaded = read_features(tmp_path / "a.parquet")
         assert (loaded.matrix == X).all()
         assert loaded.names == names
@@ -229,7 +242,7 @@ def test_a_table_with_a_hole_is_refused(tmp_path, row):
     """A vector that is too short or missing, or that lacks a number, is refused with its row."""
     parquet.write_table(pa.table({"features": [[1.0, 2.0], row]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="row 1"):
-        Features.load(tmp_path / "a.parquet").check_finite()
+        read_features(tmp_path / "a.parquet")
 
 
 def test_all_readers_of_a_folder_of_shards_take_one_column(tmp_path):

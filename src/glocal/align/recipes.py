@@ -17,7 +17,7 @@ from glocal.data.check import diagnose
 from glocal.data.check.findings import Case
 from glocal.data.features import Features
 from glocal.data.join import join
-from glocal.errors import DataError, DataWarning, GLocalError
+from glocal.errors import DataError, DataWarning, GLocalError, ParameterError
 from glocal.extract import open_images
 from glocal.files import PathLike, make_folder
 from glocal.report import load_thumbnails, report_page, save_page, transform_run
@@ -149,12 +149,16 @@ def align_networks(
 
     Raises
     ------
+    ParameterError
+        There is no network.
     DataError
         No object is in all networks, or of several networks one has no names and another number of
         rows; see `glocal.suite.sources.shared_objects`.
     FileError
         `out` holds a card or transform that glocal did not write.
     """
+    if not networks:
+        raise ParameterError("`networks` is empty; give features of at least one network.")
     folder = Path(out)
     for name in networks:
         for origin in ORIGINS:

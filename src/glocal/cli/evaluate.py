@@ -132,11 +132,12 @@ def _scored(
     """
     results: dict[str, Result] = {}
     shares = {}
+    fitted_of = {name: sources.transform(name) for name in arms if name in sources.pretrained}
     with progress_bar("scoring", len(arms), unit="arms") as progress:
         for name in arms:
             progress(len(results), doing=name)
             data = others.get(name, sources)
-            fitted = sources.transform(name) if name in sources.pretrained else None
+            fitted = fitted_of.get(name)
             if task.scored_answers(sources) is not None:
                 seen = task.seen(sources, fitted)
                 shares[name] = (seen or Seen(None, None)).fields

@@ -167,6 +167,8 @@ def _columns_of_roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[st
         raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {allowed}.")
     columns = {role: re.split(r"\s*,\s*", text.strip()) for role, text in stated.items()}
     stated_columns = [column for titles in columns.values() for column in titles]
+    for column in stated_columns:
+        column_of_table(table, column)
     column_of = {
         re.sub(r"\W+", "_", column).strip("_").lower(): column
         for column in reversed([*table])

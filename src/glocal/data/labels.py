@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +13,7 @@ from jaxtyping import Int, Shaped
 
 from glocal.data.columns import as_integers
 from glocal.data.features import Features
-from glocal.data.names import Matches, matching_entries
+from glocal.data.names import matching_entries
 from glocal.data.tables import TABLES, column_of_table, holds_names, read_table
 from glocal.errors import DataError, DataWarning
 from glocal.files import WORKBOOKS, PathLike, ending, naming, read_lines, read_npy
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 Superclasses = Mapping[Any, str]
 """The superclass of each class; classes may be texts even if labels are integers."""
 _MIN_SHARE_OF_NAMES = 0.9  # of the rows or of the lines, for a column that names the rows
-_BY_LINE = (
-    "To give the labels in the order of the rows, write a file of the labels alone: one per line, "
-    "or .npy."
-)
 
 
 class LabelledRows(NamedTuple):
@@ -72,21 +68,21 @@ def load_labels(path: PathLike, features: Features) -> LabelledRows:
     else:
         with naming(file):
             cells = _cells(read_table(file, what="labels", blanks=False), column, features)
-    labels = check_labels(np.array(cells, dtype=np.str_), len(features), str(path))
-    has_label = labels != ""
-    if not has_label.any():
-        raise DataError(f"{path} has no label in any of its {len(labels)} rows.")
+    has_label = np.array([cell != "" for cell in cells], dtype=bool)
+    labels = np.array(cells, dtype=np.str_)[has_label]
+    _check_number(cells, features, path)
     if not has_label.all():
-        n_missing = np.count_nonzero(~has_label)
+        n_missing = len(cells) - len(labels)
         warnings.warn(
-            f"{path}: {n_missing} of {len(labels)} rows have no label; they are left out.",
+            f"{path}: {n_missing} of {len(cells)} rows have no label; they are left out.",
             DataWarning,
             stacklevel=2,
         )
         features = features.select(has_label)
-        labels = labels[has_label]
     numbers = as_integers(labels.tolist())
-    return LabelledRows(features, labels if numbers is None else numbers)
+    return LabelledRows(
+        features, check_labels(labels if numbers is None else numbers, len(labels), str(path))
+    )
 
 
 def _lines(file: Path) -> list[str]:
@@ -105,7 +101,7 @@ def _cells(table: pd.DataFrame, column: str, features: Features) -> list[str]:
     labels = column_of_table(table, column)
     others = table.drop(columns=column)
     if features.names is not None and others.shape[1]:
-        return _joined(labels, others, features.names)
+        return _joined(labels, others, features)
     names = next((title for title in others if holds_names(others[title])), None)
     if names is not None:
         warnings.warn(
@@ -118,63 +114,80 @@ def _cells(table: pd.DataFrame, column: str, features: Features) -> list[str]:
 
 
 class _Column(NamedTuple):
-    """A column of a table as names of rows, and its entries that name them.
+    """A column of a table as names of rows: the label that it gives each row, or empty.
 
-    `share` is that of the rows that it names or, if larger, of its lines that name a row.
+    `share` is that of the rows that it names or, if larger, of its lines that name a row. `fault`
+    is a sentence about names that do not give one label, or empty.
     """
 
-    entries: pd.Series
+    title: str
     share: float
-    matches: Matches
+    row_labels: list[str]
+    fault: str
 
 
-def _joined(labels: pd.Series, others: pd.DataFrame, names: Sequence[str]) -> list[str]:
+def _joined(labels: pd.Series, others: pd.DataFrame, features: Features) -> list[str]:
     """The label of each row by the column that holds the names of the rows."""
-    columns = [_as_names(others[title], names) for title in others]
-    best = max(columns, key=lambda column: column.share)
-    title = best.entries.name
-    if best.matches.ambiguous:
-        raise DataError(f"{best.matches.ambiguous} {_BY_LINE}")
-    if best.share < _MIN_SHARE_OF_NAMES:
-        raise DataError(
-            f"no column holds the names of the rows, such as {names[0]!r}: the column {title!r}, "
-            f"such as {best.entries.iloc[0]!r}, comes closest with a share of {best.share:.2f}, "
-            f"and {_MIN_SHARE_OF_NAMES:g} of the rows or lines must match. Write both alike. "
-            f"{_BY_LINE}"
+    columns = [_as_names(others[title], labels, features) for title in others]
+    best = max(columns, key=lambda column: (column.share, column.fault))
+    fault = best.fault
+    if not fault and best.share < _MIN_SHARE_OF_NAMES:
+        assert features.names is not None
+        fault = (
+            f"no column holds the names of {features.source}, such as {features.names[0]!r}: the "
+            f"column {best.title!r}, such as {others[best.title].iloc[0]!r}, comes closest with a "
+            f"share of {best.share:.2f}, and {_MIN_SHARE_OF_NAMES:g} of the rows or lines must "
+            "match. Write both alike."
         )
-    row_labels = _row_labels(best, labels, names)
     for column in columns:
-        if column is not best and column.share >= _MIN_SHARE_OF_NAMES:
-            pairs = zip(row_labels, _row_labels(column, labels, names), strict=True)
-            if any(label != other for label, other in pairs if label and other):
-                raise DataError(
-                    f"the columns {title!r} and {column.entries.name!r} both hold names of rows, "
-                    "and give them different labels. Remove one of them from the table. "
-                    f"{_BY_LINE}"
-                )
-    return row_labels
-
-
-def _as_names(entries: pd.Series, names: Sequence[str]) -> _Column:
-    """Take a column of a table as the names of rows."""
-    filled = entries[entries != ""]
-    matches = matching_entries(names, filled)
-    n_comparable = min(len({*names}), len(filled))
-    return _Column(entries, len(matches.entry_of) / max(1, n_comparable), matches)
-
-
-def _row_labels(column: _Column, labels: pd.Series, names: Sequence[str]) -> list[str]:
-    """The label that a column of names gives each row, or empty."""
-    entry_of = column.matches.entry_of
-    named = {*entry_of.values()}
-    label_of: dict[str, str] = {}
-    for entry, label in zip(column.entries.tolist(), labels.tolist(), strict=True):
-        if label and entry in named and label_of.setdefault(entry, label) != label:
-            raise DataError(
-                f"the column {column.entries.name!r} has {entry!r} twice, with the labels "
-                f"{label_of[entry]!r} and {label!r}. Keep one of the lines. {_BY_LINE}"
+        pairs = zip(best.row_labels, column.row_labels, strict=False)
+        differs = any(label != other for label, other in pairs if label and other)
+        if differs and not fault and column.share >= _MIN_SHARE_OF_NAMES:
+            fault = (
+                f"the columns {best.title!r} and {column.title!r} both hold names of rows, and "
+                "give them different labels. Remove one of them from the table."
             )
-    return [label_of.get(entry_of.get(name, ""), "") for name in names]
+    if fault:
+        raise DataError(
+            f"{fault} To give the labels in the order of the rows, write a file of the labels "
+            "alone: one per line, or .npy."
+        )
+    return best.row_labels
+
+
+def _as_names(column: pd.Series, labels: pd.Series, features: Features) -> _Column:
+    """Take a column of a table as the names of rows."""
+    assert features.names is not None
+    filled = column[column != ""]
+    if filled.nunique() < _MIN_SHARE_OF_NAMES * min(len(filled), len({*features.names})):
+        return _Column(str(column.name), 0.0, [], "")  # such as a number of the class
+    entry_of, fault = matching_entries(features.names, filled.tolist())
+    n_rows = sum(name in entry_of for name in features.names)
+    named = {*entry_of.values()}
+    share = max(n_rows / len(features), len(named) / max(1, len(filled)))
+    label_of: dict[str, str] = {}
+    for entry, label in zip(column.tolist(), labels.tolist(), strict=True):
+        is_new = not label or entry not in named or label_of.setdefault(entry, label) == label
+        if not is_new and share >= _MIN_SHARE_OF_NAMES and not fault:
+            fault = (
+                f"the column {column.name!r} has {entry!r} twice, with the labels "
+                f"{label_of[entry]!r} and {label!r}. Keep one of the lines."
+            )
+    row_labels = [label_of.get(entry_of.get(name, ""), "") for name in features.names]
+    return _Column(str(column.name), share, row_labels, fault)
+
+
+def _check_number(cells: list[str], features: Features, path: PathLike) -> None:
+    """Raise a DataError if labels in the order of the rows are not as many as these."""
+    if len(cells) != len(features):
+        first = f" The first is {cells[0]!r}." if cells else ""
+        raise DataError(
+            f"{path} has {len(cells)} labels but there are {len(features)} rows. Give one label "
+            f"per row, in their order, without a title, or name the column of a table: "
+            f"FILE.csv:COLUMN.{first}"
+        )
+    if not any(cells):
+        raise DataError(f"{path} has no label in any of its {len(cells)} rows.")
 
 
 def split_column(path: PathLike) -> tuple[Path, str | None]:
@@ -207,8 +220,7 @@ def check_labels(
     if n is not None and len(labels) != n:
         raise DataError(
             f"{source} has {len(labels)} labels but there are {n} rows. Give one label per row, in "
-            "their order and without a title, or name the column of a table: FILE.csv:COLUMN. The "
-            f"first is {labels[0].item()!r}."
+            "their order."
         )
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 

@@ -203,13 +203,13 @@ def batches(
     Raises
     ------
     DataError
-        If a vector is missing, or the vectors of a batch differ in length.
+        If a value is missing, or the vectors differ in length.
     FileError
         If the file is missing or damaged, or has no such column.
     """
     parquet = import_optional("pyarrow.parquet", "Parquet")
-    compute = import_optional("pyarrow.compute", "Parquet")
     start = 0
+    width = None
     # NOTE: without a buffer, or with pre_buffer, a whole row group stays in memory while it is read
     with (
         reading(path, "features", _FIX) as file,
@@ -217,19 +217,32 @@ def batches(
     ):
         for batch in table.iter_batches(batch_size=_BATCH_ROWS):
             if isinstance(columns, str):
-                lists = batch.column(columns)
-                lengths = np.asarray(compute.list_value_length(lists).fill_null(-1))
-                is_wrong = lengths != max(0, lengths[0])
-                if is_wrong.any():
-                    raise DataError(
-                        f"{path} has no vector, or one of another length than others, in {columns} "
-                        f"at row {start + is_wrong.argmax()}. Remove or recompute that row."
-                    )
-                vectors = np.asarray(lists.flatten()).reshape(len(lists), -1)
+                vectors = _vectors(batch.column(columns), width, f"{path}", columns, start)
+                width = vectors.shape[1]
             else:
                 vectors = np.stack([np.asarray(batch[title]) for title in columns], axis=1)
             yield start, batch, vectors
             start += len(batch)
+
+
+def _vectors(
+    lists: Any, width: int | None, path: str, column: str, start: int
+) -> Shaped[np.ndarray, "n p"]:
+    """The lists of a batch as rows of one length, `width` or else that of the first list."""
+    compute = import_optional("pyarrow.compute", "Parquet")
+    values = lists.flatten()
+    lengths = np.asarray(compute.list_value_length(lists).fill_null(-1))
+    if width is None:
+        width = max(0, int(lengths[0]))
+    is_wrong = lengths != width
+    if not is_wrong.any() and values.null_count:
+        is_wrong = np.asarray(values.is_null()).reshape(len(lists), -1).any(axis=1)
+    if is_wrong.any():
+        raise DataError(
+            f"{path} has a missing value, or a vector whose length is not {width}, in {column} at "
+            f"row {start + int(is_wrong.argmax())}. Remove or recompute that row."
+        )
+    return np.asarray(values).reshape(len(lists), -1)
 
 
 def read_parquet(path: PathLike) -> NamedRows:

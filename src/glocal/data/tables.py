@@ -32,11 +32,9 @@ _EMPTY_TEXTS = ("NA", "N/A", "NaN", "nan", "null", "None")
 """The texts that stand for an empty cell of a table."""
 TABLES = frozenset({".csv", ".tsv"})
 """Extensions of tables, which may hold features or labels in columns."""
-NAME_TITLES = (
-    *("image", "file", "file_name", "filename", "path", "name", "id"),
-    *("index", "item", "object", ""),
-)
-"""The titles of a column that names rows, the most certain first; pandas leaves one empty."""
+NAME_TITLES = ("image", "file", "file_name", "filename", "path", "name", "id")
+"""The titles of a column that names rows, the most certain first."""
+_TEXT_TITLES = {*NAME_TITLES, "index", "item", "object", ""}  # pandas leaves one empty
 _BLANKS = r"\s+"
 _NO_SEPARATOR = "\x1f"  # a character of no text: the table has one column
 _SEPARATORS = str.maketrans(",;", "  ")
@@ -71,7 +69,8 @@ def _loadtxt(lines: Any, dtype: type, **options: Any) -> np.ndarray:
 
 def read_list(path: PathLike, *, what: str) -> np.ndarray:
     """Read a list of numbers, written one per line or all on one line."""
-    return read_numbers(path, what=what).reshape(-1)
+    numbers = read_numbers(path, what=what)
+    return numbers.reshape(-1) if numbers.ndim == 2 and 1 in numbers.shape else numbers
 
 
 def has_titles(path: PathLike) -> bool:
@@ -134,7 +133,7 @@ def holds_names(column: pd.Series) -> bool:
     if not column.is_unique or any(counts_rows(texts, first) for first in (0, 1)):
         return False
     are_images = all(object_name(text) != text.rpartition("/")[2] for text in texts)
-    return are_images or str(column.name).lower() in NAME_TITLES
+    return are_images or str(column.name).lower() in _TEXT_TITLES
 
 
 def counts_rows(texts: Sequence[str], first: int) -> bool:
@@ -174,12 +173,12 @@ def read_named_rows(path: PathLike) -> NamedRows:
         numbers = [title for title in titles if _is_number(title)]
         are_titles = (len(numbers) > 2 and counts_rows(numbers, 0)) or _are_titles(titles)
         # what names rows stays text: also the row numbers that pandas writes under an empty title
-        named = [i for i, title in enumerate(titles) if title.lower() in NAME_TITLES]
+        named = [i for i, title in enumerate(titles) if title.lower() in _TEXT_TITLES]
         table = _read_csv(
             file,
             _separator(first_line) or _BLANKS,
             header=0 if are_titles else None,
-            converters=dict.fromkeys(named, str),
+            converters=dict.fromkeys(named if are_titles else (), str),
             low_memory=False,
         )
         _refuse_decimal_commas(table.iloc[0])
@@ -243,7 +242,9 @@ def _cells(line: str) -> list[str]:
 
 def _are_titles(cells: list[str]) -> bool:
     """Whether a line holds titles: text from its first cell on, or the title of a name column."""
-    if cells[0].lower() in NAME_TITLES:
+    if len(cells) < 2:
+        return False
+    if cells[0].lower() in _TEXT_TITLES:
         return True
     return not _is_number(cells[0]) and not all(map(_is_number, cells[1:]))
 

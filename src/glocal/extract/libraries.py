@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
@@ -217,14 +218,17 @@ def _is_of_a_download(error: BaseException | None) -> bool:
 def _python(name: ModelName) -> Model:
     """The model made of the pair that a user's factory returns; see `user_model`."""
     try:
-        pair = pkgutil.resolve_name(name.name)()
+        factory = pkgutil.resolve_name(name.name)
+        pair = factory()
     except Exception as error:
         raise ParameterError(
             f"model {name} cannot be made: {type(error).__name__}: {one_line(error)}. Check that "
             "the factory runs, and that its folder is on PYTHONPATH."
         ) from error
-    module = pkgutil.resolve_name(name.name.partition(":")[0])
-    source = getattr(module, "__file__", None)
+    try:
+        source = inspect.getsourcefile(factory)
+    except TypeError:  # the factory is compiled, or a partial
+        source = getattr(pkgutil.resolve_name(name.name.partition(":")[0]), "__file__", None)
     return user_model(pair, str(name), {"factory_sha256": file_sha256(source)} if source else {})
 
 

@@ -259,7 +259,7 @@ class Extractor:
                 self.options.pool,
                 prefix_tokens=model.prefix_tokens,
                 channels_last=model.channels_last,
-            )[: len(stacked)]
+            )[: len(stacked)].clone(memory_format=torch.contiguous_format)  # the rest is freed
             dtype = torch.float16 if rows.dtype == torch.float16 else torch.float32
             features[layer] = rows.to(dtype).cpu().numpy()
             is_finite = np.isfinite(features[layer]).all(axis=1)

@@ -27,12 +27,15 @@ def check_features(features: Features, what: str = "features") -> Findings:
         return
     means = features.column_means
     squares = np.zeros(features.dimensions)
+    is_constant = np.ones(features.dimensions, dtype=bool)
     for _, rows in features.chunks():
         squares += np.square(np.subtract(rows, scalars.mean, dtype=np.float64)).sum(axis=0)
-    is_constant = np.ptp(features.matrix, axis=0) == 0
+        is_constant &= (rows == features.matrix[0]).all(axis=0)
     if is_constant.any():
         # those of 0 are units of a network that no image activates; others are no features
-        message = f"{what}: {is_constant.sum()} of {len(means)} columns are constant"
+        n_constant = np.count_nonzero(is_constant)
+        verb = "is" if n_constant == 1 else "are"
+        message = f"{what}: {n_constant} of {len(means)} columns {verb} constant"
         yield finding("constant", message, severity=None if means[is_constant].any() else "note")
     column = int(squares.argmax())
     share = squares[column] / squares.sum()

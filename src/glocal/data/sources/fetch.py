@@ -90,11 +90,14 @@ def cached(name: str) -> Path | None:
 
 def to_download(names: Iterable[str]) -> list[RemoteFile]:
     """The published files that `fetch` of these names would download."""
-    entries = [*map(published_file, names)]
-    parts = [published_file(name) for entry in entries for name in (entry.name, *entry.parts)]
-    return [
-        part for part in dict.fromkeys(parts) if not matches(_download_path(part), part.checksum)
-    ]
+    files: dict[str, RemoteFile] = {}
+    for entry in map(published_file, names):
+        if entry.kind == "answers" and _key_in(cache_folder() / entry.path) == _key(entry):
+            continue
+        for part in (entry, *map(published_file, entry.parts)):
+            if not matches(_download_path(part), part.checksum):
+                files[part.name] = part
+    return [*files.values()]
 
 
 def _download_path(entry: RemoteFile) -> Path:
