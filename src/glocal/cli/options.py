@@ -182,8 +182,8 @@ def refuse_overwriting_inputs(option: str, output: Path, *inputs: Path | None) -
     Links and other spellings of a path are resolved. The output may lie in a folder of features,
     unless it is the file that is read from there.
     """
-    for path in inputs:
-        for source in [] if path is None else _read_from(path):
+    for path in filter(None, inputs):
+        for source in _read_from(path):
             if _is_same(output, source):
                 raise ParameterError(
                     f"{option} {output} would replace {source}, which this command reads. "
@@ -200,7 +200,7 @@ def _read_from(path: Path) -> list[Path]:
 
 def _inputs(values: Mapping[str, Any]) -> Iterator[Path]:
     """The paths that a command reads, among the values of its options."""
-    for name in values.keys() - {*_OUTPUTS, "root"}:
+    for name in values.keys() - {*_OUTPUTS, "root"}:  # files lie in a root
         paths = values[name] if isinstance(values[name], list) else [values[name]]
         for path in paths:
             if isinstance(path, Path) or (path and name in _NAMES_OR_PATHS):

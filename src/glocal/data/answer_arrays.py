@@ -88,7 +88,8 @@ def checked_details(n_answers: int, details: Mapping[str, Any]) -> dict[str, Any
     for name, dtype_kinds in (OF_ANSWERS | OF_CATCH_TRIALS).items():
         if name not in details:
             continue
-        n, unit = (n_answers, "answers") if name in OF_ANSWERS else (n_catch, "catch trials")
+        n = n_answers if name in OF_ANSWERS else n_catch
+        unit = "answers" if name in OF_ANSWERS else "catch trials"
         array = details[name]
         _check_array(name, array)
         if array.shape != (n,) or array.dtype.kind not in dtype_kinds:

@@ -51,11 +51,13 @@ ROLES: dict[str, tuple[str, ...]] = {
     "weight": ("weight", "weights"),
 }
 """The titles that the column of a role may have."""
-# roles of the columns that show the candidates of a trial, without or beside a reference: the first
-# whose columns exist are read
-_CANDIDATE_ROLES: tuple[tuple[tuple[str, ...], ...], ...] = (
-    (("a", "b", "c"), ("a", "b", "odd"), ("stimuli",)),
-    (("closer", "farther"), ("choices",), ("left", "right"), ("a", "b")),
+# roles of the columns that show the candidates of a trial: the first whose columns exist are read
+_CANDIDATE_ROLES: tuple[tuple[str, ...], ...] = (("a", "b", "c"), ("a", "b", "odd"), ("stimuli",))
+_ROLES_BESIDE_A_REFERENCE: tuple[tuple[str, ...], ...] = (
+    ("closer", "farther"),
+    ("choices",),
+    ("left", "right"),
+    ("a", "b"),
 )
 _RESHAPED = {
     ("rating", "similarity", "dissimilarity", "distance", "score"): "For ratings of pairs, write "
@@ -136,7 +138,8 @@ def _roles_of_question(
     """The roles of the candidates, and the column of the pick unless order or votes state it."""
     picks = [columns[role][0] for role in ("closer", "odd", "chosen") if role in columns]
     is_answered = bool(picks) or columns.keys() >= {"left_votes", "right_votes"}
-    for roles in _CANDIDATE_ROLES["reference" in columns]:
+    has_reference = "reference" in columns
+    for roles in _ROLES_BESIDE_A_REFERENCE if has_reference else _CANDIDATE_ROLES:
         if is_answered and columns.keys() >= {*roles}:
             return roles, [] if roles[-1] in ("odd", "farther") else picks[:1]
     titles = {title.lower() for title in table}

@@ -196,7 +196,7 @@ class Extractor:
                         missing.append({"name": source.names[number], "reason": str(tensor)})
                     else:
                         tensors[number] = tensor
-                numbers += tensors
+                numbers.extend(tensors)
                 for layer, matrix in self._features(source, tensors).items():
                     rows[layer].append(matrix)
                 progress(batch.stop, len(source))

@@ -204,8 +204,8 @@ def _columns(run: Run) -> Iterator[tuple[str, str, str]]:
     for task in scores.tasks:
         if not run.featured:
             yield task, task, ""
-            if plain := _plain_metric(scores, task):
-                yield f"{task}, plain", task, plain
+            if metric := _plain_metric(scores, task):
+                yield f"{task}, plain", task, metric
         elif task in shown:
             yield shown[task], task, ""
 
@@ -216,7 +216,7 @@ def _plain_metric(scores: Scores, task: str) -> str:
         score = scores.of(network, task, arm)
         if score is not None:
             metric = score.metric.replace("accuracy_", "accuracy_plain_")
-            plain = scores.of(network, task, arm, metric)
-            if plain is not None and plain.cell().value != score.cell().value:
+            unbalanced = scores.of(network, task, arm, metric)
+            if unbalanced is not None and unbalanced.cell().value != score.cell().value:
                 return metric
     return ""
