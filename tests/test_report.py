@@ -261,11 +261,17 @@ def test_colours_differ_for_all_colour_vision_on_light_and_dark_pages(page, ink)
 
 def test_an_unfinished_sweep_has_a_page(tmp_path):
     """The page of an unfinished sweep counts its points, and says how to go on."""
-    folder(tmp_path, points_jsonl='{"fold": 0, "method": "global", "status": "converged"}\n')
+    folder(
+        tmp_path,
+        points_jsonl='{"fold": 0, "method": "global", "status": "converged"}\n',
+        sweep_json='{"version": "9.8.7", "seed": 5, "data": {"answers": "6c62"}}',
+    )
     (finding,) = findings(load_runs(tmp_path)[0])
     assert "1 of its points" in finding.sentence
     assert "--resume" in finding.advice
-    assert finding.sentence in report_page(load_runs(tmp_path))
+    page = report_page(load_runs(tmp_path))
+    assert finding.sentence in page
+    assert all(part in page for part in ("glocal 9.8.7.", "Seed 5.", "hashes of answers."))
 
 
 DAMAGES = r"""

@@ -211,7 +211,9 @@ def test_scores_are_asked_by_network_task_and_arm():
 
 
 def test_a_table_of_scores_is_read_as_it_was_appended(tmp_path):
-    """Rows of a CSV file, appended twice and after a torn line end, come back with all fields."""
+    """Rows of a CSV file, appended twice and after a torn line end, come back with all fields, and
+    numbers may be written as people write them.
+    """
     file = tmp_path / "scores.csv"
     undefined = replace(SCORE, value=float("nan"), low=None, high=None, network='a, "b"')
     difference = replace(SCORE, settings={"baseline": "original", "k": 5}, p=0.5, p_corrected=0.9)
@@ -224,6 +226,8 @@ def test_a_table_of_scores_is_read_as_it_was_appended(tmp_path):
     assert np.isnan(second.value)
     assert replace(second, value=0.0) == replace(undefined, value=0.0)
     assert pd.read_csv(file)["value"].tolist()[::2] == [0.47, 0.47]
+    file.write_text(file.read_text("utf-8").replace(",0.47", ",+.47"), "utf-8")
+    assert [*read_scores(file)][::2] == [SCORE, difference]
 
 
 def test_a_table_of_something_else_is_not_appended_to(tmp_path):

@@ -142,6 +142,7 @@ class Score:
 
 
 _TITLES = [entry.name for entry in fields(Score)]
+_TEXTS = ("task", "metric", "split", "transform", "network", "features", "baseline_network")
 _NEEDED = ("task", "metric", "value")
 
 
@@ -274,8 +275,12 @@ def _csv_rows(path: PathLike) -> list[dict[str, Any]]:
         for cells in table:
             row: dict[str, Any] = {"value": None}
             for name, text in cells.items():
-                if text:
-                    row[name] = json.loads(text) if name == "settings" else text
+                if text and name == "settings":
+                    row[name] = json.loads(text)
+                elif text and name not in _TEXTS:
+                    row[name] = int(text) if text.isdecimal() else float(text)
+                elif text:
+                    row[name] = text
             rows.append(row)
         return rows
 
