@@ -222,11 +222,12 @@ def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
     with pytest.raises(ParameterError, match="versions"):
         extract(out)
     finished = extract(tmp_path / "finished")
-    (tmp_path / "finished" / ".extract").mkdir()  # left by a process that died while it cleaned up
+    for name in (".extract", ".extract-1a2b3c4d"):  # left by processes that died in them
+        folder(tmp_path / "finished" / name, record_json="{")
     monkeypatch.setattr(extract_run, "__version__", "0")
     progress = lambda *_: pytest.fail("the network runs")
     assert extract(tmp_path / "finished", progress=progress) == finished
-    assert not (tmp_path / "finished" / ".extract").exists()
+    assert not [*(tmp_path / "finished").glob(".*")]
 
 
 @pytest.mark.parametrize("name", ["features.npy", "file_names.txt", "record.json"])

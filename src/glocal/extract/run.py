@@ -169,7 +169,8 @@ class Extractor:
         record = start_or_resume(folder, identity, files.values())
         if "rows" not in record:
             return Extraction(folder, {}, record)
-        shutil.rmtree(folder / WORK, ignore_errors=True)
+        for work in folder.glob(f"{WORK}*"):  # perhaps also one that a killed process began
+            shutil.rmtree(work, ignore_errors=True)
         return Extraction(folder, files, record)
 
     def _chunks(self, n: int, folder: Path) -> dict[Path, range]:
