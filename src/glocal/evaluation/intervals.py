@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.people import different_rows
+from glocal.data.people import asked_once, different_rows
 from glocal.similarity import Labels, Objects, Values
 
 Limits = tuple[float, float]
@@ -299,8 +299,10 @@ def _over_objects(objects: Objects, e: Values, w: Values) -> tuple[float, float]
     """
     total = float(w.sum())
     columns = np.sort(objects, axis=1).T.astype(np.int64, order="C")
-    sizes = range(1, len(columns) + 1)
-    squares = [_squared_subset_sums(columns, size, np.stack([e, w])) for size in sizes]
+    values = np.stack([e, w])
+    sizes = range(1, len(columns))
+    squares = [_squared_subset_sums(columns, size, values) for size in sizes]
+    squares.append(_squared_question_sums(columns, values))
     any_object, related = np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0)
     all_objects, _ = squares[-1]
     unrelated_share = 1 - related / total**2
@@ -316,6 +318,16 @@ def _over_clusters(clusters: Labels, e: Values, w: Values) -> tuple[float, float
     codes = np.unique(clusters[w > 0], return_inverse=True)[1]
     sums = np.bincount(codes, w[w > 0])
     return share_variance(np.bincount(codes, e[w > 0]) / sums, sums / float(w.sum()))
+
+
+def _squared_question_sums(
+    columns: Int[np.ndarray, "m t"], values: Float[np.ndarray, "v n"]
+) -> Float[np.ndarray, " v"]:
+    """Σ_s E_s² over the sets of all objects; answers to questions asked once are not sorted."""
+    rest_rows = np.flatnonzero(~asked_once(columns.T))
+    rest = values[:, rest_rows]
+    asked_again = _squared_subset_sums(columns[:, rest_rows], len(columns), rest)
+    return np.einsum("vt,vt->v", values, values) - np.einsum("vt,vt->v", rest, rest) + asked_again
 
 
 def _squared_subset_sums(
