@@ -154,6 +154,7 @@ draws = 4
 [tasks.odd]
 kind = "anomaly"
 train = "{network}.npy"
+train_labels = "y.txt"
 test = "{network}.npy"
 anomalies = "{network}_odd.npy"
 breeds = "living17"

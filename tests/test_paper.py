@@ -266,13 +266,15 @@ def test_what_goes_wrong_is_said(monkeypatch):
 
 def test_callbacks_of_lightning_are_taken(tmp_path):
     """Checkpoints, and anything else that Lightning's trainer does, are available through its own
-    arguments.
+    arguments; a step is counted when it is made, of several batches too.
     """
     from lightning.pytorch.callbacks import ModelCheckpoint
 
     kept = ModelCheckpoint(dirpath=tmp_path, filename="last", save_on_train_epoch_end=True)
-    trainer = {"callbacks": [kept], "enable_checkpointing": True}
-    result = short(trainer=trainer).solve(data(), GLOBAL)
+    trainer = {"callbacks": [kept], "enable_checkpointing": True, "accumulate_grad_batches": 4}
+    counter = Counter()
+    result = short(trainer=trainer).solve(data(), GLOBAL, counter)
+    assert counter.evaluations == result.report.evaluations == 6
     state = torch.load(tmp_path / "last.ckpt", weights_only=False)["state_dict"]
     np.testing.assert_array_equal(state["W"].float(), result.transform.weights)
 

@@ -273,16 +273,18 @@ def _csv_rows(path: PathLike) -> list[dict[str, Any]]:
             raise ValueError(f"its titles are not those of scores, {', '.join(_TITLES)}")
         rows = []
         for cells in table:
-            row: dict[str, Any] = {"value": None}
-            for name, text in cells.items():
-                if text and name == "settings":
-                    row[name] = json.loads(text)
-                elif text and name not in _TEXTS:
-                    row[name] = int(text) if text.isdecimal() else float(text)
-                elif text:
-                    row[name] = text
-            rows.append(row)
+            values = {name: _value(name, text) for name, text in cells.items() if text}
+            rows.append({"value": None, **values})
         return rows
+
+
+def _value(name: str, text: str) -> Any:
+    """The value of a field of a score, by the text of its cell."""
+    if name in _TEXTS:
+        return text
+    if name == "settings":
+        return json.loads(text)
+    return int(text) if text.isdecimal() else float(text)
 
 
 def write_rows(path: PathLike, rows: Iterable[Any]) -> None:

@@ -156,7 +156,7 @@ def _roles_of_question(
 
 def _without_decimals(table: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
     """Write 104.0 as 104 if all cells are whole numbers; pandas adds .0 beside an empty cell."""
-    cells = {cell for column in columns for cell in column_of_table(table, column).unique()}
+    cells = {cell for column in columns for cell in table[column].unique()}
     if not all(map(INTEGER.fullmatch, cells - {""})):
         return table
     whole_of = {cell: cell.partition(".")[0] for cell in cells}
@@ -257,7 +257,7 @@ def numbers_in_column(table: pd.DataFrame, column: str) -> Values:
     """The numbers of a column, NaN for an empty cell."""
     try:
         # NOTE pd.to_numeric of pandas 2 may be wrong in the last digit
-        return column_of_table(table, column).replace("", "nan").to_numpy(dtype=np.float64)
+        return table[column].replace("", "nan").to_numpy(dtype=np.float64)
     except ValueError as error:
         hint = " Write a decimal comma as a point." if "," in str(error) else ""
         raise DataError(f"the column {column!r} must hold numbers ({error}).{hint}") from error

@@ -69,10 +69,7 @@ def anomaly_scores(normal: Embedding, new: Rows, k: int = 5) -> Float[np.ndarray
     [-1.0, -0.0995]
     """
     normal, new = matching_rows(_PARTS, normal, new)
-    gallery = normal[~repeated_rows(normal)]
-    _check_number(len(gallery), k, f"`k={k}`")
-    gallery, new = zeros_if_collapsed(gallery, new)
-    return -nearest_cosines(new, gallery, k).mean(axis=(1, 2))
+    return _scores(normal[~repeated_rows(normal)], new, k)
 
 
 def find_anomalies(normal: Embedding, new: Rows, *, alarm: float = 0.05, k: int = 5) -> Anomalies:
@@ -98,9 +95,9 @@ def find_anomalies(normal: Embedding, new: Rows, *, alarm: float = 0.05, k: int 
     """
     if not 0 < alarm <= _MAX_ALARM:
         raise ParameterError(f"`alarm` is {alarm}; it must be above 0 and at most {_MAX_ALARM}.")
-    scores = anomaly_scores(normal, new, k)
     normal, new = matching_rows(_PARTS, normal, new)
     rows = np.flatnonzero(~repeated_rows(normal))
+    scores = _scores(normal[rows], new, k)
     n = len(rows)
     least = max(math.ceil(1 / alarm - 1 - 1e-9), k + 1)  # 1 / .05 may be above 20
     _check_number(n, least, f"`alarm={alarm}` and `k={k}`")
@@ -116,6 +113,13 @@ def find_anomalies(normal: Embedding, new: Rows, *, alarm: float = 0.05, k: int 
         n,
         int(np.count_nonzero(is_known)),
     )
+
+
+def _scores(gallery: Embedding, new: Rows, k: int) -> Float[np.ndarray, " m"]:
+    """The scores of new images by different normal rows."""
+    _check_number(len(gallery), k, f"`k={k}`")
+    gallery, new = zeros_if_collapsed(gallery, new)
+    return -nearest_cosines(new, gallery, k).mean(axis=(1, 2))
 
 
 def _check_number(n: int, least: int, reason: str) -> None:

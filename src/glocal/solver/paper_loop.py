@@ -89,6 +89,8 @@ class Procedure(lightning.LightningModule):
     ----------
     watched_losses : dict
         L_global and L_local of the watched data after the last epoch.
+    n_counted : int
+        The number of steps of which the counter knows.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Procedure(lightning.LightningModule):
         self.W = torch.nn.Parameter(START * torch.eye(X.shape[1], dtype=X.dtype))
         self.b = torch.nn.Parameter(torch.full_like(X[0], START)) if settings.bias else None
         self.register_buffer("X", X)
+        self.n_counted = 0
         self.threads = torch.get_num_threads()
         self.watched_losses: dict[str, float] = {}
 
@@ -192,8 +195,9 @@ class Procedure(lightning.LightningModule):
         self.watched_losses = self.parts("watched")
         value = sum(self.watched_losses.values())
         self.log("watched", value)
-        n_steps = int(self.trainer.num_training_batches)
-        self.counter(Evaluation(value, self.watched_losses, np.empty((0, 0))), n_steps)
+        new_steps = self.global_step - self.n_counted
+        self.n_counted = self.global_step
+        self.counter(Evaluation(value, self.watched_losses, np.empty((0, 0))), new_steps)
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum, or Adam; the learning rate climbs from eta/3 to eta."""

@@ -145,7 +145,7 @@ class Verdict(Printable):
         return [*lines, *self._kept_lines(width), *self._command_lines(width)]
 
     def score_lines(self, width: int = COLUMNS) -> list[str]:
-        """The scores of all arms, by situation, with their gains over the first."""
+        """The scores of all arms by situation, with gains over the first, below a blank line."""
         lines: list[str] = []
         for has_names, baseline in ((False, ORIGINAL), (True, NAMES_ALONE)):
             rows = Scores(row for row in self.scores if row.task.endswith(AND_NAMES) == has_names)

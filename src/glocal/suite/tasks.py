@@ -190,11 +190,11 @@ class LabelledTask(Task):
         return [part for features, labels in sides for part in (embed(features), labels)]
 
     def shared_data(self, sources: Sources) -> Any:
-        """The labels of each side and the names of its images, if any; None without labels."""
+        """The labels of each side, and the names of its images if they have any."""
         return [
             [labels.tolist(), None if features.names is None else features.labels]
             for features, labels in self.sides(sources)
-        ] or None
+        ]
 
 
 class _Sides(LabelledTask):
@@ -231,7 +231,7 @@ class _Sides(LabelledTask):
     def sides(self, sources: Sources) -> list[LabelledRows]:
         """The features and labels of each side, for BREEDS only of its classes."""
         sides = super().sides(sources)
-        if self.breeds is None or not sides:
+        if self.breeds is None:
             return sides
         return [
             LabelledRows(*breeds_side(self.breeds, *sides[0], "training")),
@@ -305,6 +305,10 @@ class AnomalyTask(_Sides):
                 "`train_labels` and `test_labels` must be given: the class of each image."
             )
         return self
+
+    def shared_data(self, sources: Sources) -> Any:
+        """The labels and names of both sides; None if anomalies are of a set without labels."""
+        return None if self.anomalies is not None else super().shared_data(sources)
 
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `anomaly` or `anomaly_against`."""

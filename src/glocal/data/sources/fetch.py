@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -219,13 +218,11 @@ def retrieve(entry: RemoteFile, progress: Progress | None = None) -> Path:
         progressbar=_Bar(progress) if progress else False, timeout=TIMEOUT
     )
     make_folder(path.parent)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
-        partial = Path(folder) / path.name
+    with atomic_write(path) as stream:
         try:
-            download(entry.url, str(partial), None)
-            if not matches(partial, entry.checksum):
+            download(entry.url, stream, None)
+            if not matches(Path(stream.name), entry.checksum):
                 raise ValueError(f"the content that it serves does not match {entry.checksum}")
-            os.replace(partial, path)
         except (OSError, ValueError) as error:  # the errors of requests are OSErrors
             raise FileError(
                 f"cannot fetch {entry.url} ({one_line(error)[:300]}). Download it elsewhere and "
