@@ -72,7 +72,10 @@ __all__ = [
     "structure",
     "verdict",
 ]
-_SUBPACKAGES = ("data", "evaluation", "extract", "report", "suite", "sweep", "transform")
+_SUBPACKAGES = (
+    *("align", "aligner", "data", "evaluation", "extract", "objective"),
+    *("report", "solver", "suite", "sweep", "transform"),
+)
 _MODULES = {
     "aligner": "Arm Exact FitData Keep PaperLoop cross_score fit",
     "aligner.curve": "learning_curve",

@@ -5,10 +5,17 @@ Every message is a sentence that also says what to do next.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
+from types import FrameType
 from typing import Any
+
+_DISTRIBUTIONS = ("glocal", "glocal_collect")
+_WRAPPERS = ("jaxtyping", "beartype")
+"""Packages whose decorators stand between a caller and a function of ours if shapes are checked."""
 
 # spaces, and joiners without which some scripts and emoji are displayed wrongly
 _HARMLESS = "\u00a0\u3000\u200c\u200d"
@@ -132,6 +139,37 @@ class OverfitWarning(GLocalWarning):
 
 class CollapseWarning(GLocalWarning):
     """The transform maps all objects to (nearly) one point, or predicts no better than chance."""
+
+
+def warn(message: str, category: type[GLocalWarning]) -> None:
+    """Issue a warning at the line that called this package."""
+    caller = _caller_of_package()
+    warnings.warn_explicit(
+        message,
+        category,
+        filename=caller.f_code.co_filename,
+        lineno=caller.f_lineno,
+        module=caller.f_globals.get("__name__", "__main__"),
+        registry=caller.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+def _caller_of_package() -> FrameType:
+    """The frame that called the outermost function of this package."""
+    outermost = frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if _package(frame) in _DISTRIBUTIONS:
+            outermost = frame
+    caller = outermost.f_back or outermost
+    while caller.f_back is not None and _package(caller) in _WRAPPERS:
+        caller = caller.f_back
+    return caller
+
+
+def _package(frame: FrameType) -> str:
+    """The top-level package that a frame's code belongs to."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def import_optional(module: str, what: str) -> Any:

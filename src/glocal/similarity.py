@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
-from glocal.errors import CollapseWarning, DataError, ParameterError
+from glocal.errors import CollapseWarning, DataError, ParameterError, warn
 
 SIMILARITIES = ("cosine", "dot")
 Pairs = tuple[tuple[int, int], ...]
@@ -283,9 +282,8 @@ def zeros_if_collapsed(*parts: Float[np.ndarray, "_ p"]) -> list[Float[np.ndarra
     """
     if not is_collapsed(np.concatenate(parts)):
         return [*parts]
-    warnings.warn(
+    warn(
         "collapse: all rows are one point or one direction; the scores are those of chance.",
         CollapseWarning,
-        stacklevel=3,
     )
     return [np.zeros_like(part) for part in parts]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,7 @@ from glocal.data.check import diagnose
 from glocal.data.check.findings import Case
 from glocal.data.features import Features
 from glocal.data.join import join
-from glocal.errors import DataError, DataWarning, GLocalError, ParameterError
+from glocal.errors import DataError, DataWarning, GLocalError, ParameterError, warn
 from glocal.extract import open_images
 from glocal.files import PathLike, make_folder
 from glocal.report import load_thumbnails, report_page, save_page, transform_run
@@ -202,7 +201,7 @@ def _checked_data(
         if finding.severity == "error":
             raise DataError(f"the check stops here: {finding}")
         if finding.severity == "warning":
-            warnings.warn(str(finding), DataWarning, stacklevel=3)
+            warn(str(finding), DataWarning)
     joined = join(objects, answers, object_ids)
     return FitData(objects, joined.answers, local, n_dropped=joined.n_dropped, **options)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from numbers import Real
@@ -14,12 +13,12 @@ from pydantic import Field
 
 from glocal.data.answers import Answers
 from glocal.data.check.features import check_local
-from glocal.data.check.findings import warn
+from glocal.data.check.findings import warn_of_findings
 from glocal.data.check.readings import MAX_ANSWERS_BEFORE_FIT, check_columns
 from glocal.data.features import Features, Standardization, check_finite
 from glocal.data.rows import row_statistics
 from glocal.data.splits import local_blocks
-from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.files import array_sha256
 from glocal.options import Options
 from glocal.similarity import Embedding, Numbers, Rows, Weights
@@ -189,20 +188,19 @@ class FitData:
         scale = features.scaling.std  # an error for values that are not finite, or all equal
         share = float(np.mean((features.column_means / scale) ** 2))
         if self.centre in (0, None) and share > _MAX_SHARE_OF_MEANS:
-            warnings.warn(
+            warn(
                 f"the column means are {share:.4f} of the second moments of the features, so that "
                 "all objects are almost alike. Subtract them: give `centre=1`.",
                 DataWarning,
-                stacklevel=4,
             )
         if local is not None and local.dimensions != features.dimensions:
             raise DataError(
                 f"local features have {local.dimensions} columns but the object features have "
                 f"{features.dimensions}; both must come from the same model and layer."
             )
-        warn(check_columns(features, self.answers, MAX_ANSWERS_BEFORE_FIT))
+        warn_of_findings(check_columns(features, self.answers, MAX_ANSWERS_BEFORE_FIT))
         if reads_local and local is not None:
-            warn(check_local(features, local, self.blocks[0]))
+            warn_of_findings(check_local(features, local, self.blocks[0]))
 
     @cached_property
     def blocks(self) -> list[Numbers]:

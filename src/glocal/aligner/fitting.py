@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,12 +20,7 @@ from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit, scaled_
 from glocal.aligner.keep import Keep, KeepCurve, curve_at
 from glocal.aligner.paper import PaperLoop
 from glocal.data.seen import sketch
-from glocal.errors import (
-    CollapseWarning,
-    NotConvergedWarning,
-    OverfitWarning,
-    ParameterError,
-)
+from glocal.errors import CollapseWarning, NotConvergedWarning, OverfitWarning, ParameterError, warn
 from glocal.evaluation.axes import chance_level
 from glocal.finding import MIN_MEASURED_ANSWERS, Subject, sentence
 from glocal.results import UNCHANGED, FitRecord, HeldOutScores, Provenance, to_json
@@ -284,13 +278,12 @@ def _cross_score(
     )
     is_fitted = any(solution.report.status != UNCHANGED for solution in solutions)
     if is_fitted and scores.loss > scores.original_loss:
-        warnings.warn(
+        warn(
             f"overfitting: the held-out loss {scores.loss:.4f} is above "
             f"{scores.original_loss:.4f}, that of scaled features without a transform. Raise "
             "lmbda, or let it be chosen. If a warning about the answers names another cause, fix "
             "that first.",
             OverfitWarning,
-            stacklevel=3,
         )
     if transform is None:
         return scores
@@ -329,20 +322,17 @@ def _timed_fit(data: FitData, solve: Callable[[], Solution]) -> Fit:
     )
     _LOG.info("fitted %s", record.summary())
     if not record.converged:
-        warnings.warn(
-            f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=4
-        )
+        warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning)
     if not is_chosen and record.parts is not None:
         loss = record.parts["global"]
         chance = data.answers.chance_loss
         X = np.asarray(data.features.matrix[data.answers.named_objects()], dtype=np.float64)
         if at_chance(loss, chance) or one_point(solution.transform.map_rows(X)):
-            warnings.warn(
+            warn(
                 f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all "
                 "objects are mapped to one point. Lower `lmbda`, or check that the answers and the "
                 "features belong together.",
                 CollapseWarning,
-                stacklevel=4,
             )
     meta: dict[str, Any] = {
         "fit": json.loads(to_json(record)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
@@ -24,7 +23,7 @@ from glocal.data.answer_arrays import (
 from glocal.data.features import as_matrix
 from glocal.data.tables import has_titles, read_numbers
 from glocal.data.trials import read_trials
-from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.files import PathLike, ending, naming, read_npz, write_npy, write_npz
 from glocal.similarity import (
     KINDS,
@@ -235,7 +234,7 @@ class Answers:
             arrays, dropped, _ = read_trials(path, names=names)
             dropped.pop("catch trial", None)  # which the answers count themselves
             for reason, n in dropped.items():
-                warnings.warn(f"{path}: left out {n} × {reason}.", DataWarning, stacklevel=2)
+                warn(f"{path}: left out {n} × {reason}.", DataWarning)
         with naming(path):
             answers = cls.from_array(**({"names": names} | arrays))
         _LOG.info("read %s: %d answers", path, len(answers))

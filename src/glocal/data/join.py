@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy as np
 from glocal.data.answers import Answers
 from glocal.data.features import Features, check_finite, transposed_hint
 from glocal.data.names import positions_in, positions_of
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError, DataWarning, warn
 from glocal.similarity import (
     Choices,
     Mask,
@@ -80,12 +79,11 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
                 f"{transposed_hint(features, len(answers.names))}"
             )
         if answers.names is not None:
-            warnings.warn(
+            warn(
                 f"the answers name their objects but {features.source} has no names: row i is "
                 "taken to be object i of the answers. Put a file_names.txt with one line per row "
                 "beside it.",
                 DataWarning,
-                stacklevel=2,
             )
         hint = transposed_hint(features, int(answers.objects.max(initial=-1)) + 1)
         answers.check_range(len(features), hint=hint or _FEWER_ROWS)

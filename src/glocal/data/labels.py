@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +14,7 @@ from glocal.data.columns import as_integers
 from glocal.data.features import Features
 from glocal.data.names import matching_entries
 from glocal.data.tables import TABLES, column_of_table, holds_names, read_table
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError, DataWarning, warn
 from glocal.files import WORKBOOKS, PathLike, ending, naming, read_lines, read_npy
 from glocal.similarity import Labels
 
@@ -73,10 +72,9 @@ def load_labels(path: PathLike, features: Features) -> LabelledRows:
     _check_number(cells, features, path)
     if not has_label.all():
         n_missing = len(cells) - len(labels)
-        warnings.warn(
+        warn(
             f"{path}: {n_missing} of {len(cells)} rows have no label; they are left out.",
             DataWarning,
-            stacklevel=2,
         )
         features = features.select(has_label)
     numbers = as_integers(labels.tolist())
@@ -104,11 +102,10 @@ def _cells(table: pd.DataFrame, column: str, features: Features) -> list[str]:
         return _joined(labels, others, features)
     names = next((title for title in others if holds_names(others[title])), None)
     if names is not None:
-        warnings.warn(
+        warn(
             f"the labels have names ({names}) but {features.source} has none: label i is taken to "
             "be that of row i. Put a file_names.txt with one line per row beside the features.",
             DataWarning,
-            stacklevel=4,
         )
     return labels.tolist()
 

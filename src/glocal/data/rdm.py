@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ from jaxtyping import Float
 from glocal.data.features import Features
 from glocal.data.join import feature_rows
 from glocal.data.tables import read_numbers
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError, DataWarning, warn
 from glocal.files import PathLike
 from glocal.similarity import Numbers
 
@@ -132,10 +131,6 @@ def join_rdms(
     is_kept = rows >= 0
     if not is_kept.all():
         n_dropped = int(np.count_nonzero(~is_kept))
-        warnings.warn(
-            f"{n_dropped} objects of the RDM have no features and are left out.",
-            DataWarning,
-            stacklevel=2,
-        )
+        warn(f"{n_dropped} objects of the RDM have no features and are left out.", DataWarning)
         rdms = check_rdms(rdms[:, is_kept][:, :, is_kept], "the RDM without these objects")
     return JoinedRDMs(rdms, rows[is_kept])

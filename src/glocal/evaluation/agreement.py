@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 
@@ -11,7 +10,7 @@ from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.data.people import asked_once, tally
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError, DataWarning, warn
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.intervals import FRACTION, ItemValues, ObjectValues
 from glocal.scores import AGREEMENT, PEOPLE, Score
@@ -91,11 +90,10 @@ def odd_one_out(
     if interval:
         low, high = units.estimate().interval(FRACTION)
         if answers.effective_size < MIN_ANSWERS:
-            warnings.warn(
+            warn(
                 f"{answers.effective_size:.0f} answers are too few to measure agreement, "
                 f"which needs at least {MIN_ANSWERS}. Collect more, or hold out more objects.",
                 DataWarning,
-                stacklevel=2,
             )
 
     means = np.average([credits, is_tied, losses], axis=1, weights=answers.weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,7 @@ from jaxtyping import Int
 
 from glocal.data.features import Features
 from glocal.data.labels import Superclasses
-from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.evaluation.class_names import NameScores, checked_originals, name_scores
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.episodes import (
@@ -243,11 +242,10 @@ def _learnable(sides: Sides, shots: int) -> Sides:
             f"`shots` is {shots}, but fewer than two classes have so many training images: "
             f"{listing}. Ask for fewer shots, or add images."
         )
-    warnings.warn(
+    warn(
         f"classes with fewer than {shots} training images are left out: {listing}. Ask for fewer "
         "shots to include them.",
         DataWarning,
-        stacklevel=3,
     )
     train = train.select(is_kept)
     test = test.select(np.isin(test.targets, remaining))

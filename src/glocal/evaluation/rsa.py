@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.data.rdm import check_rdms
-from glocal.errors import CollapseWarning, DataError, ParameterError
+from glocal.errors import CollapseWarning, DataError, ParameterError, warn
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import CORRELATION, Bounded, CrossedValues, pseudo_values
 from glocal.scores import PEOPLE, Score
@@ -94,11 +94,10 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
     units = CrossedValues(values=np.empty((0, 0)))
     bounded: Bounded = (np.nan, None, None)
     if model.max() == model.min() or one_point(Z):
-        warnings.warn(
+        warn(
             "collapse: all objects are at one point, so that no pair is more alike than another "
             "and RSA is undefined.",
             CollapseWarning,
-            stacklevel=2,
         )
     else:
         values = np.stack([_jackknife(model, rdm, n) for rdm in human])

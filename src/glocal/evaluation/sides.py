@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from glocal.data.labels import Superclasses, check_labels, superclass_rows
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError, DataWarning, warn
 from glocal.similarity import (
     Embedding,
     Labels,
@@ -133,7 +132,7 @@ def leave_out(n: int, total: int, what: str) -> None:
         raise DataError(f"all {total} {what}; there is nothing to score. Check the labels.")
     if n:
         message = f"{n} of {total} {what}; they are left out."
-        warnings.warn(message, DataWarning, stacklevel=3)
+        warn(message, DataWarning)
 
 
 def matching_rows(parts: Sequence[str], *sides: np.ndarray) -> list[Rows]:

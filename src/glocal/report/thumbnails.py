@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from glocal.data.names import matching_entries
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError, DataWarning, warn
 from glocal.files import PathLike
 from glocal.report.runs import Run
 
@@ -62,11 +61,10 @@ def load_thumbnails(
         with contextlib.suppress(Unreadable):
             pictures[name] = _data_uri(source.read(number_of[image], at_least=2 * _SIDE))
     if lacking := sorted(names - pictures.keys()):
-        warnings.warn(
+        warn(
             f"no readable image has the name of {len(lacking)} objects, such as {lacking[0]}."
             f"{f' {ambiguous}' * bool(ambiguous)}",
             DataWarning,
-            stacklevel=2,
         )
     return pictures
 

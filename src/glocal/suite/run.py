@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from glocal._version import __version__
 from glocal.aligner import PaperLoop
 from glocal.data.seen import Seen
-from glocal.errors import DataWarning, PluginError
+from glocal.errors import DataWarning, PluginError, warn
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.episodes import EpisodeValues
 from glocal.evaluation.intervals import CrossedValues, ItemValues, ObjectValues
@@ -208,7 +207,7 @@ def _warn_of_seen(task: str, results: Results) -> None:
         if first.metric in AGREEMENT and first.seen_objects is not None:
             sentence = Seen(first.seen_answers, first.seen_objects).warning()
             if sentence is not None:
-                warnings.warn(f"{arm} on {task}: {sentence}", DataWarning, stacklevel=3)
+                warn(f"{arm} on {task}: {sentence}", DataWarning)
 
 
 def _compared(plan: Plan, sources: Sources, task: str, results: Results) -> list[Score]:

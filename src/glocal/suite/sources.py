@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cache, cached_property
@@ -22,7 +21,7 @@ from glocal.data.features import NAMES_FILE, Features, Standardization
 from glocal.data.join import Joined, join
 from glocal.data.labels import LabelledRows, load_labels, split_column
 from glocal.data.names import positions_of
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError, DataWarning, warn
 from glocal.files import file_sha256, read_lines
 from glocal.options import Options
 from glocal.results import to_json
@@ -123,11 +122,10 @@ class Sources:
         ids = self.object_ids if answers.names is not None else self.listed_objects
         joined = join(self.objects, answers, ids)
         if joined.n_dropped:
-            warnings.warn(
+            warn(
                 f"{joined.n_dropped} of {len(answers)} answers of {self.text(file)} name an "
                 f"object that {self.objects.source} lacks; they are left out.",
                 DataWarning,
-                stacklevel=2,
             )
         return joined
 
@@ -247,10 +245,9 @@ def shared_objects(networks: Sequence[Features]) -> list[Features]:
                 f"{unnamed[0]} has no names to join its objects by, and the numbers of rows "
                 f"differ: {counts}. Put a file_names.txt with one line per row beside it."
             )
-        warnings.warn(
+        warn(
             f"{unnamed[0]} has no names: row i of each network is taken to be the same object.",
             DataWarning,
-            stacklevel=3,
         )
         return [*networks]
     names = networks[0].names or ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from glocal.data.rdm import JoinedRDMs, join_rdms, load_rdms
 from glocal.data.seen import Seen, seen
 from glocal.data.sources.breeds import breeds_side
 from glocal.data.tables import read_list
-from glocal.errors import DataWarning, ParameterError
+from glocal.errors import DataWarning, ParameterError, warn
 from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.comparison import Result
@@ -131,12 +130,11 @@ class RSATask(Task):
         if self.rdm_index is not None:
             index = read_list(sources.path(self.rdm_index), what="RDM index")
             if sources.object_ids is None and sources.objects.names is not None:
-                warnings.warn(
+                warn(
                     "the index of the RDM is read as rows of the features, although these have "
                     "names. If it indexes a list of objects, name that list with `object_ids`: "
                     "objects that the features lack would shift all others.",
                     DataWarning,
-                    stacklevel=2,
                 )
         rdms = load_rdms(sources.path(self.rdm))
         return join_rdms(sources.objects, rdms, index, sources.listed_objects)
@@ -147,11 +145,10 @@ class RSATask(Task):
         result = rsa(embed(sources.objects)[joined.rows], joined.rdms, kernel=self.kernel)
         p = None if np.isnan(result.spearman) else result.units.estimate().p
         if p is not None and p >= _MAX_P:
-            warnings.warn(
+            warn(
                 f"the correlation {result.spearman:.3f} cannot be told from 0 (p = {p:.2g}). Do "
                 "the RDM and the features have the same objects in the same order?",
                 DataWarning,
-                stacklevel=2,
             )
         return result
 
@@ -378,11 +375,10 @@ def warn_at_chance(result: Result, chance: float) -> None:
     error = (chance * (1 - chance) / score.n) ** 0.5
     limit = chance + _MAX_STANDARD_ERRORS_OF_CHANCE * error
     if score.n >= _MIN_IMAGES_FOR_CHANCE and score.value <= limit:
-        warnings.warn(
+        warn(
             f"the {score.task} score cannot be told from chance ({chance:.3f}). If the labels are "
             "not joined by name, are they in the order of the features?",
             DataWarning,
-            stacklevel=3,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from jaxtyping import Shaped
 from glocal.data.features import Features
 from glocal.data.labels import Superclasses, check_labels
 from glocal.data.seen import seen_rows
-from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.evaluation.comparison import compared
 from glocal.evaluation.structure import kept_neighbours, neighbourhoods
 from glocal.objective import single_threaded_blas
@@ -153,11 +152,10 @@ def select_rows(X: Any, labels: Labels | None) -> Selection:
     if len(labels) <= MAX_ROWS:
         return Selection(whole, labels, whole, labels)
     rows = sample_rows(labels, SAMPLE_ROWS)
-    warnings.warn(
+    warn(
         f"{len(rows)} of {len(labels)} rows are scored, in proportion to the classes; the column "
         "means are those of all rows.",
         DataWarning,
-        stacklevel=3,
     )
     return Selection(replace(whole, matrix=whole.matrix[rows]), labels[rows], whole, labels)
 
@@ -166,11 +164,10 @@ def _warn_of_equal_rows(rows: Rows) -> None:
     """Count the rows that equal an earlier one, on either side, in a DataWarning."""
     is_equal = repeated_rows(np.concatenate(rows))
     if n_equal := np.count_nonzero(is_equal):
-        warnings.warn(
+        warn(
             f"{n_equal} of {len(is_equal)} rows equal an earlier row: images that are in "
             "the set twice make differences look more certain than they are.",
             DataWarning,
-            stacklevel=3,
         )
 
 
@@ -215,11 +212,10 @@ def _warn_of_seen(arms: Mapping[str, LinearTransform], features: Features) -> No
     for name, transform in arms.items():
         share = 0.0 if name.endswith(RECENTRED) else seen_rows(transform.meta, features)
         if (share or 0) > MAX_SHARE_SEEN:
-            warnings.warn(
+            warn(
                 f"{name} was fitted to answers about {share:.0%} of these images; its gains on "
                 "other images may be smaller.",
                 DataWarning,
-                stacklevel=4,
             )
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import numpy as np
 
 from glocal.data.features import Features
 from glocal.data.rows import Difference, difference, spaced_rows
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError, DataWarning, warn
 from glocal.transform.record import folded_name
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def _warn_once(transform: LinearTransform, sentences: Sequence[str], consequence
     """Issue one warning about the rows of a transform, if none was issued before."""
     if transform not in _warned:
         _warned.add(transform)
-        warnings.warn(f"{'; '.join(sentences)}. {consequence}", DataWarning, stacklevel=4)
+        warn(f"{'; '.join(sentences)}. {consequence}", DataWarning)
 
 
 def table_rows(
@@ -120,7 +119,7 @@ def table_rows(
         )
         if not force:
             raise DataError(message)
-        warnings.warn(message, DataWarning, stacklevel=3)
+        warn(message, DataWarning)
     return rows
 
 

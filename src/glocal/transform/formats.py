@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.errors import DataError, DataWarning, FileError, ParameterError, import_optional
+from glocal.errors import DataError, DataWarning, FileError, ParameterError, import_optional, warn
 from glocal.files import PathLike, array_sha256, atomic_write, ending, read_npz, reading
 from glocal.results import to_json
 from glocal.transform.record import FORMAT, check_record
@@ -103,11 +102,10 @@ def read_transform(
         std = float(arrays["std"].item())
         check_record(meta, len(weights))
     if array_sha256(weights) == WRONG and _DINO not in str(Path(path).absolute()):
-        warnings.warn(
+        warn(
             f"transform file {path} is that of {_DINO}, which its authors also published as "
             f"dinov2-vit-base-p14, by mistake. Apply it to features of {_DINO} only.",
             DataWarning,
-            stacklevel=3,
         )
     return weights, bias, mean, std, meta
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, NoReturn
@@ -12,7 +11,7 @@ import numpy as np
 
 from glocal.data.features import Features, Standardization, as_matrix, check_finite, row_blocks
 from glocal.data.rows import row_statistics
-from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.files import PathLike
 from glocal.results import value_at
 from glocal.similarity import Embedding, Values, Weights
@@ -334,11 +333,10 @@ class LinearTransform:
         images.check_finite()
         n = len(images)
         if n < MIN_RECENTRING_ROWS:
-            warnings.warn(
+            warn(
                 f"the mean of {n} images is only a rough estimate of the mean of a collection; "
                 f"give at least {MIN_RECENTRING_ROWS}.",
                 DataWarning,
-                stacklevel=2,
             )
         b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
         means = images.unit(always=self.normalize).column_means

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +11,7 @@ from typing import Any, Literal
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import listed_objects
-from glocal.errors import DataWarning
+from glocal.errors import DataWarning, warn
 from glocal.files import read_object
 from glocal.similarity import Numbers
 
@@ -80,7 +79,7 @@ class Case:
         return listed_objects(self.features, self.answers, self.object_ids)
 
 
-def warn(findings: Iterable[Finding]) -> None:
+def warn_of_findings(findings: Iterable[Finding]) -> None:
     """Issue each finding as a DataWarning, at the line that called the checking function."""
     for finding in findings:
-        warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=4)
+        warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning)

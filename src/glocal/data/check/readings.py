@@ -13,7 +13,7 @@ import numpy as np
 
 from glocal.data.answer_arrays import import_line
 from glocal.data.answers import Answers
-from glocal.data.check.findings import Case, Finding, Findings, finding, warn
+from glocal.data.check.findings import Case, Finding, Findings, finding, warn_of_findings
 from glocal.data.features import Features
 from glocal.data.join import ChoiceModel, choice_model, feature_rows
 from glocal.data.names import object_name
@@ -64,7 +64,7 @@ def warn_of_order(case: Case, answers: Answers) -> None:
     if findings := list(check_order(case)):
         of_columns = check_columns(case.features, answers)
         if all(finding.check != "columns" for finding in of_columns):
-            warn(findings)
+            warn_of_findings(findings)
 
 
 def check_columns(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,7 @@ from glocal.data.sources.registry import (
     published_file,
 )
 from glocal.data.tables import column_of_table, read_table
-from glocal.errors import DataWarning, FileError, one_line
+from glocal.errors import DataWarning, FileError, one_line, warn
 from glocal.files import (
     PathLike,
     atomic_write,
@@ -70,7 +69,7 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
     """
     entry = published_file(name)
     if entry.warning:
-        warnings.warn(entry.warning, DataWarning, stacklevel=2)
+        warn(entry.warning, DataWarning)
     if isinstance(entry, RemoteFeatures):
         path = _feature_folder(entry, progress)
     elif entry.kind == "answers":
@@ -119,11 +118,10 @@ def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
         )
     width = matrix.shape[1]
     if width != entry.width:
-        warnings.warn(
+        warn(
             f"{entry.name} has {width} columns and not {entry.width}: {entry.network}, which is "
             f"known by {entry.known_by}, may be another network. The record states {width}.",
             DataWarning,
-            stacklevel=3,
         )
     _write_unless_equal(folder / NAMES_FILE, "".join(f"{name}\n" for name in names))
     unstated = {
