@@ -21,8 +21,8 @@ G = CENTRES[G_LABELS] + 1.5 * RNG.normal(size=(45, 8))
 
 
 def test_recall_and_precision_equal_scikit_learn():
-    """R@K is that of scikit-learn's neighbours and mAP the mean of its average precision, also in
-    blocks.
+    """R@K and P@10 are those of scikit-learn's neighbours and mAP the mean of its average
+    precision, also in blocks.
     """
     result = retrieval(np.tile(Q, (400, 1)), np.tile(LABELS, 400), G, G_LABELS)
     search = NearestNeighbors(metric="cosine", algorithm="brute").fit(G)
@@ -32,8 +32,8 @@ def test_recall_and_precision_equal_scikit_learn():
     relevant = LABELS[:, None] == G_LABELS
     precision = list(map(average_precision_score, relevant, unit_rows(Q) @ unit_rows(G).T))
     np.testing.assert_allclose(result.precision, np.tile(precision, 400), rtol=1e-12)
-    means = [result.map, *(result.recall[rank][0] for rank in (1, 5, 10))]
-    assert means == pytest.approx([np.mean(precision), *hits.mean(axis=0)])
+    means = [result.map, *(result.recall[rank][0] for rank in (1, 5, 10)), result.precision_10]
+    assert means == pytest.approx([np.mean(precision), *hits.mean(axis=0), near.mean()])
 
 
 def test_the_query_itself_is_left_out():
@@ -73,6 +73,7 @@ def test_a_collapsed_gallery_scores_chance(noise):
     relevant = (LABELS[:, None] == G_LABELS).sum(axis=1, keepdims=True)
     misses = stats.hypergeom.pmf(0, 45, relevant, [1, 5, 10])
     np.testing.assert_allclose(result.hits, 1 - misses)
+    assert result.precision_10 == pytest.approx(relevant.mean() / 45)
 
 
 def test_queries_without_a_relevant_row_are_left_out_aloud():
@@ -94,8 +95,11 @@ def test_queries_without_a_relevant_row_are_left_out_aloud():
 
 
 def test_ranks_that_any_order_satisfies_are_left_out():
-    """R@K is left out if K is at least the size of the gallery."""
-    assert set(retrieval(Q, LABELS, G[:7], np.arange(7) % 5).recall) == {1, 5}
+    """R@K and P@10 are left out if the rank is at least the size of the gallery."""
+    few = retrieval(Q, LABELS, G[:7], np.arange(7) % 5)
+    assert set(few.recall) == {1, 5}
+    assert few.hits.shape == (60, 2)
+    assert "precision_10" not in few.values
     assert set(retrieval(Q[:6], np.arange(6) // 2).recall) == {1}
 
 
@@ -122,6 +126,8 @@ def test_the_interval_is_that_of_leaving_out_groups_of_images():
     assert variance(result) == pytest.approx(jackknife([other.map for other in without]))
     half = stats.t.ppf(0.975, 19) * jackknife([other.recall[5][0] for other in without]) ** 0.5
     assert result.recall[5][1] == pytest.approx(result.recall[5][0] - half)
+    half = stats.t.ppf(0.975, 19) * jackknife([other.precision_10 for other in without]) ** 0.5
+    assert result.first_ten.low == pytest.approx(result.precision_10 - half)
     result = retrieval(Q, LABELS, G, G_LABELS)
     queries = [result.precision[rows].mean() for rows in kept]
     kept = [dealt(G_LABELS) != group for group in range(20)]

@@ -269,7 +269,7 @@ def structure_command(scoring: Scoring, task: StructureTask) -> None:
 @app.command("retrieval")
 @flat
 def retrieval_command(scoring: Scoring, task: RetrievalTask) -> None:
-    """Retrieval by cosine: mean average precision and recall at 1, 5, 10, with intervals.
+    """Retrieval by cosine: mAP, recall at 1, 5 and 10, and precision at 10, with intervals.
 
     A gallery row is relevant if it has the label of the query. The same transform, with its
     scalars, maps queries and gallery. Without a gallery, each query searches the other queries.

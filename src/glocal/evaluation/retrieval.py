@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -23,14 +24,16 @@ from glocal.similarity import (
 )
 
 Scores = Float[np.ndarray, "queries e"]
-"""Average precision of each query, then its hit at each rank."""
+"""Average precision of each query, its hit at each rank, and the precision of its first ten."""
 ScoresWithout = Float[np.ndarray, "queries groups _"]
 """The scores of each query without each group of gallery rows; NaN without a relevant row."""
 Relevant = Bool[np.ndarray, "b m"]
 """Which candidates of each query of a block have its label."""
 Means = Float[np.ndarray, "_ _"]
-"""The mean scores without each group; the last ranks may be more than there are candidates."""
+"""The mean scores without each group; the last may be of more ranks than there are candidates."""
 RANKS = (1, 5, 10)
+TEN = 10
+"""The rank of the precision that a page of search results shows."""
 _PARTS = ("gallery rows", "queries")
 N_GROUPS = 20
 """Groups of images that the jackknife leaves out."""
@@ -42,10 +45,11 @@ def retrieval(
     gallery: Rows | None = None,
     gallery_labels: Shaped[np.ndarray, " m"] | None = None,
 ) -> Result:
-    """Compute recall at 1, 5 and 10, and mean average precision, of retrieval by cosine.
+    """Compute mean average precision, recall at 1, 5 and 10, and precision at 10, by cosine.
 
     A gallery row is relevant to a query with the same label. R@K is the share of queries with a
-    relevant row among the K nearest; it is left out if K is at least the number of candidates. The
+    relevant row among the K nearest, and P@10 the share of relevant rows among the ten nearest. One
+    is left out if its rank is at least the number of candidates. The
     average precision (AP) of a query is the mean, over its relevant rows in the whole gallery, of
     the precision at their rank; mAP is its mean over queries. Rows whose cosines differ by no more
     than `tie_tolerance` are tied, and the score of a query is its expected value if tied rows come
@@ -70,6 +74,7 @@ def retrieval(
     Result
         ``map``, the mean average precision of ``n`` queries, with ``low`` and ``high``, its 95 %
         interval (None if nothing varies); ``recall``, which maps each rank to (value, low, high);
+        ``precision_10``, and ``first_ten``, its own `Result`, by which two arms are compared;
         ``precision``, the average precision of each query, and ``hits``, its credit at each rank.
 
     Raises
@@ -155,7 +160,7 @@ def _scores_without(is_relevant: Relevant, groups: Int[np.ndarray, "b m"], n: in
     """
     query, place = np.nonzero(is_relevant)  # of each relevant row, query by query
     group_of = groups[query, place]
-    scores = np.full((len(is_relevant), n, 1 + len(RANKS)), np.nan)
+    scores = np.full((len(is_relevant), n, 2 + len(RANKS)), np.nan)
     for group in range(n):
         n_removed = np.cumsum(groups == group, axis=1, dtype=np.int32)[query, place]
         is_kept = group_of != group
@@ -164,7 +169,8 @@ def _scores_without(is_relevant: Relevant, groups: Int[np.ndarray, "b m"], n: in
         rows, first, R = np.unique(kept, return_index=True, return_counts=True)
         precision = (np.arange(len(t)) - np.repeat(first, R) + 1) / t
         scores[rows, group, 0] = np.bincount(kept, precision)[rows] / R
-        scores[rows, group, 1:] = t[first, None] <= np.array(RANKS)
+        scores[rows, group, 1:-1] = t[first, None] <= np.array(RANKS)
+        scores[rows, group, -1] = np.bincount(kept, t <= TEN)[rows] / TEN
     return scores
 
 
@@ -174,23 +180,29 @@ def _result(query_scores: Scores, left_out: list[Means]) -> Result:
         ItemValues(values=pseudo_values(mean, *(part[:, column] for part in left_out)))
         for column, mean in enumerate(query_scores.mean(axis=0).tolist())
     ]
-    precision, *recall = [unit.bounded() for unit in units]
-    by_rank = dict(zip(RANKS, recall, strict=False))  # the last ranks may be left out
+    precision, *others = [unit.bounded() for unit in units]
+    recall = dict(zip(RANKS, others, strict=False))  # the last ranks may be left out
     score = partial(Score, "retrieval", n=len(query_scores))
-    scores = [score(f"recall_{rank}", *bounded) for rank, bounded in by_rank.items()]
+    scores = [score("map", *precision)]
+    scores += [score(f"recall_{rank}", *bounded) for rank, bounded in recall.items()]
+    values: dict[str, Any] = {}
+    if len(others) > len(RANKS):
+        scores.append(score(f"precision_{TEN}", *others[-1]))
+        values["first_ten"] = Result.of(scores[-1:], units[-1])
     return Result.of(
-        (score("map", *precision), *scores),
+        scores,
         units[0],
-        recall=by_rank,
+        recall=recall,
         precision=query_scores[:, 0],
-        hits=query_scores[:, 1:],
+        hits=query_scores[:, 1 : 1 + len(recall)],
+        **values,
     )
 
 
 def _query_scores(S: Float[np.ndarray, "b m"], is_relevant: Relevant, tolerance: float) -> Scores:
-    """Average precision of each query, then its hit at each rank, with tied rows in random order.
+    """The scores of each query, with tied rows in random order.
 
-    Ranks that every candidate reaches are left out.
+    Ranks that every candidate reaches are left out, and the precision at such a rank.
 
     Similarities are in descending order. In a group of g tied rows, of which r are relevant,
     position j (from 0) is relevant with probability r/g. If it is relevant, the expected number of
@@ -226,4 +238,6 @@ def _query_scores(S: Float[np.ndarray, "b m"], is_relevant: Relevant, tolerance:
         ends = t == rank
         s = j[ends] + 1
         scores.append(1 - (n_before[ends] == 0) * comb((g - r)[ends], s) / comb(g[ends], s))
+    if S.shape[1] > TEN:
+        scores.append((r / g).reshape(S.shape)[:, :TEN].mean(axis=1))
     return np.stack(scores, axis=1)
