@@ -64,7 +64,6 @@ _AFTER_INTERRUPTION = {
     "suite": " Run it again: what is scored is kept.",
     "extract": " Run it again: what is extracted is kept.",
     "align": " Run it again: extracted features are kept.",
-    "apply": " Run it again: finished Parquet files are kept.",
 }
 """What applies to a command that was interrupted."""
 _interruptions: list[int] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +11,11 @@ from typer import Argument, Option
 from glocal.cli.options import Force, flat
 from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
-from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
 from glocal.evaluation.alarms import Anomalies, find_anomalies
 from glocal.files import ending, writable_target, write_text
 from glocal.transform import LinearTransform, check_rows, reduced
-from glocal.transform.apply import apply_csv, apply_file, apply_parquet, parquet_rows
+from glocal.transform.apply import apply_csv, apply_file
 from glocal.transform.formats import ENDINGS
 
 if TYPE_CHECKING:
@@ -39,10 +37,7 @@ def apply(
     features: Annotated[Path, Argument(help="Feature file or folder, not standardized.")],
     out: Annotated[
         Path,
-        Option(
-            help="Output: a .npy file, a small .csv table, or from Parquet also a .parquet file or "
-            "a folder."
-        ),
+        Option(help="Output: a .npy file, or a small .csv table."),
     ],
     strength: float = Option(1.0, help="0 changes nothing but the scale, 1 is the full transform."),
     normalize: bool = Option(
@@ -59,28 +54,22 @@ def apply(
         help="Features of your own images, toward whose mean the origin moves: many, different, of "
         "balanced classes.",
     ),
-    column: str | None = Option(None, help="Parquet column of the vectors; other columns stay."),
     force: Force = False,
 ) -> None:
     """Transform features of any size in constant memory.
-
-    Parquet files are written one by one, and the same command continues an interrupted run.
 
     Example: glocal apply transform.npz features.npy --out aligned.npy
     """
     if save_transform is not None:
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
-    rows = _rows_to_map(features, column, out)
+    writable_target(out, what="--out", endings=_ENDINGS)
+    rows = Features.load(features)
     fitted = _adapted(_loaded(transform, features, normalize), recentre, strength, force)
     if dimensions is not None:
         fitted = reduced(fitted, rows, dimensions)
-    n_rows = len(rows) if isinstance(rows, Features) else None
-    with progress_bar("applying", n_rows, unit="rows") as progress:
-        if isinstance(rows, Features):
-            write = apply_csv if ending(out) == ".csv" else apply_file
-            n = write(fitted, rows, out, force=force, progress=progress)
-        else:
-            n = apply_parquet(fitted, features, out, column=column, force=force, progress=progress)
+    write = apply_csv if ending(out) == ".csv" else apply_file
+    with progress_bar("applying", len(rows), unit="rows") as progress:
+        n = write(fitted, rows, out, force=force, progress=progress)
     if save_transform is not None:
         fitted.save(save_transform)
     record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": out}
@@ -112,19 +101,6 @@ def _adapted(
         check_rows(transform, own_images, force=force)
         transform = transform.recentred(own_images)
     return transform if strength == 1.0 else transform.at_strength(strength)
-
-
-def _rows_to_map(features: Path, column: str | None, out: Path) -> Features | Iterator[np.ndarray]:
-    """The features, or the rows of Parquet files that become Parquet files."""
-    is_parquet = features.is_dir() or ending(features) == PARQUET
-    if is_parquet and ending(out) not in _ENDINGS:
-        return parquet_rows(features, column)
-    writable_target(out, what="--out", endings=_ENDINGS)
-    if column is not None:
-        raise ParameterError(
-            "--column names a column of Parquet files, and needs a Parquet output. Leave it out."
-        )
-    return Features.load(features)
 
 
 @flat

@@ -9,13 +9,12 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 
 from glocal.data.tables import NAME_TITLES, TABLES, NamedRows, counts_rows, read_named_rows
 from glocal.errors import DataError, FileError, import_optional
@@ -23,7 +22,6 @@ from glocal.files import PathLike, check_inflated, ending, read_npy, read_npz, r
 
 PARQUET = ".parquet"
 _PREFERRED = ("features", "embedding", "embeddings")  # names of the Parquet column of vectors
-_BATCH_ROWS = 2048  # rows of a Parquet file that are read at once
 _HIDDEN = re.compile(r".*/[._]")  # a path with a file or folder whose name begins with . or _
 _FIX = "Save the (n, p) matrix with numpy.save."
 
@@ -140,143 +138,92 @@ def shards_of(path: PathLike) -> list[Path]:
     return [file for file in files if not _HIDDEN.match(f"/{file.relative_to(path).as_posix()}")]
 
 
-def vector_column(path: PathLike, column: str | None = None) -> str:
-    """Return the name of the column of vectors.
-
-    It is `column` if that is given, else features, embedding or embeddings, else the only column
-    that holds lists of numbers.
-
-    Raises
-    ------
-    FileError
-        If there is no such column of lists of numbers, or several to choose from, or if the file is
-        missing or damaged.
-    """
-    lists = _lists(parquet_schema(path))
-    numbers = _columns(lists, "floating")
-    if column is not None or not numbers:  # besides lists of floats, integers may be tokens
-        numbers += _columns(lists, "integer")
-    preferred = _PREFERRED if column is None else (column,)
-    candidates = [name for name in preferred if name in numbers][:1]
-    if column is None:
-        candidates = candidates or numbers
-    if len(candidates) != 1:
-        fix = "Write the vectors as one column of lists."
-        if numbers:
-            fix = f"Name the one that holds the vectors: `column={numbers[0]!r}`."
-        raise FileError(
-            f"Parquet file {path} has {len(numbers)} columns of lists of floats "
-            f"({', '.join(numbers) or 'none'}). {fix}"
-        )
-    return candidates[0]
-
-
-def parquet_schema(path: PathLike) -> Any:
-    """The titles and types of the columns of a Parquet file."""
-    with reading(path, "features", _FIX) as file:
-        return import_optional("pyarrow.parquet", "Parquet").read_schema(file)
-
-
-def _lists(schema: Any) -> list[Any]:
-    """The fields that hold lists, with the type of the values of these."""
-    return [
-        field.with_type(field.type.value_type)
-        for field in schema
-        if hasattr(field.type, "value_field")
-    ]
-
-
-def _columns(fields: Iterable[Any], *kinds: str) -> list[str]:
-    """The columns whose values are of one of these kinds of pyarrow, such as ``floating``."""
-    types = import_optional("pyarrow.types", "Parquet")
-    tests = [getattr(types, f"is_{kind}") for kind in kinds]
-    return [field.name for field in fields if any(test(field.type) for test in tests)]
-
-
-def batches(
-    path: PathLike, columns: str | Sequence[str]
-) -> Iterator[tuple[int, Any, Shaped[np.ndarray, "n p"]]]:
-    """Yield (first row, record batch, its vectors) of a file in order, 2,048 rows at a time.
-
-    The vectors are the lists in a column, or the rows of several columns of floats.
-
-    Raises
-    ------
-    DataError
-        If a value is missing, or the vectors differ in length.
-    FileError
-        If the file is missing or damaged, or has no such column.
-    """
-    parquet = import_optional("pyarrow.parquet", "Parquet")
-    start = 0
-    width = None
-    # NOTE: without a buffer, or with pre_buffer, a whole row group stays in memory while it is read
-    with (
-        reading(path, "features", _FIX) as file,
-        parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as table,
-    ):
-        for batch in table.iter_batches(batch_size=_BATCH_ROWS):
-            if isinstance(columns, str):
-                vectors = _vectors(batch.column(columns), width, f"{path}", columns, start)
-                width = vectors.shape[1]
-            else:
-                vectors = np.stack([np.asarray(batch[title]) for title in columns], axis=1)
-            yield start, batch, vectors
-            start += len(batch)
-
-
-def _vectors(
-    lists: Any, width: int | None, path: str, column: str, start: int
-) -> Shaped[np.ndarray, "n p"]:
-    """The lists of a batch as rows of one length, `width` or else that of the first list."""
-    compute = import_optional("pyarrow.compute", "Parquet")
-    values = lists.flatten()
-    lengths = np.asarray(compute.list_value_length(lists).fill_null(-1))
-    if width is None:
-        width = max(0, int(lengths[0]))
-    is_wrong = lengths != width
-    if not is_wrong.any() and values.null_count:
-        is_wrong = np.asarray(values.is_null()).reshape(len(lists), -1).any(axis=1)
-    if is_wrong.any():
-        raise DataError(
-            f"{path} has a missing value, or a vector whose length is not {width}, in {column} at "
-            f"row {start + int(is_wrong.argmax())}. Remove or recompute that row."
-        )
-    return np.asarray(values).reshape(len(lists), -1)
-
-
 def read_parquet(path: PathLike) -> NamedRows:
     """Read a file, or a folder of shards in name order, as one (n, p) matrix with names.
 
-    The vectors are the lists in the column that `vector_column` finds in the first file. Without
-    such a column, each column of floats is a dimension. The names are the texts or integers in the
-    column with the first title of `glocal.data.tables.NAME_TITLES`, if there is any; numbers that
-    count the rows are no names.
+    The vectors are the lists of numbers in the column features, embedding or embeddings, or in the
+    only column of lists. Without such a column, each column of floats is a dimension. The names are
+    in the column with the first title of `glocal.data.tables.NAME_TITLES`, if there is any; numbers
+    that count the rows are no names.
+
+    Raises
+    ------
+    FileError
+        If it is not clear which column holds the vectors, or a file is missing or damaged.
+    DataError
+        If a value is missing, or the vectors differ in length.
     """
+    parquet = import_optional("pyarrow.parquet", "Parquet")
     shards = shards_of(path)
-    schema = parquet_schema(shards[0])
-    columns: str | list[str] = _columns(schema, "floating")
-    if len(columns) < 2 or _columns(_lists(schema), "floating", "integer"):
-        columns = vector_column(shards[0])
-    name_column = _name_column(schema)
+    with reading(shards[0], "features", _FIX) as file:
+        schema = parquet.read_schema(file)
+    columns, is_lists = _vector_columns(schema, shards[0])
+    title = _name_column(schema)
     parts: list[np.ndarray] = []
     names: list[str] = []
     for shard in shards:
-        for _, batch, vectors in batches(shard, columns):
-            parts.append(vectors)
-            if name_column is not None:
-                cells = batch[name_column].to_pylist()
-                names += ["" if cell is None else str(cell) for cell in cells]
-    if len({vectors.shape[1] for vectors in parts}) > 1:
-        raise DataError(f"{path} has vectors of different lengths.")
+        with reading(shard, "features", _FIX) as file:
+            table = parquet.read_table(file, columns=columns + ([title] if title else []))
+            vectors = [_vectors(table[column], is_lists) for column in columns]
+            cells = table[title].to_pylist() if title else []
+        if not len(table):
+            continue
+        rows = vectors[0] if is_lists else np.stack(vectors, axis=1)
+        if len(rows) != len(table) or (parts and rows.shape[1] != parts[0].shape[1]):
+            raise DataError(
+                f"{shard} has a missing value, or vectors of different lengths, in "
+                f"{', '.join(columns)[:160]}. Remove or recompute these rows."
+            )
+        parts.append(rows)
+        names += ["" if cell is None else str(cell) for cell in cells]
     matrix = np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
     return NamedRows(matrix, None if counts_rows(names, 0) else tuple(names))
 
 
+def _vector_columns(schema: Any, path: Path) -> tuple[list[str], bool]:
+    """The columns of the vectors, and whether each cell is a list of numbers, a whole vector."""
+    types = import_optional("pyarrow.types", "Parquet")
+    kind_of = {field.name: field.type.value_type for field in schema if _is_list(field)}
+    # besides lists of floats, integers may be tokens
+    lists = [name for name, kind in kind_of.items() if types.is_floating(kind)]
+    lists = lists or [name for name, kind in kind_of.items() if types.is_integer(kind)]
+    floats = [field.name for field in schema if types.is_floating(field.type)]
+    chosen = [name for name in _PREFERRED if name in lists][:1] or lists
+    if len(chosen) == 1:
+        return chosen, True
+    if len(chosen) > 1 or len(floats) < 2:
+        raise FileError(
+            f"Parquet file {path} has {len(chosen)} columns of lists of numbers "
+            f"({', '.join(chosen) or 'none'}). Call the one with the vectors features."
+        )
+    return floats, False
+
+
+def _is_list(field: Any) -> bool:
+    """Whether the cells of a column are lists."""
+    return hasattr(field.type, "value_field")
+
+
+def _vectors(column: Any, is_lists: bool) -> np.ndarray:
+    """The lists of a column as rows, or its numbers; no row at all if a value is missing."""
+    compute = import_optional("pyarrow.compute", "Parquet")
+    values = compute.list_flatten(column) if is_lists else column
+    if column.null_count or values.null_count:
+        return np.empty((0, 0))
+    numbers = values.to_numpy()
+    if not is_lists:
+        return numbers
+    widths = compute.list_value_length(column).unique().to_pylist()
+    return numbers.reshape(len(column), -1) if len(widths) == 1 else np.empty((0, 0))
+
+
 def _name_column(schema: Any) -> str | None:
-    """The column that names the rows; None without one."""
-    texts = {name.lower(): name for name in _columns(schema, "string", "large_string", "integer")}
-    return next((texts[title] for title in NAME_TITLES if title in texts), None)
+    """The column of texts or integers that names the rows; None without one."""
+    types = import_optional("pyarrow.types", "Parquet")
+    tests = (types.is_integer, types.is_string, types.is_large_string)
+    candidates = [field for field in schema if any(test(field.type) for test in tests)]
+    titles = {field.name.lower(): field.name for field in candidates}
+    return next((titles[title] for title in NAME_TITLES if title in titles), None)
 
 
 _READERS: dict[str, Callable[[Path], np.ndarray]] = {

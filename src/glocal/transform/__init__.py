@@ -1,6 +1,6 @@
 """The learned affine transform, its file formats, and its application to any number of rows."""
 
-from glocal.transform.apply import apply_file, apply_parquet
+from glocal.transform.apply import apply_file
 from glocal.transform.checks import check_rows
 from glocal.transform.linear import LinearTransform
 from glocal.transform.reduction import reduced
@@ -9,7 +9,6 @@ from glocal.transform.sharing import pull
 __all__ = [
     "LinearTransform",
     "apply_file",
-    "apply_parquet",
     "check_rows",
     "pull",
     "reduced",
