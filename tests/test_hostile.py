@@ -129,7 +129,6 @@ READERS = {
     "answers.npz": (Answers(ANSWERS, np.ones(3), kind="anchor", **PEOPLE), Answers.load),
     "answers.csv": ("reference,closer,farther\n0,1,2\n3,4,5\n", Answers.load),
     "people.csv": ("a,b,odd,person,seconds\n0,1,2,ann,2\n3,4,5,bob,\n", import_answers),
-    "matrix.npy": (RDM, lambda path: import_answers(path, values="similarity")),
     "trials.json": (TRIALS, import_answers),
     "triplets.txt": ("0 1 2\n1,2,3\n3 4 5\n", Answers.load),
     "labels.npy": (np.array(["cat", "dog"]), lambda path: load_labels(path, LABELLED)),

@@ -3,7 +3,6 @@ a table.
 """
 
 import json
-from itertools import permutations
 
 import numpy as np
 import pytest
@@ -289,56 +288,11 @@ def test_places_are_counted_from_0_or_from_1(tmp_path, picks, place_base, rows):
     assert imported.interpretation["picked"] == f"place counted from {place_base}"
 
 
-# arrays
-
-
-def test_matrices_become_comparisons(tmp_path):
-    """Comparisons equal loops over references and pairs, without NaN and ties, on a scale of each
-    person.
-    """
-    n = 9
-    rng = np.random.default_rng(n)
-    S = rng.integers(0, 6, size=(n, n)).astype(float)
-    S[rng.random((n, n)) < 0.1] = np.nan
-    np.fill_diagonal(S, 9)
-    off = S[~np.eye(n, dtype=bool)]
-    triples = [t for t in permutations(range(n), 3) if S[t[0], t[1]] > S[t[0], t[2]]]
-    expected = {(i, j, k): (S[i, j] - S[i, k]) / np.ptp(off[off >= 0]) for i, j, k in triples}
-    np.save(tmp_path / "people.npy", np.stack([S, 10 * S]))
-    both = import_answers(tmp_path / "people.npy", values="similarity").answers
-    np.savetxt(tmp_path / "d.txt", 9 - S)
-    alone = import_answers(tmp_path / "d.txt", values="dissimilarity").answers
-    for answers in (*map(both.select, np.split(np.arange(len(both)), 2)), alone):
-        rows = map(tuple, answers.objects.tolist())
-        assert dict(zip(rows, answers.weights.tolist(), strict=True)) == pytest.approx(expected)
-
-
-def test_a_matrix_with_names(tmp_path):
-    """Names in the first line and the first column are those of the objects."""
-    path = folder(tmp_path, m_csv=",egg,cup,ball\negg,0,1,3\ncup,1,0,2\nball,3,2,\n") / "m.csv"
-    lines = content(import_answers(path, values="dissimilarity")).split("\n")
-    assert lines[1] == "rows: egg cup ball, cup egg ball, ball cup egg"
-
-
-def test_the_limit_draws_comparisons(tmp_path):
-    """The limit draws different comparisons, the same for the same seed, and counts
-    those left out.
-    """
-    path = folder(tmp_path, d_npy=np.random.default_rng(0).random((2, 20, 20))) / "d.npy"
-    some, again = (import_answers(path, values="dissimilarity", limit=500, seed=3) for _ in "ab")
-    assert content(some) == content(again)
-    assert some.dropped["comparisons beyond the limit"] == 2 * 20 * 19 * 18 // 2 - 500
-    rows = {*zip(*some.answers.objects.T, some.answers.person, strict=True)}
-    assert len(rows) == 500
-
-
 # what is refused
 
 
 REFUSED = """\
 salmon | {"order": "sortindex.txt"}            | ParameterError | order
-salmon | {"limit": 5}                          | ParameterError | limit
-salmon | {"values": "rating"}                  | ParameterError | values
 salmon | {"place_base": 2}                     | ParameterError | place_base
 salmon | {"columns": {"person": "who"}}        | DataError      | who
 salmon | {"columns": {"rating": "head"}}       | DataError      | role
@@ -350,7 +304,7 @@ a b odd; x y z | {"columns": {"chosen": "odd2"}} | DataError    | no column 'odd
 a b odd seconds; 0 1 2 "4,389" | {}            | DataError      | decimal comma
 a b c chosen; x y z q           | {}           | DataError      | picked among
 anchor x y; 0 1 2               | {}           | DataError      | anchor as reference
-one two rating; x y 3; x z 4    | {}           | DataError      | pivot_table
+one two rating; x y 3; x z 4    | {}           | DataError      | recipe
 trial image odd; 1 x 0; 1 y 1   | {}           | DataError      | groupby
 [{"stimuli": ["a"], "response": "a"}] | {}     | DataError      | three or more
 """

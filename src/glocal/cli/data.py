@@ -233,13 +233,6 @@ class ImportForm(Conventions):
         le=1,
         description="Number of the first place, if a table records the place that was picked.",
     )
-    values: Literal["similarity", "dissimilarity"] | None = Field(
-        None, description="The file is a matrix, and holds these."
-    )
-    limit: int = Field(
-        1_000_000, ge=1, description="Largest number of answers drawn from a matrix."
-    )
-    seed: int = Field(42, description="Seed of the draw of --limit.")
 
 
 @app.command("import")
@@ -255,8 +248,8 @@ def import_command(
     """Read answers of another system, count those left out, and write a file for all commands.
 
     A table is CSV with named columns, or JSON as jsPsych writes it. For rows of integers (text or
-    .npy) state the conventions by --kind, --odd-column, --base and --order. For a matrix state
-    --values. The written file holds the kind, names, participants, times, weights and catch trials.
+    .npy) state the conventions by --kind, --odd-column, --base and --order. The written file holds
+    the kind, names, participants, times, weights and catch trials.
 
     Example: glocal data import answers.csv --column reference=anchor --out answers.npz
     """

@@ -60,9 +60,8 @@ _ROLES_BESIDE_A_REFERENCE: tuple[tuple[str, ...], ...] = (
     ("a", "b"),
 )
 _RESHAPED = {
-    ("rating", "similarity", "dissimilarity", "distance", "score"): "For ratings of pairs, write "
-    "a matrix, table.pivot_table(index=FIRST, columns=SECOND, values=RATING).to_csv('matrix.csv'), "
-    "and import it with --values similarity or dissimilarity.",
+    ("rating", "similarity", "dissimilarity", "distance", "score"): "Compare ratings of pairs "
+    "first, by the recipe in docs/data.md.",
     ("trial", "trial_id", "trial_number", "question"): "If each row is one stimulus of a trial, "
     "make one row of a trial first: table.groupby(TRIAL)[STIMULUS].agg(list), sorted "
     "with the odd one last.",
