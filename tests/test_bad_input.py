@@ -91,18 +91,8 @@ COMMANDS = """
 2 | report w.npz --answers t.npy --out r.html | --features
 2 | anomaly x.npy y.npy --transform centred --out s.csv | --means
 2 | anomaly x.npy y.npy --means x.npy --out s.csv | --means
-2 | align --out o | name a network
-2 | align nothing --out o | nothing
-2 | align --model timm:resnet18 --images images --answers t.npy --out o | argument
-2 | align clip-vit-b-32 --layer visual --out o | --layer
-2 | align clip-vit-b-32 --centre 1 --out o | --centre
-2 | align a b --images images --answers a.npz --out o | one NAME
-2 | align a --images images --out o | --answers
-2 | align a --images images --answers a.npz --features b=x.npy --out o | --features
-2 | align --features x.npy --out o | NAME=PATH
-2 | align --features ../a=x.npy --out o | ../a
-2 | align --features a=x.npy --features a=x.npy --out o | another NAME
-2 | align --features a=x.npy --answers a.npz --out x.npy | x.npy
+2 | align --images images --answers t.npy --out o | model
+2 | align timm:resnet18 --images images --out o | --answers
 """
 
 

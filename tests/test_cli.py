@@ -184,7 +184,7 @@ evaluate structure --features {}
 report {} --out o.html
 report . --out {}.html
 suite {} --out o
-align --model timm:resnet18 --images {} --answers triplets.npy --out o
+align timm:resnet18 --images {} --answers triplets.npy --out o
 extract {} --model timm:resnet18 --out o
 data check --features {}
 data import {} --out o.npz

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from glocal.evaluation.rsa import model_rdm, rsa
     from glocal.evaluation.structure import neighbours_kept, structure
     from glocal.extract import Extractor
+    from glocal.recipes import align
     from glocal.suite.verdict import verdict
     from glocal.transform.linear import LinearTransform, pretrained
 
@@ -45,6 +46,7 @@ __all__ = [
     "PaperLoop",
     "TransformStep",
     "__version__",
+    "align",
     "anomaly",
     "anomaly_scores",
     "answer_credit",
@@ -73,7 +75,7 @@ __all__ = [
     "verdict",
 ]
 _SUBPACKAGES = (
-    *("align", "aligner", "data", "evaluation", "extract", "objective"),
+    *("aligner", "data", "evaluation", "extract", "objective"),
     *("report", "solver", "suite", "sweep", "transform"),
 )
 _MODULES = {
@@ -98,6 +100,7 @@ _MODULES = {
     "evaluation.rsa": "model_rdm rsa",
     "evaluation.structure": "neighbours_kept structure",
     "extract": "Extractor",
+    "recipes": "align",
     "suite.verdict": "verdict",
     "transform.linear": "LinearTransform pretrained",
 }

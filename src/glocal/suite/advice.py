@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 KEPT = "neighbours kept"
 _INDENT = 28  # columns before what is said of a situation
 _MAKE = (
-    "glocal align NAME --out DIR",
+    "glocal fit --features FEATURES --answers ANSWERS --out transform.npz",
     "glocal align MODEL --images OBJECTS --answers ANSWERS --out DIR",
 )
 

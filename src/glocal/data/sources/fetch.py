@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -84,18 +84,6 @@ def cached(name: str) -> Path | None:
     entry = published()[name]
     path = cache_folder() / entry.path
     return path if matches(path, entry.checksum) else None
-
-
-def to_download(names: Iterable[str]) -> list[RemoteFile]:
-    """The published files that `fetch` of these names would download."""
-    files: dict[str, RemoteFile] = {}
-    for entry in map(published_file, names):
-        if entry.kind == "answers" and _key_in(cache_folder() / entry.path) == _key(entry):
-            continue
-        for part in (entry, *map(published_file, entry.parts)):
-            if not matches(_download_path(part), part.checksum):
-                files[part.name] = part
-    return [*files.values()]
 
 
 def _download_path(entry: RemoteFile) -> Path:

@@ -66,8 +66,6 @@ class RemoteFeatures(RemoteFile):
         The network as its publisher calls it, and how it is known.
     model, layer : str or None
         What names the same weights for ``glocal extract``, if anything does.
-    transform : str or None
-        A published transform of the network, which was fitted to these answers.
     """
 
     _: KW_ONLY
@@ -78,7 +76,6 @@ class RemoteFeatures(RemoteFile):
     known_by: str
     model: str | None = None
     layer: str | None = None
-    transform: str | None = None
 
 
 @cache
