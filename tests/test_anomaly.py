@@ -184,6 +184,21 @@ def test_the_threshold_is_a_rank_among_the_scores_of_normal_images(alarm):
     np.testing.assert_array_equal(result.nearest, nearest + (nearest > 0))
 
 
+def test_new_rows_that_equal_each_other_are_not_known():
+    """New images are known if they equal a normal one, however often they come themselves."""
+    assert find_anomalies(NORMAL, np.concatenate([NEW, NEW]), k=3).n_known == 0
+    assert find_anomalies(NORMAL, np.concatenate([NORMAL, NORMAL]), k=3).n_known == 120
+
+
+def test_a_zero_of_either_sign_is_one_number():
+    """Rows that differ by the sign of a zero alone are one normal image, and move no threshold."""
+    normal = np.where(np.arange(NORMAL.shape[1]) == 0, 0.0, NORMAL)
+    twice = np.concatenate([normal, np.where(normal == 0, -0.0, normal)])
+    once, again = (find_anomalies(rows, NEW, k=3) for rows in (normal, twice))
+    assert once.n_normal == again.n_normal == 60
+    assert once.threshold == again.threshold
+
+
 def test_a_score_at_the_threshold_is_no_alarm():
     """With 19 normal images at an alarm of .05 the threshold is their largest score, which a new
     image that lies as far away does not exceed.

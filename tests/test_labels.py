@@ -5,9 +5,15 @@ import pandas as pd
 import pytest
 from world import folder
 
-from glocal import Features, errors
-from glocal.data.labels import check_labels, load_labels, load_superclasses
-from glocal.errors import DataError, DataWarning
+from glocal import Features, errors, few_shot
+from glocal.data.labels import (
+    check_labels,
+    load_labels,
+    load_superclasses,
+    split_column,
+    superclass_rows,
+)
+from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.suite.sources import Network, Shared, Sources
 
 
@@ -73,6 +79,12 @@ def test_blanks_separate_no_columns_of_labels(tmp_path, title):
     text = f'{title}\nnot bad\n"hot dog, big"\nhot pot\n'
     labels = load(tmp_path, text, named("a b c"), f"l.csv:{title}").labels
     assert labels.tolist() == ["not bad", "hot dog, big", "hot pot"]
+
+
+def test_a_column_without_a_title_is_a_wrong_option():
+    """``FILE.csv:`` names no column, and is no name of a file."""
+    with pytest.raises(ParameterError, match=r"l\.csv:COLUMN"):
+        split_column("l.csv:")
 
 
 LINES = "sku,kind\nim/c.jpg,sock\nim/A.jpg,shoe\nim/d.jpg,hat\n"
@@ -233,6 +245,22 @@ def test_what_is_no_table_of_superclasses_is_refused(tmp_path, text):
     """A table with other columns, or with two superclasses of a class, is refused."""
     with pytest.raises(DataError, match=GROUPS_REFUSED[text]):
         load_superclasses(folder(tmp_path, c_csv=text) / "c.csv")
+
+
+def test_a_class_is_called_alike_in_all_files(tmp_path):
+    """Numbers that one file writes as 0.0 and another as 0 are one class, in labels, superclasses
+    and the names of texts.
+    """
+    kinds = "kind\n0.0\n0.0\n1.0\n1.0\n"
+    labels = load(tmp_path, kinds, rows(4)).labels
+    for number in ("{}", "{}.0"):
+        zero, one = (number.format(i) for i in range(2))
+        folder(tmp_path, c_csv=f"class,group\n{zero},a\n{one},b\n")
+        groups = superclass_rows(labels, load_superclasses(tmp_path / "c.csv"))[1]
+        assert groups.tolist() == [*"aabb"]
+        texts = Features(np.eye(2), (zero, one))
+        X = np.eye(2)[labels] + 0.1
+        assert few_shot(X, labels, shots=0, texts=texts, originals=X).scores[0].value == 1
 
 
 def test_files_of_a_suite_may_lie_on_another_drive(tmp_path):

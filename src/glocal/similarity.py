@@ -108,13 +108,17 @@ def finite(Z: np.ndarray, what: str = "features") -> Embedding:
     return rows
 
 
+def row_hashes(rows: np.ndarray) -> Int[np.ndarray, " n"]:
+    """A hash of each row; 0.0 and -0.0 are equal numbers, and so are rows that hold them."""
+    # of 64 bits: no two of a million rows collide
+    return np.array([hash((row + 0.0).tobytes()) for row in rows], dtype=np.int64)
+
+
 def repeated_rows(rows: np.ndarray, classes: Labels | None = None) -> Mask:
     """Which rows equal an earlier row, with classes an earlier row of their class."""
     import pandas as pd
 
-    # of 64 bits: no two of a million rows collide
-    table = pd.DataFrame({"row": [hash(row.tobytes()) for row in rows], "class": classes})
-    return table.duplicated().to_numpy()
+    return pd.DataFrame({"row": row_hashes(rows), "class": classes}).duplicated().to_numpy()
 
 
 def unit_rows(Z: Embedding) -> Embedding:

@@ -13,7 +13,7 @@ from typer import Argument, Option
 from glocal.cli.options import Force, flat, network_of
 from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
-from glocal.data.labels import load_labels, load_superclasses, split_column
+from glocal.data.labels import class_names, load_labels, load_superclasses, split_column
 from glocal.errors import ParameterError
 from glocal.scores import Score, append_scores, check_scores_target
 from glocal.screen import COLUMNS, screen_width
@@ -79,7 +79,7 @@ def verdict(
         "transforms": {name: LinearTransform.from_pretrained(name) for name in transform or ()},
         "superclasses": None if superclasses is None else load_superclasses(superclasses),
         "class_texts": None if class_texts is None else Features.load(class_texts),
-        "normal": [] if normal is None else next(csv.reader([normal])),
+        "normal": [] if normal is None else class_names(next(csv.reader([normal]))),
         "force": force,
         **_tested(test, test_labels),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,7 @@ from glocal.data.columns import as_integers
 from glocal.data.features import Features
 from glocal.data.names import matching_entries
 from glocal.data.tables import TABLES, column_of_table, holds_names, read_table
-from glocal.errors import DataError, DataWarning, warn
+from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.files import WORKBOOKS, PathLike, ending, naming, read_lines, read_npy
 from glocal.similarity import Labels
 
@@ -195,9 +195,11 @@ def split_column(path: PathLike) -> tuple[Path, str | None]:
     ('labels.csv', 'kind of article')
     """
     file, colon, column = str(path).rpartition(":")
-    if colon and ending(file) in (*TABLES, *WORKBOOKS):
-        return Path(file), column
-    return Path(path), None
+    if not colon or ending(file) not in (*TABLES, *WORKBOOKS):
+        return Path(path), None
+    if not column:
+        raise ParameterError(f"{path} names no column of labels; write {file}:COLUMN.")
+    return Path(file), column
 
 
 def check_labels(
@@ -222,6 +224,17 @@ def check_labels(
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 
 
+def class_names(names: Iterable[object]) -> list[str]:
+    """The names of classes as `load_labels` reads them: if all are whole numbers, 3.0 is 3.
+
+    >>> class_names(["0.0", "3"]), class_names(["0.0", "cat"])
+    (['0', '3'], ['0.0', 'cat'])
+    """
+    texts = [str(name) for name in names]
+    numbers = as_integers(texts)
+    return texts if numbers is None else [str(number) for number in numbers.tolist()]
+
+
 def load_superclasses(path: PathLike) -> dict[str, str]:
     """Read the superclass of each class from a table of two columns with titles.
 
@@ -238,8 +251,9 @@ def load_superclasses(path: PathLike) -> dict[str, str]:
             f"{path} has {table.shape[1]} columns, but a table of superclasses has two: the class "
             "and its superclass."
         )
+    classes, groups = (table[title].tolist() for title in table)
     group_of: dict[str, str] = {}
-    for name, group in table.to_numpy().tolist():
+    for name, group in zip(class_names(classes), groups, strict=True):
         if group and group_of.setdefault(name, group) != group:
             raise DataError(
                 f"{path} puts {name} into {group_of[name]} and into {group}, but each class can be "
@@ -258,7 +272,7 @@ def superclass_rows(
     """
     import pandas as pd
 
-    text_of = {str(name): superclass for name, superclass in superclass_of.items()}
+    text_of = dict(zip(class_names(superclass_of), superclass_of.values(), strict=True))
     superclasses = pd.Series(labels).astype(str).map(text_of).dropna()
     if superclasses.empty:
         raise DataError(

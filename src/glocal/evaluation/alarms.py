@@ -19,6 +19,7 @@ from glocal.similarity import (
     Values,
     cosine_blocks,
     repeated_rows,
+    row_hashes,
     tie_tolerance,
     zeros_if_collapsed,
 )
@@ -104,7 +105,7 @@ def find_anomalies(normal: Embedding, new: Rows, *, alarm: float = 0.05, k: int 
     (gallery,) = zeros_if_collapsed(normal[rows])
     of_normal = np.sort(-nearest_cosines(None, gallery, k).mean(axis=(1, 2)))
     threshold = float(of_normal[math.ceil((n + 1) * (1 - alarm) - 1e-9) - 1])
-    is_known = repeated_rows(np.concatenate([gallery, new]))[n:]
+    is_known = np.isin(row_hashes(new), row_hashes(normal))
     return Anomalies(
         scores,
         scores > threshold + tie_tolerance(new.shape[1]),

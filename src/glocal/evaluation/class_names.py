@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.features import Features
+from glocal.data.labels import class_names
 from glocal.data.names import positions_of
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.sides import leave_out, matching_rows
@@ -102,7 +103,7 @@ def _texts_of(texts: Features, classes: Labels) -> np.ndarray:
             "the texts have no names; name each row like its class, in file_names.txt beside them."
         )
     names = [str(name) for name in classes.tolist()]
-    row_of = positions_of(names, texts.names, "texts")
+    row_of = positions_of(names, class_names(texts.names), "texts")
     lacking = [name for name in names if name not in row_of]
     if lacking:
         raise DataError(
