@@ -24,7 +24,7 @@ from glocal.suite.situations import (
     SEARCH,
     SUPERCLASSES,
 )
-from glocal.suite.verdict import CENTRED, KEPT, select_rows
+from glocal.suite.verdict import CENTRED, KEPT, _application, select_rows
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")
 META = {"rows": {"mean": 9.0, "std": 1.0, "mean_length": 26.0, "normalize": False}}
@@ -129,7 +129,7 @@ def test_many_images_are_sampled_for_all_labels(monkeypatch):
     monkeypatch.setattr(rules, "MAX_IMAGES", 100)
     X, y = made_rows(n=50)
     result = verdict(X, y)
-    assert by_name(result)[ALL_LABELS].head == "with 25 of your 50"
+    assert by_name(result)[ALL_LABELS].head == "with 25 of your 50 labels a class"
     assert result.scores.of("", ALL_LABELS, ORIGINAL).n == 100
     result = verdict(X[:-20], y[:-20])
     assert by_name(result)[ALL_LABELS].head == "with 97 of your 180 labels"
@@ -254,6 +254,69 @@ def test_test_images_are_classified_with_the_labels_and_means_of_the_others(tmp_
         verdict(X, y, test=np.vstack([T[2:], X[:2]]), test_labels=np.append(t[2:], [0, 0]))
 
 
+def test_test_images_of_unknown_classes_are_counted_and_are_others(tmp_path):
+    """Test images of a class that the labels lack are left out with their number in a warning, but
+    count among what is not normal, in the score and in what it needs.
+    """
+    X, y = made_rows(n=30, classes=3)
+    T, t = made_rows(n=15, classes=5, seed=1)
+    with pytest.warns(DataWarning, match=r"30 of 75 test images are of a class .* \(e.g. 3\)"):
+        result = verdict(X, y, test=T, test_labels=t, normal=[0, 1])
+    assert result.scores.of("", ONE_LABEL, ORIGINAL).n == 45
+    assert result.scores.of("", "not 0, 1", ORIGINAL).n == 75
+    with pytest.warns(DataWarning, match="30 of 50"):
+        few = verdict(X, y, test=T[25:], test_labels=t[25:], normal=[1])
+    assert by_name(few)["not 1"].reason.endswith("you have 5 and 45")
+
+
+def test_a_normal_image_never_finds_itself():
+    """The AUROC of what is not normal, with each normal image scored against the others only,
+    equals that of plain loops.
+    """
+    X, y = made_rows(n=30, classes=3)
+    U = X / np.linalg.norm(X, axis=1, keepdims=True)
+    is_normal = y == 1
+    scores = []
+    for i, row in enumerate(U):
+        others = [j for j in np.flatnonzero(is_normal) if j != i]
+        scores.append(-np.sort(U[others] @ row)[-5:].mean())
+    scores = np.array(scores)
+    pairs = scores[~is_normal][:, None] - scores[is_normal]
+    assert value(verdict(X, y, normal=[1]), "not 1", ORIGINAL) == pytest.approx((pairs > 0).mean())
+
+
+def test_names_and_test_images_of_another_number_go_together():
+    """With class names and fewer test images than images, texts meet the original test rows."""
+    X, y = made_rows()
+    T, t = made_rows(n=15, seed=1)
+    texts = Features(np.eye(8)[:4], (*"0123",))
+    result = verdict(X, y, test=T, test_labels=t, class_texts=texts)
+    options = {"texts": texts, "originals": X, "originals_test": T, "shots": 1}
+    expected = few_shot(X - X.mean(axis=0), y, T - X.mean(axis=0), t, **options).accuracy
+    assert value(result, ONE_LABEL + AND_NAMES) == pytest.approx(expected)
+
+
+def test_recentring_uses_all_rows_and_the_command_says_so(tmp_path, monkeypatch):
+    """Where a sample is scored, a transform is recentred on all rows; the command that applies a
+    recentred transform recentres it.
+    """
+    X, y = made_rows(n=30)
+    box = tmp_path / "box.npz"
+    replace(HARMLESS, bias=np.zeros(8, "f4"), mean=0.0).save(box)
+    monkeypatch.setattr("glocal.suite.verdict.bundled", lambda: {"box": box})
+    monkeypatch.setattr("glocal.suite.verdict.MAX_ROWS", 100)
+    monkeypatch.setattr("glocal.suite.verdict.SAMPLE_ROWS", 60)
+    with pytest.warns(DataWarning, match="of 120 rows"):
+        result = verdict(X, y)
+    with pytest.warns(DataWarning, match="of 120 rows"):
+        sample = select_rows(X, y)
+    recentred = LinearTransform.load(box).recentred(X)
+    expected = retrieval(recentred(sample.features.matrix), sample.labels).map
+    assert value(result, SEARCH, "box, recentred") == pytest.approx(expected, abs=1e-6)
+    words = _application("box, recentred", "f.npy")["command"].split()
+    assert words[words.index("--recentre") + 1] == "f.npy"
+
+
 def test_a_loss_of_a_recommended_arm_is_told_where_it_occurs(monkeypatch):
     """If an arm that is recommended is certainly worse elsewhere, and only then, a line says so."""
     X, y = made_rows(n=30)
@@ -316,7 +379,7 @@ def test_the_command_prints_what_to_use_and_how(files):
     printed = run(line).out.splitlines()
     assert printed[0].startswith("with no label, class names  the names alone, ")
     assert "with 1 label a class        centred" in printed
-    assert any(text.startswith("with all 20 ") for text in printed)
+    assert "with all your labels (20 a class)" in printed
     commands = [text for text in printed if text.startswith("glocal apply")]
     assert max(len(text) for text in printed if not text.startswith("glocal")) <= 80
     assert len(commands) == len({*commands}) >= 1
@@ -358,7 +421,11 @@ def test_columns_are_decided_one_by_one(files):
 
 
 def test_the_command_appends_to_nothing_but_scores(files, here):
-    """A table that holds no scores is refused before any work, and stays."""
+    """A table that holds no scores is refused before any work, and stays; so are a pipe and a name
+    without an ending.
+    """
+    assert "appended to a file" in run("try . --labels labels.csv:kind --out /dev/null").error(1)
+    assert "has no ending" in run("try . --labels labels.csv:kind --out scores").error(2)
     groups = (here / "groups.csv").read_bytes()
     assert "score" in run("try . --labels labels.csv:kind --out groups.csv").error(1)
     assert (here / "groups.csv").read_bytes() == groups

@@ -153,10 +153,8 @@ def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[s
     if path.exists() and not path.is_file():  # a device or a pipe
         return path
     if endings and ending(path) not in endings:
-        raise ParameterError(
-            f"{what} {path} ends in {path.suffix or 'nothing'}; it must end in "
-            f"{' or '.join(endings)}."
-        )
+        suffix = f"ends in {path.suffix}" if path.suffix else "has no ending"
+        raise ParameterError(f"{what} {path} {suffix}; it must end in {' or '.join(endings)}.")
     parent = Path(os.path.realpath(path)).parent
     if not parent.is_dir():
         raise FileError(

@@ -233,6 +233,11 @@ class Scores(tuple[Score, ...]):
 def check_scores_target(path: PathLike) -> None:
     """Check, before any work, that scores can be appended to a file."""
     writable_target(path, what="--out", endings=SCORE_ENDINGS)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileError(
+            f"--out {path} is a device or a pipe, and scores are appended to a file. Name a file, "
+            "or print the scores with --json."
+        )
     if os.path.isfile(path) and os.path.getsize(path):
         read_scores(path)
 

@@ -86,11 +86,12 @@ class Question:
 class ImageLabels:
     """The labels of images on one side or two, and the different images of each class.
 
-    With test images, the smaller number of both sides counts. `totals` are the labels of each class
-    before a sample of them was drawn.
+    `counts` has them for each side, and `sizes` the smaller number of both sides for each class of
+    the first side. `totals` are the labels of each class before a sample of them was drawn.
     """
 
     labels: Sequence[Labels]
+    counts: Sequence[Mapping[Any, int]]
     sizes: Mapping[Any, int]
     totals: Mapping[Any, int]
 
@@ -103,7 +104,7 @@ class ImageLabels:
         classes = np.unique(labels[0]).tolist()
         sizes = {label: min(count[label] for count in counts) for label in classes}
         totals = Counter((labels[0] if drawn_from is None else drawn_from).tolist())
-        return cls(labels, sizes, totals)
+        return cls(labels, counts, sizes, totals)
 
     def of_at_least(self, least: int) -> list[Any]:
         """The classes with so many different images."""
@@ -205,7 +206,9 @@ def _of_all_labels(images: ImageLabels) -> Question:
     if len({*totals.values()}) == len({*shown.values()}) == 1:
         size = totals[classes[0]]
         size_shown = shown[classes[0]]
-        labels = f"all {size}" if size == size_shown else f"{size_shown:,} of your {size:,}"
+        labels = f"all your labels ({size:,} a class)"
+        if size != size_shown:
+            labels = f"{size_shown:,} of your {size:,} labels a class"
     elif shown != totals:
         labels = f"{shown.total():,} of your {sum(totals.values()):,} labels"
     return images.question(ALL_LABELS, f"with {labels}", MIN_IMAGES, _with_all_labels)
@@ -264,13 +267,18 @@ def _of_superclasses(images: ImageLabels, superclasses: Superclasses) -> Questio
 
 def _not_of(images: ImageLabels, normal: Sequence[Any]) -> Question:
     """The question of what is of none of the normal classes, which stand for one class."""
-    sizes = {str(label): size for label, size in images.sizes.items()}
-    for label in normal:
-        if str(label) not in sizes:
-            raise ParameterError(f"`normal` names {label!r}, which is the class of no image.")
     names = [*map(str, normal)]
-    n = sum(size for name, size in sizes.items() if name in names)
-    n_others = sum(sizes.values()) - n
+    classes = {*map(str, images.sizes)}
+    for name in names:
+        if name not in classes:
+            raise ParameterError(f"`normal` names {name!r}, which is the class of no image.")
+    n_normal = [
+        sum(size for label, size in count.items() if str(label) in names) for count in images.counts
+    ]
+    n = min(n_normal)
+    n_others = min(
+        sum(count.values()) - size for count, size in zip(images.counts, n_normal, strict=True)
+    )
     is_normal = [np.isin(y.astype(str), names) for y in images.labels]
     two_classes = replace(images, labels=is_normal, sizes={True: n, False: n_others})
     name = NOT_CLASS + ", ".join(names)

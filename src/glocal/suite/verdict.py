@@ -128,6 +128,7 @@ def verdict(
     _warn_of_equal_rows(rows)
     arms = _arms(sides, transforms or {}, force)
     images = ImageLabels.of(rows, [side.labels for side in sides], sides[0].all_labels)
+    _warn_of_unknown_classes(images)
     if len(images.sizes) < 2:
         raise DataError("all labels name one class, so that there is nothing to decide.")
     situations = [*questions(images, superclasses=superclasses, normal=normal, texts=class_texts)]
@@ -167,6 +168,19 @@ def _warn_of_equal_rows(rows: Rows) -> None:
         warn(
             f"{n_equal} of {len(is_equal)} rows equal an earlier row: images that are in "
             "the set twice make differences look more certain than they are.",
+            DataWarning,
+        )
+
+
+def _warn_of_unknown_classes(images: ImageLabels) -> None:
+    """Count the test images of classes that no label of the first side names, in a DataWarning."""
+    tested = images.labels[-1]
+    is_unknown = ~np.isin(tested, images.labels[0])
+    if is_unknown.any():
+        warn(
+            f"{np.count_nonzero(is_unknown)} of {len(tested)} test images are of a class that "
+            f"`labels` lacks (e.g. {tested[is_unknown][0]}). They are left out; only `normal` "
+            "counts them, as others.",
             DataWarning,
         )
 

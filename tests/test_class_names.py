@@ -1,0 +1,59 @@
+"""Class names: which means and which rows the texts of classes meet, by plain numpy."""
+
+import numpy as np
+import pytest
+from world import normal
+
+from glocal import Features, few_shot
+from glocal.errors import DataWarning
+from glocal.evaluation.few_shot import few_shot_by_superclass
+
+TEXTS = Features(np.eye(6)[:3] + 0.2 * normal(3, 6, seed=5), (*"012",))
+
+
+def images(sizes, shift, seed):
+    """Rows of classes about a mean that differs by the `shift`, with their labels."""
+    y = np.repeat(np.arange(len(sizes)), sizes)
+    noise = 0.6 * normal(len(y), 6, seed=seed)
+    return shift + np.eye(6)[y] + noise, y
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_test_images_are_compared_less_the_mean_of_the_training_images():
+    """Names alone are right about the images whose cosine, less the mean of the training rows, is
+    largest with the text of their class; the mean of the test rows would say otherwise.
+    """
+    X, y = images([20, 20, 20], 0.3, 1)
+    T, truth = images([30, 10, 5], 0.8, 2)
+    alone = few_shot(X, y, T, truth, shots=0, texts=TEXTS, originals=X, originals_test=T)
+    texts = TEXTS.matrix
+    texts = unit(unit(texts) - unit(texts).mean(axis=0))
+
+    def accuracy(mean):
+        is_right = (unit(unit(T) - mean) @ texts.T).argmax(axis=1) == truth
+        return np.mean([is_right[truth == label].mean() for label in range(3)])
+
+    assert alone.accuracy == pytest.approx(accuracy(unit(X).mean(axis=0)))
+    assert alone.accuracy != pytest.approx(accuracy(unit(T).mean(axis=0)))
+
+
+def test_texts_meet_the_rows_of_the_images_that_are_tested():
+    """A small class that is left out changes nothing by standing before the others."""
+    X, y = images([2, 20, 20], 0.3, 1)
+    scores = []
+    for turn in (0, -2):
+        rows = np.roll(X, turn, axis=0)
+        with pytest.warns(DataWarning):
+            score = few_shot(rows, np.roll(y, turn), shots=3, texts=TEXTS, originals=rows)
+        scores.append(score.accuracy)
+    assert scores[0] == pytest.approx(scores[1])
+
+
+def test_chance_of_superclasses_counts_the_classes_of_each():
+    """A class of the true superclass is hit by chance in (2² + 1²) / 3² of cases."""
+    X, y = images([8, 8, 8], 0.3, 1)
+    score = few_shot_by_superclass(X, y, superclasses={0: "a", 1: "a", 2: "b"})
+    assert score.chance == pytest.approx(5 / 9)
