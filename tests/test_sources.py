@@ -1,6 +1,7 @@
 """Published files and the BREEDS tasks, by name: verified, and whole or not at all."""
 
 import gc
+import gzip
 import re
 import sys
 from contextlib import nullcontext
@@ -46,7 +47,7 @@ def test_a_file_is_fetched_once_verified_and_copied(publish, cache, tmp_path):
     `out` gets a copy.
     """
     seen = []
-    with publish(FILES) as server:
+    with publish(FILES, up={"size": len(CONTENT)}) as server:
         path = fetch("made/up", progress=lambda *sizes: seen.append(sizes))
         assert fetch("made/up") == path == cache / "made/up"
         assert len(server.asked) == 1
@@ -75,6 +76,27 @@ def test_what_a_server_does_wrong_leaves_nothing(publish, cache, monkeypatch, be
         server.behaviour = None
         monkeypatch.setattr(module, "TIMEOUT", 30)
         assert fetch("made/up").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize("is_registered", [False, True])
+def test_a_download_stops_at_its_size(publish, cache, monkeypatch, is_registered, is_packed):
+    """A server that sends more than the registered size, or than the limit for a file without one,
+    packed or not, is left at once; nothing stays in the cache.
+    """
+    limit = 1_000_000
+    monkeypatch.setattr(sys.modules["glocal.data.sources.fetch"], "MAX_BYTES", limit)
+    zeros = bytes(20 * limit)
+    body = gzip.compress(zeros, 1) if is_packed else zeros
+    head = "HTTP/1.0 200 OK\r\n" + "Content-Encoding: gzip\r\n" * is_packed
+    written = []
+    size = {"size": limit} if is_registered else {}
+    with publish(FILES, up=size) as server:
+        server.behaviour = f"{head}\r\n".encode() + body
+        with pytest.raises(FileError, match=str(limit)):
+            fetch("made/up", progress=lambda count, total: written.append(count))
+    assert max(written) <= limit
+    assert left(cache) == []
 
 
 def test_nobody_is_asked_offline(publish, cache, monkeypatch):

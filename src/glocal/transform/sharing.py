@@ -74,14 +74,14 @@ def locate(name: PathLike) -> Path:
     return path
 
 
-def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
+def pull(name: PathLike, *, progress: Progress = lambda count, total: None) -> Path:
     """Return the path of the file of a transform as `locate` does; download published ones first.
 
     Parameters
     ----------
     name : str or path
         As in `locate`.
-    progress : callable or None
+    progress : function
         Called with the number of bytes so far and in total.
 
     Raises

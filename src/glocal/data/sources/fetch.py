@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 from glocal._version import __version__
 from glocal.data.features import NAMES_FILE, RECORD_FILE
@@ -30,11 +31,14 @@ from glocal.files import (
 )
 
 TIMEOUT = 30.0  # seconds without a byte after which a download is abandoned
+MAX_BYTES = 4 * 2**30  # of a published file whose size is not registered
 Progress = Callable[[int, int], None]
 """A function of the number of bytes downloaded so far, and of the total, 0 if it is unknown."""
 
 
-def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None = None) -> Path:
+def fetch(
+    name: str, *, out: PathLike | None = None, progress: Progress = lambda count, total: None
+) -> Path:
     """Download a published file unless the cache has it whole, and verify its content.
 
     Features become a folder with ``features.npy``, the names of the rows and a record of their
@@ -47,7 +51,8 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
         A key of `published`.
     out : path or None
         A folder below which the file or folder is copied too, replacing an existing copy.
-    progress : callable or None
+    progress : function
+        See `Progress`.
 
     Returns
     -------
@@ -59,8 +64,9 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
     ParameterError
         If no file is published under this name.
     FileError
-        If the server cannot be reached, answers with an error or serves other content, if features
-        have another number of rows than names, or if a folder cannot be written.
+        If the server cannot be reached, answers with an error, sends other content or more bytes
+        than are registered (4 GiB where none are), if features have another number of rows than
+        names, or if a folder cannot be written.
 
     Warns
     -----
@@ -91,7 +97,7 @@ def _download_path(entry: RemoteFile) -> Path:
     return cache_folder() / (entry.downloaded or entry.path)
 
 
-def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
+def _feature_folder(entry: RemoteFeatures, progress: Progress) -> Path:
     """The feature folder of published features, with the names of its rows and its record."""
     (source,) = entry.parts
     names = column_of_table(
@@ -130,7 +136,7 @@ def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
     return folder
 
 
-def _answers_file(entry: RemoteFile, progress: Progress | None) -> Path:
+def _answers_file(entry: RemoteFile, progress: Progress) -> Path:
     """The file of published answers, in the order of the published ids, with their names."""
     file = cache_folder() / entry.path
     key = _key(entry)
@@ -186,7 +192,7 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("glocal"))
 
 
-def retrieve(entry: RemoteFile, progress: Progress | None = None) -> Path:
+def retrieve(entry: RemoteFile, progress: Progress = lambda count, total: None) -> Path:
     """Download what a published file is made of, unless the cache has it whole.
 
     Raises the errors of `fetch`.
@@ -200,13 +206,12 @@ def retrieve(entry: RemoteFile, progress: Progress | None = None) -> Path:
         )
     import pooch
 
-    download = pooch.HTTPDownloader(
-        progressbar=_Bar(progress) if progress else False, timeout=TIMEOUT
-    )
+    download = pooch.HTTPDownloader(chunk_size=2**16, timeout=TIMEOUT)
     make_folder(path.parent)
     with atomic_write(path) as stream:
         try:
-            download(entry.url, stream, None)
+            download(entry.url, _Download(stream, entry, progress), None)
+            stream.flush()
             if not matches(Path(stream.name), entry.checksum):
                 raise ValueError(f"the content that it serves does not match {entry.checksum}")
         except (OSError, ValueError) as error:  # the errors of requests are OSErrors
@@ -231,28 +236,32 @@ def matches(path: Path, checksum: str) -> bool:
     if not path.is_file():
         return False
     algorithm, _, digest = checksum.partition(":")
-    content = path.read_bytes()
+    head = b""
     if algorithm == "git":  # for files without a known SHA-256
-        content = b"blob %d\0" % len(content) + content
         algorithm = "sha1"
-    return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest() == digest
+        head = b"blob %d\0" % path.stat().st_size
+    hasher = hashlib.new(algorithm, head, usedforsecurity=False)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hasher).hexdigest() == digest
 
 
-class _Bar:
-    """A progress bar with the methods that pooch calls."""
+class _Download:
+    """A file that pooch writes into, which refuses more bytes than a published file has."""
 
-    total = 0
-
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, stream: IO[bytes], entry: RemoteFile, progress: Progress) -> None:
+        self._stream = stream
+        self._size = entry.size
         self._progress = progress
-        self._bytes = 0
+        self._written = 0
 
-    def update(self, step: int) -> None:
-        self._bytes += step
-        self._progress(self._bytes, int(self.total))
+    def write(self, content: bytes) -> None:
+        """Write unpacked bytes, and report how many there are."""
+        self._written += len(content)
+        limit = self._size or MAX_BYTES
+        if self._written > limit:
+            raise ValueError(f"it sends more than {limit} bytes")
+        self._stream.write(content)
+        self._progress(self._written, self._size or 0)
 
-    def reset(self) -> None:
-        self._bytes = 0
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to close."""
+    def flush(self) -> None:
+        """Do nothing; pooch calls this after each part."""
