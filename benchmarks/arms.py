@@ -25,7 +25,7 @@ import pandas as pd
 from scipy.optimize import minimize
 from workbench import LOCAL, OUT, ROOT, UNIT, data_of, kept, object_ids, real_data
 
-from glocal import Answers, Arm, Features, FitData, LinearTransform, fit, join
+from glocal import Answers, Features, FitData, LinearTransform, ObjectiveSettings, fit, join
 from glocal.aligner import Exact, KeepCurve, keep_curve
 from glocal.aligner.crossfit import CrossFit, Mixture, best_on_path
 from glocal.aligner.folds import fit_folds
@@ -99,7 +99,9 @@ def make_of_curve(network: str, centre: float, data: FitData) -> Record:
     if centre in BASELINES:
         identity = np.eye(data.features.dimensions)
         save(network, BASELINES[centre], data, [identity] * len(PARTS))
-        of_all = fit(data, Arm(method="global", lmbda=curve.penalty)).transform.weights
+        of_all = fit(
+            data, ObjectiveSettings(method="global", lmbda=curve.penalty)
+        ).transform.weights
         save(network, f"{prefix}global", data, [*curve.crossfit.fit(curve.penalty), of_all])
     rows = [keep_row(network, f"{prefix}keep-{keep}", curve, keep) for keep in CURVE]
     return {"lmbda": curve.penalty, "rows": rows}
@@ -156,11 +158,14 @@ def make_other(network: str, arm: str, data: FitData, lmbda: float) -> None:
         fitted = transforms(network, "global").values()
         weights = [random_directions(part.weights.astype(np.float64)) for part in fitted]
     elif arm == "naive":
-        weights = [fit(part, Arm(method="naive", lmbda=lmbda)).transform.weights for part in parts]
+        weights = [
+            fit(part, ObjectiveSettings(method="naive", lmbda=lmbda)).transform.weights
+            for part in parts
+        ]
     elif arm == "diagonal":
         weights = [diagonal(part) for part in parts]
     else:
-        of_all = fit(parts[-1], Arm(method="global", lmbda=lmbda)).transform.weights
+        of_all = fit(parts[-1], ObjectiveSettings(method="global", lmbda=lmbda)).transform.weights
         weights = [*CrossFit(data, folds, Exact()).fit(lmbda), of_all]
     save(network, arm, data, weights)
 

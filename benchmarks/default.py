@@ -22,7 +22,7 @@ import pandas as pd
 import workbench
 from workbench import LOCAL, OUT, data_of, kept, real_data
 
-from glocal.aligner import Arm, Exact, FitData, Keep, cross_score, fit
+from glocal.aligner import Exact, FitData, Keep, ObjectiveSettings, cross_score, fit
 from glocal.aligner.folds import scaled_identity
 from glocal.data.features import Features
 from glocal.data.join import feature_rows
@@ -60,9 +60,14 @@ def study(network: str, n_objects: int, n_answers: int, draw: int) -> list[Row]:
         side: (X[rows], simulated_answers(mind[rows], SCORED_ANSWERS, seed=1000 + draw))
         for side, rows in {"same": same, "new": new}.items()
     }
-    results = {"default": fit(data), "λ 0.1": fit(data, Arm(method="global", lmbda=0.1))}
+    results = {
+        "default": fit(data),
+        "λ 0.1": fit(data, ObjectiveSettings(method="global", lmbda=0.1)),
+    }
     for lmbda in GRID:
-        results[f"grid {lmbda}"] = fit(data, Arm(method="global", lmbda=lmbda), Exact(tol=1e-4))
+        results[f"grid {lmbda}"] = fit(
+            data, ObjectiveSettings(method="global", lmbda=lmbda), Exact(tol=1e-4)
+        )
     transforms = {"no fit": scaled_identity(data, 0.0)}
     for arm, result in results.items():
         is_unchanged = result.record.status == UNCHANGED  # W is then I, whose scale is arbitrary

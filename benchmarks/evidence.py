@@ -66,7 +66,7 @@ def people(networks: Sequence[str]) -> Record:
     bounds = ceiling(glocal.join(objects, answers, ids).answers, least=0)
     assert bounds is not None
     data = data_of(OVERFITTED)
-    arm = glocal.Arm(method="global", lmbda=0.1)
+    arm = glocal.ObjectiveSettings(method="global", lmbda=0.1)
 
     X = glocal.fit(data, arm).transform(data.features.matrix)
     heldout = cross_score(data, arm)

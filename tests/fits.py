@@ -5,20 +5,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from glocal import Arm, Exact, FitData, fit, neighbours_kept, odd_one_out
+from glocal import Exact, FitData, ObjectiveSettings, fit, neighbours_kept, odd_one_out
 from glocal.aligner.data import Blocks
 from glocal.results import FitRecord, HeldOutScores, to_json
 
 
 def fit_arm(features, answers, *, local_features=None, n_dropped=0, on_step=None, **options):
-    """Call `fit` with options of `Arm`, `FitData` and `Exact`; local features make it `glocal`."""
+    """Call `fit` with options of the settings, the data and `Exact`; local features: `glocal`."""
     options.setdefault("method", "global" if local_features is None else "glocal")
     options.setdefault("lmbda", 0.1)
 
     def group(model):
         return {name: options.pop(name) for name in model.model_fields if name in options}
 
-    arm = Arm(**group(Arm))
+    arm = ObjectiveSettings(**group(ObjectiveSettings))
     solver = Exact(**group(Exact))
     blocks = group(Blocks)
     data = FitData(
@@ -92,7 +92,7 @@ def heldout(**changes):
 def fit_record(**changes):
     """The record of a fit of `global`, as JSON values, with these changes."""
     record = FitRecord(
-        **Arm("global", lmbda=0.1).settings,
+        **ObjectiveSettings("global", lmbda=0.1).parameters,
         centre=0.0,
         objective=1.0,
         parts={"global": 0.9, "penalty": 1.0},

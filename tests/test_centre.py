@@ -8,12 +8,12 @@ import pytest
 from world import folder, normal, run
 
 from glocal import (
-    Arm,
     Exact,
     Features,
     FitData,
     Keep,
     LinearTransform,
+    ObjectiveSettings,
     PaperLoop,
     answer_credit,
     cross_score,
@@ -30,7 +30,7 @@ from glocal.sweep import sweep
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
 COLLAPSED = 1e-4
-GLOBAL = Arm("global", lmbda=1.0)
+GLOBAL = ObjectiveSettings("global", lmbda=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_a_centred_fit_is_a_fit_to_centred_features(shifted, centre):
     X, images = (f.matrix.astype(float) for f in (shifted.features, shifted.local_features))
     shift = centre * X.mean(axis=0)
     by_hand = FitData(Features(X - shift), shifted.answers, Features(images - shift))
-    arm = Arm("glocal", lmbda=1.0)
+    arm = ObjectiveSettings("glocal", lmbda=1.0)
     centred, other = (
         fit(data, arm).transform for data in (replace(shifted, centre=centre), by_hand)
     )
@@ -76,7 +76,7 @@ def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
     record also states the share of raw neighbours.
     """
     data = replace(shifted, centre=1.0)
-    arm = Arm("global", lmbda=1e4)
+    arm = ObjectiveSettings("global", lmbda=1e4)
     scores = cross_score(data, arm)
     transform = fit(data, arm).transform
     images = [data.evaluation_rows(fold.rows) for fold in fit_folds(data)]
@@ -207,7 +207,7 @@ def test_what_cannot_be_centred_is_refused(shifted):
         with pytest.raises(ParameterError, match="centre"):
             replace(shifted, centre=centre)
     with pytest.raises(ParameterError, match="keep"):
-        fit(replace(shifted, centre="auto"), Arm("global", lmbda=0.1))
+        fit(replace(shifted, centre="auto"), ObjectiveSettings("global", lmbda=0.1))
     transform = LinearTransform.centring(shifted.features)
     with pytest.raises(ParameterError, match="weight"):
         transform.recentred(shifted.features.matrix, weight=-1)

@@ -7,7 +7,7 @@ import pytest
 from world import matrix
 
 import glocal
-from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform, axes
+from glocal import Answers, Exact, Features, FitData, LinearTransform, ObjectiveSettings, axes
 from glocal.aligner.folds import fit_folds
 from glocal.errors import DataError
 from glocal.evaluation.axes import chance_level, embeddings
@@ -102,7 +102,10 @@ def test_an_axis_stands_above_chance_by_the_folds(world, as_a_user):
     for answers in (world.answers, replace(world.answers, objects=shuffled)):
         data = FitData(world.objects, answers)
         parts = [data, *(fold.data for fold in fit_folds(data, 3, "objects"))]
-        fits = [glocal.fit(part, Arm("global", lmbda=0.3), Exact(tol=1e-2)) for part in parts]
+        fits = [
+            glocal.fit(part, ObjectiveSettings("global", lmbda=0.3), Exact(tol=1e-2))
+            for part in parts
+        ]
         transform, *folds = (fitted.transform for fitted in fits)
         tables.append(axes(transform, world.objects, folds=folds))
         fractions = [len(part.answers) / len(answers) for part in parts[1:]]

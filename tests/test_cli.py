@@ -15,7 +15,7 @@ import pytest
 import typer
 from world import folder, run, table
 
-from glocal import Arm, LinearTransform
+from glocal import LinearTransform, ObjectiveSettings
 from glocal.cli import app
 from glocal.cli.output import in_options
 from glocal.errors import DataError
@@ -102,7 +102,7 @@ def test_the_help_groups_commands_and_options():
     method = "A method of the paper, in place of --keep"
     assert panels == ["Options", "Data", "Keep", method, "Solver", "Output"]
     defaults = " ".join(help_text.split(method)[1].split("╰─")[0].split()).count("default:")
-    assert defaults == len(Arm.model_fields)
+    assert defaults == len(ObjectiveSettings.model_fields)
     assert "--model-name" not in help_text
 
 

@@ -13,12 +13,12 @@ from fits import fit_arm, fold_means, spend_budget
 
 from glocal import (
     Answers,
-    Arm,
     Exact,
     Features,
     FitData,
     GLocalError,
     Keep,
+    ObjectiveSettings,
     cross_score,
     fit,
     simulated_answers,
@@ -39,10 +39,10 @@ from glocal.files import array_sha256
 from glocal.objective import Objective
 
 ARMS = {
-    "naive": Arm("naive", lmbda=0.1),
-    "mixed": Arm("global", lmbda=0.1, mix=0.8),
-    "global": Arm("global", lmbda=0.1),
-    "glocal": Arm("glocal", lmbda=0.1, alpha=0.3),
+    "naive": ObjectiveSettings("naive", lmbda=0.1),
+    "mixed": ObjectiveSettings("global", lmbda=0.1, mix=0.8),
+    "global": ObjectiveSettings("global", lmbda=0.1),
+    "glocal": ObjectiveSettings("glocal", lmbda=0.1, alpha=0.3),
 }
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
@@ -89,7 +89,7 @@ def test_the_record_says_how_the_fit_came_about(data, fits):
             expected |= {"n_local": 300, "block_size": 64}
             expected["certificate"] = "none: the local term is not convex"
         record = vars(fitted.record)
-        assert record | expected | arm.settings == record
+        assert record | expected | arm.parameters == record
         assert 0 <= record["gap"] <= 1e-5 * record["objective"]
         assert (record["rank"] is None) == (name != "naive")
         assert (record["lambda_max"] is None) == (name not in ("naive", "mixed"))
@@ -106,7 +106,7 @@ def test_the_record_says_how_the_fit_came_about(data, fits):
 
 def test_alpha_0_is_global(data, fits):
     """`glocal` with α = 0 gives the objective of `global`, and its certificate."""
-    record = fit(data, Arm("glocal", lmbda=0.1, alpha=0.0)).record
+    record = fit(data, ObjectiveSettings("glocal", lmbda=0.1, alpha=0.0)).record
     assert record.objective == pytest.approx(fits["global"].record.objective, rel=1e-6)
     assert record.certificate.startswith("global optimum")
 
@@ -152,7 +152,7 @@ def test_a_weight_of_0_is_no_copy_and_votes_count_toward_the_unit_of_the_folds(w
 def test_folds_score_objects_and_images_that_the_fits_have_not_seen(world):
     """`cross_score` scores the fit without each fold on the answers and the images of that fold."""
     data = FitData(world.objects, world.answers, world.local)
-    arm = Arm("glocal", lmbda=0.1, alpha=0.3)
+    arm = ObjectiveSettings("glocal", lmbda=0.1, alpha=0.3)
     solver = Exact(tol=1e-3)
     scores = cross_score(data, arm, solver)
     expected = {"of": "objects", "folds": 3, "seed": 42, "converged": True}
@@ -175,7 +175,7 @@ def test_an_arm_with_few_answers_is_measured_by_default(few):
     records the scores in the transform too; `fit` measures nothing.
     """
     data = few(900)
-    arm = Arm("global", lmbda=10.0)
+    arm = ObjectiveSettings("global", lmbda=10.0)
     solver = Exact(tol=1e-2)
     fitted = fitting.fit_and_score(fitting.fit_plan(data, arm, solver))
     scores = cross_score(data, arm, solver, transform=fitted.transform)
@@ -196,7 +196,7 @@ def test_folds_of_unequal_size_have_one_number_of_neighbours(world, few):
     """
     local = Features(world.local.matrix[:32], None, "local images")
     data = dataclasses.replace(few(1000), local_features=local)
-    scores = cross_score(data, Arm("global", lmbda=3.0))
+    scores = cross_score(data, ObjectiveSettings("global", lmbda=3.0))
     assert scores.k == 9
     assert scores.n_images == 11
     assert scores.neighbours_kept < 1
@@ -226,7 +226,7 @@ def test_overfitting_is_warned_of(few, as_a_user):
     warned of.
     """
     with pytest.warns(OverfitWarning, match="overfitting"):
-        scores = cross_score(few(1500), Arm("global", lmbda=1e-3), Exact(tol=3e-2))
+        scores = cross_score(few(1500), ObjectiveSettings("global", lmbda=1e-3), Exact(tol=3e-2))
     assert scores.loss > scores.original_loss
 
 
@@ -235,7 +235,7 @@ def test_one_unconverged_fold_is_recorded(few, monkeypatch):
     gain reaches below 0.
     """
     solutions = spend_budget(monkeypatch, "solve", 1)
-    scores = cross_score(few(1000), Arm("global", lmbda=300.0), folds=np.int64(3))
+    scores = cross_score(few(1000), ObjectiveSettings("global", lmbda=300.0), folds=np.int64(3))
     assert len(solutions) == 3
     assert not scores.converged
     assert scores.gain_low < 0 < scores.gain_high
@@ -260,7 +260,9 @@ def test_folds_that_cannot_be_made_are_refused(world, n, folds, noun):
     each, and all objects of an answer.
     """
     apart = Answers(np.arange(240).reshape(80, 3)[np.arange(n) % 80])
-    plan = fitting.fit_plan(FitData(world.objects, apart), Arm("global", lmbda=0.1), None)
+    plan = fitting.fit_plan(
+        FitData(world.objects, apart), ObjectiveSettings("global", lmbda=0.1), None
+    )
     with pytest.raises((DataError, ParameterError), match=noun):
         fitting.fit_and_score(plan, holdout=folds)
 
@@ -276,10 +278,10 @@ def test_a_collapse_is_warned_of(world, few, monkeypatch):
     triples = worlds.answers(300, 240).objects
     evenly = np.concatenate([triples, triples[:, [0, 2, 1]], triples[:, [1, 2, 0]]])
     with pytest.warns(CollapseWarning, match="that of chance"):
-        fit(FitData(world.objects, Answers(evenly)), Arm("global", lmbda=10.0))
+        fit(FitData(world.objects, Answers(evenly)), ObjectiveSettings("global", lmbda=10.0))
     monkeypatch.setattr(fitting, "one_point", lambda Z: True)
     with pytest.warns(CollapseWarning, match="one point"):
-        fit(few(100), Arm("global", lmbda=1.0))
+        fit(few(100), ObjectiveSettings("global", lmbda=1.0))
 
 
 def test_a_spent_budget_is_warned_of(data):
@@ -315,9 +317,9 @@ def test_data_that_do_not_belong_together_are_refused(world, as_a_user):
     for sentence, n, local in (("no answer to fit", 0, nothing), ("there are 1", 9, nothing[:1])):
         data = FitData(world.objects, world.answers.select(np.arange(n)), Features(local))
         with pytest.raises(GLocalError, match=sentence):
-            fit(data, Arm("glocal", lmbda=0.1))
+            fit(data, ObjectiveSettings("glocal", lmbda=0.1))
     with pytest.raises(ParameterError, match="solver"):
-        fit(FitData(world.objects, world.answers), Arm("global", lmbda=0.1), Exact)
+        fit(FitData(world.objects, world.answers), ObjectiveSettings("global", lmbda=0.1), Exact)
 
 
 @pytest.mark.nightly
@@ -339,7 +341,7 @@ def test_a_start_from_global_shares_the_budget(monkeypatch, as_a_user):
         return evaluate(self, W)
 
     monkeypatch.setattr(Objective, "__call__", count)
-    arm = Arm("glocal", lmbda=1e-3)
+    arm = ObjectiveSettings("glocal", lmbda=1e-3)
     for budget in (1, 5, 60, 1000):
         calls.clear()
         solution = Exact(max_evaluations=budget).solve(data, arm)
@@ -352,7 +354,8 @@ import warnings, sys; warnings.simplefilter("ignore")
 import glocal, numpy as np
 rows, rng = np.random.default_rng(0).normal(size=(30, 5)), np.random.default_rng(1)
 answers = glocal.Answers(np.array([rng.permutation(30)[:3] for _ in range(90)]))
-glocal.fit(glocal.FitData(glocal.Features(rows), answers), glocal.Arm("global", lmbda=9.0))
+settings = glocal.ObjectiveSettings("global", lmbda=9.0)
+glocal.fit(glocal.FitData(glocal.Features(rows), answers), settings)
 print(*{"torch", "numba", "pandas", "sklearn"} & {*sys.modules})
 """
 

@@ -12,11 +12,11 @@ from world import answers, folder, normal, run, table
 
 from glocal import (
     Answers,
-    Arm,
     Exact,
     Features,
     FitData,
     Keep,
+    ObjectiveSettings,
     PaperLoop,
     cross_score,
     fit,
@@ -96,7 +96,7 @@ def test_the_ends_of_a_path_are_the_original_and_global(curve, photographs):
     data = photographs.data
     first, *_, last = curve.paths[0]
     folds = fit_folds(data)
-    arm = Arm("global", lmbda=last.lmbda)
+    arm = ObjectiveSettings("global", lmbda=last.lmbda)
     original, *_ = fold_means(data, folds, [scaled_identity(fold.data, 0.0) for fold in folds])
     aligned, _, kept = fold_means(data, folds, [fit(fold.data, arm).transform for fold in folds])
     assert last.step == 3
@@ -151,7 +151,10 @@ def test_the_transform_is_the_stated_mix(photographs, curve, solved, keep):
     """
     solution = solved(keep)
     record = solution.report.keep
-    fits = [fit(photographs.data, Arm.of(settings), TIGHT) for settings in record["fits"]]
+    fits = [
+        fit(photographs.data, ObjectiveSettings.from_values(settings), TIGHT)
+        for settings in record["fits"]
+    ]
     first, *rest = (fitted.transform.weights.astype(np.float64) for fitted in fits)
     identity = np.trace(first) / len(first) * np.eye(len(first))
     mix = record["share"] * first + (1 - record["share"]) * [*rest, identity][0]
@@ -181,7 +184,7 @@ def test_an_unconverged_fit_of_a_mixture_is_reported(curve, monkeypatch, unconve
     assert report.status == "budget"
     assert report.reason == "budget"
     assert report.objective == results[unconverged].report.objective
-    assert solution.arm == results[unconverged].arm
+    assert solution.settings == results[unconverged].settings
 
 
 def test_an_error_that_is_not_known_is_none(here):
@@ -418,12 +421,12 @@ def test_an_arm_without_a_penalty_has_that_of_the_search(photographs):
     data = photographs.data
     without_local = replace(data, local_features=None)
     chosen = fit(without_local, Keep()).record
-    arm = fit(data, Arm("glocal", alpha=0.3)).record
+    arm = fit(data, ObjectiveSettings("glocal", alpha=0.3)).record
     assert arm.lmbda == chosen.lmbda
     assert arm.alpha == 0.3
     assert arm.reason.endswith("lmbda was chosen on held-out questions")
     rng = np.random.default_rng(0)
     shuffled = Answers(rng.permuted(data.answers.objects[:300], axis=1))
-    record = fit(replace(without_local, answers=shuffled), Arm("global")).record
+    record = fit(replace(without_local, answers=shuffled), ObjectiveSettings("global")).record
     assert record.status == "unchanged"
     assert record.method is None

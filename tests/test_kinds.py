@@ -8,7 +8,16 @@ import world
 from fits import fit_arm
 from world import normal
 
-from glocal import Answers, Arm, Exact, Features, FitData, fit, import_answers, odd_one_out
+from glocal import (
+    Answers,
+    Exact,
+    Features,
+    FitData,
+    ObjectiveSettings,
+    fit,
+    import_answers,
+    odd_one_out,
+)
 from glocal.data.people import questions
 from glocal.errors import DataError, TrivialOptimumError
 from glocal.similarity import KINDS, Kind
@@ -26,12 +35,12 @@ def test_fits_of_every_kind_are_certified(kind):
     answers = world.chosen(world.answers(900, N, kind), 4 * X)
     data = FitData(Features(X), answers)
     solver = Exact(dtype="float64")
-    for arm in (Arm("global", lmbda=0.05), Arm("naive", lmbda=0.02)):
+    for arm in (ObjectiveSettings("global", lmbda=0.05), ObjectiveSettings("naive", lmbda=0.02)):
         solution = solver.solve(data, arm)
         assert solution.report.certificate == "global optimum: duality gap"
         assert solution.report.parts["global"] < answers.chance_loss - 0.05
     with pytest.raises(TrivialOptimumError):
-        solver.solve(data, Arm("naive", lmbda=solution.report.lambda_max))
+        solver.solve(data, ObjectiveSettings("naive", lmbda=solution.report.lambda_max))
 
 
 @pytest.fixture

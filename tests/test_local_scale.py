@@ -7,7 +7,7 @@ import processes
 import pytest
 from world import folder
 
-from glocal import Arm, Features, FitData, fit
+from glocal import Features, FitData, ObjectiveSettings, fit
 from glocal.data.splits import local_blocks
 from glocal.errors import DataError
 from glocal.files import array_sha256
@@ -36,7 +36,7 @@ def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, wor
     assert data.hashes(local=True)["local_features"] == array_sha256(
         X[np.sort(np.concatenate(block_rows[:16]))]
     )
-    record = fit(data, Arm("glocal", lmbda=0.1)).record
+    record = fit(data, ObjectiveSettings("glocal", lmbda=0.1)).record
     assert record.n_local_blocks == 16
     assert record.n_local == 192
     with pytest.raises(DataError, match=f"row {block_rows[16][3]}, column 0"):
@@ -44,18 +44,22 @@ def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, wor
         data.evaluation_rows(block_rows[16])
     X[block_rows[15][3]] = np.nan
     with pytest.raises(DataError, match=f"row {block_rows[15][3]}, column 0"):
-        fit(replace(data, local_features=mapped(tmp_path, X)), Arm("glocal", lmbda=0.1))
+        fit(
+            replace(data, local_features=mapped(tmp_path, X)),
+            ObjectiveSettings("glocal", lmbda=0.1),
+        )
 
 
 CODE = """
 import sys, warnings
-from glocal import Arm, Exact, Features, FitData, fit
+from glocal import ObjectiveSettings, Exact, Features, FitData, fit
 from glocal.data.world import simulated_world
 warnings.simplefilter("ignore")
 world = simulated_world(n_answers=2000, n_local=10, dimensions=256)
 for path in sys.argv[1:]:
     data = FitData(world.objects, world.answers, Features.load(path), block_size=64)
-    peak, found = peak_of(lambda: fit(data, Arm("glocal", lmbda=0.1), Exact(max_evaluations=2)))
+    settings = ObjectiveSettings("glocal", lmbda=0.1)
+    peak, found = peak_of(lambda: fit(data, settings, Exact(max_evaluations=2)))
     assert found.record.n_local == 1024
     print(peak)
 """

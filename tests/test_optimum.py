@@ -10,7 +10,7 @@ import world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glocal import Arm, Exact, Features, FitData
+from glocal import Exact, Features, FitData, ObjectiveSettings
 from glocal.aligner.exact import WarmStart
 from glocal.errors import GLocalError
 
@@ -70,7 +70,7 @@ def random_answers(mind, rng):
 
 def random_arm(kind, rng):
     method = "global" if kind == "mix" else kind.removesuffix(" mix")
-    arm = Arm(method, lmbda=float(10 ** rng.uniform(-4, 1.5)))
+    arm = ObjectiveSettings(method, lmbda=float(10 ** rng.uniform(-4, 1.5)))
     if kind.endswith("mix"):
         arm = arm.replace(mix=float(rng.choice([0.1, 0.5, 0.9, 0.99])))
     if arm.local:

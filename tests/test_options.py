@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from world import table
 
-from glocal import Arm, PaperLoop
+from glocal import ObjectiveSettings, PaperLoop
 from glocal.errors import FileError, ParameterError
 
 REFUSED = """
@@ -36,7 +36,7 @@ def test_options_are_checked_frozen_and_replaced():
     with pytest.raises(ValueError, match="frozen"):
         loop.eta = 0.2
     with pytest.raises(ParameterError, match="position"):
-        Arm(*["naive"] * 9)
+        ObjectiveSettings(*["naive"] * 9)
     with pytest.raises(FileError, match=r"^[^`]*plan\.toml: eta=0[^`]*$"):
         PaperLoop.read({"eta": 0}, "plan.toml")
 

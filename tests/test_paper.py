@@ -11,7 +11,7 @@ import pytest
 import world
 from world import chosen, folder, matrix, run
 
-from glocal import Answers, Arm, Features, FitData, PaperLoop, fit
+from glocal import Answers, Features, FitData, ObjectiveSettings, PaperLoop, fit
 from glocal.aligner.folds import fit_folds
 from glocal.errors import DivergedError, MissingDependencyError
 from glocal.solver import Counter
@@ -43,8 +43,8 @@ Z = (X @ np.diag([2.0, 1, 1, 0.5, 0.1, 0.1]))[TRIPLETS]
 DOTS = np.einsum("tip,tjp->ijt", Z, Z)[[0, 0, 1], [1, 2, 2]] + RNG.normal(size=(3, 900))
 ORDER = matrix("0 1 2; 0 2 1; 1 2 0", int)[DOTS.argmax(0)]
 TRIPLETS = np.take_along_axis(TRIPLETS, ORDER, axis=1)
-GLOCAL = Arm("glocal", alpha=0.3, lmbda=0.01, tau=0.5)
-GLOBAL = Arm("global", lmbda=0.01)
+GLOCAL = ObjectiveSettings("glocal", alpha=0.3, lmbda=0.01, tau=0.5)
+GLOBAL = ObjectiveSettings("global", lmbda=0.01)
 
 
 def data(weights=None, local=True, **options):
@@ -79,7 +79,7 @@ def short(**changed):
             "2.39706579 2.69626116 0.866978228 0.586556613 0.318063017356 0.70970494502",
         ),
         (
-            Arm("naive", lmbda=0.001), {"eta": 0.05}, 14,
+            ObjectiveSettings("naive", lmbda=0.001), {"eta": 0.05}, 14,
             "2.10262894 1.96562826 1.8559562 0.0527405553 0.435476199580 0.71622012576",
         ),
     ],
@@ -173,7 +173,7 @@ def test_the_defaults_are_those_of_the_scripts(loop):
 
 def test_the_norm_can_be_squared():
     """The penalty of `naive` is ‖W‖², as in the paper, if `squared` requests it."""
-    naive = short(squared=True).solve(data(), Arm("naive", lmbda=0.1))
+    naive = short(squared=True).solve(data(), ObjectiveSettings("naive", lmbda=0.1))
     norm = np.linalg.norm(naive.transform.weights.astype(float))
     assert naive.report.parts["penalty"] == pytest.approx(norm**2, rel=1e-6)
 

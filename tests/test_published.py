@@ -7,7 +7,7 @@ import pytest
 from made_registry import COMMIT, real_things, things
 from world import matrix, normal, run
 
-from glocal import Answers, Arm, Features, FitData, fit, join
+from glocal import Answers, Features, FitData, ObjectiveSettings, fit, join
 from glocal.data.sources.fetch import cache_folder, fetch
 from glocal.data.sources.registry import published
 from glocal.errors import DataWarning, FileError
@@ -162,7 +162,9 @@ def test_a_fit_to_fetched_files_is_that_to_files_at_hand(data_dir, publish):
     answers_at_hand = Answers.load(root / "triplets.npy")
 
     def weights(features, joined):
-        return fit(FitData(features, joined.answers), Arm("global", lmbda=3.0)).transform.weights
+        return fit(
+            FitData(features, joined.answers), ObjectiveSettings("global", lmbda=3.0)
+        ).transform.weights
 
     W = weights(fetched, join(fetched, answers))
     W_at_hand = weights(at_hand, join(at_hand, answers_at_hand, ids))

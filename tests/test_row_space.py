@@ -5,7 +5,7 @@ W off the row space.
 import numpy as np
 import pytest
 
-from glocal import Answers, Arm, Exact, Features, FitData, simulated_answers
+from glocal import Answers, Exact, Features, FitData, ObjectiveSettings, simulated_answers
 from glocal.aligner import exact
 from glocal.aligner.exact import Axes
 
@@ -20,9 +20,9 @@ ANSWERS = simulated_answers(MIND, 1500)
 WEIGHTED = Answers(ANSWERS.objects, np.random.default_rng(1).uniform(0.1, 2, len(ANSWERS)))
 SOLVER = Exact(dtype="float64", tol=1e-9)
 ARMS = {
-    "mixed": Arm("global", lmbda=0.05, mix=0.8),
-    "naive": Arm("naive", lmbda=0.1),
-    "glocal": Arm("glocal", alpha=0.3, lmbda=0.05, mix=0.8),
+    "mixed": ObjectiveSettings("global", lmbda=0.05, mix=0.8),
+    "naive": ObjectiveSettings("naive", lmbda=0.1),
+    "glocal": ObjectiveSettings("glocal", alpha=0.3, lmbda=0.05, mix=0.8),
 }
 
 

@@ -9,7 +9,15 @@ import pandas as pd
 import pytest
 from world import folder, run, table
 
-from glocal import Arm, FitData, fit, learning_curve, simulated_world, structure, verdict
+from glocal import (
+    FitData,
+    ObjectiveSettings,
+    fit,
+    learning_curve,
+    simulated_world,
+    structure,
+    verdict,
+)
 from glocal.scores import Score, Scores
 from glocal.screen import Cell, block, text_table, wrapped
 from glocal.suite.plan import Plan
@@ -120,7 +128,9 @@ def test_commands_write_tables_for_other_programs(narrow, line, titles, n):
     """A file called .csv has titles and the lines of the result, to which `evaluate` and `try`
     append when they run again.
     """
-    transform = fit(FitData(MADE.objects, MADE.answers), Arm("global", lmbda=3.0)).transform
+    transform = fit(
+        FitData(MADE.objects, MADE.answers), ObjectiveSettings("global", lmbda=3.0)
+    ).transform
     transform.save("w.npz")
     for _ in range(2):
         assert narrow(line, 80).code == 0
@@ -177,7 +187,7 @@ def test_an_arm_that_was_not_scored_has_no_line():
 def results(files):
     """A result of each kind."""
     decision = verdict(MADE.objects, LABELS)
-    fitted = fit(FitData(MADE.objects, MADE.answers), Arm("global", lmbda=3.0))
+    fitted = fit(FitData(MADE.objects, MADE.answers), ObjectiveSettings("global", lmbda=3.0))
     suite = run_suite(Plan.load(files / "suite.toml"), files / "printed")
     rows = MADE.objects.matrix
     kept = structure(rows, fitted.transform(rows), k=3)

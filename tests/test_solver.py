@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from world import matrix, normal
 
-from glocal import Answers, Arm, Exact, Features, FitData, simulated_answers
+from glocal import Answers, Exact, Features, FitData, ObjectiveSettings, simulated_answers
 from glocal.aligner.exact import WarmStart
 from glocal.objective import ChoiceLoss, Evaluation, LocalLoss, Objective, penalty
 from glocal.similarity import candidate_pairs
@@ -335,7 +335,7 @@ def test_a_start_near_0_is_no_optimum(irrelevant, lmbda, mix):
     """If the best scaled identity is nearly 0, a fit from it, or from a point nearer to 0, ends at
     the optimum.
     """
-    minimised = Arm("global", lmbda=lmbda, mix=mix)
+    minimised = ObjectiveSettings("global", lmbda=lmbda, mix=mix)
     tight = (
         Exact(tol=1e-9, max_evaluations=3000, dtype="float64").solve(irrelevant, minimised).report
     )
@@ -357,7 +357,7 @@ def test_a_length_at_which_similarities_overflow_is_no_bound():
     answer = Answers(np.array([rng.permutation(6)[:3]]))
     local = Features(rng.normal(size=(30, 3)))
     data = FitData(Features(X), answer, local)
-    arm = Arm("glocal", alpha=0.9, lmbda=1e-4, tau=0.25)
+    arm = ObjectiveSettings("glocal", alpha=0.9, lmbda=1e-4, tau=0.25)
     result = Exact(1e-5, max_evaluations=300, dtype="float32").solve(data, arm)
     assert result.report.status in ("stalled", "budget")
     assert np.isfinite(result.warm.W).all()

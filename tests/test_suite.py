@@ -20,10 +20,10 @@ from scipy.spatial.distance import cdist
 from world import run
 
 from glocal import (
-    Arm,
     Features,
     FitData,
     LinearTransform,
+    ObjectiveSettings,
     PaperLoop,
     few_shot,
     fit,
@@ -146,7 +146,7 @@ def test_every_score_is_that_of_its_function(result, folder):
     """
     data, heldout, *_ = fit_folds(FitData(MADE.objects, MADE.answers), 3, "objects")[0]
     transforms = {
-        "global": fit(data, Arm("global", lmbda=0.1)).transform,
+        "global": fit(data, ObjectiveSettings("global", lmbda=0.1)).transform,
         "given": LinearTransform.load(folder / "w.npz"),
         "centred": CENTRED,
     }
@@ -421,7 +421,9 @@ def test_an_arm_is_fitted_by_the_papers_loop(folder, tmp_path):
     result = again(tmp_path, SUITE.replace("lmbda = 0.1", LOOP), folder)
     fitted = LinearTransform.load(tmp_path / "out/transforms/net/global.npz")
     data = fit_folds(FitData(MADE.objects, MADE.answers), 3, "objects")[0].data
-    expected = fit(data, Arm("global", lmbda=0.1), PaperLoop(eta=0.05, max_epochs=1)).transform
+    expected = fit(
+        data, ObjectiveSettings("global", lmbda=0.1), PaperLoop(eta=0.05, max_epochs=1)
+    ).transform
     np.testing.assert_allclose(fitted.weights, expected.weights, atol=1e-6)
     record = fitted.meta["fit"]
     assert record | {"solver": "paper", "centre": "scalar", "eta": 0.05} == record

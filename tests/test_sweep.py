@@ -19,11 +19,11 @@ from fits import fold_means
 from world import folder, run, table
 
 from glocal import (
-    Arm,
     Exact,
     Features,
     FitData,
     LinearTransform,
+    ObjectiveSettings,
     PaperLoop,
     fit,
     simulated_world,
@@ -144,7 +144,7 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data):
     assert len({*map(str, fitted)}) == len(fitted) == 2 * 10
     for point in fitted[::7]:
         fold = fit_folds(data, 2, "objects")[point["fold"]]
-        arm = Arm.of({name: point[name] for name in ("mix", *KEY[1:])})
+        arm = ObjectiveSettings.from_values({name: point[name] for name in ("mix", *KEY[1:])})
         single = fit(fold.data, arm, Exact(tol=1e-4))
         assert point["status"] == "converged"
         assert point["objective"] == pytest.approx(single.record.objective, rel=5e-4)

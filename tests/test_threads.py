@@ -3,7 +3,7 @@
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from glocal import Arm, FitData, fit
+from glocal import FitData, ObjectiveSettings, fit
 from glocal.objective import Workers, single_threaded_blas, threads
 
 
@@ -39,10 +39,10 @@ def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world, 
     """
     seen = set()
     data = FitData(world.objects, world.answers, world.local, block_size=100)
-    fits = [fit(data, Arm("glocal", lmbda=0.1)).record]
+    fits = [fit(data, ObjectiveSettings("glocal", lmbda=0.1)).record]
     monkeypatch.setattr(threads, "_MIN_OPERATIONS_PER_THREAD", 1.0)
     count = lambda *_: seen.update(of_blas())
-    fits.append(fit(data, Arm("glocal", lmbda=0.1), on_step=count).record)
+    fits.append(fit(data, ObjectiveSettings("glocal", lmbda=0.1), on_step=count).record)
     assert [record.provenance.threads for record in fits] == [1, 2]
     assert fits[1].objective == pytest.approx(fits[0].objective, rel=1e-5)
     with pytest.raises(ZeroDivisionError), single_threaded_blas():

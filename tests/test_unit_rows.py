@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from world import folder, run, table
 
-from glocal import Aligner, Arm, Features, FitData, LinearTransform, fit, simulated_world
+from glocal import (
+    Aligner,
+    Features,
+    FitData,
+    LinearTransform,
+    ObjectiveSettings,
+    fit,
+    simulated_world,
+)
 from glocal.aligner.fitting import fit_and_score, fit_plan
 from glocal.scores import read_rows
 from glocal.similarity import scaled_to_length_1
@@ -40,7 +48,9 @@ def test_a_fit_scales_objects_and_local_images(world, objects_are_raw):
     )
     features = objects if objects_are_raw else world.objects
     data = replace(expected, features=features, local_features=local)
-    fits = [fit(each, Arm("glocal", lmbda=1.0)).transform for each in (data, expected)]
+    fits = [
+        fit(each, ObjectiveSettings("glocal", lmbda=1.0)).transform for each in (data, expected)
+    ]
     Z = [transform(rows.matrix) for transform in fits for rows in (objects, world.objects)]
     np.testing.assert_allclose(Z[1:], [Z[0]] * 3, atol=1e-4)
 
@@ -90,7 +100,7 @@ def reported(transform, X):
 @pytest.fixture(scope="module")
 def fitted(world):
     data = FitData(world.objects, world.answers, normalize=True)
-    plan = fit_plan(data, Arm("global", lmbda=1.0), None)
+    plan = fit_plan(data, ObjectiveSettings("global", lmbda=1.0), None)
     return fit_and_score(plan).transform, raw(world.local.matrix)
 
 

@@ -18,12 +18,14 @@ def small():
 
 def fit(features, triplets):
     data = glocal.FitData(glocal.Features(features), glocal.Answers(triplets))
-    glocal.fit(data, glocal.Arm("global", lmbda=0.1), glocal.Exact(1e-9, max_evaluations=2))
+    glocal.fit(
+        data, glocal.ObjectiveSettings("global", lmbda=0.1), glocal.Exact(1e-9, max_evaluations=2)
+    )
 
 
 def cross_score(features, triplets):
     data = glocal.FitData(glocal.Features(features), glocal.Answers(triplets))
-    glocal.cross_score(data, glocal.Arm("global", lmbda=1e-4))
+    glocal.cross_score(data, glocal.ObjectiveSettings("global", lmbda=1e-4))
 
 
 def estimator(features, triplets):

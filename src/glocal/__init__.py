@@ -7,7 +7,7 @@ from glocal._version import __version__
 
 TYPE_CHECKING = False  # type checkers treat it as True; importing `typing` itself is slow
 if TYPE_CHECKING:
-    from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit
+    from glocal.aligner import Exact, FitData, Keep, ObjectiveSettings, PaperLoop, cross_score, fit
     from glocal.aligner.curve import learning_curve
     from glocal.aligner.estimator import Aligner, TransformStep
     from glocal.aligner.people import people
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Aligner",
     "Answers",
-    "Arm",
     "Exact",
     "Extractor",
     "Features",
@@ -43,6 +42,7 @@ __all__ = [
     "GLocalError",
     "Keep",
     "LinearTransform",
+    "ObjectiveSettings",
     "PaperLoop",
     "TransformStep",
     "__version__",
@@ -79,7 +79,7 @@ _SUBPACKAGES = (
     *("report", "solver", "suite", "sweep", "transform"),
 )
 _MODULES = {
-    "aligner": "Arm Exact FitData Keep PaperLoop cross_score fit",
+    "aligner": "ObjectiveSettings Exact FitData Keep PaperLoop cross_score fit",
     "aligner.curve": "learning_curve",
     "aligner.estimator": "Aligner TransformStep",
     "aligner.people": "people",

@@ -18,10 +18,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.aligner.folds import Fold, FoldScorer, best_similarity_scale
+from glocal.aligner.settings import ObjectiveSettings
 from glocal.similarity import Embedding, Rows, Square, Values, choice_loss
 from glocal.solver import Counter, lambda_max
 
@@ -47,15 +47,15 @@ _ROUNDING = 1e-9  # of a promise where it crosses the share to keep
 _TOLERANCE = 3e-4  # relative, of the fits on folds: it moves no score by more than .002
 
 
-def path_arm(lmbda: float, alpha: float, method: Convex = "global") -> Arm:
-    """The arm of a fit on a path: `glocal` with τ 0.1, or a convex method if α is 0."""
+def path_settings(lmbda: float, alpha: float, method: Convex = "global") -> ObjectiveSettings:
+    """The settings of a fit on a path: `glocal` with τ 0.1, or a convex method if α is 0."""
     if not alpha:
-        return Arm(method=method, lmbda=lmbda)
-    return Arm(method="glocal", lmbda=lmbda, alpha=alpha, tau=PATH_TAU)
+        return ObjectiveSettings(method=method, lmbda=lmbda)
+    return ObjectiveSettings(method="glocal", lmbda=lmbda, alpha=alpha, tau=PATH_TAU)
 
 
 class CrossFit:
-    """Fits of several arms without each fold, scored on what the folds hold out.
+    """Fits of several objectives without each fold, scored on what the folds hold out.
 
     All folds are fitted in the same leading principal axes. No fit is certified, since these fits
     only serve to choose and to judge. If `is_cold`, each starts at the scaled identity of its own
@@ -70,7 +70,7 @@ class CrossFit:
     alphas : tuple of float
         α of the fits on a path. It falls to 0, which is `global`.
     method : "global" or "naive"
-        The arm with α 0.
+        The settings with α 0.
     solutions : dict
         The fits of each λ and α, one per fold.
     """
@@ -99,19 +99,18 @@ class CrossFit:
         self.solutions: dict[tuple[float, float], list[Solution]] = {}
 
     def fit(self, lmbda: float, alpha: float = 0.0) -> list[Square]:
-        """Fit an arm without each fold, unless that is done, and return the W of each fold.
+        """Fit one objective without each fold, unless that is done, and return the W of each fold.
 
-        A fit starts at that of the nearest arm in λ and then in α, moved by the step that the fit
-        of the previous fold made from there. Without any other arm it starts at the fit of the
-        previous fold.
+        A fit starts at the nearest fit in λ and then in α, moved by the step that the previous fold
+        made from there. Without any other fit it starts at the fit of the previous fold.
         """
         if (lmbda, alpha) not in self.solutions:
-            arm = path_arm(lmbda, alpha, self.method)
+            settings = path_settings(lmbda, alpha, self.method)
             fits: list[Solution] = []
             for problem in self._problems:
                 start = self._start(lmbda, alpha, fits)
                 fits.append(
-                    self._solver.minimise(problem, arm, start, self._counter, certified=False)
+                    self._solver.minimise(problem, settings, start, self._counter, certified=False)
                 )
             self.solutions[lmbda, alpha] = fits
         return [fit.transform.weights.astype(np.float64) for fit in self.solutions[lmbda, alpha]]

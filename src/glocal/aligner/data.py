@@ -61,7 +61,7 @@ class FitData:
     answers : Answers
         Answers whose indices are rows of `features`. Answers of weight 0 are left out.
     local_features : Features or None
-        (m, p) features of local images, as they are. `glocal` needs them; the other arms do
+        (m, p) features of local images, as they are. `glocal` needs them; the other methods do
         not use them.
     block_size, seed : int
         The number of local images in a block, at least 3, and the seed of blocks and folds. Only

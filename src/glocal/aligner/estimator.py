@@ -10,10 +10,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
-from glocal.aligner.fitting import Solver, arm_or_keep, fit_and_score, fit_plan
+from glocal.aligner.fitting import Solver, fit_and_score, fit_plan, settings_or_keep
 from glocal.aligner.keep import Keep
+from glocal.aligner.settings import ObjectiveSettings
 from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
 from glocal.data.join import join
@@ -57,7 +57,7 @@ class Aligner(_Transforming):
         ``"naive"``, ``"global"`` or ``"glocal"``, instead of `keep`. If it is None and one of the
         following parameters is set, it is `glocal` with local features and `global` without.
     alpha, lmbda, mix, tau : float or None, default None
-        Parameters of the method; None is the default of `Arm`.
+        Parameters of the method; None is the default of `ObjectiveSettings`.
     centre : float, "auto", "scalar" or None, default None
         The share, 0 to 1, of the objects' column means that is subtracted from all features before
         the fit (see `FitData`). The subtraction becomes the bias of the transform. "auto" lets
@@ -80,7 +80,7 @@ class Aligner(_Transforming):
         The learned map, with its standardization; ``transform_.save(path)`` writes it.
     record_ : FitRecord
         Objective, convergence, certificate and provenance of the fit; ``record_.heldout`` has the
-        scores on held-out data of `Keep`, or of an arm with 30 to 4,999 answers and the exact
+        scores on held-out data of `Keep`, or of a method with 30 to 4,999 answers and the exact
         solver.
     n_features_in_ : int
         The number of columns of X.
@@ -173,9 +173,11 @@ class Aligner(_Transforming):
             centre=self.centre,
             normalize=self.normalize,
         )
-        options = {name: getattr(self, name) for name in Arm.model_fields}
-        arm = Arm(**{name: value for name, value in options.items() if value is not None})
-        what = arm_or_keep(Keep(keep=self.keep), arm, local=local is not None)
+        options = {name: getattr(self, name) for name in ObjectiveSettings.model_fields}
+        settings = ObjectiveSettings(
+            **{name: value for name, value in options.items() if value is not None}
+        )
+        what = settings_or_keep(Keep(keep=self.keep), settings, local=local is not None)
         fitted = fit_and_score(fit_plan(data, what, self.solver))
         self.transform_ = fitted.transform
         self.record_ = fitted.record

@@ -1,4 +1,4 @@
-"""The exact solver of an arm in the principal axes of the objects: start, descent, certificate."""
+"""The exact solver, in the principal axes of the objects: start, descent, certificate."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
+from glocal.aligner.settings import ObjectiveSettings
 from glocal.errors import TrivialOptimumError
 from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, single_threaded_blas
 from glocal.options import Options
@@ -44,44 +44,48 @@ _MIN_SINGULAR_VALUE = 1e-3  # least share of the largest that counts toward the 
 
 @dataclass(frozen=True, eq=False)
 class WarmStart:
-    """The W of a fitted arm in the axes of its problem, and the curvature there (L-BFGS pairs)."""
+    """The W of a fit in the axes of its problem, and the curvature there (L-BFGS pairs)."""
 
-    arm: Arm
+    settings: ObjectiveSettings
     W: Square
     pairs: Pairs = ()
 
     def moved(self, other: WarmStart | None, target: WarmStart | None) -> WarmStart:
-        """A start for the arm of `target`: this W, moved by the step from `other` to `target`.
+        """A start for the fit of `target`: this W, moved by the step from `other` to `target`.
 
-        `other` is a fit of the same arm as this start. `other` and `target` were fitted to similar
-        data in the same axes. If either is None, this start is returned unchanged.
+        `other` has the settings of this start. `other` and `target` were fitted to similar data in
+        the same axes. If either is None, this start is returned unchanged.
         """
         if other is None or target is None:
             return self
         pairs = target.pairs
-        if self.arm.lmbda == target.arm.lmbda:
+        if self.settings.lmbda == target.settings.lmbda:
             pairs = (*target.pairs, *self.pairs)
-        return WarmStart(target.arm, self.W + (target.W - other.W), pairs)
+        return WarmStart(target.settings, self.W + (target.W - other.W), pairs)
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
     """What a solver or `Keep` returns: the transform of raw features, and how it was found.
 
-    A fit of a neighbouring arm can start from `warm`, which is None for the paper's loop. `arm` is
-    None if nothing was fitted.
+    A fit with neighbouring settings can start from `warm`, which is None for the paper's loop.
+    `settings` is None if nothing was fitted.
     """
 
     transform: LinearTransform
-    arm: Arm | None
+    settings: ObjectiveSettings | None
     report: SolverReport
     threads: int | None
     warm: WarmStart | None = None
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """Method and parameters as in records; all are None if nothing was fitted."""
-        return dict.fromkeys(Arm.model_fields) if self.arm is None else self.arm.settings
+        return (
+            dict.fromkeys(ObjectiveSettings.model_fields)
+            if self.settings is None
+            else self.settings.parameters
+        )
 
     @property
     def converged(self) -> bool:
@@ -151,24 +155,26 @@ class Exact(Options):
             rotated_blocks = tuple(workers.product(block, U) for block in blocks)
         return Problem(data, axes, choices, rotated_blocks, workers)
 
-    def solve(self, data: FitData, arm: Arm, counter: Counter | None = None) -> Solution:
-        """Minimise one arm from the best scaled identity."""
-        return self.minimise(self.problem(data, local=arm.local), arm, counter=counter)
+    def solve(
+        self, data: FitData, settings: ObjectiveSettings, counter: Counter | None = None
+    ) -> Solution:
+        """Minimise an objective from the best scaled identity."""
+        return self.minimise(self.problem(data, local=settings.local), settings, counter=counter)
 
     def minimise(
         self,
         problem: Problem,
-        arm: Arm,
+        settings: ObjectiveSettings,
         start: WarmStart | None = None,
         counter: Counter | None = None,
         *,
         certified: bool = True,
     ) -> Solution:
-        """Minimise one arm of a problem, from the best scaled identity or from another fitted arm.
+        """Minimise an objective on a problem, from the best scaled identity or from another fit.
 
-        The curvature of the other arm is used if λ and mix are the same, as for arms that differ
-        in α and τ. Start from no `naive`, whose W is nearly singular. A fit that is not
-        `certified` stops by an estimate of its gap, which costs no evaluation.
+        The curvature of the other fit is used if λ and mix are the same, and only α and τ differ.
+        Start from no `naive`, whose W is nearly singular. A fit that is not `certified` stops by an
+        estimate of its gap, which costs no evaluation.
 
         Raises
         ------
@@ -178,11 +184,12 @@ class Exact(Options):
         counter = counter or Counter()
         first_evaluation = counter.evaluations
         with single_threaded_blas():
-            objective = problem.objective(arm)
-            limit = _checked_lambda(objective, arm) if objective.mix < 1 else None
+            objective = problem.objective(settings)
+            limit = _checked_lambda(objective, settings) if objective.mix < 1 else None
             if start is None:
-                start = self._first_start(problem, objective, arm, counter)
-            is_same_penalty = (start.arm.lmbda, start.arm.mix) == (arm.lmbda, arm.mix)
+                start = self._first_start(problem, objective, settings, counter)
+            penalty = settings.lmbda, settings.mix
+            is_same_penalty = penalty == (start.settings.lmbda, start.settings.mix)
             spent = counter.evaluations - first_evaluation
             criterion: Criterion = NaiveGap(objective)
             if objective.mix:
@@ -198,32 +205,32 @@ class Exact(Options):
                 counter=counter,
             )
             result = replace(result, evaluations=spent + result.evaluations)
-            if arm.method == "naive":  # some of its eigenvalues may be negative
+            if settings.method == "naive":  # some of its eigenvalues may be negative
                 result = replace(result, W=symmetric_start(result.W))
-            weights = problem.axes.back(result.W, arm.identity)
+            weights = problem.axes.back(result.W, settings.identity)
         report = SolverReport(
             centre=problem.data.fixed_centre,
             objective=result.evaluation.value,
             parts=result.evaluation.parts,
             status=result.status,
             reason=result.reason(
-                self.tolerance, "estimated duality gap" if arm.local else "duality gap"
+                self.tolerance, "estimated duality gap" if settings.local else "duality gap"
             ),
             gap=result.gap,
-            certificate=_certificate(arm, result.status, certified=certified),
+            certificate=_certificate(settings, result.status, certified=certified),
             evaluations=result.evaluations,
             solver=self.name,
             dtype=self.dtype,
             tol=self.tolerance,
             lambda_max=limit,
-            rank=_rank(arm, result.W, len(problem.axes.U)),
+            rank=_rank(settings, result.W, len(problem.axes.U)),
         )
-        warm = WarmStart(arm, result.W, result.pairs)
+        warm = WarmStart(settings, result.W, result.pairs)
         transform = problem.data.transform(weights)
-        return Solution(transform, arm, report, problem.workers.threads, warm)
+        return Solution(transform, settings, report, problem.workers.threads, warm)
 
     def _first_start(
-        self, problem: Problem, objective: Objective, arm: Arm, counter: Counter
+        self, problem: Problem, objective: Objective, settings: ObjectiveSettings, counter: Counter
     ) -> WarmStart:
         """The start of a fit that has no other fit to start from: the best scale of the axes.
 
@@ -236,7 +243,7 @@ class Exact(Options):
         scale, is_nearly_zero = identity_scale(objective, lengths)
         W = np.diag(lengths * lengths.dtype.type(scale))
         if objective.local is None or not is_nearly_zero or self.max_evaluations == 1:
-            return WarmStart(arm, W)
+            return WarmStart(settings, W)
         without_local = replace(objective, local=None, alpha=0.0)
         result = minimise(
             without_local,
@@ -247,12 +254,12 @@ class Exact(Options):
             max_evaluations=self.max_evaluations - 1,
             counter=counter,
         )
-        return WarmStart(arm, result.W, result.pairs)
+        return WarmStart(settings, result.W, result.pairs)
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The data of a fit in their principal axes, to which several arms can be fitted.
+    """The data of a fit in their principal axes, to which several objectives can be fitted.
 
     `choices` is the loss of the answers on the objects that they name, `blocks` are the local
     images, and `workers` are the threads that share the work. A problem owns a thread pool and
@@ -266,20 +273,22 @@ class Problem:
     workers: Workers
     _local: dict[float, LocalLoss] = field(default_factory=dict)
 
-    def objective(self, arm: Arm) -> Objective:
-        """The objective of an arm; teachers are computed once for each temperature."""
+    def objective(self, settings: ObjectiveSettings) -> Objective:
+        """The objective with these settings; teachers are computed once for each temperature."""
         p, r = self.axes.U.shape
-        mix = arm.identity * r / (p - arm.identity * (p - r))  # off the axes W = cI
-        if not arm.local:
-            return Objective(self.choices, None, 0.0, arm.penalty, mix)
-        if arm.tau not in self._local:
-            self._local[arm.tau] = LocalLoss(self.blocks, arm.tau, workers=self.workers)
-        return Objective(self.choices, self._local[arm.tau], arm.alpha, arm.penalty, mix)
+        mix = settings.identity * r / (p - settings.identity * (p - r))  # off the axes W = cI
+        if not settings.local:
+            return Objective(self.choices, None, 0.0, settings.penalty, mix)
+        if settings.tau not in self._local:
+            self._local[settings.tau] = LocalLoss(self.blocks, settings.tau, workers=self.workers)
+        return Objective(
+            self.choices, self._local[settings.tau], settings.alpha, settings.penalty, mix
+        )
 
-    def start(self, weights: Square, arm: Arm) -> WarmStart:
-        """Build a start for an arm in these axes, from W on the original columns."""
+    def start(self, weights: Square, settings: ObjectiveSettings) -> WarmStart:
+        """Build a start with these settings in these axes, from W on the original columns."""
         W = self.axes.U.T @ weights @ self.axes.U
-        return WarmStart(arm, W.astype(self.choices.X.dtype))
+        return WarmStart(settings, W.astype(self.choices.X.dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -336,41 +345,42 @@ class Axes:
         return ((full + full.T) / 2).astype(np.float32)
 
 
-def _checked_lambda(objective: Objective, arm: Arm) -> float:
+def _checked_lambda(objective: Objective, settings: ObjectiveSettings) -> float:
     """Return λ_max, the smallest λ whose optimum is W = 0; raise an error if λ is not below it.
 
     The local term does not affect λ_max, since the scale of W does not change that term.
     """
     limit = objective.global_weight * lambda_max(objective.choices, objective.mix)
-    if arm.penalty >= limit:
+    if settings.penalty >= limit:
         advice = f"Choose `lmbda` below {limit:.6g}."
         if not limit:
             advice = "No `lmbda` helps: look for answers whose odd one out is in the wrong column."
         raise TrivialOptimumError(
-            f"`lmbda` is {arm.lmbda:g}, at or above lambda_max = {limit:.6g} of these answers: the "
-            f"optimum of {arm.method} is W = 0, which maps every image to one point. {advice}",
+            f"`lmbda` is {settings.lmbda:g}, at or above lambda_max = {limit:.6g} of these "
+            f"answers: the optimum of {settings.method} is W = 0, which maps every image to one "
+            f"point. {advice}",
             limit,
         )
     return limit
 
 
-def _certificate(arm: Arm, status: str, *, certified: bool) -> str:
+def _certificate(settings: ObjectiveSettings, status: str, *, certified: bool) -> str:
     """What is proven about a solution."""
     if not certified:
         return "none: the gap was estimated"
     if status != "converged":
         return "none: not converged"
-    if arm.local and arm.alpha > 0:
+    if settings.local and settings.alpha > 0:
         return "none: the local term is not convex"
     return "global optimum: duality gap"
 
 
-def _rank(arm: Arm, W: Square, p: int) -> int | None:
+def _rank(settings: ObjectiveSettings, W: Square, p: int) -> int | None:
     """The number of fitted directions if it is below p; for `naive` that of large singular values.
 
     A singular value of `naive` counts if it is above a thousandth of the largest.
     """
-    if arm.method == "naive":
+    if settings.method == "naive":
         singular_values = np.linalg.svd(W, compute_uv=False)
         return int((singular_values > _MIN_SINGULAR_VALUE * singular_values[0]).sum())
     return len(W) if len(W) < p else None

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from glocal._version import __version__
-from glocal.aligner.arm import Arm
 from glocal.aligner.crossfit import NO_TRANSFORM
 from glocal.aligner.data import SCALAR, FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit, scaled_identity
 from glocal.aligner.keep import Keep, KeepCurve, curve_at
 from glocal.aligner.paper import PaperLoop
+from glocal.aligner.settings import ObjectiveSettings
 from glocal.data.seen import sketch
 from glocal.errors import CollapseWarning, NotConvergedWarning, OverfitWarning, ParameterError, warn
 from glocal.evaluation.axes import chance_level
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Solver = Exact | PaperLoop
-"""The solvers that can minimise an arm."""
+"""The solvers of a fit."""
 DEFAULT_FOLDS = 3
 
 
@@ -58,25 +58,25 @@ class Fit(Printable):
 
 def fit(
     data: FitData,
-    what: Arm | Keep | None = None,
+    what: ObjectiveSettings | Keep | None = None,
     solver: Solver | None = None,
     *,
     on_step: OnStep | None = None,
 ) -> Fit:
     """Learn a transform that agrees with the answers and keeps a share of the neighbours.
 
-    The fit of an arm measures nothing: `cross_score` does. `Keep` records the scores on the folds
-    by which it chose.
+    A fit of given settings measures nothing: `cross_score` does. `Keep` records the scores on the
+    folds by which it chose.
 
     Parameters
     ----------
     data : FitData
-    what : Arm, Keep or None
+    what : ObjectiveSettings, Keep or None
         An objective with its parameters, or the share of each image's ten nearest neighbours to
         keep: method, α, λ and τ are then chosen for you. None is ``Keep()``. With local features it
         keeps 0.9 of the neighbours. Without any, it chooses λ of `global` on folds of questions,
         and returns the original features if there is nothing to gain. With the paper's loop None is
-        the default arm, `glocal` with local features and `global` without.
+        the default method, `glocal` with local features and `global` without.
     solver : Exact, PaperLoop or None
         The solver; None is ``Exact()``.
     on_step : function or None
@@ -99,10 +99,11 @@ def fit(
 
     Examples
     --------
-    >>> from glocal.aligner import Arm, FitData, fit
+    >>> from glocal.aligner import ObjectiveSettings, FitData, fit
     >>> from glocal.data.world import simulated_world
     >>> world = simulated_world(n_answers=5000, n_local=100)
-    >>> fit(FitData(world.objects, world.answers), Arm("global", lmbda=0.1)).record.status
+    >>> settings = ObjectiveSettings("global", lmbda=0.1)
+    >>> fit(FitData(world.objects, world.answers), settings).record.status
     'converged'
     """
     return _fit(fit_plan(data, what, solver), on_step)
@@ -110,7 +111,7 @@ def fit(
 
 def cross_score(
     data: FitData,
-    what: Arm | Keep | None = None,
+    what: ObjectiveSettings | Keep | None = None,
     solver: Solver | None = None,
     folds: int | np.integer = DEFAULT_FOLDS,
     *,
@@ -151,7 +152,7 @@ class FitPlan(NamedTuple):
     """What is fitted to which data, and by which solver: nothing is left to a default."""
 
     data: FitData
-    what: Arm | Keep
+    what: ObjectiveSettings | Keep
     solver: Solver
 
     def solve(self, data: FitData, counter: Counter) -> Solution:
@@ -168,7 +169,9 @@ class FitPlan(NamedTuple):
         return replace(solution, report=replace(solution.report, reason=reason))
 
 
-def fit_plan(data: FitData, what: Arm | Keep | None, solver: Solver | None) -> FitPlan:
+def fit_plan(
+    data: FitData, what: ObjectiveSettings | Keep | None, solver: Solver | None
+) -> FitPlan:
     """Fill in the defaults of a fit, and check its data, before they are cut into folds.
 
     The exceptions and warnings are those of `fit`.
@@ -178,10 +181,10 @@ def fit_plan(data: FitData, what: Arm | Keep | None, solver: Solver | None) -> F
             f"`data` is a {type(data).__name__}; pass FitData(features, answers, local_features), "
             "or arrays to glocal.Aligner."
         )
-    if not isinstance(what, Arm | Keep | None):
+    if not isinstance(what, ObjectiveSettings | Keep | None):
         raise ParameterError(
-            f"`what` is {what!r}; pass an Arm, such as Arm('global', lmbda=1.0), or a Keep, such "
-            "as Keep(0.9)."
+            f"`what` is {what!r}; pass ObjectiveSettings, such as ObjectiveSettings('global', "
+            "lmbda=1.0), or a Keep, such as Keep(0.9)."
         )
     if not isinstance(solver, Exact | PaperLoop | None):
         raise ParameterError(
@@ -191,8 +194,12 @@ def fit_plan(data: FitData, what: Arm | Keep | None, solver: Solver | None) -> F
     data = with_centre(data, solver)
     has_local = data.local_features is not None
     if what is None:
-        what = Keep() if isinstance(solver, Exact) else Arm.of({}, local=has_local)
-    data.check(reads_local=what.local if isinstance(what, Arm) else has_local)
+        what = (
+            Keep()
+            if isinstance(solver, Exact)
+            else ObjectiveSettings.from_values({}, local=has_local)
+        )
+    data.check(reads_local=what.local if isinstance(what, ObjectiveSettings) else has_local)
     return FitPlan(data, what, solver)
 
 
@@ -208,10 +215,10 @@ def fit_and_score(
 ) -> Fit:
     """Fit, and record the scores of `cross_score` on so many folds.
 
-    0 leaves no scores in the record. None is 3 for an arm that the exact solver fits to 30 to 4,999
-    answers; for others it leaves those by which `Keep` chose, if any.
+    0 leaves no scores in the record. None is 3 for settings that the exact solver fits to
+    30 to 4,999 answers; for others it leaves those by which `Keep` chose, if any.
     """
-    is_quick = isinstance(plan.what, Arm) and isinstance(plan.solver, Exact)
+    is_quick = isinstance(plan.what, ObjectiveSettings) and isinstance(plan.solver, Exact)
     is_enough = round(plan.data.answers.effective_size) >= MIN_MEASURED_ANSWERS
     if holdout is None and is_quick and is_enough and fold_unit(plan.data) == "questions":
         holdout = DEFAULT_FOLDS
@@ -229,12 +236,14 @@ def fit_and_score(
     return Fit(replace(fitted.transform, meta=meta), record)
 
 
-def arm_or_keep(keep: Keep, arm: Arm, *, local: bool) -> Arm | Keep | None:
-    """The arm if one of its options is given, else the `Keep` if a share is given, else None.
+def settings_or_keep(
+    keep: Keep, settings: ObjectiveSettings, *, local: bool
+) -> ObjectiveSettings | Keep | None:
+    """The settings if one of them is given, else the `Keep` if a share is given, else None.
 
     Raises ParameterError if both are given.
     """
-    names = [name for name in Arm.model_fields if name in arm.model_fields_set]
+    names = [name for name in ObjectiveSettings.model_fields if name in settings.model_fields_set]
     if not names:
         return None if keep.keep is None else keep
     if keep.keep is not None:
@@ -242,7 +251,7 @@ def arm_or_keep(keep: Keep, arm: Arm, *, local: bool) -> Arm | Keep | None:
             f"`keep={keep.keep}` chooses the method and its parameters, but `{names[0]}` is given "
             "too. Give one of them."
         )
-    return arm if local or "method" in names else arm.replace(method="global")
+    return settings if local or "method" in names else settings.replace(method="global")
 
 
 def fit_choice(curve: KeepCurve, keep: float | None) -> Fit:
@@ -300,12 +309,12 @@ def _timed_fit(data: FitData, solve: Callable[[], Solution]) -> Fit:
     solution = solve()
     seconds = time.perf_counter() - start_time
     is_chosen = solution.report.keep is not None
-    reads_local = is_chosen or (solution.arm is not None and solution.arm.local)
+    reads_local = is_chosen or (solution.settings is not None and solution.settings.local)
     local = data.local_features is not None and reads_local
     block_sizes = [len(block) for block in data.blocks] if local else []
     record = FitRecord(
         **vars(solution.report),
-        **solution.settings,
+        **solution.parameters,
         converged=solution.converged,
         seconds=seconds,
         n_answers=len(data.answers),

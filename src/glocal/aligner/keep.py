@@ -20,7 +20,7 @@ from glocal.aligner.crossfit import (
     CrossFit,
     Mixture,
     best_on_path,
-    path_arm,
+    path_settings,
 )
 from glocal.aligner.data import AUTO, FitData
 from glocal.aligner.exact import Exact, Solution, WarmStart
@@ -262,13 +262,13 @@ class KeepCurve:
         return []
 
     def solve(self, keep: float | None, counter: Counter | None = None) -> Solution:
-        """Fit the arms on both sides of the chosen mixture to all data, and mix their matrices.
+        """Fit both sides of the chosen mixture to all data, and mix their matrices.
 
-        The solution is that of the arm nearer to `global`, but its weights are mixed, its
+        The solution is that of the fit nearer to `global`, but its weights are mixed, its
         evaluations are those of all fits, and it has no certificate. If one of the fits did not
-        converge, the solution is that of its arm. The ``keep`` entry of its record has both fits
+        converge, it is that fit instead. The ``keep`` entry of its record has both fits
         with their certificates. If the choice is the original features, nothing is fitted, W is the
-        identity, and the solution has no arm.
+        identity, and the solution has no settings.
         """
         counter = counter or Counter(evaluations=self.evaluations)
         chosen = self.choose(keep)
@@ -292,7 +292,7 @@ class KeepCurve:
                     dtype=self.solver.dtype,
                 )
                 identity = self.data.transform(np.eye(self.data.features.dimensions))
-                solution = Solution(identity, arm=None, report=report, threads=None)
+                solution = Solution(identity, settings=None, report=report, threads=None)
             report = replace(
                 report,
                 evaluations=counter.evaluations,
@@ -302,7 +302,7 @@ class KeepCurve:
         return replace(solution, report=report)
 
     def _fits_beside(self, mixture: Mixture, counter: Counter) -> list[Solution]:
-        """Fit the arms on both sides of a mixture to all data, that nearer to `global` first.
+        """Fit both sides of a mixture to all data, the side nearer to `global` first.
 
         The fits start at the means over folds. The second also starts at the first, moved by the
         step between these means.
@@ -313,13 +313,13 @@ class KeepCurve:
         fits: list[Solution] = []
         means: list[WarmStart] = []
         for alpha in reversed(alphas):
-            arm = path_arm(mixture.lmbda, alpha)
+            settings = path_settings(mixture.lmbda, alpha)
             mean = np.mean(self.crossfit.fit(mixture.lmbda, alpha), axis=0)
-            means.append(problem.start(mean, arm))
+            means.append(problem.start(mean, settings))
             start = means[-1]
             if fits and fits[0].warm is not None:
                 start = fits[0].warm.moved(means[0], start)
-            fits.append(solver.minimise(problem, arm, start, counter))
+            fits.append(solver.minimise(problem, settings, start, counter))
         return fits
 
     def fold_transforms(self, mixture: Mixture) -> list[LinearTransform]:
@@ -349,7 +349,8 @@ class KeepCurve:
             share=share,
             scale=scale,
             fits=[
-                fit.settings | {name: getattr(fit.report, name) for name in outcome} for fit in fits
+                fit.parameters | {name: getattr(fit.report, name) for name in outcome}
+                for fit in fits
             ],
             curve=[self._curve_row(other) for other in sorted(nearby)],
             losses={f"{lmbda:g}": self.losses[lmbda] for lmbda in sorted(self.losses)},

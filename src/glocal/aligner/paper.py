@@ -1,4 +1,4 @@
-"""`PaperLoop`: fit an arm by the authors' procedure, which leaves out the fold that it watches."""
+"""`PaperLoop`: fit by the authors' procedure, which leaves out the fold that it watches."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Dtype, Solution
 from glocal.aligner.folds import fit_folds
+from glocal.aligner.settings import ObjectiveSettings
 from glocal.data.answers import Answers
 from glocal.errors import DivergedError, import_optional
 from glocal.options import Options
@@ -73,8 +73,10 @@ class PaperLoop(Options):
     min_delta: float = Field(1e-4, ge=0)
     trainer: Mapping[str, Any] = Field({})
 
-    def solve(self, data: FitData, arm: Arm, counter: Counter | None = None) -> Solution:
-        """Fit one arm without the watched fold; the weights are those of the last epoch.
+    def solve(
+        self, data: FitData, settings: ObjectiveSettings, counter: Counter | None = None
+    ) -> Solution:
+        """Fit an objective without the watched fold; the weights are those of the last epoch.
 
         Raises
         ------
@@ -85,7 +87,7 @@ class PaperLoop(Options):
         MissingDependencyError
             Lightning is not installed.
         """
-        procedure = self._procedure(data, arm, counter or Counter())
+        procedure = self._procedure(data, settings, counter or Counter())
         is_stopped = procedure.run()
         epochs = procedure.current_epoch
         steps = procedure.global_step
@@ -102,7 +104,7 @@ class PaperLoop(Options):
         biases = [bias for bias in (transform.bias, *learned) if bias is not None]
         return Solution(
             transform=replace(transform, bias=np.sum(biases, axis=0) if biases else None),
-            arm=arm,
+            settings=settings,
             threads=procedure.threads,
             report=SolverReport(
                 centre=data.fixed_centre,
@@ -131,7 +133,7 @@ class PaperLoop(Options):
         """Raise a MissingDependencyError if Lightning is not installed."""
         import_optional("lightning.pytorch", "solver paper")
 
-    def _procedure(self, data: FitData, arm: Arm, counter: Counter) -> Procedure:
+    def _procedure(self, data: FitData, settings: ObjectiveSettings, counter: Counter) -> Procedure:
         self.check_installed()
         import torch
 
@@ -141,12 +143,16 @@ class PaperLoop(Options):
 
         def loop_data(answers: Answers, rows: Any) -> LoopData:
             # NOTE the scripts train the local term on raw rows
-            return LoopData(answers, data.evaluation_images.rows(rows if arm.local else slice(0)))
+            return LoopData(
+                answers, data.evaluation_images.rows(rows if settings.local else slice(0))
+            )
 
         choices = {
-            "lmbda": arm.penalty,
-            "min_epochs": (20 if arm.local else 15) if self.min_epochs is None else self.min_epochs,
-            "patience": self.patience or (15 if arm.local else 10),
+            "lmbda": settings.penalty,
+            "min_epochs": (20 if settings.local else 15)
+            if self.min_epochs is None
+            else self.min_epochs,
+            "patience": self.patience or (15 if settings.local else 10),
             "block_size": data.block_size,
             "seed": data.seed,
         }
@@ -154,6 +160,6 @@ class PaperLoop(Options):
             torch.from_numpy(data.scalars(np.asarray(data.features.matrix), self.dtype)),
             loop_data(fitted.answers, fitted.images),
             loop_data(heldout, heldout_images),
-            SimpleNamespace(**{**dict(arm), **dict(self), **choices}),
+            SimpleNamespace(**{**dict(settings), **dict(self), **choices}),
             counter,
         )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Option
 
-from glocal.aligner import Arm, Exact, FitData, PaperLoop
+from glocal.aligner import Exact, FitData, ObjectiveSettings, PaperLoop
 from glocal.aligner.data import AUTO, SCALAR, Blocks
-from glocal.aligner.fitting import arm_or_keep, fit_and_score, fit_plan
+from glocal.aligner.fitting import fit_and_score, fit_plan, settings_or_keep
 from glocal.aligner.folds import MIN_ANSWERS_FOR_OBJECT_FOLDS
 from glocal.aligner.keep import Keep
 from glocal.cli.options import KEEP, OUTPUT, LocalPath, Normalize, ObjectFiles, flat
@@ -94,7 +94,7 @@ def fit(
         Option(help="The transform file to write (.npz or .safetensors).", rich_help_panel=OUTPUT),
     ],
     keep: Keep,
-    arm: Arm,
+    settings: ObjectiveSettings,
     exact: Exact,
     paper: PaperLoop,
     blocks: Blocks,
@@ -119,7 +119,7 @@ def fit(
     if ending(out) == ".safetensors":
         import_optional("safetensors", f"--out {out}")
     data = load_data(files, local_features, centre, blocks, normalize)
-    what = arm_or_keep(keep, arm, local=data.local_features is not None)
+    what = settings_or_keep(keep, settings, local=data.local_features is not None)
     plan = fit_plan(data, what, solver_of(solver, exact, paper))
     with progress_bar("fitting", unit="evaluations") as progress:
         fitted = fit_and_score(

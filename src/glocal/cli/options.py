@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer import Option
 
-from glocal.aligner import Arm, Exact
+from glocal.aligner import Exact, ObjectiveSettings
 from glocal.cli.output import IS_JSON
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case
@@ -60,7 +60,7 @@ _NAMES_OR_PATHS = (
     *("images", "local_images", "thumbnails"),
 )
 """Options whose texts may be paths; no other text is one, such as a layer or a title."""
-_PANELS = (DATA, KEEP, Arm.panel, Exact.panel, OUTPUT)
+_PANELS = (DATA, KEEP, ObjectiveSettings.panel, Exact.panel, OUTPUT)
 _AS_JSON = Annotated[
     bool,
     Option("--json", help="Print one JSON object on standard output.", rich_help_panel=OUTPUT),

@@ -81,7 +81,7 @@ class Procedure(lightning.LightningModule):
         Standardized features of the objects.
     fitted, watched : LoopData
     settings : SimpleNamespace
-        The objective and the procedure, by the fields of `Arm`, `PaperLoop` and `FitData`.
+        The fields of `ObjectiveSettings` and `PaperLoop`, and block size and seed.
     counter : Counter
         Counts the steps, and reports L_global and L_local of the watched data after each epoch.
 

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from glocal.aligner import Arm, PaperLoop, fit
+from glocal.aligner import ObjectiveSettings, PaperLoop, fit
 from glocal.aligner.keep import Keep
 from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
@@ -50,12 +50,12 @@ class Unfitted(Options):
 class PaperFit(Options):
     """An arm that the authors' procedure fits."""
 
-    arm: Arm
+    arm: ObjectiveSettings
     solver: PaperLoop
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> PaperFit:
-        """The arm of a table whose `solver` is paper: keys of `Arm`, and those of the loop."""
+        """The arm of a table whose `solver` is paper: keys of the method and the loop."""
         if table["solver"] != PaperLoop.name:
             raise ParameterError(
                 f"solver is {table['solver']!r}; it must be {PaperLoop.name}, or left out for the "
@@ -65,10 +65,10 @@ class PaperFit(Options):
             raise ParameterError("keep needs the exact solver; leave out solver, or give a method.")
         loop = {name: table[name] for name in _LOOP_KEYS if name in table}
         arm = {name: table[name] for name in table if name not in ("solver", *_LOOP_KEYS)}
-        return cls(arm=Arm(**arm), solver=PaperLoop(**loop))
+        return cls(arm=ObjectiveSettings(**arm), solver=PaperLoop(**loop))
 
 
-Fitted = Arm | Keep | PaperFit
+Fitted = ObjectiveSettings | Keep | PaperFit
 """An arm that is fitted on the answers of the suite, without fold 0 of the objects."""
 SuiteArm = Fitted | Unfitted
 """An arm of a suite."""
@@ -87,7 +87,7 @@ def suite_arm(table: Any) -> Any:
         )
     if keys == ["keep"]:
         return Keep(**table)
-    return Unfitted(**table) if keys or not table else Arm(**table)
+    return Unfitted(**table) if keys or not table else ObjectiveSettings(**table)
 
 
 def suite_task(table: Any, built_in: Callable[[Any], Task]) -> Task:
@@ -99,7 +99,7 @@ def suite_task(table: Any, built_in: Callable[[Any], Task]) -> Task:
 def needs_local(arm: SuiteArm) -> bool:
     """Whether an arm cannot be fitted without local images."""
     objective = arm.arm if isinstance(arm, PaperFit) else arm
-    return isinstance(objective, Arm) and objective.local
+    return isinstance(objective, ObjectiveSettings) and objective.local
 
 
 def local_file(arm: SuiteArm, network: Network) -> Path | None:

@@ -9,15 +9,15 @@ from typing import Any
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
-from glocal.aligner import Arm
-from glocal.aligner.arm import PARAMETERS, Method
+from glocal.aligner import ObjectiveSettings
 from glocal.aligner.crossfit import best_keeping
+from glocal.aligner.settings import PARAMETERS, Method
 from glocal.errors import ParameterError
 from glocal.files import PathLike, read_object
 from glocal.options import Options
 
 Setting = dict[str, Any]
-"""The setting of a fit: `Arm.settings`, with eta for the paper's loop."""
+"""The setting of a fit: `ObjectiveSettings.parameters`, with eta for the paper's loop."""
 GridSource = str | Mapping[str, Any] | PathLike
 """The name of a grid, its lists, or the path of a file with its lists."""
 SETTING = ("method", "lmbda", "mix", "alpha", "tau", "eta")
@@ -78,8 +78,10 @@ class Grid(Options):
             local = self._snake() if method == "glocal" else [{}]
             falling = sorted(lmbdas, reverse=True)
             for eta, lmbda, mix, values in product(rates, falling, mixes, local):
-                arm = Arm.of({"method": method, "lmbda": lmbda, "mix": mix, **values})
-                settings.append(arm.settings | ({} if eta is None else {"eta": eta}))
+                arm = ObjectiveSettings.from_values(
+                    {"method": method, "lmbda": lmbda, "mix": mix, **values}
+                )
+                settings.append(arm.parameters | ({} if eta is None else {"eta": eta}))
         for number, setting in enumerate(settings):
             if setting in settings[:number]:
                 raise ParameterError(f"the grid has the setting {setting} twice. Remove one.")
@@ -150,11 +152,11 @@ def settings(
     Raises
     ------
     FileError
-        The file is missing, not TOML, or holds an unknown key, a value that `Arm` does not allow,
-        or a setting twice.
+        The file is missing, not TOML, or holds an unknown key, a value that `ObjectiveSettings`
+        does not allow, or a setting twice.
     ParameterError
-        `Arm` does not allow a value of a mapping, a setting of it occurs twice, or the grid does
-        not fit the solver or the data: `glocal` without local images, or eta without the paper's
+        `ObjectiveSettings` does not allow a value, a setting occurs twice, or the grid does not fit
+        the solver or the data: `glocal` without local images, or eta without the paper's
         loop.
     """
     if isinstance(grid, Mapping):

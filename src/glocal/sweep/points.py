@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import joblib
 
 from glocal._version import __version__
-from glocal.aligner import Arm, Exact, PaperLoop
+from glocal.aligner import Exact, ObjectiveSettings, PaperLoop
 from glocal.aligner.exact import Problem, WarmStart
 from glocal.aligner.fitting import Solver
 from glocal.aligner.folds import Fold, FoldScorer, scaled_identity
@@ -118,11 +118,13 @@ def fit_path(heldout: FoldScorer, solver: Solver, unit: Unit) -> tuple[str, list
             if setting == ORIGINAL:  # the baseline that agreement is compared with
                 transform = scaled_identity(data, 0.0)
             else:
-                arm = Arm.of(setting)
+                arm = ObjectiveSettings.from_values(setting)
                 if isinstance(solver, PaperLoop):
                     solution = with_eta(solver, setting).solve(data, arm)
                 else:
-                    problem = problem or solver.problem(data, local=Arm.of(unit.path[-1]).local)
+                    problem = problem or solver.problem(
+                        data, local=ObjectiveSettings.from_values(unit.path[-1]).local
+                    )
                     solution = solver.minimise(problem, arm, start, certified=False)
                     start = solution.warm
                 row |= {name: getattr(solution.report, name) for name in _ORIGINAL_OUTCOME}

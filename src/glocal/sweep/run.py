@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from glocal._version import __version__
-from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
+from glocal.aligner import Exact, FitData, Keep, ObjectiveSettings, PaperLoop, fit
 from glocal.aligner.data import AUTO
 from glocal.aligner.fitting import Solver, with_centre
 from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit
@@ -257,7 +257,7 @@ def _choice(
     front = pareto_front(means[means["method"] != "original"]).index
     means = means.assign(front=means.index.isin(front), chosen=means.index == chosen)
     best = json.loads(to_json(means.loc[chosen].to_dict()))
-    arm = Arm.of(best)
+    arm = ObjectiveSettings.from_values(best)
     refit = fit(plan.data, arm, with_eta(solver, best)).transform
     transforms = []
     for fold in plan.folds:

@@ -1,4 +1,4 @@
-"""An arm: one of the objectives of the paper, with its parameters."""
+"""The settings of a fit: one of the objectives of the paper, with its parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 """The parameters that a method reads."""
 
 
-class Arm(Options):
+class ObjectiveSettings(Options):
     """One of the objectives of the paper, with its parameters.
 
         naive            L_global + λ ‖W‖²_F
@@ -77,7 +77,7 @@ class Arm(Options):
     )
 
     @model_validator(mode="after")
-    def _check_parameters(self) -> Arm:
+    def _check_parameters(self) -> ObjectiveSettings:
         unread = self.model_fields_set - {"method", *PARAMETERS[self.method]}
         if unread:
             readers = [name for name, names in PARAMETERS.items() if unread <= {*names}]
@@ -100,7 +100,7 @@ class Arm(Options):
 
     @property
     def local(self) -> bool:
-        """Whether the arm has a local term."""
+        """Whether the objective has a local term."""
         return self.method == "glocal"
 
     @property
@@ -109,19 +109,17 @@ class Arm(Options):
         return 0.0 if self.method == "naive" else self.mix
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """Method and parameters as in records; None for a parameter that the method lacks."""
         parameters: dict[str, float | None] = dict.fromkeys(PARAMETERS["glocal"])
         parameters |= {name: getattr(self, name) for name in PARAMETERS[self.method]}
         return {"method": self.method, **parameters}
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any], *, local: bool = True) -> Arm:
-        """Build an arm from settings; a setting that is None takes its default.
+    def from_values(cls, values: Mapping[str, Any], *, local: bool = True) -> ObjectiveSettings:
+        """Read the settings from a record or a row; a value of None takes its default.
 
         The default method is `glocal`, or `global` if `local` is false.
         """
-        options = {
-            name: settings[name] for name in cls.model_fields if settings.get(name) is not None
-        }
+        options = {name: values[name] for name in cls.model_fields if values.get(name) is not None}
         return cls(**{"method": "glocal" if local else "global", **options})
