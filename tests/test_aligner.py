@@ -254,10 +254,11 @@ class TestTransformStep:
         weights = search.best_estimator_[0].transform_.weights
         np.testing.assert_array_equal(weights, best.weights)
 
-    def test_a_bare_transform_in_a_pipeline_is_told_of_it(self, world, aligner):
-        """A LinearTransform as a step, and what is no transform, are refused by name."""
+    def test_a_bare_transform_is_no_step_of_a_pipeline(self, world, aligner):
+        """A LinearTransform has no `fit`, and another object as a transform is refused."""
         X = world.objects.matrix
-        with pytest.raises(ParameterError, match="TransformStep"):
+        assert not hasattr(aligner.transform_, "fit")
+        with pytest.raises(TypeError, match="LinearTransform"):
             make_pipeline(aligner.transform_, NearestCentroid()).fit(X, world.superordinate)
         with pytest.raises(ParameterError, match="LinearTransform"):
             TransformStep(np.eye(2)).fit(X)

@@ -1,7 +1,9 @@
 """The transform is one affine map, which is applied, interpolated, reduced, saved and exported."""
 
 import contextlib
+import inspect
 import json
+import tracemalloc
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -450,6 +452,27 @@ def test_fold_into_refuses(torch):
     ):
         with pytest.raises((ParameterError, DataError), match=noun):
             transform.fold_into(layer)
+
+
+def test_every_listed_attribute_can_be_read():
+    """What `dir` lists can be read, so that completion and `inspect` work on a transform."""
+    names = {name for name, _ in inspect.getmembers(T)}
+    assert names >= {name for name in dir(T) if not name.startswith("__")}
+
+
+def test_centring_of_many_columns_needs_no_matrix_of_them():
+    """A transform that only subtracts means holds and makes no p × p numbers: for 50,000 columns
+    they would be 10 GB, and it maps and recentres in a few MB.
+    """
+    X = np.random.default_rng(0).normal(size=(20, 50_000)).astype("f4")
+    tracemalloc.start()
+    transform = LinearTransform.centring(X)
+    Z = transform(X)
+    transform.recentred(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12 * X.nbytes
+    np.testing.assert_allclose(Z.mean(axis=0), 0, atol=1e-5)
 
 
 # rows of another scale, and features of another network

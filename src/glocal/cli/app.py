@@ -262,7 +262,7 @@ def _report(error: BaseException) -> int:
         return 2
     # of any step: no memory, an unusable path, a full disk
     if isinstance(error, MemoryError):
-        sentence = "not enough memory. Use fewer objects or local images, or float32."
+        sentence = "not enough memory. Use fewer columns, objects or local images, or float32."
     elif isinstance(error, OSError) and error.filename is not None:
         sentence = f"cannot use {error.filename}: {error.strerror}. Check the path."
     elif isinstance(error, OSError) and error.errno in _FULL_DISK:

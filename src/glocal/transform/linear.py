@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -60,13 +60,14 @@ class LinearTransform:
 
     def __post_init__(self) -> None:
         W = self.weights
-        b = W.sum(axis=0) if self.bias is None else self.bias
+        b = np.zeros(W.shape[1:]) if self.bias is None else self.bias
         if W.ndim != 2 or W.shape[0] < W.shape[1] or b.shape != W.shape[1:]:
             raise DataError(
                 f"transform weights have shape {W.shape} and bias {b.shape}; they must be (p, r) "
                 "with r at most p, and (r,)."
             )
-        if not (np.isfinite(W).all() and np.isfinite(b).all() and np.isfinite(self.mean)):
+        is_finite = _is_identity(W) or np.isfinite(W).all()
+        if not (is_finite and np.isfinite(b).all() and np.isfinite(self.mean)):
             raise DataError("transform weights, bias or mean hold NaN or infinity. Fit it again.")
         if not 0 < self.std < np.inf:
             raise DataError(f"transform std is {self.std}; it must be finite and above 0.")
@@ -141,14 +142,6 @@ class LinearTransform:
 
     __call__ = apply
 
-    @property
-    def fit(self) -> NoReturn:
-        """Nothing to call: a transform is fitted already. Raises ParameterError."""
-        raise ParameterError(
-            "a LinearTransform is fitted already and has no fit. In a scikit-learn pipeline use "
-            "glocal.TransformStep(transform)."
-        )
-
     def map_rows(self, X: Any, *, source: str = "features", first: int = 0) -> Any:
         """Apply without `check_rows`; errors name `source` and count rows from `first`."""
         self.check_shape(tuple(X.shape))
@@ -195,13 +188,18 @@ class LinearTransform:
     def _map_array(self, X: np.ndarray) -> np.ndarray:
         is_double = X.dtype.kind == "f" and X.dtype.itemsize >= 8
         dtype = np.dtype(np.float64 if is_double else np.float32)
-        W = self.weights.astype(dtype, copy=False)
         Z = np.empty((len(X), self.out_dimensions), dtype=X.dtype if X.dtype.kind == "f" else dtype)
         # NOTE standardize before the product: subtracting a large offset later loses digits
         for block in row_blocks(*X.shape):
-            mapped = self.standardization(X[block], dtype) @ W
+            mapped = self._times_weights(self.standardization(X[block], dtype))
             Z[block] = mapped if self.bias is None else mapped + self.bias
         return Z
+
+    def _times_weights(self, rows: np.ndarray) -> np.ndarray:
+        """Rows W, in the dtype of the rows."""
+        if _is_identity(self.weights):
+            return rows
+        return rows @ self.weights.astype(rows.dtype, copy=False)
 
     def _map_tensor(self, X: Any) -> Any:
         import torch
@@ -215,7 +213,8 @@ class LinearTransform:
         # NOTE the mean is subtracted in two parts, since not every device computes in float64
         rounded = float(np.float32(self.mean))
         standardized = ((rows - rounded) - (self.mean - rounded)) / self.std
-        Z = standardized @ torch.as_tensor(self.weights, dtype=dtype, device=X.device)
+        W = np.ascontiguousarray(self.weights)
+        Z = standardized @ torch.as_tensor(W, dtype=dtype, device=X.device)
         if self.bias is not None:
             Z = Z + torch.as_tensor(self.bias, dtype=dtype, device=X.device)
         return Z.to(X.dtype) if X.is_floating_point() else Z
@@ -291,7 +290,7 @@ class LinearTransform:
         features = features.unit(always=normalize)
         scalars = features.standardization
         deviations = (features.column_means - scalars.mean) / scalars.std
-        W = np.eye(features.dimensions, dtype=np.float32)
+        W = _identity(features.dimensions)
         meta = {"centring": {"n": len(features)}, "rows": row_statistics(features)}
         return cls(W, -deviations.astype(np.float32), scalars.mean, scalars.std, meta)
 
@@ -340,7 +339,7 @@ class LinearTransform:
             )
         b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
         means = images.unit(always=self.normalize).column_means
-        b_images = -((means - self.mean) / self.std) @ self.weights.astype(np.float64)
+        b_images = -self._times_weights((means - self.mean) / self.std)
         bias = (n * b_images + weight * b) / (n + weight)
         meta = {**self.meta, "recentred": {"n": n, "weight": float(weight)}}
         return replace(self, bias=bias.astype(np.float32), meta=meta)
@@ -383,6 +382,19 @@ class LinearTransform:
         last one uses the network. See `glocal.transform.sharing.locate`.
         """
         return cls.load(sharing.locate(name))
+
+
+def _identity(p: int) -> Weights:
+    """The p × p identity as a view of 2p - 1 numbers: all rows are windows of one row."""
+    numbers = np.zeros(2 * p - 1, dtype=np.float32)
+    numbers[p - 1] = 1
+    return np.lib.stride_tricks.sliding_window_view(numbers, p)[::-1]
+
+
+def _is_identity(W: Weights) -> bool:
+    """Whether W is a view that `_identity` made."""
+    is_square = W.shape == W.shape[::-1]
+    return is_square and W.strides[0] == -W.strides[-1] and bool((W[:1, :1] == 1).all())
 
 
 pretrained = LinearTransform.from_pretrained
