@@ -118,14 +118,14 @@ def test_the_join_finds_each_object_by_name():
 
 PICTURES = r"""A.JPG b.png C.png: a.png B.png c: 0 1 2
 cup cup.png egg: cup cup.png EGG: 0 1 2
-ref/0/0.png ref/0/1.png ref/1/0.png d/0/0.png d/0/1.png: d/0/0 ref/0/0 ref/1/0: 3 0 2
+ref/0/0.png ref/0/1.png ref/1/0.png: ref/1/0.png ref/0/1 ref/0/0.png: 2 1 0
 a\x.png b/y.png c/z.png: other/z.jpg x y: 2 0 1"""
 
 
 @world.table("row", PICTURES)
 def test_pictures_in_folders_are_joined_by_their_paths(row):
-    """Equal names in two folders are two objects; if names differ, neither folders nor capital
-    letters matter, and entries that are written alike name one object.
+    """Entries that are written alike name one object, with folders too; of the others neither
+    folders nor capital letters nor endings matter.
     """
     names, shown, rows = (cell.split() for cell in row.split(":"))
     answers = Answers(world.matrix("0 1 2", int), names=shown)
@@ -138,7 +138,7 @@ None          | a b c             | 0 1 2 | no names
 a b a         | a b c             | 0 1 2 | 'a' twice \\(lines 1 and 3
 a b c         | a b b             | 0 1 2 | 'b' twice
 y/a b x/a.png | a b c             | 0 1 2 | 'a' may name 'y/a' or 'x/a.png'
-a b c         | a b b.jpg         | 0 1 2 | 'b' and 'b.jpg' may name 'b'
+a b.png c     | a b b.jpg         | 0 1 2 | 'b' and 'b.jpg' may name 'b.png'
 a b c         | x y z             | 0 1 2 | none of the 3 object ids
 a b c         | a b z             | 0 1 2 | 1 name an object
 a b c         | a b c             | 0 1 3 | 3 lines

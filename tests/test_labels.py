@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from world import folder
 
-from glocal import Features, errors, few_shot
+from glocal import Features, anomaly, errors, few_shot, retrieval, verdict
 from glocal.data.labels import (
-    check_labels,
     load_labels,
     load_superclasses,
+    row_labels,
     split_column,
     superclass_rows,
 )
@@ -77,7 +77,7 @@ def test_blanks_separate_no_columns_of_labels(tmp_path, title):
     words are one label.
     """
     text = f'{title}\nnot bad\n"hot dog, big"\nhot pot\n'
-    labels = load(tmp_path, text, named("a b c"), f"l.csv:{title}").labels
+    labels = load(tmp_path, text, rows(3), f"l.csv:{title}").labels
     assert labels.tolist() == ["not bad", "hot dog, big", "hot pot"]
 
 
@@ -87,37 +87,31 @@ def test_a_column_without_a_title_is_a_wrong_option():
         split_column("l.csv:")
 
 
-LINES = "sku,kind\nim/c.jpg,sock\nim/A.jpg,shoe\nim/d.jpg,hat\n"
+LINES = "name,kind\nim/c.jpg,sock\nim/A.jpg,shoe\nim/d.jpg,hat\n"
 JOINED = {
     "folder, ending and capital letters do not count": (LINES, "a c D.png", "shoe sock hat"),
     "rows may lack a line": (LINES, "c x a y d z", "sock shoe hat"),
     "lines may lack a row": (LINES, "d a", "hat shoe"),
     "an empty label is none": (LINES.replace("sock", ""), "a c d", "shoe hat"),
-    "lines in order are by name too": ("kind,sku\nx,0\ny,1\nz,2\n", "2 1 0", "z y x"),
-    "a number of the class names no rows": (
-        "no,kind,sku\n1,b,4\n0,a,0\n1,b,1\n0,a,2\n1,b,3\n", "0 1 2 3 4", "a b a b b",
+    "lines in order are by name too": ("kind,id\nx,0\ny,1\nz,2\n", "2 1 0", "z y x"),
+    "a column that counts the lines is no better": (
+        ",kind,File\n0,b,4\n1,a,0\n2,b,1\n3,a,2\n4,b,3\n", "0 1 2 3 4", "a b a b b",
     ),
+    "the index of a shuffled frame": (",kind\n2,z\n0,x\n1,y\n", "0 1 2", "x y z"),
     "lines of other rows may contradict each other": (
         LINES + ",hat\n,sock\nx,hat\nx,sock\n", "a c d", "shoe sock hat",
     ),
-    "a name may have two lines with one label": (LINES + "a,shoe\n", "a c d", "shoe sock hat"),
-    "a tenth of the lines may repeat a name": (
-        "no,kind\n" + "".join(f"im{i % 9},k{i % 9}\n" for i in range(10)),
-        " ".join(f"im{i}" for i in range(12)), " ".join(f"k{i}" for i in range(9)),
-    ),
-    "another column of names may be worse": (
-        "file,like,kind\n" + "".join(f"im{i},im{i % 9},k{i % 2}\n" for i in range(10)),
-        " ".join(f"im{i}" for i in range(10)), " ".join(5 * ["k0 k1"]),
-    ),
-    "columns of names that agree": ("id,sku,kind\nc,C.png,x\na,A.png,y\n", "a c", "y x"),
+    "a name may have two lines with one label": (LINES + "a.png,\n", "im/A.jpg c", "shoe sock"),
+    "the first of two columns of names": ("id,like,kind\nc,C.png,x\na,C.png,y\n", "a c", "y x"),
+    "alike names that are written alike": ("name,kind\na.jpg,x\na.png,y\n", "a.png a.jpg", "y x"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", JOINED)
 @pytest.mark.filterwarnings("ignore:.*no label")
 def test_labels_are_joined_by_name_if_both_files_have_names(tmp_path, case):
-    """A column that holds the names of the features gives each row its label, whatever the order;
-    features without a label are left out.
+    """The first column whose title says that it has names gives each row its label, whatever the
+    order; features without a label are left out.
     """
     text, names, expected = JOINED[case]
     features, labels = load(tmp_path, text, named(names))
@@ -126,9 +120,8 @@ def test_labels_are_joined_by_name_if_both_files_have_names(tmp_path, case):
 
 
 UNCLEAR = {
-    "two columns": ("rank,sku,kind\n0,1,x\n1,2,y\n2,0,z\n", "0 1 2", "'sku' and 'rank'|'rank' and"),
-    "too few names": (LINES + "q,hat\n" * 3, "a b e f", "'a'.*'sku'.*'im/c.jpg'"),
-    "names of another network": (LINES, "p q r", "'p'.*'sku'"),
+    "names of another network": (LINES, "p q r", "'im/c.jpg'.*'p'.*labels alone"),
+    "an index of other rows": (",kind\n0,x\n1,y\n", "a b", "'0'.*'a'.*labels alone"),
     "two labels": (LINES + "im/c.jpg,hat\n", "a c d", "'im/c.jpg' twice"),
     "two entries": (LINES + "im/c.png,hat\n", "a c d e", "'c' may name 'im/c.jpg' or 'im/c.png'"),
 }
@@ -136,39 +129,83 @@ UNCLEAR = {
 
 @pytest.mark.parametrize("case", UNCLEAR)
 def test_labels_whose_rows_are_not_clear_are_refused(tmp_path, case):
-    """No column with the names, two that differ, and a name with two labels or two entries are
-    refused with an example, and with the way to be read by line.
+    """Names of other rows only, and a name with two labels or two entries are refused with an
+    example.
     """
     text, names, noun = UNCLEAR[case]
-    with pytest.raises(DataError, match=rf"l\.csv.*({noun}).*labels alone"):
+    with pytest.raises(DataError, match=rf"l\.csv.*({noun})|^{noun}"):
         load(tmp_path, text, named(names))
 
 
-@pytest.mark.parametrize("n_rows, n_lines", [(10, 30), (30, 10)])
-def test_nine_in_ten_names_are_enough(tmp_path, n_rows, n_lines):
-    """A column names the rows if it has nine of ten rows, or nine of its ten lines name a row."""
-    features = rows(n_rows, tuple(f"im{i}" for i in range(n_rows)))
-
-    def labels(n_shared):
-        entries = [*range(n_shared), *range(100, 100 + n_lines - n_shared)]
-        lines = "".join(f"im{i}.png,{i % 2}\n" for i in entries)
-        return load(tmp_path, f"file,kind\n{lines}", features).labels
-
-    with pytest.warns(DataWarning, match=f"{n_rows - 9} of {n_rows} rows have no label"):
-        assert len(labels(9)) == 9
-    with pytest.raises(DataError, match=r"share of 0\.80"):
-        labels(8)
+ONE_SIDED = {
+    "the features": (LINES, rows(3)),
+    "an index is a column of names": (LINES.replace("name", ""), rows(3)),
+    "the table": (LINES.replace("name", "sku"), named("a b c")),
+}
 
 
-def test_names_that_the_features_lack_are_said(tmp_path):
-    """A table with names is read by line, with a warning, if the features have none; numbers that
-    count the lines are no names.
+@pytest.mark.parametrize("case", ONE_SIDED)
+def test_names_that_one_file_lacks_are_said(tmp_path, case):
+    """If one of both files has names, label i is that of row i, a warning says so, and another
+    number of labels is refused.
     """
-    with pytest.warns(DataWarning, match="names .sku.*has none"):
-        labels = load(tmp_path, LINES, rows(3)).labels
+    text, features = ONE_SIDED[case]
+    with pytest.warns(DataWarning, match="no names.*row i"):
+        labels = load(tmp_path, text, features).labels
     assert labels.tolist() == ["sock", "shoe", "hat"]
-    numbered = "id,kind\n1,x\n2,y\n3,z\n"
-    assert load(tmp_path, numbered, rows(3)).labels.tolist() == [*"xyz"]
+    with pytest.raises(DataError, match="4 labels"), pytest.warns(DataWarning, match="no names"):
+        load(tmp_path, text + "e,hat\n", features)
+
+
+def test_numbers_that_count_the_lines_are_no_names(tmp_path):
+    """A table that numbers its lines is read by line, as one without names is."""
+    for title in ("id", ""):
+        for first in (0, 1):
+            lines = "".join(f"{first + i},{kind}\n" for i, kind in enumerate("xyz"))
+            assert load(tmp_path, f"{title},kind\n{lines}", rows(3)).labels.tolist() == [*"xyz"]
+
+
+def test_rows_without_a_label_are_left_out_in_python_too():
+    """None, NaN, NA, what a categorical lacks and an empty text are no label in Python; the rows
+    are counted, and few-shot, retrieval, anomalies and verdicts are about the others.
+    """
+    missing = {
+        "list": ["a", None, float("nan"), "b"],
+        "text": np.array(["a", "", "", "b"]),
+        "objects": np.array(["a", None, np.nan, "b"], dtype=object),
+        "frame": pd.Series(["a", pd.NA, None, "b"]),
+        "categorical": pd.Categorical.from_codes([0, -1, -1, 1], ["a", "b"]),
+        "numbers": [0.0, np.nan, np.nan, 1.0],
+        "whole numbers": pd.Series([0, None, None, 1], dtype="Int64"),
+    }
+    for labels in missing.values():
+        with pytest.warns(DataWarning, match="2 of 4 rows have no label"):
+            kept, values = row_labels(labels, 4)
+        assert kept.tolist() == [0, 3]
+        assert values.tolist() in (["a", "b"], [0, 1])
+    assert row_labels(np.array([3, -1])).labels.tolist() == [3, -1]
+
+
+def test_images_without_a_label_are_no_class_of_their_own(as_a_user):
+    """Every evaluation with labels gives the numbers of the images that have one."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(48, 4)) + 2 * np.eye(4)[np.repeat([0, 1, 2], 16)]
+    y = np.repeat([*"abc"], 16).tolist()
+    y[32:] = 16 * [float("nan")]
+    full = np.array(y[:32])
+    test = rng.normal(size=(9, 4))
+    truth = np.array([*"aabbaabba"])
+    calls = [
+        lambda X, y: few_shot(X, y, shots=1, draws=3),
+        lambda X, y: few_shot(X[:32], full, X, y, shots=1, draws=3),
+        retrieval,
+        lambda X, y: anomaly(X, y, test, truth),
+        lambda X, y: verdict(X, y).scores,
+    ]
+    for call in calls:
+        with pytest.warns(DataWarning, match="16 of 48 rows have no label"):
+            result = call(X, y)
+        assert str(result) == str(call(X[:32], full))
 
 
 UNLABELLED = {
@@ -193,7 +230,7 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path, name):
 BAD = {
     "y.txt; DataError; 2 labels": "1\n2\n\n",
     "y.txt; FileError; empty": "",
-    "y.txt; DataError; without a title.* 'kind'": "kind\na\nb\nc\n",
+    "y.txt; DataError; 'kind'.*without a title": "kind\na\nb\nc\n",
     "y.csv:kind; DataError; no label in any": "id,kind\n1,\n2,\n3,\n",
     "y.csv:kind; FileError; line 3, saw 3": "id,kind\n1,a\n2,b,c\n3,d\n",
     # which numpy pickles
@@ -218,16 +255,14 @@ def test_a_bad_file_of_labels_is_named(tmp_path, case):
 def test_lists_and_columns_of_a_frame_are_labels(labels, as_a_user):
     """Names that pandas holds as objects are names."""
     for column in (labels, pd.Series(labels)):
-        assert check_labels(column, 3).tolist() == labels
+        assert row_labels(column, 3).labels.tolist() == labels
 
 
-@pytest.mark.parametrize("values", [[1.0], [[1, 2], [3, 4]], 5, [True], [b"a"], [], ["cat", None]])
+@pytest.mark.parametrize("values", [[1.5], [[1, 2], [3, 4]], 5, [True], [b"a"], [], [None]])
 def test_what_is_no_integer_or_name_a_row_is_refused(values):
-    """Fractions, matrices, single values, booleans, bytes, nothing and missing names are
-    refused.
-    """
+    """Fractions, matrices, single values, booleans, bytes, nothing and no label are refused."""
     with pytest.raises(DataError, match="labels"):
-        check_labels(np.array(values))
+        row_labels(values)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])

@@ -13,17 +13,21 @@ from jaxtyping import Int, Shaped
 from glocal.data.columns import as_integers
 from glocal.data.features import Features
 from glocal.data.names import matching_entries
-from glocal.data.tables import TABLES, column_of_table, holds_names, read_table
+from glocal.data.tables import TABLES, column_of_table, counts_rows, read_table
 from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.files import WORKBOOKS, PathLike, ending, naming, read_lines, read_npy
-from glocal.similarity import Labels
+from glocal.similarity import Labels, Numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Superclasses = Mapping[Any, str]
 """The superclass of each class; classes may be texts even if labels are integers."""
-_MIN_SHARE_OF_NAMES = 0.9  # of the rows or of the lines, for a column that names the rows
+_ONE_LABEL_A_ROW = "labels must be one integer or name per row."
+# the titles of a column that names rows; pandas leaves the title of an index empty
+_NAMES_TITLE = re.compile(
+    r"(image|file|file_?name|path|name|id|index|item|object|unnamed: \d+)?", re.IGNORECASE
+)
 
 
 class LabelledRows(NamedTuple):
@@ -33,12 +37,84 @@ class LabelledRows(NamedTuple):
     labels: Labels
 
 
+class RowLabels(NamedTuple):
+    """The numbers of the rows that have a label, and the label of each."""
+
+    rows: Numbers
+    labels: Labels
+
+
+def row_labels(labels: Any, n: int | None = None, source: str = "labels") -> RowLabels:
+    """Read labels in Python; rows without one are left out, and a DataWarning counts them.
+
+    Parameters
+    ----------
+    labels : array, list, Series or Categorical of integers or names, one a row
+        None, NaN, NA of pandas, a value that a Categorical lacks (its code is -1) and an empty text
+        are no label; -1 among numbers is one. Whole numbers of any type become int64.
+    n : int or None
+        The number of rows.
+    source : str
+        What messages call the labels.
+
+    Raises
+    ------
+    DataError
+        If the labels are not as many as the rows or of another type, or no row has one.
+
+    Examples
+    --------
+    >>> row_labels([3.0, 3.0]).labels.tolist()
+    [3, 3]
+    """
+    import pandas as pd
+
+    values = np.array(labels, dtype=object)
+    if values.ndim == 2 and 1 in values.shape:
+        values = values.reshape(-1)
+    if values.ndim != 1:
+        raise DataError(f"{source} have shape {values.shape}; {_ONE_LABEL_A_ROW}")
+    if n is not None and len(values) != n:
+        first = f", the first of them {values[0]!r}," if len(values) else ""
+        raise DataError(
+            f"{source} has {len(values)} labels{first} but there are {n} rows. Give one label per "
+            "row, in their order, without a title."
+        )
+    values[pd.isna(values)] = ""
+    rows = np.flatnonzero(values != "")
+    if not len(rows):
+        raise DataError(f"{source} has no label in any of its {len(values)} rows.")
+    typed = _typed(values[rows], source)
+    if len(rows) < len(values):
+        n_missing = len(values) - len(rows)
+        warn(
+            f"{source}: {n_missing} of {len(values)} rows have no label; they are left out.",
+            DataWarning,
+        )
+    return RowLabels(rows, typed)
+
+
+def _typed(values: np.ndarray, source: str) -> Labels:
+    """Labels as an array of int64 or str."""
+    array = np.array(values.tolist())
+    if array.dtype.kind == "U":
+        return array
+    if array.dtype.kind in "iuf":
+        with np.errstate(invalid="ignore"):  # of infinity
+            integers = array.astype(np.int64)
+        if (integers == array).all():
+            return integers
+    raise DataError(f"{source} holds {array.dtype} such as {values[0]!r}; {_ONE_LABEL_A_ROW}")
+
+
 def load_labels(path: PathLike, features: Features) -> LabelledRows:
     """Read the labels of rows; rows without a label are left out, and a DataWarning counts them.
 
-    If the features have names and the table another column, labels are joined by name: by the rule
-    of `glocal.data.names`, and by the column that holds the names of nine in ten rows, or whose
-    lines name rows in nine of ten cases. Otherwise label i is that of row i.
+    The first column of a table with the title image, file, file_name, filename, path, name, id,
+    index, item or object, or without a title, has the names of rows; one that only counts the lines
+    is taken if there is no other. If the features have names too, labels are joined by the rule of
+    `glocal.data.names`. Otherwise label i is that of row i, which a DataWarning says if one of the
+    two has names.
 
     Parameters
     ----------
@@ -54,33 +130,23 @@ def load_labels(path: PathLike, features: Features) -> LabelledRows:
     FileError
         If the file is missing, damaged or pickled.
     DataError
-        If there is no column of that title, no column or more than one holds the names of the rows,
-        a name has two labels, labels in the order of the rows are not as many, or no row has one.
+        If there is no column of that title, its names are none of the features' or have two labels,
+        labels in the order of the rows are not as many, or no row has one.
+    ParameterError
+        If the column has no title.
     """
     file, column = split_column(path)
     if ending(file) == ".npy":
         fix = "Save strings with numpy.save(path, labels.astype('U')), or one per line as text."
-        array = np.array(read_npy(file, what="labels", fix=fix))
-        return LabelledRows(features, check_labels(array, len(features), str(path)))
-    if column is None:
-        cells = _lines(file)
+        rows, labels = row_labels(read_npy(file, what="labels", fix=fix), len(features), str(path))
     else:
-        with naming(file):
-            cells = _cells(read_table(file, what="labels", blanks=False), column, features)
-    has_label = np.array([cell != "" for cell in cells], dtype=bool)
-    labels = np.array(cells, dtype=np.str_)[has_label]
-    _check_number(cells, features, path)
-    if not has_label.all():
-        n_missing = len(cells) - len(labels)
-        warn(
-            f"{path}: {n_missing} of {len(cells)} rows have no label; they are left out.",
-            DataWarning,
-        )
-        features = features.select(has_label)
-    numbers = as_integers(labels.tolist())
-    return LabelledRows(
-        features, check_labels(labels if numbers is None else numbers, len(labels), str(path))
-    )
+        cells = _lines(file) if column is None else _cells(file, column, features)
+        rows, labels = row_labels(cells, len(features), str(path))
+        numbers = as_integers(labels.tolist())
+        labels = labels if numbers is None else numbers
+    if len(rows) < len(features):
+        features = features.select(np.isin(np.arange(len(features)), rows))
+    return LabelledRows(features, labels)
 
 
 def _lines(file: Path) -> list[str]:
@@ -94,97 +160,53 @@ def _lines(file: Path) -> list[str]:
     return ["" if line == '""' else line for line in lines]  # as pandas writes a missing label
 
 
-def _cells(table: pd.DataFrame, column: str, features: Features) -> list[str]:
+def _cells(file: Path, column: str, features: Features) -> list[str]:
     """The label of each row in a column of a table, by name or by line; empty without one."""
-    labels = column_of_table(table, column)
-    others = table.drop(columns=column)
-    if features.names is not None and others.shape[1]:
-        return _joined(labels, others, features)
-    names = next((title for title in others if holds_names(others[title])), None)
-    if names is not None:
+    table = read_table(file, what="labels", blanks=False)
+    with naming(file):
+        labels = column_of_table(table, column).tolist()
+        names = _names(table.drop(columns=column), features)
+        if features.names is not None and names is not None:
+            return _joined(names, labels, features)
+    if features.names is not None or names is not None:
+        lacking = features.source if names is not None else "the table of labels"
         warn(
-            f"the labels have names ({names}) but {features.source} has none: label i is taken to "
-            "be that of row i. Put a file_names.txt with one line per row beside the features.",
+            f"{lacking} has no names of rows: label i is taken to be that of row i. Names stand "
+            "in a file_names.txt beside the features, and in the column `name` of the table.",
             DataWarning,
         )
-    return labels.tolist()
+    return labels
 
 
-class _Column(NamedTuple):
-    """A column of a table as names of rows: the label that it gives each row, or empty.
-
-    `share` is that of the rows that it names or, if larger, of its lines that name a row. `fault`
-    is a sentence about names that do not give one label, or empty.
-    """
-
-    title: str
-    share: float
-    row_labels: list[str]
-    fault: str
+def _names(table: pd.DataFrame, features: Features) -> list[str] | None:
+    """The names of the rows that a table has; None if it has none."""
+    titles = [title for title in table if _NAMES_TITLE.fullmatch(title)]
+    columns = [table[title].tolist() for title in titles]
+    for names in columns:
+        if not any(counts_rows(names, first) for first in (0, 1)):
+            return names
+    return columns[0] if columns and features.names is not None else None
 
 
-def _joined(labels: pd.Series, others: pd.DataFrame, features: Features) -> list[str]:
-    """The label of each row by the column that holds the names of the rows."""
-    columns = [_as_names(others[title], labels, features) for title in others]
-    best = max(columns, key=lambda column: (column.share, column.fault))
-    fault = best.fault
-    if not fault and best.share < _MIN_SHARE_OF_NAMES:
-        assert features.names is not None
-        fault = (
-            f"no column holds the names of {features.source}, such as {features.names[0]!r}: the "
-            f"column {best.title!r}, such as {others[best.title].iloc[0]!r}, comes closest with a "
-            f"share of {best.share:.2f}, and {_MIN_SHARE_OF_NAMES:g} of the rows or lines must "
-            "match. Write both alike."
-        )
-    for column in columns:
-        pairs = zip(best.row_labels, column.row_labels, strict=False)
-        differs = any(label != other for label, other in pairs if label and other)
-        if differs and not fault and column.share >= _MIN_SHARE_OF_NAMES:
-            fault = (
-                f"the columns {best.title!r} and {column.title!r} both hold names of rows, and "
-                "give them different labels. Remove one of them from the table."
-            )
-    if fault:
+def _joined(names: list[str], labels: list[str], features: Features) -> list[str]:
+    """The label of each row by its name in the lines of a table; empty without one."""
+    rows = features.names or ()
+    entry_of = matching_entries(rows, filter(None, names))
+    if not entry_of:
         raise DataError(
-            f"{fault} To give the labels in the order of the rows, write a file of the labels "
-            "alone: one per line, or .npy."
+            f"none of its names (first {names[0]!r}) is a name of {features.source} (first "
+            f"{rows[0]!r}). Write both alike; or, to give the labels in the order of the rows, "
+            "write a file of the labels alone: one per line, or .npy."
         )
-    return best.row_labels
-
-
-def _as_names(column: pd.Series, labels: pd.Series, features: Features) -> _Column:
-    """Take a column of a table as the names of rows."""
-    assert features.names is not None
-    filled = column[column != ""]
-    if filled.nunique() < _MIN_SHARE_OF_NAMES * min(len(filled), len({*features.names})):
-        return _Column(str(column.name), 0.0, [], "")  # such as a number of the class
-    entry_of, fault = matching_entries(features.names, filled.tolist())
-    n_rows = sum(name in entry_of for name in features.names)
-    named = {*entry_of.values()}
-    share = max(n_rows / len(features), len(named) / max(1, len(filled)))
     label_of: dict[str, str] = {}
-    for entry, label in zip(column.tolist(), labels.tolist(), strict=True):
-        is_new = not label or entry not in named or label_of.setdefault(entry, label) == label
-        if not is_new and share >= _MIN_SHARE_OF_NAMES and not fault:
-            fault = (
-                f"the column {column.name!r} has {entry!r} twice, with the labels "
-                f"{label_of[entry]!r} and {label!r}. Keep one of the lines."
+    entries = {*entry_of.values()}
+    for name, label in zip(names, labels, strict=True):
+        if label and name in entries and label_of.setdefault(name, label) != label:
+            raise DataError(
+                f"it has {name!r} twice, with the labels {label_of[name]!r} and {label!r}. Keep "
+                "one of the lines."
             )
-    row_labels = [label_of.get(entry_of.get(name, ""), "") for name in features.names]
-    return _Column(str(column.name), share, row_labels, fault)
-
-
-def _check_number(cells: list[str], features: Features, path: PathLike) -> None:
-    """Raise a DataError if labels in the order of the rows are not as many as these."""
-    if len(cells) != len(features):
-        first = f" The first is {cells[0]!r}." if cells else ""
-        raise DataError(
-            f"{path} has {len(cells)} labels but there are {len(features)} rows. Give one label "
-            f"per row, in their order, without a title, or name the column of a table: "
-            f"FILE.csv:COLUMN.{first}"
-        )
-    if not any(cells):
-        raise DataError(f"{path} has no label in any of its {len(cells)} rows.")
+    return [label_of.get(entry_of.get(name, ""), "") for name in rows]
 
 
 def split_column(path: PathLike) -> tuple[Path, str | None]:
@@ -200,28 +222,6 @@ def split_column(path: PathLike) -> tuple[Path, str | None]:
     if not column:
         raise ParameterError(f"{path} names no column of labels; write {file}:COLUMN.")
     return Path(file), column
-
-
-def check_labels(
-    labels: Shaped[np.ndarray, "..."] | None, n: int | None = None, source: str = "labels"
-) -> Labels:
-    """Return the labels as an (n,) array of int64 or str, or raise a DataError."""
-    labels = np.asarray(labels)
-    if labels.dtype.kind in "OT" and all(isinstance(label, str) for label in labels.flat):
-        labels = labels.astype(np.str_)  # pandas holds names as objects
-    if labels.ndim == 2 and 1 in labels.shape:
-        labels = labels.reshape(-1)
-    if labels.ndim != 1 or labels.dtype.kind not in "iuU" or not labels.size:
-        raise DataError(
-            f"{source} holds {labels.dtype} of shape {labels.shape}; labels must be one integer or "
-            "name per row."
-        )
-    if n is not None and len(labels) != n:
-        raise DataError(
-            f"{source} has {len(labels)} labels but there are {n} rows. Give one label per row, in "
-            "their order."
-        )
-    return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 
 
 def class_names(names: Iterable[object]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glocal.data.labels import Superclasses, check_labels, superclass_rows
+from glocal.data.labels import Superclasses, row_labels, superclass_rows
 from glocal.errors import DataError, DataWarning, warn
 from glocal.similarity import (
     Embedding,
@@ -114,13 +114,13 @@ def _named(
     X: np.ndarray, labels: np.ndarray | None, superclass_of: Superclasses | None, part: str
 ) -> Labelled:
     """One side with names in place of codes, without rows of classes that lack a superclass."""
-    labels = check_labels(labels, len(X), f"labels of {part}")
+    rows, classes = row_labels(labels, len(X), f"labels of {part}")
     if superclass_of is None:
-        return Labelled(X, labels, labels, np.arange(len(X)))
-    rows, superclasses = superclass_rows(labels, superclass_of, part)
-    n = len(labels)
-    leave_out(n - len(rows), n, f"{part} are of classes without a superclass")
-    return Labelled(X[rows], superclasses, labels[rows], rows)
+        return Labelled(X[rows], classes, classes, rows)
+    kept, superclasses = superclass_rows(classes, superclass_of, part)
+    n = len(classes)
+    leave_out(n - len(kept), n, f"{part} are of classes without a superclass")
+    return Labelled(X[rows[kept]], superclasses, classes[kept], rows[kept])
 
 
 def leave_out(n: int, total: int, what: str) -> None:

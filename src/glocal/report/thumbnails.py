@@ -46,11 +46,10 @@ def load_thumbnails(
     networks = [views for run in runs for views in run.views.values()]
     names = {name for views in networks for view in views.values() for name in view.names}
     source = open_images(images)
-    image_of, ambiguous = matching_entries(sorted(names), source.names)
+    image_of = matching_entries(sorted(names), source.names)
     if not image_of:
         raise DataError(
-            ambiguous
-            or f"no image in {source.described} has the name of an object: images are named like "
+            f"no image in {source.described} has the name of an object: images are named like "
             f"{source.names[0]}, objects like {min(names, default='none')}. Name the images after "
             "the objects; capital letters, folder and ending do not count."
         )
@@ -62,8 +61,7 @@ def load_thumbnails(
             pictures[name] = _data_uri(source.read(number_of[image], at_least=2 * _SIDE))
     if lacking := sorted(names - pictures.keys()):
         warn(
-            f"no readable image has the name of {len(lacking)} objects, such as {lacking[0]}."
-            f"{f' {ambiguous}' * bool(ambiguous)}",
+            f"no readable image has the name of {len(lacking)} objects, such as {lacking[0]}.",
             DataWarning,
         )
     return pictures

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from glocal.data.features import Features
-from glocal.data.labels import Superclasses, check_labels
+from glocal.data.labels import Superclasses, row_labels
 from glocal.data.seen import seen_rows
 from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.evaluation.comparison import compared
@@ -147,7 +147,9 @@ class Selection(NamedTuple):
 def select_rows(X: Any, labels: Labels | None) -> Selection:
     """Check rows and labels; of more than `MAX_ROWS` draw a sample, which a DataWarning says."""
     features = X if isinstance(X, Features) else Features(X)
-    labels = check_labels(labels, len(features))
+    rows, labels = row_labels(labels, len(features))
+    if len(rows) < len(features):
+        features = replace(features, matrix=features.matrix[rows], names=None)
     features.check_finite()
     whole = replace(features, names=None)
     if len(labels) <= MAX_ROWS:
