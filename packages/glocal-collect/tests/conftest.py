@@ -108,16 +108,13 @@ class Served:
 
     def play(self, script):
         """Play a script line by line: `ann = ?id=ann` names a visitor of the open link, `restart`
-        changes settings, `revoke` writes revoked.txt, and `ann ann/consent -> 404 200` states the
-        statuses of replies.
+        changes settings, and `ann ann/consent -> 404 200` states the statuses of replies.
         """
         for line in script.strip().split("\n"):
             match line.split():
                 case ["restart", *settings]:
                     pairs = (setting.split("=") for setting in settings)
                     self.restart(**{name: json.loads(value) for name, value in pairs})
-                case ["revoke", *ids]:
-                    (self.folder / "revoked.txt").write_text("\n".join(ids), "utf-8")
                 case [name, "=", *query]:
                     self.addresses[name] = self.visit(*query)
                 case _:

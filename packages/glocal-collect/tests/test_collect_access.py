@@ -1,4 +1,4 @@
-"""Who may begin, continue and finish a study, across revocations, restarts and unreadable files."""
+"""Who may begin, continue and finish a study, across restarts and unreadable files."""
 
 import json
 from functools import partial
@@ -9,45 +9,7 @@ import world
 from glocal_collect.limits import Limit, Refusal
 from glocal_collect.tokens import OPEN, PERSON, Signer, Token
 
-P1_AND_OWNER = [
-    b"p1\nowner\n",
-    b"# p2 stays\n\n P1 # asked us to\nowner#\n",
-    b"\xef\xbb\xbfp1\r\nowner\r\n",  # as Notepad saves it
-    b"owner\n\xef\xbb\xbfp1",  # two such files joined
-    b"p1\nowner\np2 left the open study",  # no id
-]
-
-
-def test_a_link_can_be_revoked(serve_study):
-    """An id, open or owner in revoked.txt ends that link at once, and no other link."""
-    study = serve_study(people=2)
-    study.play("p1/consent p2/consent -> 200 200")
-    for text in P1_AND_OWNER:
-        (study.folder / "revoked.txt").write_bytes(text)
-        study.play("""
-            p1 p1/trial p1/consent owner p2 -> 404 404 404 404 200
-            revoke
-            p1 owner -> 200 200""")
-
-
-def test_the_id_of_a_recruiting_site_can_be_revoked(serve_study):
-    """A line that is the id of a person at a recruiting site ends their links, and no others."""
-    serve_study(open=True).play("""
-        s1 = ?PROLIFIC_PID=ANN&SESSION_ID=s1
-        s2 = ?id=ann
-        anna = ?id=anna
-        revoke Ann
-        s1 s2 anna open -> 404 404 200 303
-        revoke a@b
-        s1 s2 anna open -> 200 200 200 303
-        other = ?PROLIFIC_PID=A@B
-        other -> 404""")
-
-
 UNREADABLE = [
-    ("revoked.txt", "p9\n".encode("utf-16")),  # as PowerShell writes it
-    ("revoked.txt", "p9\n".encode("utf-16-le")),
-    ("revoked.txt", None),  # a link to itself
     ("consent.md", b"f\xfcr Menschen"),
     ("instructions.md", None),
 ]
@@ -62,7 +24,6 @@ def test_a_text_that_cannot_be_read_closes_the_study(serve_study, tmp_path):
     trial = study.trial(link)
     image = trial["items"][0]["url"]
     folder = study.folder
-    (folder / "revoked.txt").touch()
     for name, content in UNREADABLE:
         file = folder / name
         moved = file.rename(tmp_path / name)
@@ -84,25 +45,17 @@ def test_a_text_that_cannot_be_read_closes_the_study(serve_study, tmp_path):
         assert "Try again" in reply.json()["error"]
 
 
-@pytest.mark.parametrize(
-    "closing",
-    [
-        "restart open=false\nopen open?id=new open?id=abc&session=s1 -> 410 303 303",
-        "revoke open\nopen open?id=new open?id=abc&session=s1 -> 404 404 404",
-    ],
-)
-def test_a_closed_study_takes_nobody_else(serve_study, closing):
-    """In a study that a setting or a revocation closes, neither the open link nor a link that it
-    gave out before begins, and people who have begun finish.
-
-    Only a revocation ends the open link for people of a recruiting site who come back by it.
+def test_a_closed_study_takes_nobody_else(serve_study):
+    """In a closed study neither the open link nor a link that it gave out before begins, and people
+    who have begun finish.
     """
     study = serve_study(open=True, per_person=3)
-    study.play(f"""
+    study.play("""
         begun = ?id=abc&session=s1
         unused =
         begun/consent -> 200
-        {closing}
+        restart open=false
+        open open?id=new open?id=abc&session=s1 -> 410 303 303
         unused unused/trial unused/consent -> 410 403 410""")
     study.answer_trials(study.addresses["begun"])
     assert study.request("begun/trial").json()["done"] == 3

@@ -251,13 +251,3 @@ def test_a_damaged_study_is_bad_content(run, tmp_path):
         refused(run, f"{AGAIN} | {file.name}\nexport study --out a.npz | {words}")
         assert not file.exists()
         (tmp_path / "away").rename(file)
-
-
-def test_a_line_of_revoked_that_is_no_id_is_said(run, serve_study):
-    """A start names the lines of revoked.txt that are nobody's id, and no others."""
-    study = serve_study(open=True, test_links=1)
-    study.begin("?id=Ann")
-    (person,) = study.rows("people")
-    lines = f"# left\nopen\nowner\nt1\nann\nann and p1\n{person['id']} # asked"
-    (study.folder / "revoked.txt").write_text(lines, "utf-8")
-    assert "so far: ann and p1. " in run(f"run --out {os.path.relpath(study.folder)} --port 0").err

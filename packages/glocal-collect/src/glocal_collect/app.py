@@ -131,12 +131,10 @@ def token_of_visitor(text: str, request: Request, service: StudyService) -> Toke
 
 async def error_response(request: Request, error: Exception) -> Response:
     """Reply to an error with one sentence, on a page if HTML is asked for, otherwise in JSON."""
-    if isinstance(error, RequestValidationError):
-        is_of_path = error.errors()[0]["loc"][0] == "path"
+    if isinstance(error, RequestValidationError) and error.errors()[0]["loc"][0] == "path":
         error = Refusal(404, "There is nothing with this number.")
-        if not is_of_path:
-            sentence = 'The answer must be {"choice": 0 to 2 or null, "seconds": 0 to 1e6}.'
-            error = Refusal(422, sentence)
+    elif isinstance(error, RequestValidationError) or _is_unreadable_body(error):
+        error = Refusal(422, 'The answer must be {"choice": 0 to 2 or null, "seconds": 0 to 1e6}.')
     elif not isinstance(error, HTTPException):  # a file cannot be read, or the disk is full
         logging.getLogger("uvicorn.error").error("%s", one_line(error))
         error = Refusal(503, "The study cannot be reached at the moment. Try again later.")
@@ -144,6 +142,15 @@ async def error_response(request: Request, error: Exception) -> Response:
     if "text/html" in request.headers.get("accept", ""):
         return HTMLResponse(pages.problem_page(sentence), error.status_code, error.headers)
     return JSONResponse({"error": sentence}, error.status_code, error.headers)
+
+
+def _is_unreadable_body(error: Exception) -> bool:
+    """Whether the body of a request cannot be parsed, for example because it is nested too deep."""
+    return (
+        isinstance(error, HTTPException)
+        and error.status_code == 400
+        and not isinstance(error, Refusal)
+    )
 
 
 def with_headers(app: ASGIApp) -> ASGIApp:

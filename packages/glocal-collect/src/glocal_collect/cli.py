@@ -21,7 +21,6 @@ from glocal_collect.settings import Settings
 
 if TYPE_CHECKING:
     from glocal.extract.images import Source
-    from glocal_collect.db import Database
     from glocal_collect.export import Collected
     from glocal_collect.study import Study
 
@@ -87,7 +86,6 @@ def run(
                 timeout_graceful_shutdown=5,
             )
             _print_links(study, base)
-            _warn_of_unknown_ids(study, database)
             with contextlib.suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run(sockets=[listener])
     print_message(
@@ -333,21 +331,6 @@ def _new_study(out: Path, images: str, settings: Settings) -> Study:
         )
     _warn_of_copies(open_images(images))
     return study
-
-
-def _warn_of_unknown_ids(study: Study, database: Database) -> None:
-    from glocal_collect.export import read_collected
-    from glocal_collect.tokens import OPEN, OWNER
-
-    if revoked := study.revoked():
-        people = read_collected(study, database).people
-        ids = [OPEN, OWNER, *study.personal_ids, *study.test_ids, *people["id"]]
-        ids += people["name"].dropna().str.lower().tolist()
-        if unknown := revoked.difference(ids):
-            print_message(
-                f"revoked.txt has lines that are nobody's id so far: {', '.join(sorted(unknown))}. "
-                f"Write one id on each line."
-            )
 
 
 def _print_links(study: Study, base: str) -> None:

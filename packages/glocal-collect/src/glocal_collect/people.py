@@ -19,7 +19,7 @@ from glocal_collect.tokens import OPEN, OWNER, PERSON, TEST, Signer, Token
 from glocal_collect.trials import TrialScheduler
 
 CLOSED = "This study takes no new participants."
-_BURST = 10  # answers that may come at once
+_BURST = 100  # requests of a person that may come at once
 _MAX_AGE_SECONDS = 300  # of the description of the people; making one slows down the answers
 _REQUESTS_PER_ANSWER = 10  # images included; a page that loads ahead needs eight
 _ANSWERED = "FROM answers JOIN trials ON trial = id WHERE person = ?"
@@ -53,10 +53,8 @@ class StudyService:
         self.signer = Signer(study.key)
         self.database = database
         self._scheduler = TrialScheduler(self.settings, len(study))
-        seconds = self.settings.min_seconds
         per_minute = self.settings.max_starts_per_minute
-        self._answers = Limit(seconds, _BURST)
-        self._requests = Limit(seconds / _REQUESTS_PER_ANSWER, _BURST * _REQUESTS_PER_ANSWER)
+        self._requests = Limit(self.settings.min_seconds / _REQUESTS_PER_ANSWER, _BURST)
         self._starts = Limit(60 / per_minute, per_minute)
         self._description = NOT_COMPARED
         self._description_ends = -math.inf
@@ -83,24 +81,21 @@ class StudyService:
         Raises
         ------
         Refusal
-            404 for a wrong or revoked token, 410 once the study has ended, 429 for too many
-            requests of a person, and 503 for the owner if a text of the study cannot be read.
+            404 for a wrong token, 410 once the study has ended, 429 for too many requests of a
+            person, and 503 for the owner if a text of the study cannot be read.
         FileError
-            A text of the study cannot be read, and the link is not that of the owner.
+            A text of the study cannot be read, and the link is not the owner's.
         """
         token = self.signer.read(text, role)
         if token is None or (role == OPEN and self.settings.open is None):
             raise Refusal(404, "This link is not valid.")
         try:
-            is_revoked = not self.study.revoked().isdisjoint((token.id or role, token.name.lower()))
             self.study.text("consent")
             self.study.text("instructions")
         except FileError as error:
             if role == OWNER:
                 raise Refusal(503, str(error)) from error
             raise
-        if is_revoked:
-            raise Refusal(404, "This link is not valid.")
         if self.study.has_ended():
             raise Refusal(410, "This study has ended.")
         if role == PERSON:
@@ -153,11 +148,10 @@ class StudyService:
         ------
         Refusal
             404 for a trial that this person was not shown, 409 for one that has another answer or
-            is no longer asked, 422 for the reference of an anchor trial, 429 if it is too fast.
+            is no longer asked, 422 for the reference of an anchor trial.
         """
         if self.settings.kind == "anchor" and body.choice == 0:
             raise Refusal(422, "choice is 0, the reference; it must be 1, 2 or null.")
-        self._answers.check(token.id)
         choice_of_trial = "SELECT choice FROM answers WHERE trial = ?"
         own_trial = "SELECT number FROM trials WHERE id = ? AND person = ?"
         with self.database.writing() as connection:
@@ -215,7 +209,7 @@ class StudyService:
     def _is_invited(self, token: Token) -> bool:
         if self.settings.open is None or token.id.startswith(TEST):
             return token.id in (*self.study.personal_ids, *self.study.test_ids)
-        return self.settings.open and OPEN not in self.study.revoked()
+        return self.settings.open
 
     def _current(self, connection: Connection, token: Token) -> dict[str, Any]:
         """The trial to answer, or the end; empty if `_advance` has to make it first."""

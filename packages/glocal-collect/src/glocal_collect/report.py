@@ -91,24 +91,24 @@ def study_page(
     bounds = ceiling(joined.answers)
     ends = [] if bounds is None else [score.value for score in bounds.scores]
     measured = _standing(run, ends)
-    advice, reason = advise(curve[-1], joined.answers, measured.remaining)
+    advice = advise(curve[-1])
     participants = " ".join(_participants(people, joined.answers))
     record = {
         "participants": people[JUDGED].reset_index().to_dict("records"),
         "standing": measured._asdict(),
         "ceiling": None if bounds is None else bounds.record(),
         **curve_record(curve),
-        "advice": f"{advice} {reason}",
+        "advice": advice,
     }
     run = replace(
         run,
         name=study.title,
         lead=f"{measured.sentence()} {advice}",
-        blocks=(_people_block(people, participants), curve_block(curve, ends, record["advice"])),
+        blocks=(_people_block(people, participants), curve_block(curve, ends, advice)),
         commands=dict.fromkeys(run.commands, _fit_command(study, features)),
         design=design_of(study, collected, people),
     )
-    return StudyPage(run, (participants, measured.sentence(), advice, reason), record)
+    return StudyPage(run, (participants, measured.sentence(), advice), record)
 
 
 def _answers(study: Study, collected: Collected) -> Answers:

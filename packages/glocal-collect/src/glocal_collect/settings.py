@@ -58,7 +58,8 @@ class Settings(Options):
         0.3,
         ge=0,
         le=3600,
-        description="Minimum mean time between answers, in seconds; 0 for no limit.",
+        description="Minimum mean time for an answer, in seconds: a person's requests, ten an "
+        "answer, are limited by it; 0 for no limit.",
     )
     title: str | None = Field(
         None, description="Title of the page for participants. [default: the name of the folder]"

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glocal.data.planning import STUDY_FILE
-from glocal.errors import FileError, ParameterError, one_line
+from glocal.errors import FileError, ParameterError
 from glocal.extract.images import Source, Unreadable, open_images
 from glocal.files import make_folder, read_object, read_text, reading, write_text, writing
 from glocal_collect.db import create_database
@@ -79,31 +79,6 @@ class Study:
     def has_ended(self) -> bool:
         """Whether the days of the study are over, after which no link opens anything."""
         return time.time() > self.made + self.settings.days * 86_400
-
-    def revoked(self) -> set[str]:
-        """The lines of ``revoked.txt`` without comments, in small letters.
-
-        A line is the id of a person, in the study or at a recruiting site, or ``open`` or
-        ``owner``.
-
-        Raises
-        ------
-        FileError
-            The file cannot be read, or is not UTF-8 text.
-        """
-        file = self.folder / "revoked.txt"
-        try:
-            text = file.read_text(encoding="utf-8").replace("\ufeff", "")
-            if "\0" in text:
-                raise ValueError("it holds zero bytes")
-        except FileNotFoundError:
-            return set()
-        except (OSError, ValueError) as error:
-            raise FileError(
-                f"{file} cannot be read ({one_line(error)}). Save it as UTF-8 text."
-            ) from error
-        lines = (line.partition("#")[0].strip() for line in text.lower().split("\n"))
-        return {line for line in lines if line}
 
     def text(self, name: str) -> str:
         """The Markdown of ``consent`` or ``instructions``, as it is now."""
