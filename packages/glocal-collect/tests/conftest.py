@@ -90,7 +90,7 @@ class Served:
         self.study = self.study.with_settings(self.study.settings.replace(**settings))
         self.database = Database(self.study.database)
         self.links = links(self.study, "")
-        people = self.links["people"] | self.links["test"]
+        people = self.links["people"]
         roles = {role: self.links[role] for role in ("open", "owner") if self.links[role]}
         self.addresses |= people | roles
         self.service = StudyService(self.study, self.database)

@@ -45,8 +45,8 @@ def test_the_links_are_printed_and_stay_the_same(run):
     for start in (f"p1  http://127.0.0.1:{port}/r/", f"owner  http://127.0.0.1:{port}/o/"):
         assert f"\n{start}" in printed
     assert "all answers are in" in messages
-    again = run(f"{NEW} --people 2 --json --test-links 1").json
-    assert (again["images"], *again["people"], *again["test"]) == (12, "p1", "p2", "t1")
+    again = run(f"{NEW} --people 2 --json").json
+    assert (again["images"], *again["people"]) == (12, "p1", "p2")
     assert again["people"]["p2"].rsplit("/")[-1] in printed
     line = f"{AGAIN} --host 0.0.0.0 --public-url https://study.example.org/ --json"
     assert run(line).json["owner"].startswith("https://study.example.org/o/")

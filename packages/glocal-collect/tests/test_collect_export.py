@@ -145,30 +145,6 @@ def test_answers_that_are_missing_or_damaged_are_refused(serve_study, tmp_path):
             collected_from(study)
 
 
-def test_a_try_out_is_never_exported_or_counted(serve_study):
-    """Answers by a test link are in no export, table, limit or number, are not repeated for others,
-    and take no question from participants.
-    """
-    study = serve_study(open=True, people=1, per_person=40, repeats=0.4, catch=0, test_links=2)
-    study.play("t1 t1/consent t1/consent -> 200 200 200")
-    test = study.addresses["t1"]
-    tried = study.answer_trials(test, largest)
-    assert len(tried) == 40
-    assert len(study.trial(test)["code"]) == 8
-    assert len(collected_from(study).people) == 0
-    study.play("p1 =\np1/consent -> 200")
-    study.answer_trials(study.addresses["p1"], largest)
-    trials = trials_of(study)
-    is_test = trials["person"] == "t1"
-    assert not {*trials["repeat_of"][~is_test]} & {*tried}
-    for rows in (trials[~is_test], trials[is_test]):
-        asked = [set(images) for images in rows["images"][rows["source"] == "random"]]
-        assert asked == [{*balanced_triplet(12, 0, number)} for number in range(len(asked))]
-    assert len(collected_from(study).table) == 40
-    assert "t1" not in study.request("owner").text
-    study.play("restart test_links=0\nt1 t2 -> 200 410")
-
-
 # the table of people
 
 ROWS = """1 a 0 1 2 2 10 random

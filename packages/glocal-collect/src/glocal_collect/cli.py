@@ -339,7 +339,6 @@ def _print_links(study: Study, base: str) -> None:
     addresses = links(study, base)
     lines = [f"{len(study)} images; the study is in {study.folder}", ""]
     lines += [f"{person}  {link}" for person, link in addresses["people"].items()]
-    lines += [f"test link {number}  {link}" for number, link in addresses["test"].items()]
     if addresses["open"]:
         lines.append(f"open link  {addresses['open']}")
     if study.settings.open is False:

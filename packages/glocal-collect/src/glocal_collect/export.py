@@ -15,23 +15,22 @@ from glocal.errors import DataError, ParameterError
 from glocal.files import write_npz, write_text
 from glocal_collect.db import Connection, Database, database_errors
 from glocal_collect.study import Study
-from glocal_collect.tokens import TEST
 from glocal_collect.trials import CATCH, REPEAT, right_choice
 
 CANNOT_TELL = -1
-_ANSWERED_TRIALS = f"""
+_ANSWERED_TRIALS = """
 SELECT person, name, number, a, b, c, coalesce(choice, -1) AS choice, seconds, time, source,
 trials.id AS trial, coalesce(repeat_of, -1) AS repeat_of
 FROM trials JOIN answers ON trial = trials.id JOIN people ON people.id = person
-WHERE person < '{TEST}' ORDER BY time, trials.id
+ORDER BY time, trials.id
 """
-_PEOPLE = f"SELECT * FROM people WHERE id < '{TEST}' ORDER BY length(id), id"
+_PEOPLE = "SELECT * FROM people ORDER BY length(id), id"
 _SIMILAR_PAIRS = np.array([[1, 2], [0, 2], [0, 1]])  # the other two positions, for each choice
 
 
 @dataclass(frozen=True, eq=False)
 class Collected:
-    """Every answer of a study but those of test links, ordered by time.
+    """Every answer of a study, ordered by time.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from glocal_collect.export import read_collected
 from glocal_collect.limits import Limit, Refusal
 from glocal_collect.overview import NOT_COMPARED, describe_people, people_table
 from glocal_collect.study import Study
-from glocal_collect.tokens import OPEN, OWNER, PERSON, TEST, Signer, Token
+from glocal_collect.tokens import OPEN, OWNER, PERSON, Signer, Token
 from glocal_collect.trials import TrialScheduler
 
 CLOSED = "This study takes no new participants."
@@ -24,7 +24,7 @@ _MAX_AGE_SECONDS = 300  # of the description of the people; making one slows dow
 _REQUESTS_PER_ANSWER = 10  # images included; a page that loads ahead needs eight
 _ANSWERED = "FROM answers JOIN trials ON trial = id WHERE person = ?"
 _HAS_BEGUN = "SELECT 1 FROM people WHERE id = ?"
-_N_PEOPLE = f"SELECT count(*) FROM people WHERE id < '{TEST}'"
+_N_PEOPLE = "SELECT count(*) FROM people"
 _WAITING = """
 SELECT id, number, a, b, c FROM trials LEFT JOIN answers ON trial = id
 WHERE person = ? AND trial IS NULL ORDER BY number
@@ -207,8 +207,8 @@ class StudyService:
             )
 
     def _is_invited(self, token: Token) -> bool:
-        if self.settings.open is None or token.id.startswith(TEST):
-            return token.id in (*self.study.personal_ids, *self.study.test_ids)
+        if self.settings.open is None:
+            return token.id in self.study.personal_ids
         return self.settings.open
 
     def _current(self, connection: Connection, token: Token) -> dict[str, Any]:
@@ -264,12 +264,11 @@ class StudyService:
 def links(study: Study, base: str) -> dict[str, Any]:
     """Return the links of a study, always the same.
 
-    These are `people` and `test` by id, `open` or None, and `owner`.
+    These are `people` by id, `open` or None, and `owner`.
     """
     sign = Signer(study.key).sign
     return {
         "people": {id: f"{base}/r/{sign(Token(PERSON, id))}" for id in study.personal_ids},
-        "test": {id: f"{base}/r/{sign(Token(PERSON, id))}" for id in study.test_ids},
         "open": f"{base}/r/{sign(Token(OPEN))}" if study.settings.open else None,
         "owner": f"{base}/o/{sign(Token(OWNER))}",
     }

@@ -43,13 +43,6 @@ class Settings(Options):
         "study to all who have not begun. [default: a link for each participant]",
         json_schema_extra={"flags": "--open/--no-open"},
     )
-    test_links: int = Field(
-        0,
-        ge=0,
-        le=1000,
-        description="Number of links for a try-out, t1, t2 and so on, whose answers are never "
-        "exported or counted.",
-    )
     max_starts_per_minute: int = Field(
         60, ge=1, le=100_000, description="With --open: maximum number of people per minute."
     )

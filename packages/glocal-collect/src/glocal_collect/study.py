@@ -22,7 +22,6 @@ from glocal.extract.images import Source, Unreadable, open_images
 from glocal.files import make_folder, read_object, read_text, reading, write_text, writing
 from glocal_collect.db import create_database
 from glocal_collect.settings import Settings
-from glocal_collect.tokens import TEST
 
 SIDE = 640  # pixels of the longer side of an image: a third of a wide screen, or all of a phone
 MIN_KEY_CHARACTERS = 32
@@ -66,11 +65,6 @@ class Study:
         if self.settings.open is not None:
             return []
         return [f"p{number}" for number in range(1, (self.settings.people or 1) + 1)]
-
-    @property
-    def test_ids(self) -> list[str]:
-        """The ids of the links for a try-out, t1, t2 and so on."""
-        return [f"{TEST}{number}" for number in range(1, self.settings.test_links + 1)]
 
     def image(self, number: int) -> Path:
         """The file of an image as people see it."""

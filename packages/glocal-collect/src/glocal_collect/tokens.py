@@ -11,7 +11,6 @@ from itsdangerous import BadSignature, URLSafeSerializer
 PERSON = "person"
 OPEN = "open"
 OWNER = "owner"
-TEST = "t"  # begins the ids of test links, which sort after the ids of all participants
 _VISITOR = "o"  # begins the ids of people who came by the open link
 _MAX_CHARACTERS = 400  # of the longest token that is read
 _CODE_CHARACTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # without 0, 1, I and O, which look alike

@@ -16,7 +16,6 @@ from typing import Any
 
 from glocal_collect.db import Connection, scalar
 from glocal_collect.settings import Settings
-from glocal_collect.tokens import TEST
 
 RANDOM = "random"
 REPEAT = "repeat"
@@ -27,12 +26,11 @@ _OWN_TRIALS = """
 SELECT id, a, b, c FROM trials WHERE person = ? AND number <= ? AND source = ? AND id NOT IN
 (SELECT repeat_of FROM trials WHERE person = ? AND repeat_of IS NOT NULL)
 """
-_TRIAL_OF_OTHERS = f"""
+_TRIAL_OF_OTHERS = """
 SELECT id, a, b, c FROM trials JOIN answers ON trial = id
-WHERE source = ? AND person != ? AND person < '{TEST}' AND id >= ? ORDER BY id LIMIT 1
+WHERE source = ? AND person != ? AND id >= ? ORDER BY id LIMIT 1
 """
-_N_RANDOM = f"SELECT count(*) FROM trials WHERE source = ? AND person < '{TEST}'"
-_N_RANDOM_OF_TESTS = _N_RANDOM.replace("<", ">=")
+_N_RANDOM = "SELECT count(*) FROM trials WHERE source = ?"
 _NEW_TRIAL = """
 INSERT INTO trials (person, number, a, b, c, source, repeat_of) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
@@ -102,9 +100,7 @@ class TrialScheduler:
                 repeat_of, *items = self._repeat(connection, person, number)
             if not items:
                 source = RANDOM
-                # a try-out takes no question from the participants
-                query = _N_RANDOM_OF_TESTS if person.startswith(TEST) else _N_RANDOM
-                n_random = scalar(connection, query, RANDOM)
+                n_random = scalar(connection, _N_RANDOM, RANDOM)
                 items = balanced_triplet(self.n, self.settings.seed, n_random)
             n_fixed = int(self.settings.kind == "anchor")  # a reference stays first
             items[n_fixed:] = self.rng.sample(items[n_fixed:], 3 - n_fixed)
