@@ -16,6 +16,7 @@ import workbench
 
 from glocal import FitData, Keep, LinearTransform, axes, few_shot, fit, odd_one_out, structure
 from glocal.aligner import keep_curve
+from glocal.transform import save_pretrained
 
 CENTRES = {"clip-vit-b-32": 0.0, "clip-vit-b-32-centred": 1.0}
 NETWORK = "clip-vit-b32"
@@ -123,7 +124,7 @@ def write(transform: LinearTransform, data: FitData, name: str) -> None:
     purpose = PURPOSES[centre].format(kept=record["heldout"]["neighbours_kept"])
     texts = {"purpose": purpose, "comparison": comparison(centre), "others": "\n".join(others)}
     notes = NOTES.format(name=name, centre=centre, keep=KEEP, fit=record, **texts, **numbers)
-    transform.save_pretrained(FOLDER / name, notes=notes, **DESCRIBED)
+    save_pretrained(transform, FOLDER / name, notes=notes, **DESCRIBED)
 
 
 def comparison(centre: float) -> str:

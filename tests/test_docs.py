@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import typer
-from world import ROOT, folder, run
+from world import ROOT, folder, normal, run
 
-from glocal import __version__, simulated_world
+from glocal import LinearTransform, __version__, simulated_world
 from glocal.cli.app import app
 from glocal.similarity import KINDS
 from glocal.suite.demo import write_demo
@@ -187,10 +187,39 @@ def test_every_use_of_a_transform_runs(code, here, monkeypatch, capsys):
         pytest.skip(f"{error.name} is not installed")
     said = re.findall(r"(?m)^ *print\(.*\)  # ([^:\n]+)", code)
     assert {*said} <= {*capsys.readouterr().out.splitlines()}
+    if "onnx.export" in code:
+        session = pytest.importorskip("onnxruntime").InferenceSession("aligned.onnx")
+        images = normal(5, 3 * 8 * 8).astype("f4").reshape(5, 3, 8, 8)
+        rows = names["backbone"](names["torch"].from_numpy(images)).detach().numpy()
+        made = session.run(["aligned"], {"images": images})[0]
+        np.testing.assert_allclose(made, names["transform"](rows), rtol=1e-4, atol=1e-4)
     if "map_blocks" in code:
         made = names["da"].from_npy_stack("aligned-stack").compute()
         expected = names["transform"](names["X"])
         np.testing.assert_allclose(made, expected, atol=1e-4 * np.abs(made).max())
+
+
+FOLD = next(code for code in USES if "folded.weight" in code)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_transform_folded_into_a_layer_is_the_layer_and_the_transform(normalize):
+    """The recipe gives the layer followed by the transform, and refuses a transform that scales
+    rows, which no linear layer can.
+    """
+    torch = pytest.importorskip("torch")
+    W = normal(64, 64).astype("f4")
+    rows = {"rows": {"mean": 0.0, "std": 1.0, "mean_length": 1.0, "normalize": normalize}}
+    names = {"transform": LinearTransform(W, W[0], mean=0.3, std=1.7, meta=rows)}
+    if normalize:
+        with pytest.raises(ValueError, match="length 1"):
+            exec(FOLD, names)
+        return
+    exec(FOLD, names)
+    Y = torch.from_numpy(normal(6, 128).astype("f4"))
+    with torch.no_grad():
+        expected = names["transform"].map_rows(names["layer"](Y))
+        torch.testing.assert_close(names["folded"](Y), expected, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.nightly

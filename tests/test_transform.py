@@ -18,7 +18,6 @@ from glocal import Features, LinearTransform
 from glocal.data.rows import row_statistics
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.files import array_sha256
-from glocal.similarity import unit_rows
 from glocal.transform import apply_file, check_rows, formats, reduced
 
 RNG = np.random.default_rng(0)
@@ -181,22 +180,6 @@ def test_fewer_dimensions_are_the_best_of_their_rank(transform, r):
     assert (np.abs(U).max(axis=0) == U.max(axis=0)).all()
 
 
-# search
-
-
-@other_scale
-@pytest.mark.parametrize("transform", [*BOTH, UNIT_FIT])
-def test_candidates_are_sorted_by_their_aligned_cosine(transform):
-    """`rerank` gives the order of a search among the aligned candidates, for any precision."""
-    candidates = np.stack([np.roll(X, shift, axis=0)[:30] for shift in (3, 8)])
-    orders, cosines = transform.rerank(X[:2], candidates, 7)
-    for x, rows, order, cosine in zip(X, candidates, orders, cosines, strict=False):
-        S = unit_rows(transform(rows)) @ unit_rows(transform(x[None]))[0]
-        np.testing.assert_array_equal(order, np.argsort(-S)[:7])
-        close(cosine, S[order], 1e-7)
-        close(transform.rerank(x.astype("f4"), rows.astype("f2"), 7)[1], cosine, 5e-3)
-
-
 # what is refused
 
 
@@ -207,10 +190,8 @@ REFUSED = [
     ("row 40", reduced, T, np.vstack([X, np.nan * X]), 1),
     ("maps all rows to 0", reduced, replace(T, weights=0 * W, bias=None), X, 1),
     ("too large", reduced, replace(T, std=1.0), 1e300 * X, 2),
-    ("query", T.rerank, X[:2], X[None], 5), ("nan at row 0", T.rerank, X[0], np.nan * X, 2),
     *(("strength", T.at_strength, s) for s in (-0.1, np.inf, "1")),
     *(("`dimensions`", reduced, T, X, r) for r in (0, P + 1, 2.0)),
-    *(("`k`", T.rerank, X[0], X, k) for k in (0, 41, 2.0)),
     ("has no strength", ALL[2].at_strength, 0.5),
 ]  # fmt: skip
 
@@ -396,62 +377,16 @@ def test_published_transforms_are_read(data_dir):
     "transform, scale",
     [*((transform, 1) for transform in ALL), (UNIT_FIT, 1e-30), (reduced(UNIT_FIT, X, 3), 1e30)],
 )
-def test_exports_equal_apply(torch, tmp_path, transform, scale):
-    """`to_linear`, which is frozen and draws no random numbers, and `to_onnx` map raw rows as
-    `apply` does, of any length and of zeros where it scales them to length 1; the ONNX model
-    carries the record.
+def test_a_layer_equals_apply(torch, transform, scale):
+    """`to_linear`, which is frozen and draws no random numbers, maps raw rows as `apply` does, of
+    any length and of zeros where it scales them to length 1.
     """
-    onnx = pytest.importorskip("onnx")
-    runtime = pytest.importorskip("onnxruntime").InferenceSession
     x = (scale * X).astype("f4")
     x[3] = 0
-    expected = transform(x)
     before = torch.get_rng_state()
     layer = transform.to_linear()
     assert torch.equal(before, torch.get_rng_state())
-    close(layer(torch.from_numpy(x)).numpy(), expected)  # which a trainable layer refuses
-    path = str(tmp_path / "t.onnx")
-    transform.to_onnx(path)
-    session = runtime(path, providers=["CPUExecutionProvider"])
-    for n in (1, 40):
-        close(session.run(["aligned"], {"features": x[:n]})[0], expected[:n])
-    model = onnx.load(path)
-    assert json.loads(model.metadata_props[0].value) == {"format": 1, **transform.meta}
-
-
-@given(
-    q=st.integers(1, 9), transform=st.sampled_from(ALL), kind=st.sampled_from(["", "bias", "P"]),
-    dtype=st.sampled_from(["float64", "float32", "float16", "bfloat16"]),
-)  # fmt: skip
-def test_a_transform_is_folded_into_a_layer(torch, q, transform, kind, dtype):
-    """The folded layer equals a linear layer, or a product with a parameter as in open_clip,
-    followed by the transform; its dtype is the same, and whether it is trained.
-    """
-    dtype = getattr(torch, dtype)
-    linear = torch.nn.Linear(q, P, bias=kind == "bias", dtype=dtype).requires_grad_(False)
-    layer = torch.nn.Parameter(linear.weight.T) if kind == "P" else linear
-    folded = transform.fold_into(layer)
-    Y = torch.from_numpy(normal(6, q, seed=q)).to(dtype)
-    eps = torch.finfo(dtype).eps  # both ways round a few values below 10, once or twice
-    torch.testing.assert_close(folded(Y), transform(linear(Y)), atol=40 * eps, rtol=8 * eps)
-    trained = {part.requires_grad for part in folded.parameters()}
-    assert folded.bias.dtype == dtype
-    assert trained == {kind == "P"}
-
-
-def test_fold_into_refuses(torch):
-    """Another width, another kind of layer, values beyond float16, and a transform that scales rows
-    are refused.
-    """
-    nn = torch.nn
-    for transform, noun, layer in (
-        (T, "4 features", nn.Linear(3, 4)),
-        (T, "is a Parameter", nn.Parameter(torch.ones(P))),
-        (UNIT_FIT, "length 1", nn.Linear(P, P)),
-        (replace(T, std=1e-7), "float16", nn.Linear(3, P, dtype=torch.float16)),
-    ):
-        with pytest.raises((ParameterError, DataError), match=noun):
-            transform.fold_into(layer)
+    close(layer(torch.from_numpy(x)).numpy(), transform(x))  # which a trainable layer refuses
 
 
 def test_every_listed_attribute_can_be_read():
@@ -554,11 +489,10 @@ def test_other_rows_are_warned_of(rows, line):
 
 
 def test_other_rows_are_warned_of_once_where_they_are_used(rows, tmp_path):
-    """Calls, `rerank` and files warn as `check_rows` does, once for each transform."""
+    """Calls and files warn as `check_rows` does, once for each transform."""
     x = rows(ONES)
     for use in (
         lambda transform: transform(x),
-        lambda transform: transform.rerank(x[0], x),
         lambda transform: apply_file(transform, Features(ONES), tmp_path / "z.npy"),
     ):
         transform = of(ROWS)

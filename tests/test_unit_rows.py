@@ -107,8 +107,7 @@ def fitted(world):
 @pytest.mark.parametrize(
     "use",
     [
-        LinearTransform.__call__, lambda transform, X: transform.rerank(X[0], X)[0],
-        applied, evaluated, scored, reported,
+        LinearTransform.__call__, applied, evaluated, scored, reported,
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -26,7 +26,6 @@ _EXTRAS = {
     "paper": "torch lightning",
     "distributed": "distributed",
     "hub": "huggingface_hub",
-    "onnx": "torch onnx",
 }
 """The modules of each extra; all other modules are dependencies of the package itself."""
 _PACKAGES = {"PIL": "pillow", "open_clip": "open-clip-torch", "vl_convert": "vl-convert-python"}

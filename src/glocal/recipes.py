@@ -17,7 +17,7 @@ from glocal.errors import DataError, DataWarning, warn
 from glocal.extract import open_images
 from glocal.files import PathLike
 from glocal.report import load_thumbnails, report_page, save_page, transform_run
-from glocal.transform.sharing import check_replaceable
+from glocal.transform.sharing import check_replaceable, save_pretrained
 
 
 def align(
@@ -93,7 +93,7 @@ def align(
     fitted = fit(
         data, Keep(keep=keep), on_step=lambda evaluations, _: progress("fit", evaluations, 0)
     )
-    fitted.transform.save_pretrained(out)
+    save_pretrained(fitted.transform, out)
     progress("page", 0, 1)
     run = transform_run("aligned", fitted.transform, objects, data.answers)
     page = report_page(

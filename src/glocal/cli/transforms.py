@@ -14,11 +14,11 @@ from glocal.cli.output import catalogue, print_result, progress_bar
 from glocal.data.sources.registry import published
 from glocal.errors import ParameterError
 from glocal.files import writable_target
-from glocal.transform import LinearTransform
+from glocal.transform import LinearTransform, push_to_hub, save_pretrained
 from glocal.transform.card import CARD_NAME
+from glocal.transform.catalogue import PUBLISHED, bundled, locate, pull
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME
 from glocal.transform.record import SourceOptions
-from glocal.transform.sharing import PUBLISHED, bundled, locate, pull
 
 app = typer.Typer(
     help="List, pull and push transforms.", no_args_is_help=True, rich_markup_mode="markdown"
@@ -94,8 +94,7 @@ def push_command(
 ) -> None:
     """Write a transform and its model card to a folder or to a repository on the Hugging Face hub.
 
-    To push to the hub, log in first with hf auth login, or set $HF_TOKEN. A card that replaces
-    one of yours keeps its licence unless you state another.
+    To push to the hub, log in first with hf auth login, or set $HF_TOKEN.
 
     Example: glocal transforms push transform.npz hf://OWNER/NAME --licence mit
     """
@@ -104,12 +103,12 @@ def push_command(
     fitted = replace(fitted, meta=source.described(fitted.meta))
     options = {"licence": licence, "base_model": base_model, "datasets": dataset or ()}
     if "://" in to:
-        name = fitted.push_to_hub(to, private=private, **options)
+        name = push_to_hub(fitted, to, private=private, **options)
         print_result({"name": name}, name)
         return
     for name in (TRANSFORM_NAME, CARD_NAME):
         refuse_overwriting_inputs("the output", Path(to) / name, path)
-    fitted.save_pretrained(to, **options)
+    save_pretrained(fitted, to, **options)
     print_result(
         {"name": to},
         f"written to the folder {to}, not published; push to hf://OWNER/NAME to publish it",

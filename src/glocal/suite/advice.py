@@ -10,7 +10,7 @@ from glocal.scores import DIFFERENCE, ORIGINAL, Score, Scores
 from glocal.screen import COLUMNS, Printable, fits, wrapped
 from glocal.suite.situations import AND_NAMES, NAMES_ALONE, NOT_CLASS, SUPERCLASSES
 from glocal.suite.table import score_lines
-from glocal.transform.sharing import bundled
+from glocal.transform.catalogue import bundled
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -37,8 +37,8 @@ from glocal.suite.situations import (
 )
 from glocal.suite.tasks import warn_at_chance
 from glocal.transform import LinearTransform
+from glocal.transform.catalogue import bundled
 from glocal.transform.checks import row_differences, table_rows
-from glocal.transform.sharing import bundled
 
 CENTRED = "centred"
 RECENTRED = ", recentred"

@@ -6,16 +6,12 @@ import html
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from glocal.files import read_text
 from glocal.finding import Subject, sentence
 from glocal.results import UNCHANGED, unchanged_in_words, value_at
+from glocal.transform.linear import LinearTransform
 from glocal.transform.record import CardOptions, network_name
-
-if TYPE_CHECKING:
-    from glocal.transform.linear import LinearTransform
 
 CARD_NAME = "README.md"
 CARD_MARK = 'library_name: "glocal"'
@@ -101,15 +97,6 @@ def card(transform: LinearTransform) -> str:
         notes=f"\n{options.notes.strip()}\n" if options.notes else "",
         licence=options.licence or "None is stated",
     )
-
-
-def licence_of(file: Path) -> str | None:
-    """The licence that a card states; None if there is no card, or no licence on it."""
-    if not file.exists():
-        return None
-    front = read_text(file, what="card").partition("\n---")[0]
-    match = re.search(r'^license: "?([\w.+-]+)"?$', front, re.MULTILINE)
-    return match[1] if match else None
 
 
 def _timm_repository(record: Mapping[str, Any]) -> str | None:

@@ -7,25 +7,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 from weakref import WeakSet
 
 import numpy as np
 
-from glocal.data.features import Features
+from glocal.data.features import Features, Standardization
 from glocal.data.rows import Difference, difference, spaced_rows
 from glocal.errors import DataError, DataWarning, warn
 from glocal.transform.record import folded_name
 
-if TYPE_CHECKING:
-    from glocal.transform.linear import LinearTransform
+
+@runtime_checkable
+class RowMap(Protocol):
+    """What the checks read of a transform."""
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The record of the fit."""
+
+    @property
+    def dimensions(self) -> int:
+        """The number of columns of the rows."""
+
+    @property
+    def standardization(self) -> Standardization:
+        """How the rows are standardized."""
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise a DataError if rows of this shape cannot be mapped."""
+
 
 _SAMPLE_ROWS = 2000
 _SAMPLE_ROWS_OF_A_CALL = 256
-_warned: WeakSet[LinearTransform] = WeakSet()  # transforms for which a warning was issued
+_warned: WeakSet[RowMap] = WeakSet()  # transforms for which a warning was issued
 
 
-def check_rows(transform: LinearTransform, X: Any, *, force: bool = True) -> None:
+def check_rows(transform: RowMap, X: Any, *, force: bool = True) -> None:
     """Warn once for each transform if rows differ from those that it was fitted on.
 
     Commands call ``check_rows(transform, features, force=force)``: without ``--force``, rows that
@@ -67,7 +85,7 @@ def check_rows(transform: LinearTransform, X: Any, *, force: bool = True) -> Non
         _warn_once(transform, sentences, f"The transformed rows {verb} be wrong.")
 
 
-def _warn_once(transform: LinearTransform, sentences: Sequence[str], consequence: str) -> None:
+def _warn_once(transform: RowMap, sentences: Sequence[str], consequence: str) -> None:
     """Issue one warning about the rows of a transform, if none was issued before."""
     if transform not in _warned:
         _warned.add(transform)
@@ -75,7 +93,7 @@ def _warn_once(transform: LinearTransform, sentences: Sequence[str], consequence
 
 
 def table_rows(
-    transforms: Mapping[str, LinearTransform],
+    transforms: Mapping[str, RowMap],
     objects: Features,
     *,
     normalize: bool = False,
@@ -105,7 +123,7 @@ def table_rows(
         transform.check_shape(objects.matrix.shape)
         if transform.meta.get("rows"):
             check_rows(transform, objects, force=force)
-            recorded[name] = transform.normalize
+            recorded[name] = transform.standardization.is_unit
         else:
             sentences = [f"{name} does not record whether its rows were scaled to length 1"]
             sentences += [other.sentence for other in row_differences(transform, objects)]
@@ -123,7 +141,7 @@ def table_rows(
     return rows
 
 
-def row_differences(transform: LinearTransform, X: Any) -> list[Difference]:
+def row_differences(transform: RowMap, X: Any) -> list[Difference]:
     """List how rows, and the network they come from, differ from those of a fit.
 
     ``glocal try`` asks ``not row_differences(transform, features)``: whether features are of the
@@ -144,7 +162,7 @@ def row_differences(transform: LinearTransform, X: Any) -> list[Difference]:
     differences = []
     strength = transform.meta.get("strength", 1.0)
     if statistics or strength:  # at strength 0 the mean of the rows is not known
-        mean = transform.mean / (strength or 1.0)
+        mean = transform.standardization.mean / (strength or 1.0)
         scalars = replace(transform.standardization, mean=mean)
         with np.errstate(over="ignore", invalid="ignore"):  # values near the limits of float64
             other = difference(spaced_rows(X, size), statistics, scalars)

@@ -1,7 +1,4 @@
-"""The files of a transform: .npz as the authors write it, and .safetensors.
-
-`save` is a method of `LinearTransform`.
-"""
+"""The files of a transform: .npz as the authors write it, and .safetensors."""
 
 from __future__ import annotations
 
@@ -9,17 +6,15 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from glocal.errors import DataError, DataWarning, FileError, ParameterError, import_optional, warn
 from glocal.files import PathLike, array_sha256, atomic_write, ending, read_npz, reading
 from glocal.results import to_json
+from glocal.similarity import Values, Weights
 from glocal.transform.record import FORMAT, check_record
-
-if TYPE_CHECKING:
-    from glocal.transform.linear import LinearTransform
 
 ENDINGS = (".npz", ".safetensors")
 TRANSFORM_NAME = "transform.npz"
@@ -32,17 +27,18 @@ _DINO = "dino-vit-base-p16"
 WRONG = "1dd4366115a23f9288ecf4677920387aebcd4ceb535065497796ce2753030228"
 
 
-def save(transform: LinearTransform, path: PathLike) -> None:
-    """Write the transform atomically as ``.npz``, the authors' format plus one JSON string `meta`.
+class StoredTransform(NamedTuple):
+    """The content of a transform file."""
 
-    A path that ends in ``.safetensors`` is written in that format, with the same names.
+    weights: Weights
+    bias: Values | None
+    mean: float
+    std: float
+    meta: dict[str, Any]
 
-    Raises
-    ------
-    ParameterError, MissingDependencyError, FileError
-        The path has another ending, safetensors is not installed, or the file cannot be written.
-        A previous file then stays unchanged.
-    """
+
+def write_transform(path: PathLike, transform: StoredTransform) -> None:
+    """Write a transform file; see `LinearTransform.save`."""
     kind = ending(path)
     if kind not in ENDINGS:
         raise ParameterError(f"transform file {path} must end in {' or '.join(ENDINGS)}.")
@@ -77,10 +73,8 @@ def holds_transform(path: PathLike) -> bool:
         return "weights.npy" in archive.namelist()
 
 
-def read_transform(
-    path: PathLike,
-) -> tuple[np.ndarray, np.ndarray | None, float, float, dict[str, Any]]:
-    """Read weights, bias, mean, std and record of a transform file; see `LinearTransform.load`."""
+def read_transform(path: PathLike) -> StoredTransform:
+    """Read and check a transform file; see `LinearTransform.load`."""
     kind = ending(path)
     if kind not in ENDINGS and not os.path.exists(path):
         name = os.fspath(path)
@@ -107,7 +101,7 @@ def read_transform(
             f"dinov2-vit-base-p14, by mistake. Apply it to features of {_DINO} only.",
             DataWarning,
         )
-    return weights, bias, mean, std, meta
+    return StoredTransform(weights, bias, mean, std, meta)
 
 
 def _read_safetensors(path: PathLike) -> dict[str, np.ndarray]:

@@ -1,8 +1,11 @@
-"""The torch layer that scales rows to length 1; imported only when torch is used."""
+"""A transform as layers of torch; imported only when torch is used."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+
+from glocal.similarity import Values, Weights
 
 
 class UnitLength(torch.nn.Module):
@@ -12,3 +15,13 @@ class UnitLength(torch.nn.Module):
         """Scale along the last axis; any number of leading axes is allowed."""
         largest = rows.abs().amax(dim=-1, keepdim=True)  # dividing by it avoids overflow
         return torch.nn.functional.normalize(rows / torch.where(largest > 0, largest, 1), dim=-1)
+
+
+def linear_layer(A: Weights, c: Values) -> torch.nn.Linear:
+    """The frozen float32 layer x A + c."""
+    # NOTE the meta device draws no initial values, so that the random state stays unchanged
+    layer = torch.nn.Linear(len(A), len(c), device="meta")
+    for name, values in (("weight", A.T), ("bias", c)):
+        tensor = torch.from_numpy(np.ascontiguousarray(values)).float()
+        setattr(layer, name, torch.nn.Parameter(tensor, requires_grad=False))
+    return layer

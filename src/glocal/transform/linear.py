@@ -1,21 +1,26 @@
-"""`LinearTransform`, z = ((x - mean) / std) W + b: applied, interpolated, saved and shared."""
+"""`LinearTransform`, z = ((x - mean) / std) W + b: applied, interpolated, saved and loaded."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from glocal.data.features import Features, Standardization, as_matrix, check_finite, row_blocks
 from glocal.data.rows import row_statistics
-from glocal.errors import DataError, DataWarning, ParameterError, warn
+from glocal.errors import DataError, DataWarning, ParameterError, import_optional, warn
 from glocal.files import PathLike
 from glocal.results import value_at
 from glocal.similarity import Embedding, Values, Weights
-from glocal.transform import checks, exports, formats, sharing
+from glocal.transform.catalogue import locate
+from glocal.transform.checks import check_rows
+from glocal.transform.formats import StoredTransform, read_transform, write_transform
+
+if TYPE_CHECKING:
+    import torch
 
 MIN_RECENTRING_ROWS = 10
 """Number of images below which `LinearTransform.recentred` warns that their mean is unreliable."""
@@ -137,7 +142,7 @@ class LinearTransform:
             first such call warns.
         """
         X = self.as_rows(features)
-        checks.check_rows(self, X)
+        check_rows(self, X)
         return self.map_rows(X)
 
     __call__ = apply
@@ -328,7 +333,7 @@ class LinearTransform:
             if not len(rows):
                 raise DataError("there are no images whose mean could become the origin. Give ten.")
             images = Features(rows if rows.dtype.kind in "fiu" else rows.astype(np.float32))
-        checks.check_rows(self, images)
+        check_rows(self, images)
         images.check_finite()
         n = len(images)
         if n < MIN_RECENTRING_ROWS:
@@ -344,13 +349,37 @@ class LinearTransform:
         meta = {**self.meta, "recentred": {"n": n, "weight": float(weight)}}
         return replace(self, bias=bias.astype(np.float32), meta=meta)
 
-    save = formats.save
-    to_linear = exports.to_linear
-    fold_into = exports.fold_into
-    to_onnx = exports.to_onnx
-    rerank = exports.rerank
-    save_pretrained = sharing.save_pretrained
-    push_to_hub = sharing.push_to_hub
+    def to_linear(self) -> torch.nn.Linear | torch.nn.Sequential:
+        """Make the ``torch.nn.Linear`` that transforms raw features, z = x A + c: p → r.
+
+        The layer is float32, on the CPU and frozen; ``requires_grad_()`` makes it trainable. If the
+        transform was fitted on rows of length 1, the result is a ``torch.nn.Sequential`` of a step
+        that scales the rows, and the layer.
+
+        Raises
+        ------
+        MissingDependencyError
+            torch is not installed.
+        """
+        torch = import_optional("torch", "to_linear()")
+        from glocal.transform.layers import UnitLength, linear_layer
+
+        layer = linear_layer(*self.folded())
+        return torch.nn.Sequential(UnitLength(), layer) if self.normalize else layer
+
+    def save(self, path: PathLike) -> None:
+        """Write the transform atomically as ``.npz``, the authors' format plus its record as JSON.
+
+        A path that ends in ``.safetensors`` is written in that format, with the same names.
+
+        Raises
+        ------
+        ParameterError, MissingDependencyError, FileError
+            The path has another ending, safetensors is not installed, or the file cannot be
+            written. A previous file then stays unchanged.
+        """
+        stored = StoredTransform(self.weights, self.bias, self.mean, self.std, self.meta)
+        write_transform(path, stored)
 
     @classmethod
     def load(cls, path: PathLike) -> LinearTransform:
@@ -368,7 +397,7 @@ class LinearTransform:
             The file is known to have been published under the name of another network.
         """
         try:
-            return cls(*formats.read_transform(path))
+            return cls(*read_transform(path))
         except DataError as error:
             raise DataError(f"transform file {path}: {error}") from error
 
@@ -379,9 +408,9 @@ class LinearTransform:
         The name is a file or a folder; ``"clip-vit-b-32"``, which comes with the package; the
         model and layer of a published transform that `glocal.transform.pull` has downloaded, such
         as ``"clip_ViT-L/14/visual"``; or ``"hf://OWNER/NAME"`` on the Hugging Face hub. Only the
-        last one uses the network. See `glocal.transform.sharing.locate`.
+        last one uses the network. See `glocal.transform.catalogue.locate`.
         """
-        return cls.load(sharing.locate(name))
+        return cls.load(locate(name))
 
 
 def _identity(p: int) -> Weights:
