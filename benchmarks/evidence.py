@@ -63,7 +63,7 @@ def people(networks: Sequence[str]) -> Record:
     answers = glocal.Answers.load(real_data() / "things" / "repeated_answers.csv")
     ids = object_ids()
     objects = glocal.Features(np.load(real_data() / "things" / "spose_49d.npy"), ids)
-    bounds = ceiling(glocal.join(objects, answers, ids).answers, least=0)
+    bounds = ceiling(glocal.join(objects, answers, ids).answers)
     assert bounds is not None
     data = data_of(OVERFITTED)
     arm = glocal.ObjectiveSettings(method="global", lmbda=0.1)

@@ -5,10 +5,12 @@ from fractions import Fraction
 
 import numpy as np
 import oracle
+import pandas as pd
 import pytest
 import world
 
-from glocal import Answers, GLocalError, odd_one_out
+from glocal import Answers, GLocalError, odd_one_out, simulated_answers
+from glocal.data.people import different_rows
 from glocal.errors import DataWarning
 from glocal.evaluation.agreement import ceiling, ceiling_in_words
 from glocal.evaluation.intervals import ObjectValues
@@ -113,7 +115,7 @@ def test_bounds_are_means_over_questions_and_over_answers():
 
 def test_questions_asked_once_and_weights_that_are_no_counts_have_no_ceiling():
     """There is no ceiling without repeated questions, with weights, with shares of votes, without
-    answers, or if fewer answers than `least` are to repeated questions.
+    answers, or if less than a tenth of the answers are to questions that were repeated by chance.
     """
     two = np.full(len(REPEATED), 2)
     for details in ({"weights": two}, {"votes": two / 4}):
@@ -121,11 +123,31 @@ def test_questions_asked_once_and_weights_that_are_no_counts_have_no_ceiling():
     for rows in (REPEATED[:1], REPEATED[:0]):
         assert ceiling(Answers(rows)) is None
     rows = np.arange(300).reshape(100, 3)
-    often = Answers.from_array(rows[[*range(5)] * 19 + [*range(100)]])  # of 195, 100 are repeated
-    assert ceiling(often, least=0.52) is None
-    result = ceiling(often, least=0.5)
-    assert result.n_answers == 100
-    assert result.majority[0] == 1.0
+    assert ceiling(Answers.from_array(rows[[*range(4), *range(100)]])) is None  # 8 of 104
+    assert ceiling(Answers.from_array(rows[[*range(6), *range(100)]])).n_answers == 12
+
+
+def test_questions_that_chance_repeats_do_not_dilute_those_asked_of_all():
+    """With 53 questions asked of 30 people each, the ceiling is the same as without the questions
+    that random sampling asked twice or thrice, though these are more.
+    """
+    answers = simulated_answers(world.normal(20, 4), 60_000, seed=3)
+    _, question = different_rows(np.sort(answers.objects, axis=1))
+    everybody = pd.Series(question).groupby(question).cumcount() < 30
+    design = np.flatnonzero(everybody & (question < 53))
+    by_chance = np.flatnonzero(question >= 53)[:600]
+    both = answers.select(np.concatenate([design, by_chance]))
+    repeats = np.bincount(question[by_chance])
+    assert np.count_nonzero(repeats >= 2) > 100 > np.count_nonzero(repeats >= 5)
+    result = ceiling(both)
+    assert result.answers_a_question == 30
+    alone = ceiling(answers.select(design))
+    assert result.n_answers == 53 * 30
+    assert (result.leave_one_out, result.majority) == (alone.leave_one_out, alone.majority)
+    lower, upper = result.leave_one_out[0], result.majority[0]
+    assert 0.5 < lower < upper < lower + 0.05
+    diluted = ceiling(answers.select(by_chance))
+    assert diluted.majority is None
 
 
 def test_the_ceiling_of_a_kind_counts_its_alternatives():

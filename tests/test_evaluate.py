@@ -186,7 +186,7 @@ def test_questions_that_were_asked_again_bring_their_ceilings():
     command = "odd-one-out --features x.npy --answers again.npy"
     bounds = evaluate(command, "--json").json["ceiling"]
     assert bounds["leave_one_out"] == [1, None, None]
-    assert "on at least 100.0 % of answers (3 answers a question" in evaluate(command).out
+    assert "on at least 100.0 % of 150 answers (3 answers a question" in evaluate(command).out
 
 
 ASKING = """

@@ -258,6 +258,16 @@ def test_a_paragraph_states_the_level_of_corrected_intervals():
     assert "(98.3 % interval, p 0.03, corrected" in methods_paragraph(run, findings(run))
 
 
+def test_a_ceiling_of_few_answers_is_not_to_copy():
+    """A paragraph has the ceiling of 200 repeated answers, and none of fewer."""
+    details = {"transform": "people", "settings": {"answers_a_question": 2}}
+    ceiling = Score("odd-one-out", "ceiling_leave_one_out", 0.6, **details)
+    for n in (199, 200):
+        run = run_of(Scores([*scores("GAIN"), replace(ceiling, n=n)]))
+        paragraph = methods_paragraph(run, findings(run))
+        assert ("People agree with each other" in paragraph) == (n == 200)
+
+
 def test_nothing_is_to_copy_where_nothing_was_compared():
     """Without results there is no paragraph."""
     run = run_of(scores("kept 1 .9"))
@@ -285,7 +295,7 @@ def test_answers_are_scored_by_the_fit_that_has_not_seen_them():
     (finding,) = findings(transform_run("fit", transform(1), OBJECTS, repeated, folds=folds))
     right = sum(len(part) * odd_one_out(fold(X), part).agreement for fold, part in folds)
     assert f"{100 * right / 360:.1f} % of 360 answers to questions" in finding.sentence
-    ceiling = "People agree with each other on 100.0 to 100.0 % of answers (6 answers a"
+    ceiling = "People agree with each other on 100.0 to 100.0 % of 360 answers (6 answers a"
     assert ceiling in finding.details
 
 

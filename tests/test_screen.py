@@ -1,15 +1,19 @@
 """What commands and results print fits the screen, and no number on it is shortened."""
 
 import functools
+import inspect
 import re
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial.distance import squareform
 from world import folder, run, table
 
+import glocal
 from glocal import (
+    Answers,
     FitData,
     ObjectiveSettings,
     fit,
@@ -19,7 +23,7 @@ from glocal import (
     verdict,
 )
 from glocal.scores import Score, Scores
-from glocal.screen import Cell, block, text_table, wrapped
+from glocal.screen import Cell, Printable, block, text_table, wrapped
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
 from glocal.suite.table import score_lines
@@ -207,3 +211,64 @@ def test_a_result_prints_in_a_few_lines(results):
         assert len(repr(result)) <= 200
         assert isinstance(result.table(), pd.DataFrame)
         assert result._repr_html_().count("<tr") == len(result.table()) + 1
+
+
+def calls(folder):
+    """A small call of each public function, by its name."""
+    X = MADE.objects.matrix
+    person = np.arange(len(SOME)) % 6
+    asked = Answers(SOME.objects, person=person)
+    data = FitData(MADE.objects, SOME)
+    weak = glocal.Exact(tol=1e-2)
+    fitted = fit(data, ObjectiveSettings("global", lmbda=3.0), weak)
+    return {
+        "anomaly": lambda: glocal.anomaly(X, LABELS, X[:20], LABELS[:20]),
+        "anomaly_scores": lambda: glocal.anomaly_scores(X[:30], X[30:]),
+        "answer_credit": lambda: glocal.answer_credit(X, SOME),
+        "axes": lambda: glocal.axes(fitted.transform, MADE.objects),
+        "cross_score": lambda: glocal.cross_score(
+            data, ObjectiveSettings("global", lmbda=3.0), weak
+        ),
+        "few_shot": lambda: glocal.few_shot(X, LABELS, draws=2, probe="ncm"),
+        "find_anomalies": lambda: glocal.find_anomalies(X[:30], X[30:]),
+        "fit": lambda: fitted,
+        "import_answers": lambda: glocal.import_answers(folder / "t.npy"),
+        "join": lambda: glocal.join(MADE.objects, SOME),
+        "learning_curve": lambda: learning_curve(MADE.objects, SOME),
+        "model_rdm": lambda: glocal.model_rdm(X),
+        "neighbours_kept": lambda: glocal.neighbours_kept(X, X),
+        "object_folds": lambda: glocal.object_folds(60),
+        "odd_one_out": lambda: glocal.odd_one_out(X, SOME),
+        "people": lambda: glocal.people(asked, judge=False),
+        "plan_study": lambda: glocal.plan_study(60),
+        "pretrained": lambda: glocal.pretrained("clip-vit-b-32"),
+        "reliability": lambda: glocal.reliability(asked, splits=3),
+        "retrieval": lambda: glocal.retrieval(X, LABELS),
+        "rsa": lambda: glocal.rsa(X, squareform(glocal.model_rdm(X))),
+        "simulated_answers": lambda: glocal.simulated_answers(X, 9),
+        "simulated_world": lambda: MADE,
+        "split_answers": lambda: glocal.split_answers(SOME, 60),
+        "structure": lambda: structure(X, X),
+        "verdict": lambda: verdict(MADE.objects, LABELS),
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_result_of_every_public_function_prints(files):
+    """Whatever a public function returns has a text; a result has a table and an HTML text too, and
+    so has the reliability of answers that tell nothing.
+    """
+    of_name = calls(files)
+    objects = {name: getattr(glocal, name) for name in glocal.__all__}
+    functions = [name for name, thing in objects.items() if callable(thing)]
+    public = {name for name in functions if not inspect.isclass(objects[name])}
+    assert of_name.keys() == public - {"align"}  # which needs images
+    nothing = Answers.from_array([[0, 1, 2], [3, 4, 5]], person=np.arange(2))
+    results = {name: call() for name, call in of_name.items()}
+    for result in (*results.values(), glocal.reliability(nothing)):
+        assert str(result)
+        assert repr(result)
+        if isinstance(result, Printable):
+            assert isinstance(result.table(), pd.DataFrame)
+            assert result.summary() in result._repr_html_().replace("&#x27;", "'")
+    assert len(results["reliability"].table()) == 2

@@ -40,7 +40,7 @@ from glocal.data.sources.registry import published, published_file
 from glocal.data.splits import split_joined
 from glocal.data.tables import read_list
 from glocal.errors import ParameterError
-from glocal.evaluation.agreement import reliability, reliability_in_words
+from glocal.evaluation.agreement import reliability
 from glocal.evaluation.comparison import Result
 from glocal.files import make_folder, writable_target, write_text
 from glocal.options import Options
@@ -138,7 +138,7 @@ def _print_findings(
     n, p = (None, None) if features is None else features.matrix.shape
     sentences = [] if n is None else [f"features: {n} rows, {p} columns"]
     if agreement is not None:
-        sentences += reliability_in_words(agreement)
+        sentences.append(agreement.summary())
     sentences += [f"{finding.severity}: {finding}" for finding in in_words]
     record = {
         "n": n,

@@ -30,9 +30,11 @@ _METRICS = dict(zip(("cosine", "dot"), AGREEMENT, strict=True))
 MIN_ANSWERS = 30
 """With fewer answers their agreement is too uncertain, and comes with a warning."""
 MIN_REPEATED_SHARE = 0.1
-"""If a smaller share of the answers is to repeated questions, no ceiling is reported."""
+"""If a smaller share of the answers is to repeated questions, these repeat by accident."""
 MIN_ANSWERS_A_QUESTION = 5
 """With fewer answers a question the ceiling has no upper end."""
+MIN_REPEATED_ANSWERS = 200
+"""With fewer answers no paragraph states their ceiling."""
 SPLITS = 100
 """Random halves of the people whose similarities are correlated."""
 _SEED = 0
@@ -127,12 +129,13 @@ def agreement_scores(credits: Mapping[str, Values], answers: Answers, split: str
     return compared(results, [(arm, first) for arm in others])
 
 
-def ceiling(answers: Answers, *, least: float = MIN_REPEATED_SHARE) -> Result | None:
+def ceiling(answers: Answers) -> Result | None:
     """Compute how far people agree with each other, a range, from repeated answers of any kind.
 
     Each answer is compared with the other answers to its question, also with those of the same
-    person. `least` is the smallest share of answers to repeated questions for which a ceiling is
-    computed, because a few questions repeat by accident.
+    person. Only questions with `MIN_ANSWERS_A_QUESTION` answers count if they have
+    `MIN_REPEATED_ANSWERS` answers in all: they were repeated on purpose, others by accident.
+    Otherwise all repeated questions count.
 
     Returns
     -------
@@ -142,11 +145,11 @@ def ceiling(answers: Answers, *, least: float = MIN_REPEATED_SHARE) -> Result | 
         mean over questions of the share of answers that equal the most frequent one, which no
         model can exceed if all questions have equally many answers. Each is (value, low, high),
         with a 95 % interval over questions that accounts for shared objects.
-        ``answers_a_question`` is the median number of answers to a question that was asked more
-        than once. Below `MIN_ANSWERS_A_QUESTION` there is no upper end, and ``majority`` is None:
-        the most frequent of few answers is often so by chance. The result is None if no question
-        was answered twice, the share of answers to repeated questions is below `least`, or answers
-        have weights but no whole votes, so that they cannot be counted.
+        ``answers_a_question`` is the number of answers to the question of a median answer. Below
+        `MIN_ANSWERS_A_QUESTION` there is no upper end, and ``majority`` is None: the most frequent
+        of few answers is often so by chance. The result is None if no question was answered twice,
+        if less than `MIN_REPEATED_SHARE` of all answers are to questions that count because all do,
+        or if answers have weights but no whole votes, so that they cannot be counted.
 
     Examples
     --------
@@ -156,9 +159,13 @@ def ceiling(answers: Answers, *, least: float = MIN_REPEATED_SHARE) -> Result | 
     """
     questions, counts = _repeated_questions(answers)  # (questions, objects), (questions, choices)
     n_answers = counts.sum(axis=1)
-    if not len(counts) or n_answers.sum() < least * answers.effective_size:
+    is_often = n_answers >= MIN_ANSWERS_A_QUESTION
+    if n_answers[is_often].sum() >= MIN_REPEATED_ANSWERS:
+        questions, counts, n_answers = questions[is_often], counts[is_often], n_answers[is_often]
+    elif not len(counts) or n_answers.sum() < MIN_REPEATED_SHARE * answers.effective_size:
         return None
-    answers_a_question = float(np.median(n_answers))
+    n = int(n_answers.sum())
+    answers_a_question = float(np.median(np.repeat(n_answers, n_answers.astype(int))))
     units = {
         "leave_one_out": ObjectValues(
             values=_agreeing(counts) / n_answers, objects=questions, weights=n_answers
@@ -167,7 +174,6 @@ def ceiling(answers: Answers, *, least: float = MIN_REPEATED_SHARE) -> Result | 
     if answers_a_question >= MIN_ANSWERS_A_QUESTION:
         units["majority"] = ObjectValues(values=counts.max(axis=1) / n_answers, objects=questions)
     bounds = {name: end.bounded() for name, end in units.items()}
-    n = int(n_answers.sum())
     settings = {"answers_a_question": answers_a_question}
     score = partial(Score, "odd-one-out", n=n, transform=PEOPLE, settings=settings)
     scores = tuple(score(f"ceiling_{name}", *bound) for name, bound in bounds.items())
@@ -175,9 +181,7 @@ def ceiling(answers: Answers, *, least: float = MIN_REPEATED_SHARE) -> Result | 
     return Result(scores, units["leave_one_out"], values)
 
 
-def _repeated_questions(
-    answers: Answers,
-) -> tuple[Objects, Choices]:
+def _repeated_questions(answers: Answers) -> tuple[Objects, Choices]:
     """The objects of the questions that were answered twice or more, and the count of each choice.
 
     Both are empty if the answers have weights that are no whole votes, which cannot be counted.
@@ -204,10 +208,11 @@ def ceiling_in_words(scores: Iterable[Score]) -> str:
         number += ", 95 % intervals in brackets"
     if "majority" in ends:
         bounds = f"{_in_percent(lower)} to {_in_percent(ends['majority'])}"
-        return f"People agree with each other on {bounds} % of answers ({number})."
+        return f"People agree with each other on {bounds} % of {lower.n:,} answers ({number})."
+    bounds = f"at least {_in_percent(lower)}"
     return (
-        f"People agree with each other on at least {_in_percent(lower)} % of answers ({number}; an "
-        f"upper end needs {MIN_ANSWERS_A_QUESTION}, since the most frequent of few is often so by "
+        f"People agree with each other on {bounds} % of {lower.n:,} answers ({number}; an upper "
+        f"end needs {MIN_ANSWERS_A_QUESTION}, since the most frequent of few is often so by "
         "chance)."
     )
 
@@ -246,7 +251,23 @@ def _agreeing(counts: Choices) -> Values:
     return (counts * np.diagonal(shares, axis1=1, axis2=2)).sum(axis=1)
 
 
-def reliability(answers: Answers, *, splits: int = SPLITS) -> Result:
+class Reliability(Result):
+    """How far people agree with each other, which `reliability` measures."""
+
+    def summary(self) -> str:
+        """The ceiling and the correlation of halves of the people, if they are known, in words."""
+        bounds = self.ceiling
+        sentences = [] if bounds is None else [ceiling_in_words(bounds.scores)]
+        if self.split_half is not None:
+            sentences.append(
+                f"Halves of the {self.n_people:,} people correlate by {self.split_half:.2f} about "
+                f"the similarities of {self.n_pairs:,} pairs; all people would correlate with as "
+                f"many others by {self.spearman_brown:.2f}."
+            )
+        return " ".join(sentences) or "No pair or question was judged by different people."
+
+
+def reliability(answers: Answers, *, splits: int = SPLITS) -> Reliability:
     """Measure how far people agree with each other; no features are needed.
 
     The people are cut into random halves `splits` times. In a half, the similarity of a pair of
@@ -264,7 +285,7 @@ def reliability(answers: Answers, *, splits: int = SPLITS) -> Result:
 
     Returns
     -------
-    Result
+    Reliability
         ``split_half``, the mean of r over the cuts; ``spearman_brown``, 2 r / (1 + r) of this mean;
         both are None if halves know no pairs in common. ``n_people``; ``n_pairs``, the mean number
         of pairs that both halves know. ``ceiling``, by `glocal.evaluation.agreement.ceiling`, is
@@ -295,28 +316,23 @@ def reliability(answers: Answers, *, splits: int = SPLITS) -> Result:
             "answers with a column for the participant."
         )
     correlations, n_pairs = _correlations_of_halves(answers, splits)
-    r = float(correlations.mean()) if len(correlations) else None
-    values = {
-        "split_half": r,
-        "spearman_brown": None if r is None else 2 * r / (1 + r),
-        "n_people": answers.n_people,
-        "n_pairs": round(float(n_pairs.mean())) if len(n_pairs) else 0,
-        "ceiling": ceiling(answers),
-    }
-    return Result((), ItemValues(values=np.empty(0)), values)
-
-
-def reliability_in_words(result: Result) -> list[str]:
-    """The ceiling, if it is known, and the correlation of halves of the people, in sentences."""
-    bounds = result.ceiling
-    sentences = [] if bounds is None else [ceiling_in_words(bounds.scores)]
-    if result.split_half is not None:
-        sentences.append(
-            f"Halves of the {result.n_people:,} people correlate by {result.split_half:.2f} about "
-            f"the similarities of {result.n_pairs:,} pairs; all people would correlate with as "
-            f"many others by {result.spearman_brown:.2f}."
-        )
-    return sentences
+    bounds = ceiling(answers)
+    halves: dict[str, float] = {}
+    n = 0
+    if len(correlations):
+        r = float(correlations.mean())
+        halves = {"split_half": r, "spearman_brown": 2 * r / (1 + r)}
+        n = round(float(n_pairs.mean()))
+    scores = [
+        Score("reliability", name, value, n=n, transform=PEOPLE) for name, value in halves.items()
+    ]
+    if bounds is not None:
+        scores += bounds.scores
+    unknown = {"split_half": None, "spearman_brown": None}
+    values = {"n_people": answers.n_people, "n_pairs": n, "ceiling": bounds}
+    return Reliability(
+        tuple(scores), ItemValues(values=np.empty(0)), {**unknown, **halves, **values}
+    )
 
 
 def _correlations_of_halves(answers: Answers, splits: int) -> tuple[Values, Numbers]:

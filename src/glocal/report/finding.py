@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from glocal._version import __version__
-from glocal.evaluation.agreement import ceiling_in_words
+from glocal.evaluation.agreement import MIN_REPEATED_ANSWERS, ceiling_in_words
 from glocal.finding import ADVICE, Subject, choice, direction, plural, sentence
 from glocal.report.runs import Run, is_of_network
 from glocal.report.templates import render
@@ -164,7 +164,7 @@ def methods_paragraph(run: Run, findings: Sequence[Finding]) -> str:
         "methods.html",
         run=run,
         subjects=[subject for subject in subjects if subject.agreement or subject.gains],
-        ceiling=ceiling_in_words(run.scores),
+        ceiling=ceiling_in_words(score for score in run.scores if score.n >= MIN_REPEATED_ANSWERS),
         version=__version__,
         sentence=sentence,
         fitted_data=_fitted_data,

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _HEIGHT = 260  # pixels
 _NO_CEILING = (
-    "The ceiling, people’s agreement with each other, is not known: fewer than a tenth of the "
-    "answers are to questions that were asked twice or more."
+    "The ceiling, people’s agreement with each other, is not known: too few questions were asked "
+    "twice or more."
 )
 _CURVE = (
     "Each quarter of the questions is held out in turn, and fits to parts of the other answers are "
