@@ -28,6 +28,7 @@ from workbench import LOCAL, OUT, ROOT, UNIT, data_of, kept, object_ids, real_da
 from glocal import Answers, Features, FitData, LinearTransform, ObjectiveSettings, fit, join
 from glocal.aligner import Exact, KeepCurve, keep_curve
 from glocal.aligner.crossfit import CrossFit, Mixture, best_on_path
+from glocal.aligner.data import Centre
 from glocal.aligner.folds import fit_folds
 from glocal.data.labels import load_labels
 from glocal.data.world import simulated_answers
@@ -42,10 +43,10 @@ FOLDS = 3
 PARTS = (*map(str, range(FOLDS)), "all")
 KEEPS = (0.9, 0.8, 0.6)  # of the arms that are fitted to all data too
 CURVE = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
-PREFIXES = {0.0: "", 0.5: "half-centred-", 1.0: "centred-"}
+PREFIXES: dict[Centre, str] = {0: "", 1: "centred-"}
 """The beginning of the names of arms by the share of the column means that is subtracted first."""
-BASELINES = {0.0: "original", 1.0: "centred"}
-"""The arms without a fit; half-centred data have the curve of `keep` alone."""
+BASELINES: dict[Centre, str] = {0: "original", 1: "centred"}
+"""The arms without a fit."""
 OTHER_ANSWERS = ("simulated", "shuffled", "exchanged")
 DIAGONAL_PENALTY = 1e-3
 """Its held-out loss is below that of 0.01 on each network."""
@@ -73,17 +74,17 @@ def hashes(network: str, arm: str) -> list[str]:
     return [array_sha256(np.vstack(part.folded())) for part in parts]
 
 
-def make(network: str) -> dict[float, Record]:
+def make(network: str) -> dict[Centre, Record]:
     """Make the arms that have no files, and return the curve of `keep` for each centre."""
     data = data_of(network)
     inputs = data.hashes(local=True)
     folder = FOLDER / "arms" / network
     make_folder(DATA / network / "transforms")
-    curves: dict[float, Record] = {}
+    curves: dict[Centre, Record] = {}
     for centre, prefix in PREFIXES.items():
         make_arms = partial(make_of_curve, network, centre, data)
         curves[centre] = kept(folder / f"{prefix}curve.json", inputs, make_arms)
-    lmbda = curves[0.0]["lmbda"]
+    lmbda = curves[0]["lmbda"]
     for arm in ("naive", "random", "diagonal", *OTHER_ANSWERS):
         if arm != "diagonal" or data.features.dimensions <= MAX_COLUMNS_OF_DIAGONAL:
             make_arm = partial(make_other, network, arm, data, lmbda)
@@ -91,18 +92,16 @@ def make(network: str) -> dict[float, Record]:
     return curves
 
 
-def make_of_curve(network: str, centre: float, data: FitData) -> Record:
+def make_of_curve(network: str, centre: Centre, data: FitData) -> Record:
     """Make the arms that one search over folds yields."""
     data = replace(data, centre=centre)
     curve = keep_curve(data, keep=0.9)
     prefix = PREFIXES[centre]
-    if centre in BASELINES:
-        identity = np.eye(data.features.dimensions)
-        save(network, BASELINES[centre], data, [identity] * len(PARTS))
-        of_all = fit(
-            data, ObjectiveSettings(method="global", lmbda=curve.penalty)
-        ).transform.weights
-        save(network, f"{prefix}global", data, [*curve.crossfit.fit(curve.penalty), of_all])
+    identity = np.eye(data.features.dimensions)
+    save(network, BASELINES[centre], data, [identity] * len(PARTS))
+    settings = ObjectiveSettings(method="global", lmbda=curve.penalty)
+    of_all = fit(data, settings).transform.weights
+    save(network, f"{prefix}global", data, [*curve.crossfit.fit(curve.penalty), of_all])
     rows = [keep_row(network, f"{prefix}keep-{keep}", curve, keep) for keep in CURVE]
     return {"lmbda": curve.penalty, "rows": rows}
 
@@ -110,8 +109,7 @@ def make_of_curve(network: str, centre: float, data: FitData) -> Record:
 def save(network: str, arm: str, data: FitData, weights: list[np.ndarray]) -> None:
     """Write the transforms of an arm.
 
-    Centred data use the means of the fitted objects, half-centred data half the means of all, as
-    `keep` does.
+    Centred data use the means of the fitted objects.
     """
     for part, W in zip(PARTS, weights, strict=False):
         transform = data.transform(W.astype(np.float32))
@@ -125,7 +123,7 @@ def keep_row(network: str, arm: str, curve: KeepCurve, keep: float) -> Record:
     """What a `keep` gives on the folds, whose transforms it saves, for `KEEPS` with that of all."""
     position = curve.choose(keep)
     weights = [part.weights for part in curve.fold_transforms(position)]
-    if keep in KEEPS and curve.data.centre in (0, 1):
+    if keep in KEEPS:
         weights.append(curve.solve(keep).transform.weights)
     save(network, arm, curve.data, weights)
     scores = curve.heldout_scores(position).model_dump(exclude={"seed", "folds", "converged"})

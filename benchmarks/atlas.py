@@ -15,6 +15,7 @@ from workbench import data_of, kept, object_ids, real_data
 
 from glocal import Answers, Features, FitData, Keep, LinearTransform, fit, join
 from glocal.aligner import KeepCurve, keep_curve
+from glocal.aligner.data import Centre
 from glocal.aligner.folds import FoldScorer
 from glocal.evaluation.agreement import credit_units
 from glocal.evaluation.intervals import ItemValues
@@ -26,7 +27,7 @@ PUBLISHED = ("clip-vit-b32", "blip")
 KEEP = 0.9
 ARMS = ("original", "centred", f"keep-{KEEP}", f"centred-keep-{KEEP}")
 """The arms of the atlas."""
-ORIGINS = {0.0: f"keep-{KEEP}", 1.0: f"centred-keep-{KEEP}"}
+ORIGINS: dict[Centre, str] = {0: f"keep-{KEEP}", 1: f"centred-keep-{KEEP}"}
 Row = dict[str, Any]
 
 

@@ -68,10 +68,10 @@ def study(network: str, n_objects: int, n_answers: int, draw: int) -> list[Row]:
         results[f"grid {lmbda}"] = fit(
             data, ObjectiveSettings(method="global", lmbda=lmbda), Exact(tol=1e-4)
         )
-    transforms = {"no fit": scaled_identity(data, 0.0)}
+    transforms = {"no fit": scaled_identity(data, 0)}
     for arm, result in results.items():
         is_unchanged = result.record.status == UNCHANGED  # W is then I, whose scale is arbitrary
-        transforms[arm] = scaled_identity(data, 0.0) if is_unchanged else result.transform
+        transforms[arm] = scaled_identity(data, 0) if is_unchanged else result.transform
     return [
         {
             "arm": arm,

@@ -111,7 +111,7 @@ def arm_scores(networks: Sequence[str]) -> Record:
         curves = arms.make(network)
         record["arms"] += tasks.properties(network)
         record["keep"] += tasks.keep_rows(network, curves)
-        record["lmbda"][network] = curves[0.0]["lmbda"]
+        record["lmbda"][network] = curves[0]["lmbda"]
     return record
 
 

@@ -65,7 +65,7 @@ def within_classes(X: np.ndarray, y: np.ndarray) -> np.ndarray:
 def make(network: str) -> None:
     """Write the transforms of all maps."""
     make_folder(arms.DATA / network / "transforms")
-    data = replace(data_of(network), centre=1.0)
+    data = replace(data_of(network), centre=1)
     folds = fit_folds(data, arms.FOLDS, "objects")
     heldout = [workbench.heldout_objects(data, fold) for fold in folds]
     categories = workbench.categories(network)

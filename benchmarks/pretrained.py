@@ -16,9 +16,10 @@ import workbench
 
 from glocal import FitData, Keep, LinearTransform, axes, few_shot, fit, odd_one_out, structure
 from glocal.aligner import keep_curve
+from glocal.aligner.data import Centre
 from glocal.transform import save_pretrained
 
-CENTRES = {"clip-vit-b-32": 0.0, "clip-vit-b-32-centred": 1.0}
+CENTRES: dict[str, Centre] = {"clip-vit-b-32": 0, "clip-vit-b-32-centred": 1}
 NETWORK = "clip-vit-b32"
 SETS = {
     "articles": "2,000 fashion products: articles with 20 images",
@@ -35,11 +36,11 @@ SOURCE = {
 }
 DESCRIBED = {"licence": "cc-by-4.0", "base_model": "openai/clip-vit-base-patch32"}
 NOTES = Path(__file__).with_suffix(".md").read_text("utf-8")
-PURPOSES = {
-    0.0: """\
+PURPOSES: dict[Centre, str] = {
+    0: """\
 Use it where each image should keep its nearest neighbours: search among images, and agreement
 with people. For coarse classes with few examples take `clip-vit-b-32-centred`.""",
-    1.0: """\
+    1: """\
 Use it where labels are few and classes coarse, and for anomalies of another kind. It subtracts the
 column means of the THINGS features first, which changes neighbours: {kept:.2f} of those among the
 original rows stay on photographs that it was not fitted to. Where neighbours should stay, use
@@ -127,7 +128,7 @@ def write(transform: LinearTransform, data: FitData, name: str) -> None:
     save_pretrained(transform, FOLDER / name, notes=notes, **DESCRIBED)
 
 
-def comparison(centre: float) -> str:
+def comparison(centre: Centre) -> str:
     """What the record of the evidence says about a transform that was fitted in the same way."""
     texts = {}
     for name, task in RECORDED.items():

@@ -17,6 +17,7 @@ import workbench
 from workbench import ROOT, data_of, kept, real_data
 
 from glocal import Features, LinearTransform, anomaly, few_shot, retrieval
+from glocal.aligner.data import Centre
 from glocal.aligner.folds import FoldScorer, fit_folds
 from glocal.data.names import object_name
 from glocal.evaluation.comparison import Result
@@ -208,7 +209,7 @@ def properties(network: str) -> list[Row]:
     return rows
 
 
-def keep_rows(network: str, curves: dict[float, arms.Record]) -> list[Row]:
+def keep_rows(network: str, curves: dict[Centre, arms.Record]) -> list[Row]:
     """What each `keep` gives: agreement, neighbours, and accuracy with one example a category."""
     score = object_tasks(network)["things 1"]
     before = score(arms.transforms(network, "original")).units

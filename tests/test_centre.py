@@ -1,7 +1,6 @@
 """Centring as part of a fit, without a fit, and by the images of a user."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from glocal import (
     cross_score,
     fit,
     odd_one_out,
-    simulated_answers,
 )
 from glocal.aligner.fitting import fit_plan
 from glocal.aligner.folds import fit_folds
@@ -41,21 +39,18 @@ def shifted(world):
     return FitData(objects, world.answers, local)
 
 
-@pytest.mark.parametrize("centre", [0.5, 1.0])
-def test_a_centred_fit_is_a_fit_to_centred_features(shifted, centre):
+def test_a_centred_fit_is_a_fit_to_centred_features(shifted):
     """A centred fit is one map with a bias, and equals the fit to objects and local images that are
     centred by hand, by the column means of the objects.
     """
     X, images = (f.matrix.astype(float) for f in (shifted.features, shifted.local_features))
-    shift = centre * X.mean(axis=0)
+    shift = X.mean(axis=0)
     by_hand = FitData(Features(X - shift), shifted.answers, Features(images - shift))
     arm = ObjectiveSettings("glocal", lmbda=1.0)
-    centred, other = (
-        fit(data, arm).transform for data in (replace(shifted, centre=centre), by_hand)
-    )
+    centred, other = (fit(data, arm).transform for data in (replace(shifted, centre=1), by_hand))
     np.testing.assert_allclose(centred(X), other(X - shift), atol=5e-3)
     assert centred.bias is not None
-    assert centred.mean == pytest.approx(centre * X.mean())
+    assert centred.mean == pytest.approx(X.mean())
     assert centred.std == pytest.approx(np.sqrt(np.mean((X - shift) ** 2)))
 
 
@@ -63,7 +58,7 @@ def test_the_promise_is_about_the_centred_features_and_the_record_has_both_share
     """With a centred fit, `keep` promises neighbours of the centred features, and the record and
     the curve also state the smaller share of those in the raw rows.
     """
-    record = fit(replace(shifted, centre=1.0), Keep(keep=0.8)).record
+    record = fit(replace(shifted, centre=1), Keep(keep=0.8)).record
     assert record.centre == 1.0
     assert record.heldout.neighbours_kept_centred >= 0.8
     assert record.heldout.neighbours_kept < record.heldout.neighbours_kept_centred
@@ -75,7 +70,7 @@ def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
     """A scaled identity of centred features keeps all of their neighbours in a hold-out, and the
     record also states the share of raw neighbours.
     """
-    data = replace(shifted, centre=1.0)
+    data = replace(shifted, centre=1)
     arm = ObjectiveSettings("global", lmbda=1e4)
     scores = cross_score(data, arm)
     transform = fit(data, arm).transform
@@ -86,34 +81,11 @@ def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
     assert scores.neighbours_kept < 0.95
 
 
-@pytest.mark.nightly
-def test_auto_centres_where_that_helps():
-    """If the column means tell nothing about people's answers, `auto` centres and agreement rises;
-    the hold-out counts the neighbours of the features as each fit centred them. Features whose
-    means are 0 are not centred.
-    """
-    rng = np.random.default_rng(1)
-    mind = rng.normal(size=(40, 4))
-    features = Features(mind + 3 * rng.normal(size=4))
-    data = FitData(features, simulated_answers(1.5 * mind, 500, seed=5), centre="auto")
-    record = fit(data, Keep()).record
-    assert record.centre == 1.0
-    uncentred = fit(replace(data, centre=0.0), Keep()).record
-    assert record.heldout.agreement > uncentred.heldout.agreement
-    scores = cross_score(data, Keep(), folds=2)
-    assert scores.neighbours_kept == pytest.approx(record.heldout.neighbours_kept, abs=0.05)
-    promised = record.heldout.neighbours_kept_centred
-    assert scores.neighbours_kept_centred == pytest.approx(promised, abs=0.05)
-    assert scores.neighbours_kept < 0.8
-    without = replace(data, features=Features(mind - mind.mean(axis=0)))
-    assert fit(without, Keep()).record.centre == 0.0
-
-
 def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):
     """The original agreement, on folds of objects and of questions, and the statistics of the
     fitted rows of a centred fit are those of the raw rows.
     """
-    data = replace(shifted, centre=1.0, local_features=None)
+    data = replace(shifted, centre=1, local_features=None)
     X = data.features.matrix
     scores = cross_score(data, GLOBAL, Exact(tol=1e-2))
     credit = np.concatenate([answer_credit(X, fold.answers) for fold in fit_folds(data, 3)])
@@ -137,7 +109,7 @@ def test_the_scalar_origin_is_the_standardization_of_the_paper(shifted):
     assert fitted.record.centre == "scalar"
     assert fit_plan(shifted, GLOBAL, PaperLoop()).data.centre == "scalar"
     assert fit_plan(shifted, GLOBAL, None).data.centre == 0
-    assert fit_plan(replace(shifted, centre=0.5), GLOBAL, PaperLoop()).data.centre == 0.5
+    assert fit_plan(replace(shifted, centre=1), GLOBAL, PaperLoop()).data.centre == 1
 
 
 def test_features_that_are_almost_their_means_are_warned_of(shifted):
@@ -145,7 +117,7 @@ def test_features_that_are_almost_their_means_are_warned_of(shifted):
     data = replace(shifted, features=Features(shifted.features.matrix + 200), local_features=None)
     with pytest.warns(DataWarning, match="centre=1"):
         fit(data, GLOBAL, Exact(tol=1e-1))
-    fit(replace(data, centre=1.0), GLOBAL, Exact(tol=1e-1))
+    fit(replace(data, centre=1), GLOBAL, Exact(tol=1e-1))
 
 
 def test_a_sweep_chooses_by_the_neighbours_that_the_promise_is_about(shifted):
@@ -153,26 +125,11 @@ def test_a_sweep_chooses_by_the_neighbours_that_the_promise_is_about(shifted):
     of those in the centred rows.
     """
     grid = {"method": ["global"], "lmbda": [100.0, 0.1]}
-    result = sweep(replace(shifted, centre=1.0), grid, folds=2, keep=0.9, solver=Exact(tol=1e-2))
+    result = sweep(replace(shifted, centre=1), grid, folds=2, keep=0.9, solver=Exact(tol=1e-2))
     assert {"neighbours_kept", "neighbours_kept_centred"} <= {*result.points}
     assert result.best["neighbours_kept"] < 0.9 < result.best["neighbours_kept_centred"]
     plain = sweep(shifted, grid, folds=2, solver=Exact(tol=1e-2))
     assert "neighbours_kept_centred" not in plain.points
-
-
-def test_a_sweep_chooses_the_centre_by_its_own_share(shifted, monkeypatch):
-    """`auto` in a sweep uses the share and the solver that the sweep was given."""
-    requests = []
-
-    def choose(data, solver, *, keep):
-        requests.append((solver.dtype, keep))
-        return SimpleNamespace(data=replace(data, centre=0.0))
-
-    monkeypatch.setattr("glocal.sweep.run.keep_curve", choose)
-    data = replace(shifted, centre="auto", answers=shifted.answers.select(np.arange(600)))
-    grid = {"method": ["global"], "lmbda": [3.0]}
-    sweep(data, grid, folds=2, keep=0.5, solver=Exact(tol=1e-2, dtype="float64"))
-    assert requests == [("float64", 0.5)]
 
 
 def test_centring_needs_no_answers(shifted, here):
@@ -200,14 +157,12 @@ def test_recentring_moves_the_origin_to_the_mean_of_other_images(shifted):
 
 
 def test_what_cannot_be_centred_is_refused(shifted):
-    """Shares outside 0 to 1, `auto` without `keep`, negative weights and equal rows are refused,
+    """Other values than 0, 1 and "scalar", negative weights and equal rows are refused,
     and few images cause a warning.
     """
-    for centre in (-0.1, 1.5, float("nan"), "0.5", "Auto"):
+    for centre in (-0.1, 0.5, float("nan"), "1", "auto"):
         with pytest.raises(ParameterError, match="centre"):
             replace(shifted, centre=centre)
-    with pytest.raises(ParameterError, match="keep"):
-        fit(replace(shifted, centre="auto"), ObjectiveSettings("global", lmbda=0.1))
     transform = LinearTransform.centring(shifted.features)
     with pytest.raises(ParameterError, match="weight"):
         transform.recentred(shifted.features.matrix, weight=-1)
@@ -215,4 +170,4 @@ def test_what_cannot_be_centred_is_refused(shifted):
         transform.recentred(shifted.features.matrix[:5])
     same = Features(np.tile(np.arange(8.0), (20, 1)))
     with pytest.raises(DataError, match="same"):
-        same.standardization.centred(same.column_means, 1.0)
+        same.standardization.centred(same.column_means)

@@ -363,3 +363,10 @@ print(*{"torch", "numba", "pandas", "sklearn"} & {*sys.modules})
 def test_a_small_fit_loads_nothing_it_does_not_need():
     """A small fit loads neither torch nor a compiler."""
     assert subprocess.check_output([sys.executable, "-c", FIT], text=True) == "\n"
+
+
+def test_a_method_without_an_objective_fails(world):
+    """A name that only passed as a method is refused by the fit, and never fitted as `global`."""
+    settings = ObjectiveSettings.model_construct(method="mine", lmbda=0.1, mix=1.0)
+    with pytest.raises(ParameterError, match="mine"):
+        Exact().solve(FitData(world.objects, world.answers), settings)

@@ -31,7 +31,7 @@ answers heldout: t.npz anchors.npz many.npz weights.npz answers.csv
 train_labels test_labels labels query_labels gallery_labels: labels.txt classes.csv:class
 transform: w.npz narrow.npz centred clip-vit-b-32
 baseline: original centred w.npz
-centre: 0 0.5 1 auto
+centre: 0 1 scalar
 object_ids: ids.txt
 order: order.txt
 superclasses: classes.csv

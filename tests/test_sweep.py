@@ -387,7 +387,7 @@ def test_exactly_the_paths_that_depend_on_a_change_are_fitted_again(data):
         "objects": np.arange(1, len(data.features)),
         "images": np.arange(1, 90),
     }
-    values |= {"block_size": 50, "seed": 43, "centre": 0.5, "normalize": True, "n_dropped": 1}
+    values |= {"block_size": 50, "seed": 43, "centre": 1, "normalize": True, "n_dropped": 1}
     assert {*values} == {field.name for field in dataclasses.fields(FitData)}
     changes = [
         *values.items(),

@@ -44,7 +44,7 @@ def test_a_fit_scales_objects_and_local_images(world, objects_are_raw):
     """
     objects, local = (Features(raw(part.matrix)) for part in (world.objects, world.local))
     expected = FitData(
-        world.objects, world.answers, world.local, normalize=objects_are_raw, centre=0.5
+        world.objects, world.answers, world.local, normalize=objects_are_raw, centre=1
     )
     features = objects if objects_are_raw else world.objects
     data = replace(expected, features=features, local_features=local)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from glocal.aligner import Fit, FitData, Keep, fit
+from glocal.aligner.data import Centre
 from glocal.data.answers import Answers
 from glocal.data.check import diagnose
 from glocal.data.check.findings import Case
@@ -30,7 +31,7 @@ def align(
     local_images: PathLike | None = None,
     layer: str | None = None,
     keep: float | None = None,
-    centre: float | Literal["auto", "scalar"] | None = None,
+    centre: Centre | None = None,
     normalize: bool = False,
     progress: Callable[[str, int, int], None] = lambda step, done, total: None,
 ) -> Fit:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -28,8 +27,7 @@ MAX_BLOCKS = 16
 """The number of blocks that are used; with 1024 images each, their teachers take 64 MB."""
 NEIGHBOURS = 10
 """The number of nearest neighbours of an image that are compared before and after a transform."""
-AUTO: Literal["auto"] = "auto"
-"""The value of `centre` that leaves the choice to `Keep`."""
+Centre = Literal[0, 1, "scalar"]
 SCALAR: Literal["scalar"] = "scalar"
 """The value of `centre` that standardizes features as the paper does."""
 _MAX_SHARE_OF_MEANS = 0.99  # of the second moments: above it little is left to tell rows apart
@@ -66,12 +64,11 @@ class FitData:
     block_size, seed : int
         The number of local images in a block, at least 3, and the seed of blocks and folds. Only
         the first 16 blocks are used.
-    centre : float, "auto", "scalar" or None
-        s, from 0 to 1: object and local features become (x - s m) / std, where m are the column
-        means of the objects and std is the root mean square of what is left. The subtraction
-        becomes the bias of the transform. "auto" leaves the choice of s to `Keep`. "scalar"
-        subtracts the mean of all entries and divides by their standard deviation, as the paper
-        does. None is 0, or "scalar" with the paper's loop.
+    centre : 0, 1, "scalar" or None
+        s: object and local features become (x - s m) / std, where m are the column means of the
+        objects and std is the root mean square of what is left. The subtraction becomes the bias
+        of the transform. "scalar" subtracts the mean of all entries and divides by their standard
+        deviation, as the paper does. None is 0, or "scalar" with the paper's loop.
     normalize : bool
         Scale each object and local row to length 1 first. If all object rows have length 1 already,
         this is done anyway. The transform then scales all rows itself.
@@ -88,18 +85,17 @@ class FitData:
     _: KW_ONLY
     block_size: int = Blocks().block_size
     seed: int = Blocks().seed
-    centre: float | Literal["auto", "scalar"] | None = None
+    centre: Centre | None = None
     normalize: bool = False
     objects: Numbers | None = None
     images: Int[np.ndarray, " m"] | None = None
     n_dropped: int = 0
 
     def __post_init__(self) -> None:
-        is_share = isinstance(self.centre, Real) and 0 <= self.centre <= 1
-        if not (is_share or self.centre in (AUTO, SCALAR, None)):
+        if self.centre not in (0, 1, SCALAR, None):
             raise ParameterError(
-                f"`centre` is {self.centre!r}; it must be 0 (as they are) to 1 (centred), auto or "
-                "scalar."
+                f"`centre` is {self.centre!r}; it must be 0 (the features as they are), 1 (without "
+                "their means) or scalar."
             )
         features = _as_features(self.features, "features").unit(always=self.normalize)
         local = self.local_features
@@ -119,13 +115,9 @@ class FitData:
             object.__setattr__(self, name, value)
 
     @property
-    def fixed_centre(self) -> float | Literal["scalar"]:
-        """The centre, 0 for None; raises a ParameterError for "auto"."""
-        if self.centre == AUTO:
-            raise ParameterError(
-                "`centre=auto` can be chosen only with `keep`. Give a number from 0 to 1."
-            )
-        return SCALAR if self.centre == SCALAR else float(self.centre or 0.0)
+    def fixed_centre(self) -> Centre:
+        """The centre, 0 for None."""
+        return self.centre or 0
 
     @cached_property
     def scalars(self) -> Standardization:
@@ -136,13 +128,13 @@ class FitData:
             return features.standardization
         if not centre:
             return features.scaling
-        return features.standardization.centred(features.column_means, centre)
+        return features.standardization.centred(features.column_means)
 
     def transform(self, weights: Weights) -> LinearTransform:
         """Build the transform of raw features with these weights.
 
-        Its mean is s times that of all entries; the rest of s m becomes its bias,
-        b = -s (m - mean) W / std.
+        The mean of all entries is its mean if they are subtracted; the rest of m becomes its bias,
+        b = -(m - mean) W / std.
         """
         scalars = self.scalars
         bias = None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from glocal.aligner.data import FitData
+from glocal.aligner.data import Centre, FitData
 from glocal.aligner.fitting import Solver, fit_and_score, fit_plan, settings_or_keep
 from glocal.aligner.keep import Keep
 from glocal.aligner.settings import ObjectiveSettings
@@ -56,13 +56,12 @@ class Aligner(_Transforming):
     method : str or None, default None
         ``"naive"``, ``"global"`` or ``"glocal"``, instead of `keep`. If it is None and one of the
         following parameters is set, it is `glocal` with local features and `global` without.
-    alpha, lmbda, mix, tau : float or None, default None
+    alpha, lmbda, tau : float or None, default None
         Parameters of the method; None is the default of `ObjectiveSettings`.
-    centre : float, "auto", "scalar" or None, default None
-        The share, 0 to 1, of the objects' column means that is subtracted from all features before
-        the fit (see `FitData`). The subtraction becomes the bias of the transform. "auto" lets
-        `keep` choose 0, ½ or 1, and "scalar" standardizes as the paper does. None is 0, or "scalar"
-        with the paper's loop.
+    centre : 0, 1, "scalar" or None, default None
+        1 subtracts the objects' column means from all features before the fit, and "scalar"
+        standardizes as the paper does (see `FitData`). The subtraction becomes the bias of the
+        transform. None is 0, or "scalar" with the paper's loop.
     normalize : bool, default False
         Whether each row is first scaled to length 1 (see `FitData`), in the fit and afterwards.
     block_size : int, default 1024
@@ -104,9 +103,8 @@ class Aligner(_Transforming):
     keep: float | None = None
     alpha: float | None = None
     lmbda: float | None = None
-    mix: float | None = None
     tau: float | None = None
-    centre: float | Literal["auto", "scalar"] | None = None
+    centre: Centre | None = None
     normalize: bool = False
     block_size: int = FitData.block_size
     seed: int = FitData.seed
@@ -173,7 +171,7 @@ class Aligner(_Transforming):
             centre=self.centre,
             normalize=self.normalize,
         )
-        options = {name: getattr(self, name) for name in ObjectiveSettings.model_fields}
+        options = {name: getattr(self, name) for name in ("method", "alpha", "lmbda", "tau")}
         settings = ObjectiveSettings(
             **{name: value for name, value in options.items() if value is not None}
         )

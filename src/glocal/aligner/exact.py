@@ -25,7 +25,6 @@ from glocal.similarity import (
 )
 from glocal.solver import (
     Counter,
-    Criterion,
     DualityGap,
     NaiveGap,
     Pairs,
@@ -191,13 +190,10 @@ class Exact(Options):
             penalty = settings.lmbda, settings.mix
             is_same_penalty = penalty == (start.settings.lmbda, start.settings.mix)
             spent = counter.evaluations - first_evaluation
-            criterion: Criterion = NaiveGap(objective)
-            if objective.mix:
-                criterion = DualityGap(objective, certified=certified)
             result = minimise(
                 objective,
                 start.W,
-                criterion,
+                _criterion(objective, certified=certified),
                 problem.axes.spreads,
                 tol=self.tolerance,
                 max_evaluations=self.max_evaluations - spent,
@@ -362,6 +358,11 @@ def _checked_lambda(objective: Objective, settings: ObjectiveSettings) -> float:
             limit,
         )
     return limit
+
+
+def _criterion(objective: Objective, *, certified: bool) -> DualityGap | NaiveGap:
+    """The measure of the distance from the optimum."""
+    return DualityGap(objective, certified=certified) if objective.mix else NaiveGap(objective)
 
 
 def _certificate(settings: ObjectiveSettings, status: str, *, certified: bool) -> str:

@@ -207,7 +207,7 @@ def with_centre(data: FitData, solver: Solver) -> FitData:
     """The data with the centre that the solver takes if none is given."""
     if data.centre is not None:
         return data
-    return replace(data, centre=SCALAR if isinstance(solver, PaperLoop) else 0.0)
+    return replace(data, centre=SCALAR if isinstance(solver, PaperLoop) else 0)
 
 
 def fit_and_score(
@@ -273,18 +273,14 @@ def _cross_score(
     """Fit without each fold, and score these fits; `transform` is the fit to all data."""
     counter = Counter(on_step)
     solutions = [plan.solve(fold.data, counter) for fold in folds]
-    centred = []
-    transforms = []
-    for fold, solution in zip(folds, solutions, strict=True):
-        data = replace(fold.data, centre=solution.report.centre)
-        of_fold = solution.transform
-        if solution.report.status == UNCHANGED:
-            of_fold = scaled_identity(data, data.fixed_centre)
-        centred.append(fold._replace(data=data))
-        transforms.append(of_fold)
-    scores = FoldScorer(centred).scores(
-        transforms, converged=all(solution.converged for solution in solutions)
-    )
+    transforms = [
+        scaled_identity(fold.data, fold.data.fixed_centre)
+        if solution.report.status == UNCHANGED
+        else solution.transform
+        for fold, solution in zip(folds, solutions, strict=True)
+    ]
+    is_converged = all(solution.converged for solution in solutions)
+    scores = FoldScorer(folds).scores(transforms, converged=is_converged)
     is_fitted = any(solution.report.status != UNCHANGED for solution in solutions)
     if is_fitted and scores.loss > scores.original_loss:
         warn(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from glocal.aligner.data import NEIGHBOURS, FitData
+from glocal.aligner.data import NEIGHBOURS, Centre, FitData
 from glocal.data.answers import Answers
 from glocal.data.people import question_numbers
 from glocal.data.splits import object_folds, question_folds
@@ -272,7 +272,7 @@ class FoldScorer:
     def _agreement(self, transforms: Sequence[LinearTransform]) -> dict[str, Any]:
         """The agreement, the gain over the original features, and both losses."""
         credit, loss = self.credit_and_loss(transforms)
-        identities = [scaled_identity(fold.data, 0.0) for fold in self.folds]
+        identities = [scaled_identity(fold.data, 0) for fold in self.folds]
         original_credit, original_loss = self.credit_and_loss(identities)
         units = credit_units(credit, self.answers)
         original = credit_units(original_credit, self.answers)
@@ -292,7 +292,7 @@ class FoldScorer:
         }
 
 
-def scaled_identity(data: FitData, centre: float | Literal["scalar"]) -> LinearTransform:
+def scaled_identity(data: FitData, centre: Centre) -> LinearTransform:
     """The scaled identity that fits the answers best, with this centre in place of the data's."""
     data = replace(data, centre=centre)
     X, answers = data.objects_and_answers("float64")

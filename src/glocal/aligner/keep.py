@@ -22,7 +22,7 @@ from glocal.aligner.crossfit import (
     best_on_path,
     path_settings,
 )
-from glocal.aligner.data import AUTO, FitData
+from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.aligner.folds import fit_folds, scaled_identity
 from glocal.aligner.paper import PaperLoop
@@ -36,8 +36,6 @@ from glocal.transform import LinearTransform
 DEFAULT_KEEP = 0.9
 MIN_ANSWERS = 30
 """With fewer answers the folds are too small to choose on."""
-CENTRES = (0.0, 0.5, 1.0)
-"""The values of `centre` that "auto" tries."""
 _LOWEST_KEEP = 0.01  # so low that it practically restricts nothing
 _NEARBY_KEEPS = (-0.1, -0.05, 0.0, 0.05)  # added to `keep`: the record has their scores too
 _TOLERANCE = 3e-5  # relative, of the final fits: a third of it moves no score by .001
@@ -79,7 +77,7 @@ class Keep(Options):
                 "`keep` chooses method, alpha, lmbda and tau, and needs the exact solver. Give "
                 "`method` to use another solver."
             )
-        curve = _best_curve(data, solver, self.share(data), counter)
+        curve = curve_at(data, solver, self.share(data), counter)
         return curve.solve(curve.keep, counter)
 
     def share(self, data: FitData) -> float | None:
@@ -114,9 +112,6 @@ def keep_curve(
     and if λ is chosen by the loss, folds are of questions. Scores are then those of new answers
     about the same objects.
 
-    With `centre` "auto" a curve is computed for data centred by 0, ½ and 1. The result is the curve
-    with the smallest centre whose agreement is within one standard error of the largest.
-
     Parameters
     ----------
     data : FitData
@@ -135,20 +130,11 @@ def keep_curve(
         There are fewer than 30 answers, or three folds leave none to fit or to score.
     """
     data.check(reads_local=data.local_features is not None)
-    return _best_curve(data, solver or Exact(), Keep(keep=keep).share(data), counter or Counter())
-
-
-def _best_curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
-    """The curve of the data, or that of the best centre if the centre is "auto"."""
-    if data.centre != AUTO:
-        return curve_at(data, solver, keep, counter)
-    curves = [curve_at(replace(data, centre=s), solver, keep, counter) for s in CENTRES]
-    best = curves[0].crossfit.first_tie([curve.choose(keep) for curve in curves])
-    return replace(curves[best], evaluations=sum(curve.evaluations for curve in curves))
+    return curve_at(data, solver or Exact(), Keep(keep=keep).share(data), counter or Counter())
 
 
 def curve_at(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
-    """The curve of one centre; None chooses by the loss, whatever local features there are."""
+    """The curve of checked data; None chooses by the loss, whatever local features there are."""
     before = counter.evaluations
     if data.answers.effective_size < MIN_ANSWERS:
         raise DataError(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -21,7 +19,7 @@ from glocal.results import SolverReport
 from glocal.solver import Counter
 
 if TYPE_CHECKING:
-    from glocal.solver.paper_loop import Procedure
+    from glocal.solver.paper_loop import LoopSettings, Procedure
 
 FOLDS = 4
 """The number of folds of objects and local images, of which the stopping rule watches fold 0."""
@@ -36,20 +34,13 @@ class PaperLoop(Options):
         Learning rate, above 0.
     optimiser : {"sgd", "adam"}
         SGD has momentum 0.9.
-    bias, squared : bool
-        Whether to learn b too, and whether `naive` penalises ‖W‖², as in the paper, instead of ‖W‖,
-        as in its script.
+    bias : bool
+        Whether to learn b too.
     dtype : {"float32", "float64"}
         Precision of the computation.
     batch_size, max_epochs : int
         The number of answers in a step, and the largest number of epochs. The number of local
         images in a step is the `block_size` of `FitData`.
-    min_epochs, patience : int or None
-        The loop ends after at least `min_epochs` epochs, as soon as the watched loss has not fallen
-        by `min_delta` nats for `patience` epochs. None is 20 and 15 for `glocal`, and 15 and 10 for
-        the other methods.
-    trainer : mapping
-        Further arguments of ``lightning.Trainer``: accelerator, callbacks, logger, …
 
     References
     ----------
@@ -65,13 +56,8 @@ class PaperLoop(Options):
     )
     bias: bool = Field(False, description="With --solver paper, learn a bias too.")
     dtype: Dtype = Field("float32", description="Precision of the computation.")
-    squared: bool = False
     batch_size: int = Field(256, ge=1)
     max_epochs: int = Field(100, ge=1)
-    min_epochs: int | None = Field(None, ge=0)
-    patience: int | None = Field(None, ge=1)
-    min_delta: float = Field(1e-4, ge=0)
-    trainer: Mapping[str, Any] = Field({})
 
     def solve(
         self, data: FitData, settings: ObjectiveSettings, counter: Counter | None = None
@@ -98,7 +84,8 @@ class PaperLoop(Options):
             raise DivergedError(f"the loss is not finite {length}. Lower `eta`.", steps)
         cause = "all epochs are spent"
         if is_stopped:
-            cause = f"{procedure.settings.patience} epochs without a gain of {self.min_delta:g}"
+            loop = procedure.settings
+            cause = f"{loop.patience} epochs without a gain of {loop.min_delta:g}"
         W, *learned = (tensor.detach().float().cpu().numpy() for tensor in procedure.parameters())
         transform = data.transform(W)
         biases = [bias for bias in (transform.bias, *learned) if bias is not None]
@@ -133,6 +120,27 @@ class PaperLoop(Options):
         """Raise a MissingDependencyError if Lightning is not installed."""
         import_optional("lightning.pytorch", "solver paper")
 
+    def loop_settings(self, data: FitData, settings: ObjectiveSettings) -> LoopSettings:
+        """The settings of the loop, with the authors' rule of stopping."""
+        from glocal.solver.paper_loop import LoopSettings
+
+        return LoopSettings(
+            method=settings.method,
+            alpha=settings.alpha,
+            lmbda=settings.penalty,
+            tau=settings.tau,
+            mix=settings.identity,
+            eta=self.eta,
+            optimiser=self.optimiser,
+            bias=self.bias,
+            batch_size=self.batch_size,
+            block_size=data.block_size,
+            seed=data.seed,
+            max_epochs=self.max_epochs,
+            min_epochs=20 if settings.local else 15,
+            patience=15 if settings.local else 10,
+        )
+
     def _procedure(self, data: FitData, settings: ObjectiveSettings, counter: Counter) -> Procedure:
         self.check_installed()
         import torch
@@ -143,23 +151,13 @@ class PaperLoop(Options):
 
         def loop_data(answers: Answers, rows: Any) -> LoopData:
             # NOTE the scripts train the local term on raw rows
-            return LoopData(
-                answers, data.evaluation_images.rows(rows if settings.local else slice(0))
-            )
+            rows = rows if settings.local else slice(0)
+            return LoopData(answers, data.evaluation_images.rows(rows))
 
-        choices = {
-            "lmbda": settings.penalty,
-            "min_epochs": (20 if settings.local else 15)
-            if self.min_epochs is None
-            else self.min_epochs,
-            "patience": self.patience or (15 if settings.local else 10),
-            "block_size": data.block_size,
-            "seed": data.seed,
-        }
         return Procedure(
             torch.from_numpy(data.scalars(np.asarray(data.features.matrix), self.dtype)),
             loop_data(fitted.answers, fitted.images),
             loop_data(heldout, heldout_images),
-            SimpleNamespace(**{**dict(settings), **dict(self), **choices}),
+            self.loop_settings(data, settings),
             counter,
         )

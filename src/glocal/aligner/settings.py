@@ -105,8 +105,21 @@ class ObjectiveSettings(Options):
 
     @property
     def identity(self) -> float:
-        """The share of the scaled identity in the penalty: 0 for `naive`."""
-        return 0.0 if self.method == "naive" else self.mix
+        """The share of the scaled identity in the penalty: 0 for `naive`.
+
+        Raises
+        ------
+        ParameterError
+            No objective is known for the method.
+        """
+        if self.method == "naive":
+            return 0.0
+        if self.method in ("global", "glocal"):
+            return self.mix
+        raise ParameterError(
+            f"method {self.method} has no objective here; minimise your own with "
+            "`glocal.solver.minimise`."
+        )
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from typer import Argument, Option
 
 from glocal.aligner.keep import Keep
-from glocal.cli.fit import CentreOption, parse_centre, show_fit
+from glocal.cli.fit import CentreOption, parsed_centre, show_fit
 from glocal.cli.options import Normalize, ObjectIds, flat, read_ids
 from glocal.cli.output import progress_bar
 from glocal.data.answers import Answers
@@ -57,7 +57,7 @@ def align(
             answers=judged,
             object_ids=ids,
             out=out,
-            centre=parse_centre(centre),
+            centre=parsed_centre(centre),
             normalize=normalize,
             progress=lambda step, count, total: progress(count or None, total or None, step),
             **pictures.model_dump(),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from typer import Option
 
 from glocal.aligner import Exact, FitData, ObjectiveSettings, PaperLoop
-from glocal.aligner.data import AUTO, SCALAR, Blocks
+from glocal.aligner.data import SCALAR, Blocks, Centre
 from glocal.aligner.fitting import fit_and_score, fit_plan, settings_or_keep
 from glocal.aligner.folds import MIN_ANSWERS_FOR_OBJECT_FOLDS
 from glocal.aligner.keep import Keep
@@ -40,35 +40,27 @@ SolverName = Annotated[
     ),
 ]
 
+CentreText = Literal["0", "1", "scalar"]
 CentreOption = Annotated[
-    str | None,
+    CentreText | None,
     Option(
-        metavar="0..1|auto|scalar",
         rich_help_panel=KEEP,
-        help="Share of the objects' column means to subtract from all features; auto chooses it "
-        "with --keep, and scalar standardizes as the paper does. [default: 0; scalar with --solver "
-        "paper]",
+        help="1 subtracts the objects' column means from all features, and scalar standardizes as "
+        "the paper does. [default: 0; scalar with --solver paper]",
     ),
 ]
 
 
-def parse_centre(text: str | None) -> float | Literal["auto", "scalar"] | None:
-    """Read a number, auto or scalar; raise a ParameterError for any other text."""
-    if text is None:
-        return None
-    for word in (AUTO, SCALAR):
-        if text == word:
-            return word
-    try:
-        return float(text)
-    except ValueError:
-        raise ParameterError(f"`centre` is {text!r}; it must be 0 to 1, auto or scalar.") from None
+def parsed_centre(text: CentreText | None) -> Centre | None:
+    """The value of ``--centre``."""
+    centres: dict[CentreText | None, Centre] = {"0": 0, "1": 1, "scalar": SCALAR}
+    return centres.get(text)
 
 
 def load_data(
     files: ObjectFiles,
     local_features: Path | None,
-    centre: str | None,
+    centre: CentreText | None,
     blocks: Blocks,
     normalize: bool,
 ) -> FitData:
@@ -80,7 +72,7 @@ def load_data(
         joined.answers,
         local,
         n_dropped=joined.n_dropped,
-        centre=parse_centre(centre),
+        centre=parsed_centre(centre),
         normalize=normalize,
         **blocks.model_dump(),
     )

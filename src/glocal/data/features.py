@@ -63,11 +63,10 @@ class Standardization:
             standardized[rows] = block
         return standardized
 
-    def centred(self, column_means: Values, centre: float) -> Standardization:
-        """Return X → (X - s m) / std with s = `centre`, 0 to 1, and the column means m.
+    def centred(self, column_means: Values) -> Standardization:
+        """Return X → (X - m) / std with the column means m of the rows.
 
-        `std` is then the root mean square of X - s m over the rows of which this is the
-        standardization.
+        `std` is then the root mean square of X - m over these rows.
 
         Raises
         ------
@@ -75,13 +74,12 @@ class Standardization:
             If all rows are the same, so that centring leaves nothing of them.
         """
         deviation = column_means - self.mean
-        within = self.std**2 - float(np.mean(deviation**2))
-        square = within + (1 - centre) ** 2 * float(np.mean(column_means**2))
+        square = self.std**2 - float(np.mean(deviation**2))
         if not square > 1e-12 * self.std**2:
             raise DataError(
                 "all rows of the features are the same; centring leaves nothing of them."
             )
-        return replace(self, mean=centre * self.mean, std=square**0.5, shift=centre * deviation)
+        return replace(self, std=square**0.5, shift=deviation)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,7 @@
 """Find an optimum with a certificate: L-BFGS on symmetric W until the duality gap is small."""
 
 from glocal.solver.gap import (
-    Criterion,
     DualityGap,
-    FirstOrderEstimate,
     NaiveGap,
     identity_scale,
     increasing_root,
@@ -21,9 +19,7 @@ from glocal.solver.lbfgs import (
 
 __all__ = [
     "Counter",
-    "Criterion",
     "DualityGap",
-    "FirstOrderEstimate",
     "NaiveGap",
     "OnStep",
     "Pairs",

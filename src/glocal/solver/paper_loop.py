@@ -11,10 +11,10 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice, repeat
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import lightning.pytorch as lightning
 import numpy as np
@@ -72,6 +72,43 @@ def epoch_steps(
     return Epoch(islice(zip(answers, images, strict=False), length))
 
 
+@dataclass(frozen=True)
+class LoopSettings:
+    """The objective of a fit, and the procedure.
+
+    Parameters
+    ----------
+    method, alpha, lmbda, tau, mix
+        As in `glocal.ObjectiveSettings`.
+    eta, optimiser, bias, batch_size, max_epochs
+        As in `glocal.PaperLoop`.
+    block_size, seed : int
+        The number of local images in a step, and the seed of the order of answers and images.
+    min_epochs, patience, min_delta
+        The loop ends after at least `min_epochs` epochs, as soon as the watched loss has not fallen
+        by `min_delta` nats for `patience` epochs.
+    squared : bool
+        Whether `naive` penalises ‖W‖², as in the paper, instead of ‖W‖, as in its script.
+    """
+
+    method: str
+    alpha: float
+    lmbda: float
+    tau: float
+    mix: float
+    eta: float
+    optimiser: Literal["sgd", "adam"]
+    bias: bool
+    batch_size: int
+    block_size: int
+    seed: int
+    max_epochs: int
+    min_epochs: int
+    patience: int
+    min_delta: float = 1e-4
+    squared: bool = False
+
+
 class Procedure(lightning.LightningModule):
     """The fit of W, and of b if it is learned.
 
@@ -80,8 +117,7 @@ class Procedure(lightning.LightningModule):
     X : (n, p) tensor
         Standardized features of the objects.
     fitted, watched : LoopData
-    settings : SimpleNamespace
-        The fields of `ObjectiveSettings` and `PaperLoop`, and block size and seed.
+    settings : LoopSettings
     counter : Counter
         Counts the steps, and reports L_global and L_local of the watched data after each epoch.
 
@@ -98,7 +134,7 @@ class Procedure(lightning.LightningModule):
         X: Tensor,
         fitted: LoopData,
         watched: LoopData,
-        settings: SimpleNamespace,
+        settings: LoopSettings,
         counter: Counter,
     ) -> None:
         super().__init__()
@@ -219,7 +255,7 @@ class Procedure(lightning.LightningModule):
         return losses
 
     def run(self) -> bool:
-        """Fit with Lightning's ``Trainer``, which gets the `trainer` options of the settings.
+        """Fit with Lightning's ``Trainer``.
 
         Returns
         -------
@@ -233,8 +269,7 @@ class Procedure(lightning.LightningModule):
         features = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
         options: dict[str, Any] = {
             **dict.fromkeys(features, False),
-            **settings.trainer,
-            "callbacks": [stopping, *settings.trainer.get("callbacks", ())],
+            "callbacks": [stopping],
             "max_epochs": settings.max_epochs,
             "min_epochs": settings.min_epochs,
             "gradient_clip_val": _MAX_GRADIENT_NORM,

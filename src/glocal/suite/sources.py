@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, Strict
 
 from glocal._version import __version__
-from glocal.aligner import FitData
+from glocal.aligner.data import Centre, FitData
 from glocal.aligner.folds import Fold, fit_folds
 from glocal.data.answers import Answers
 from glocal.data.features import NAMES_FILE, Features, Standardization
@@ -57,7 +57,7 @@ class Shared(Options):
     answers: MaybeFile = None
     object_ids: MaybeFile = None
     normalize: bool = False
-    centre: Annotated[float, Field(ge=0, le=1)] | Literal["auto", "scalar"] | None = None
+    centre: Centre | None = None
     seed: int = Field(42, ge=0, lt=2**32)
     folds: int = Field(3, ge=2)
 

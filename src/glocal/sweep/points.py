@@ -116,7 +116,7 @@ def fit_path(heldout: FoldScorer, solver: Solver, unit: Unit) -> tuple[str, list
         row |= _ORIGINAL_OUTCOME
         try:
             if setting == ORIGINAL:  # the baseline that agreement is compared with
-                transform = scaled_identity(data, 0.0)
+                transform = scaled_identity(data, 0)
             else:
                 arm = ObjectiveSettings.from_values(setting)
                 if isinstance(solver, PaperLoop):

@@ -13,10 +13,8 @@ import pandas as pd
 
 from glocal._version import __version__
 from glocal.aligner import Exact, FitData, Keep, ObjectiveSettings, PaperLoop, fit
-from glocal.aligner.data import AUTO
 from glocal.aligner.fitting import Solver, with_centre
 from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit
-from glocal.aligner.keep import keep_curve
 from glocal.errors import ParameterError
 from glocal.evaluation.axes import embeddings
 from glocal.evaluation.view import change_record, paired_views, save_view
@@ -98,7 +96,6 @@ def sweep(
     ----------
     data : FitData
         Without local features `glocal` is left out, and neighbours are counted among the objects.
-        A `centre` of "auto" is chosen before the sweep, by the same rule as in `Keep`.
     grid : "arms", "paper", mapping or path
         See `glocal.sweep.settings`. With fewer than 5,000 answers every λ of "arms" is a multiple
         of p / t.
@@ -156,9 +153,6 @@ def sweep(
     share = None if select else Keep(keep=keep).share(data)
     solver = solver or Exact()
     data = with_centre(data, solver)
-    if data.centre == AUTO:
-        exact = solver if isinstance(solver, Exact) else None
-        data = keep_curve(data, exact, keep=keep).data
     plan = _plan(data, grid, folds, solver)
     rows: dict[str, list[Row]] = {}  # of each unit, by its name
     if out is not None:
