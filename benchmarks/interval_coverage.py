@@ -47,8 +47,9 @@ from glocal.evaluation.comparison import Result
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import Units
 from glocal.evaluation.retrieval import retrieval
-from glocal.suite.situations import ImageLabels, Rows, questions
-from glocal.suite.verdict import decide
+from glocal.verdict.choice import Choice, decide
+from glocal.verdict.images import LabelledImages, Rows
+from glocal.verdict.situations import tasks
 
 DRAWS = (5, 10, 40)
 DIMENSIONS = 16
@@ -168,9 +169,9 @@ def choices(n_classes: int, n_images: int, seed: int) -> list[str]:
     """The situations in which one of five arms that are alike is recommended."""
     arms, y = arms_alike(n_classes, n_images, seed)
     first = arms["arm 0"]
-    asked = questions(ImageLabels.of(first, [y]))
-    decided = [decide(question, arms)[0] for question in asked]
-    return [situation.name for situation in decided if situation.gain is not None]
+    images = LabelledImages.from_rows(first, [y])
+    decided = [decide(task, arms).situation for task in tasks(images)]
+    return [situation.name for situation in decided if situation.choice == Choice.RECOMMEND]
 
 
 PARTS: dict[str, Callable[..., World]] = {

@@ -9,8 +9,9 @@ from world import normal, table
 from glocal.evaluation.comparison import Result, holm
 from glocal.evaluation.intervals import ItemValues
 from glocal.scores import Score
-from glocal.suite.situations import ImageLabels, Question, choose, differences, questions
-from glocal.suite.verdict import decide
+from glocal.verdict.choice import Choice, choose, decide, differences
+from glocal.verdict.images import LabelledImages
+from glocal.verdict.situations import Task, tasks
 
 ARMS = ("original", "centred", "near", "far")
 
@@ -25,6 +26,9 @@ original | .5 .6 .5 .5  | centred original
 centred  | .5 .6 .7 .5  | near centred
 centred  | .5 .6 .7 .5  | near original
 near     | .5 .6 .7 .75 | far near
+original | .5 .4 .5 .5
+far      | .5 .49 .5 .6 | centred original
+centred  | .5 .55 .5 .6 | far centred
 """
 
 
@@ -32,8 +36,8 @@ near     | .5 .6 .7 .75 | far near
 def test_a_step_needs_a_certain_gain_over_the_present_arm_and_the_first(
     chosen, accuracies, uncertain
 ):
-    """Each later arm is stepped to if it is better than the present arm and than the first one,
-    both significantly after the correction; significant alone is not enough.
+    """Each later arm is stepped to if it is better than the present arm, than the first one and
+    than `centred`, all significantly after the correction; significant alone is not enough.
     """
     gains = {}
     values = dict(zip(ARMS, map(float, accuracies.split()), strict=True))
@@ -53,6 +57,17 @@ def results_of(n=40, shifts=(0.0, 0.1, 0.1, 0.4)):
         arm: Result((Score("task", "metric", float(x.mean())),), ItemValues(values=x))
         for arm, x in zip(ARMS, values, strict=True)
     }
+
+
+class Measured(Task):
+    """A situation whose results are measured already."""
+
+    name = head = reason = ""
+    level = 0.05
+    score = None
+
+    def __init__(self, results, level):
+        vars(self).update(results=lambda _: results, level=level)
 
 
 @pytest.mark.parametrize("level", [0.05, 0.01])
@@ -84,7 +99,7 @@ def test_a_rough_situation_is_decided_at_its_own_level():
     """
     results = results_of(shifts=(0.0, 0.25, 0.0, 0.1))
     for level, arm in ((0.05, "centred"), (0.01, "original")):
-        situation, gains, _ = decide(Question("q", "", lambda arms: results, level), {})
+        situation, gains, _ = decide(Measured(results, level), {})
         gain = gains["centred", "original"]
         assert 0.01 < gain.p_corrected < 0.05
         assert situation.arm == arm
@@ -117,9 +132,9 @@ def test_arms_that_are_alike_are_seldom_recommended():
         rng = np.random.default_rng(seed)
         arms = {f"arm {k}": [means[y] + 2 * rng.normal(size=(48, 16))] for k in range(5)}
         first = arms["arm 0"]
-        for question in questions(ImageLabels.of(first, [y])):
-            situation, gains, _ = decide(question, arms)
+        for task in tasks(LabelledImages.from_rows(first, [y])):
+            situation, gains, _ = decide(task, arms)
             assert len(gains) == 10
-            counts[question.name] = counts.get(question.name, 0) + (situation.gain is not None)
+            counts[task.name] = counts.get(task.name, 0) + (situation.choice == Choice.RECOMMEND)
     assert len(counts) == 4
     assert max(counts.values()) <= 3

@@ -7,14 +7,21 @@ import numpy as np
 import pytest
 from world import folder, run
 
+import glocal
 from glocal import Answers, Features, GLocalError, LinearTransform, few_shot, retrieval, verdict
 from glocal.data.seen import sketch
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.all_labels import all_labels
 from glocal.evaluation.anomaly import anomaly_of_class
 from glocal.scores import ORIGINAL, read_scores
-from glocal.suite import situations as rules
-from glocal.suite.situations import (
+from glocal.verdict import arms as arms_module
+from glocal.verdict import images
+from glocal.verdict.arms import CENTRED
+from glocal.verdict.choice import Situation
+from glocal.verdict.decision import KEPT
+from glocal.verdict.images import select_rows
+from glocal.verdict.sentences import commands
+from glocal.verdict.situations import (
     ALL_LABELS,
     AND_NAMES,
     FIVE_LABELS,
@@ -23,8 +30,8 @@ from glocal.suite.situations import (
     ONE_LABEL,
     SEARCH,
     SUPERCLASSES,
+    Search,
 )
-from glocal.suite.verdict import CENTRED, KEPT, _application, select_rows
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")
 META = {"rows": {"mean": 9.0, "std": 1.0, "mean_length": 26.0, "normalize": False}}
@@ -70,7 +77,7 @@ def test_each_situation_is_decided_by_its_own_scores():
         gain = result.scores.gain("", name, CENTRED, ORIGINAL)
         line = situations[name]
         if line.arm == CENTRED:
-            stated = (line.value, line.gain, line.low)
+            stated = (line.value, line.gain, line.gain_low)
             assert stated == (value(result, name), gain.value, gain.low)
     assert {row.transform for row in result.scores} == {ORIGINAL, CENTRED, "same"}
     assert value(result, KEPT, "same") == 1
@@ -126,7 +133,7 @@ def test_many_images_are_sampled_for_all_labels(monkeypatch):
     """Above the largest number of images a sample in which classes keep their shares decides what
     all labels give, and the line says of how many.
     """
-    monkeypatch.setattr(rules, "MAX_IMAGES", 100)
+    monkeypatch.setattr(images, "MAX_IMAGES", 100)
     X, y = made_rows(n=50)
     result = verdict(X, y)
     assert by_name(result)[ALL_LABELS].head == "with 25 of your 50 labels a class"
@@ -154,8 +161,8 @@ def test_of_many_rows_a_sample_is_scored_and_said(monkeypatch):
     """Above the limit, classes are scored in proportion to their sizes, small ones by at least 12
     rows; arms are centred by the means of all rows, and all labels are counted.
     """
-    monkeypatch.setattr("glocal.suite.verdict.MAX_ROWS", 900)
-    monkeypatch.setattr("glocal.suite.verdict.SAMPLE_ROWS", 100)
+    monkeypatch.setattr(images, "MAX_ROWS", 900)
+    monkeypatch.setattr(images, "SAMPLE_ROWS", 100)
     rng = np.random.default_rng(0)
     y = rng.permutation(np.repeat(["large", "small", "medium"], [600, 15, 300]))
     X = rng.normal(size=(len(y), 8)) + 1
@@ -234,7 +241,7 @@ def test_test_images_are_classified_with_the_labels_and_means_of_the_others(tmp_
     T, t = made_rows(n=15, seed=1)
     box = tmp_path / "box.npz"
     HARMLESS.save(box)
-    monkeypatch.setattr("glocal.suite.verdict.bundled", lambda: {"box": box})
+    monkeypatch.setattr(arms_module, "bundled", lambda: {"box": box})
     result = verdict(X, y, test=T, test_labels=t, normal=[1, 2])
     Z, V = X - X.mean(axis=0), T - X.mean(axis=0)
     for name, expected in {
@@ -303,9 +310,9 @@ def test_recentring_uses_all_rows_and_the_command_says_so(tmp_path, monkeypatch)
     X, y = made_rows(n=30)
     box = tmp_path / "box.npz"
     replace(HARMLESS, bias=np.zeros(8, "f4"), mean=0.0).save(box)
-    monkeypatch.setattr("glocal.suite.verdict.bundled", lambda: {"box": box})
-    monkeypatch.setattr("glocal.suite.verdict.MAX_ROWS", 100)
-    monkeypatch.setattr("glocal.suite.verdict.SAMPLE_ROWS", 60)
+    monkeypatch.setattr(arms_module, "bundled", lambda: {"box": box})
+    monkeypatch.setattr(images, "MAX_ROWS", 100)
+    monkeypatch.setattr(images, "SAMPLE_ROWS", 60)
     with pytest.warns(DataWarning, match="of 120 rows"):
         result = verdict(X, y)
     with pytest.warns(DataWarning, match="of 120 rows"):
@@ -313,8 +320,64 @@ def test_recentring_uses_all_rows_and_the_command_says_so(tmp_path, monkeypatch)
     recentred = LinearTransform.load(box).recentred(X)
     expected = retrieval(recentred(sample.features.matrix), sample.labels).map
     assert value(result, SEARCH, "box, recentred") == pytest.approx(expected, abs=1e-6)
-    words = _application("box, recentred", "f.npy")["command"].split()
+    situation = Situation("", "", arm="box, recentred", transform="box", recentred=True)
+    (command,) = commands([situation], "f.npy").values()
+    words = command.split()
     assert words[words.index("--recentre") + 1] == "f.npy"
+
+
+def test_a_transform_is_beside_the_mean_and_can_be_used(here):
+    """A transform is recommended with its gain over the mean, in which it has its own ends; the
+    verdict gives the transform itself, and says without a file what was chosen, not a command.
+    """
+    X, y = made_rows(n=40)
+    # the directions of the classes, about the mean of the images
+    sharp = LinearTransform(np.diag([3.0] * 4 + [0.2] * 4).astype("f4"), None, 9.0, 1.0, META)
+    sharp = sharp.recentred(X, weight=0)
+    result = verdict(X, y, transforms={"sharp": sharp})
+    situation = by_name(result)[ONE_LABEL]
+    assert situation.arm == "sharp"
+    assert situation.choice == "recommend"
+    assert situation.metric in ("accuracy_ncm", "accuracy_logistic")
+    gain = result.scores.gain("", ONE_LABEL, "sharp", CENTRED)
+    assert situation.gain_over_mean == gain.value
+    assert (situation.gain_over_mean_low, situation.gain_over_mean_high) == (gain.low, gain.high)
+    assert situation.gain_over_mean == pytest.approx(situation.gain - situation.gain_of_mean)
+    assert situation.low < situation.value < situation.high
+    lines = result.text_lines()
+    assert f"of which mean subtracted {situation.gain_of_mean:+.3f}" in "".join(lines)
+    assert not any("glocal apply" in line for line in lines)
+    assert result.transform(ONE_LABEL) is sharp
+    with pytest.raises(ParameterError, match="no situation"):
+        result.transform("search")
+
+
+def test_what_is_not_recommended_says_nothing_or_undecided():
+    """Features that stay as they are are `nothing`, and too few images `undecided`; neither has a
+    transform.
+    """
+    X, y = made_rows(n=12, seed=1)
+    result = verdict(X, y)
+    few = verdict(*made_rows(n=8))
+    assert by_name(result)[ALL_LABELS].choice == "nothing"
+    assert by_name(few)[ALL_LABELS].choice == "undecided"
+    assert result.transform(ALL_LABELS) is few.transform(ALL_LABELS) is None
+
+
+def test_two_commands_write_different_files():
+    """Each recommended arm of a screen writes files of its own."""
+    arms = ("centred", "clip-vit-b-32", "box, recentred")
+    situations = [Situation(arm, "", arm=arm, transform=arm, recentred="," in arm) for arm in arms]
+    words = [shlex.split(command) for command in commands(situations, "f.npy").values()]
+    written = [word for line in words for word in line if word.startswith(("mine", "aligned"))]
+    assert len(written) == len({*written}) == 5
+
+
+def test_the_function_keeps_its_name_beside_its_room():
+    """`glocal.verdict` is the function, whatever was imported before."""
+    assert images.__name__ == "glocal.verdict.images"
+    assert glocal.verdict is verdict
+    assert glocal.verdict(*made_rows(n=8)).situations
 
 
 def test_a_loss_of_a_recommended_arm_is_told_where_it_occurs(monkeypatch):
@@ -322,16 +385,16 @@ def test_a_loss_of_a_recommended_arm_is_told_where_it_occurs(monkeypatch):
     X, y = made_rows(n=30)
     flat = X - X.mean(axis=0)
     harm = LinearTransform.centring(Features(X))
-    monkeypatch.setattr(rules, "_search", lambda X, y: retrieval(np.abs(X), y))
+    monkeypatch.setattr(Search, "score", lambda _, X, y: retrieval(np.abs(X), y))
     result = by_name(verdict(X, y, transforms={"harm": harm}))
     assert result[ONE_LABEL].arm == CENTRED
     assert retrieval(np.abs(flat), y).map < retrieval(X, y).map
-    assert result[SEARCH].reason.startswith("centred loses here: -")
+    assert result[SEARCH].losses[0].startswith("centred loses here: -")
     uncertain = verdict(*made_rows(n=12, seed=1))
     assert uncertain.scores.gain("", ALL_LABELS, CENTRED, ORIGINAL).value < 0
-    assert by_name(uncertain)[ALL_LABELS].reason == ""
-    monkeypatch.setattr(rules, "_search", lambda Z, y: retrieval(X, y))
-    assert by_name(verdict(X, y))[SEARCH].reason == ""
+    assert by_name(uncertain)[ALL_LABELS].losses == ()
+    monkeypatch.setattr(Search, "score", lambda *_: retrieval(X, y))
+    assert by_name(verdict(X, y))[SEARCH].losses == ()
 
 
 def test_rows_that_do_not_belong_to_a_transform_need_force():
@@ -365,7 +428,7 @@ def files(here):
     folder(here / "texts", features_npy=np.eye(8)[:4], file_names_txt=classes)
     folder(
         here, features_npy=X.astype("f4"), file_names_txt=names, w_npz=HARMLESS,
-        labels_csv=table, groups_csv=groups,
+        labels_csv=table, groups_csv=groups, classes_txt="\n".join(map(str, y)),
     )  # fmt: skip
 
 
@@ -416,6 +479,8 @@ def test_columns_are_decided_one_by_one(files):
     ]  # fmt: skip
     columns = run("try", ".", "--labels", labels, "--json").json["columns"]
     assert [*columns] == ["kind", "kind, coarse"]
+    assert "no column" in run("try . --labels labels.csv:").error(2)
+    assert [*run("try . --labels classes.txt --json").json["columns"]] == ["labels"]
     assert "one column" in run("try", ".", "--labels", labels, "--normal", "a").error(2)
     assert run("try . --labels labels.csv:kind --test .").code == 2
 

@@ -3,6 +3,9 @@
 Public names are imported on first use, so that ``import glocal`` costs a few milliseconds.
 """
 
+import sys
+from types import ModuleType
+
 from glocal._version import __version__
 
 TYPE_CHECKING = False  # type checkers treat it as True; importing `typing` itself is slow
@@ -29,8 +32,8 @@ if TYPE_CHECKING:
     from glocal.evaluation.structure import neighbours_kept, structure
     from glocal.extract import Extractor
     from glocal.recipes import align
-    from glocal.suite.verdict import verdict
     from glocal.transform.linear import LinearTransform, pretrained
+    from glocal.verdict.decision import verdict
 
 __all__ = [
     "Aligner",
@@ -101,9 +104,20 @@ _MODULES = {
     "evaluation.structure": "neighbours_kept structure",
     "extract": "Extractor",
     "recipes": "align",
-    "suite.verdict": "verdict",
     "transform.linear": "LinearTransform pretrained",
+    "verdict.decision": "verdict",
 }
+
+
+class _Package(ModuleType):
+    """`glocal.verdict` is the function, also after the room of this name was imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "verdict":
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> object:

@@ -16,11 +16,15 @@ from glocal.data.features import Features
 from glocal.data.labels import class_names, load_labels, load_superclasses, split_column
 from glocal.errors import ParameterError
 from glocal.scores import Score, append_scores, check_scores_target
-from glocal.screen import COLUMNS, screen_width
-from glocal.suite.advice import Verdict
-from glocal.suite.verdict import verdict as find_verdict
+from glocal.screen import COLUMNS, screen_width, wrapped
 from glocal.transform import LinearTransform
+from glocal.transform.catalogue import bundled
+from glocal.verdict.decision import Verdict
+from glocal.verdict.decision import verdict as find_verdict
+from glocal.verdict.sentences import MAKE, NO_TRANSFORM, command_lines, commands
 
+UNNAMED = "labels"
+"""The key of labels that are no column of a table."""
 _ONE_COLUMN = (
     "--superclasses, --normal, --class-texts and --test are about one column of labels; name one."
 )
@@ -85,15 +89,27 @@ def verdict(
     }
     loaded = Features.load(features)
     verdicts = {column: _verdict(loaded, path, options) for column, path in columns.items()}
-    scores = []
-    records = {}
-    for column, result in verdicts.items():
-        rows = _rows(result, column, loaded, features)
-        records[column] = {**vars(result), "scores": [row.row() for row in rows]}
-        scores += rows
+    situations = [each for result in verdicts.values() for each in result.situations]
+    by_arm = commands(situations, str(features))
+    rows = {column: _rows(each, column, loaded, features) for column, each in verdicts.items()}
     if out is not None:
-        append_scores(out, scores)
-    print_result({"columns": records}, table=_lines(verdicts, show_all))
+        append_scores(out, [row for of_column in rows.values() for row in of_column])
+    records = {
+        column or UNNAMED: _record(result, rows[column], by_arm)
+        for column, result in verdicts.items()
+    }
+    print_result({"columns": records}, table=_lines(verdicts, by_arm, show_all))
+
+
+def _record(result: Verdict, rows: list[Score], by_arm: dict[str, str]) -> dict[str, Any]:
+    """A verdict in JSON, with the command of each recommended arm."""
+    return {
+        "situations": [
+            {**vars(each), "command": by_arm.get(str(each.arm), "")} for each in result.situations
+        ],
+        "scores": [row.row() for row in rows],
+        "left_out": result.left_out,
+    }
 
 
 def _verdict(features: Features, labels: Path, options: Mapping[str, Any]) -> Verdict:
@@ -105,19 +121,25 @@ def _verdict(features: Features, labels: Path, options: Mapping[str, Any]) -> Ve
 
 def _rows(result: Verdict, column: str | None, features: Features, file: Path) -> list[Score]:
     """The rows of scores about a column, which is their split."""
-    split = column or "all"
     network = network_of(features, file)
     return [
-        replace(score, split=split, features=str(file), network=network) for score in result.scores
+        replace(score, split=column or "all", features=str(file), network=network)
+        for score in result.scores
     ]
 
 
-def _lines(verdicts: Mapping[str | None, Verdict], show_all: bool) -> Iterator[str]:
-    """Yield the lines of the verdict about each column of labels."""
+def _lines(
+    verdicts: Mapping[str | None, Verdict], by_arm: dict[str, str], show_all: bool
+) -> Iterator[str]:
+    """Yield the lines of the verdict about each column of labels, with the commands."""
+    width = min(screen_width(), COLUMNS)
     for column, result in verdicts.items():
         if len(verdicts) > 1:
             yield f"{column}:"
-        yield from result.text_lines(min(screen_width(), COLUMNS))
+        yield from result.text_lines(width)
+        yield from command_lines(result.situations, by_arm, width)
+        if not {*bundled()} & {*result.transforms}:
+            yield from ("", *wrapped(NO_TRANSFORM, width), *MAKE)
         if show_all:
             yield from result.score_lines(screen_width())
 
@@ -136,5 +158,7 @@ def _columns(labels: Path) -> Iterator[tuple[str | None, Path]]:
     if columns is None:
         yield None, labels
         return
+    if not columns:
+        raise ParameterError(f"`labels` {labels} names no column after the colon; name one.")
     for column in next(csv.reader([columns])):
         yield column, Path(f"{file}:{column}")

@@ -1,0 +1,246 @@
+"""The verdict: which transform, if any, serves the labelled images of a user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from glocal.data.features import Features
+from glocal.data.labels import Superclasses
+from glocal.errors import DataError, ParameterError, did_you_mean
+from glocal.evaluation.structure import kept_neighbours, neighbourhoods
+from glocal.objective import single_threaded_blas
+from glocal.scores import ORIGINAL, Score, Scores
+from glocal.screen import COLUMNS, Printable, wrapped
+from glocal.similarity import Labels
+from glocal.suite.table import score_lines
+from glocal.transform import LinearTransform
+from glocal.verdict.arms import TransformedArms, fitting_transforms, transformed_arms, warn_of_seen
+from glocal.verdict.choice import Choice, Decision, Situation, decide
+from glocal.verdict.images import Arms, LabelledImages, select_rows, warn_of_equal_rows
+from glocal.verdict.sentences import loss_sentence, situation_lines
+from glocal.verdict.situations import AND_NAMES, NAMES, NAMES_ALONE, Task, tasks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEPT = "neighbours kept"
+_K = 10  # neighbours
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict(Printable):
+    """The choice in each situation.
+
+    Parameters
+    ----------
+    situations : tuple of Situation
+        What to use, by situation.
+    scores : Scores
+        The scores of all arms, with the situations as tasks, and their differences from the first
+        arm and from `centred`, with `p_corrected`.
+    left_out : mapping
+        By situation, the classes that have too few images to enter, with their number of images.
+    transforms : mapping
+        The transform of each arm that has one.
+    """
+
+    situations: tuple[Situation, ...]
+    scores: Scores
+    left_out: Mapping[str, Mapping[Any, int]]
+    transforms: Mapping[str, LinearTransform] = field(default_factory=dict)
+
+    def transform(self, situation: str) -> LinearTransform | None:
+        """Return the transform to use in a situation, or None if it recommends none.
+
+        Raises a ParameterError if there is no situation of this name.
+        """
+        arms = {each.name: each.arm for each in self.situations}
+        if situation not in arms:
+            raise ParameterError(
+                f"there is no situation {situation!r}; there are {', '.join(arms)}."
+                + did_you_mean(situation, arms)
+            )
+        return self.transforms.get(str(arms[situation]))
+
+    def summary(self) -> str:
+        """Say what to use in each situation."""
+        choices = [
+            f"{situation.head.strip()}: {situation.arm or situation.reason}"
+            for situation in self.situations
+        ]
+        return f"{'; '.join(choices)}."
+
+    def table(self) -> pd.DataFrame:
+        """Return the situations as a data frame."""
+        import pandas as pd
+
+        return pd.DataFrame(map(vars, self.situations))
+
+    def text_lines(self, width: int = COLUMNS) -> list[str]:
+        """What to use in each situation, and what it keeps."""
+        lines = []
+        for situation in self.situations:
+            lines += situation_lines(situation, len(self.left_out[situation.name]), width)
+        return [*lines, *self._kept_lines(width)]
+
+    def score_lines(self, width: int = COLUMNS) -> list[str]:
+        """The scores of all arms by situation, with gains over the first, below a blank line."""
+        lines: list[str] = []
+        for has_names, baseline in ((False, ORIGINAL), (True, NAMES_ALONE)):
+            rows = Scores(row for row in self.scores if row.task.endswith(AND_NAMES) == has_names)
+            if rows:
+                lines += ["", *score_lines(rows, baseline, min(width, COLUMNS))]
+        return lines
+
+    def _kept_lines(self, width: int) -> list[str]:
+        """The share of its neighbours that an image keeps in each recommended arm."""
+        arms = dict.fromkeys(
+            str(situation.arm)
+            for situation in self.situations
+            if situation.choice == Choice.RECOMMEND
+        )
+        scores = {arm: self.scores.of("", KEPT, arm) for arm in arms}
+        shares = [f"{score.value:.3f} with {arm}" for arm, score in scores.items() if score]
+        if not shares:
+            return []
+        sentence = f"Images keep of their ten nearest neighbours: {'; '.join(shares)}."
+        return ["", *wrapped(sentence, width)]
+
+
+def verdict(
+    X: Any,
+    labels: Labels,
+    *,
+    test: Any = None,
+    test_labels: Shaped[np.ndarray, " m"] | None = None,
+    transforms: Mapping[str, LinearTransform] | None = None,
+    superclasses: Superclasses | None = None,
+    class_texts: Features | None = None,
+    normal: Sequence[Any] = (),
+    force: bool = False,
+    progress: Progress = lambda count, total, task: None,
+) -> Verdict:
+    """Decide which transform, if any, to use for labelled images of one's own, in each situation.
+
+    The arms are the original features, the features less their column means, the transforms in
+    the box if they were fitted on features of the same network (those with a bias also recentred on
+    these rows), and `transforms`. Nothing is fitted to answers.
+
+    The situations are one label a class and five (nearest class means), all labels (logistic
+    regression), and a search by class (mean average precision); the options add others. In each,
+    the choice begins with the original features and steps to each later arm that has a positive
+    gain over the present arm, over the original features and, if it is a transform, over the
+    features less their means: paired, each with p < 0.05 after Holm's correction for all pairs.
+
+    Parameters
+    ----------
+    X : Features, (n, p) array, tensor, list or data frame
+        Raw (not standardized) rows. Features of `glocal extract` record their network; other rows
+        are compared with the statistics of the transforms (see `glocal.transform.check_rows`).
+    labels : (n,) integers or names
+        The class of each row. Classes with fewer than 12 different images are left out, with one
+        label and in a search those with fewer than 6. Of more than 20,000 rows a sample of about
+        4,000 is scored, which a DataWarning says; the column means are those of all rows.
+    test, test_labels : as `X` and `labels`, or None
+        Images to be classified, and to search with, in place of the others; the labels and means
+        that are used stay those of `X`.
+    transforms : mapping or None
+        Further transforms, by name.
+    superclasses : mapping or None
+        The superclass of each class: with one label a class, a class of the true superclass is
+        right.
+    class_texts : Features or None
+        Embeddings of the class names by the text side of the network; see `few_shot`.
+    normal : sequence of labels
+        Classes: find what is of none of them.
+    force : bool
+        Go on, with a warning, if rows do not belong to one of `transforms`.
+    progress : function
+        Called with the number of decided situations, the number of all, and the present one.
+
+    Raises
+    ------
+    DataError
+        If the labels name one class alone, rows do not belong to one of `transforms`, labels and
+        rows differ in number, a class has no text, or a value is NaN or infinite.
+    ParameterError
+        If one of `transforms` has the name of another arm, or `normal` names no class.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.repeat([0, 1], 20)
+    >>> clarity = np.exp(rng.normal(size=(40, 1)))
+    >>> X = 9 + clarity * (np.eye(8)[y] + 0.3 * rng.normal(size=(40, 8)))
+    >>> [situation.arm for situation in verdict(X, y).situations][0]
+    'centred'
+    """
+    if (test is None) != (test_labels is None):
+        raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
+    sides = [select_rows(X, labels)]
+    if test is not None:
+        sides.append(select_rows(test, test_labels))
+    rows = [np.asarray(side.features.matrix) for side in sides]
+    warn_of_equal_rows(rows)
+    candidates = fitting_transforms(sides[0].features, transforms or {})
+    warn_of_seen(candidates, sides[-1].features)
+    arms = transformed_arms(sides, candidates, sides[0].whole, force=force)
+    images = LabelledImages.from_rows(rows, [side.labels for side in sides], sides[0].all_labels)
+    images.warn_of_unknown_classes()
+    if len(images.sizes) < 2:
+        raise DataError("all labels name one class, so that there is nothing to decide.")
+    situations = tasks(images, superclasses=superclasses, normal=normal, texts=class_texts)
+    return _decided([*situations], arms, progress)
+
+
+def _decided(situations: Sequence[Task], arms: TransformedArms, progress: Progress) -> Verdict:
+    """Decide all situations, and count the neighbours that the arms keep."""
+    decisions: list[Decision] = []
+    scores: list[Score] = []
+    with single_threaded_blas():
+        for number, task in enumerate(situations):
+            progress(number, len(situations) + 1, task.name)
+            decisions.append(decide(task, arms.rows))
+            scores += decisions[-1].scores
+        progress(len(situations), len(situations) + 1, KEPT)
+        scores += _neighbours(arms.rows)
+    recommended = dict.fromkeys(str(decision.situation.arm) for decision in decisions)
+    with_losses = [
+        replace(decision.situation, losses=_losses(decision, recommended)) for decision in decisions
+    ]
+    scores.sort(key=lambda score: NAMES in score.task)  # a page begins with what has a baseline
+    left_out = {task.name: task.left_out for task in situations}
+    return Verdict(tuple(with_losses), Scores(scores), left_out, arms.transforms)
+
+
+def _neighbours(arms: Arms) -> list[Score]:
+    """The share of their nearest neighbours that images keep in each arm."""
+    X, *_ = arms[ORIGINAL]
+    if len(X) <= _K:
+        return []
+    before = neighbourhoods(X, _K)
+    results = {arm: kept_neighbours(X, Z, k=_K, before=before) for arm, (Z, *_) in arms.items()}
+    return [replace(result.scores[0], transform=arm, task=KEPT) for arm, result in results.items()]
+
+
+def _losses(decision: Decision, recommended: Iterable[str]) -> tuple[str, ...]:
+    """The recommended arms that are certainly worse here than the original features."""
+    if decision.situation.reason:
+        return ()
+    losses = {
+        name: decision.gains.get((name, ORIGINAL))
+        for name in recommended
+        if name != decision.situation.arm
+    }
+    return tuple(
+        loss_sentence(name, gain)
+        for name, gain in losses.items()
+        if gain is not None and (gain.high or 0) < 0
+    )
