@@ -34,13 +34,17 @@ SEEDS = 5
 def videos(_seed: int) -> tuple[Answers, Features]:
     """The answers of the video study, and the ratings of the videos."""
     folder = workbench.real_data() / "videos"
-    return import_answers(folder / "answers.csv").answers, Features.load(folder / "ratings.npy")
+    answers = import_answers(
+        folder / "answers.csv", columns={"seconds": "response_seconds"}
+    ).answers
+    return answers, Features.load(folder / "ratings.npy")
 
 
 def eggs(_seed: int) -> tuple[Answers, None]:
     """The answers of the study of alien eggs, of which there are no features."""
     folder = workbench.real_data() / "anchors" / "alien_eggs"
-    return import_answers(folder / "answers.csv").answers, None
+    columns = {"reference": "anchor", "seconds": "response_seconds"}
+    return import_answers(folder / "answers.csv", columns=columns).answers, None
 
 
 def simulated(seed: int) -> tuple[Answers, Features]:

@@ -185,12 +185,12 @@ def test_votes_are_answers_with_weights():
 
 READ = r"""
 lines of three integers            | "4 0 2\n1 3 0\n2 3 4\n"
-any separators and line ends       | "4,0,2\r\n1,3,0\r\n2;3;4"
+commas and line ends of Windows    | "4,0,2\r\n1,3,0\r\n2,3,4"
 a blank first line                 | "\n4 0 2\n1 3 0\n2 3 4\n"
-a byte order mark and blank lines  | "\ufeff4, 0,\t2\n\n1 3 0\n2 3 4\n\n"
+a byte order mark and blank lines  | "\ufeff4; 0; 2\n\n1; 3;0\n2;3;4\n\n"
 titles                             | "a,b,odd\n4,0,2\n1,3,0\n2,3,4\n"
 titles in any order                | "odd;a;b\n2;4;0\n0;1;3\n4;2;3\n"
-titles in quotation marks          | "\"a\" \"b\" \"odd\"\n4 0 2\n\n1 3 0\n2 3 4\n"
+titles in quotation marks          | "\"a\",\"b\",\"odd\"\n4,0,2\n\n1,3,0\n2,3,4\n"
 """
 
 
@@ -270,12 +270,12 @@ def test_answers_are_saved_in_formats_that_are_read_again(tmp_path):
 
 FILES_REFUSED = """
 b.txt | import FILE --kind nearest-of-n | 0 1 2 3; 0 2 1 3
-b.txt | numbers                         | 0 1 two
+b.txt | numbers                         | 0 1 2; 0 1 two
 b.txt | from 3 to 2 at row 2            | 0 1 2; ; 0 1
 b.txt | float64                         | 0 1 2.5
 b.csv | no answer is left               | a,b,odd; 0,1
-b.csv | columns hail                    | hail,egg,cup; egg,hail,cup
-b.csv | columns i                       | i,j,k; 0,1,2
+b.csv | titles hail                     | hail,egg,cup; egg,hail,cup
+b.csv | titles i                        | i,j,k; 0,1,2
 b.npz | kind                            | {"answers": [[0, 1, 2]], "kind": 3}
 b.npz | counts                          | {"answers": [[0, 1, 2]], "counts": [[1, 2]]}
 """

@@ -105,7 +105,7 @@ def safetensors_file(path: Path) -> None:
     TRANSFORM.save(path)
 
 
-TRIALS = '[{"stimuli": ["a", "b", "c"], "response": "c", "rt": 9}, {"task": "x"}]'
+TRIALS = '[{"a": "x", "b": "y", "c": "z", "odd": "z", "seconds": 9}, {"task": "x"}]'
 ROWS = normal(6, 4).astype("f4")
 TRANSFORM = LinearTransform(ROWS[:4] + np.eye(4, dtype="f4"), ROWS[5], 0.5, 2.0, {"strength": 1.0})
 LABELLED = Features(ROWS[:2], ("a", "b"))
@@ -130,7 +130,7 @@ READERS = {
     "answers.csv": ("reference,closer,farther\n0,1,2\n3,4,5\n", Answers.load),
     "people.csv": ("a,b,odd,person,seconds\n0,1,2,ann,2\n3,4,5,bob,\n", import_answers),
     "trials.json": (TRIALS, import_answers),
-    "triplets.txt": ("0 1 2\n1,2,3\n3 4 5\n", Answers.load),
+    "triplets.txt": ("0 1 2\n1 2 3\n3 4 5\n", Answers.load),
     "labels.npy": (np.array(["cat", "dog"]), lambda path: load_labels(path, LABELLED)),
     "labels.txt": ("1\n2\n", lambda path: load_labels(path, LABELLED)),
     "labels.csv": ("file,kind\na,1\nb,2\n", lambda path: load_labels(f"{path}:kind", LABELLED)),

@@ -6,21 +6,25 @@ import json
 
 import numpy as np
 import pytest
-from world import folder, run, table
+from world import folder, matrix, run, table
 
 from glocal import Answers, errors, import_answers
-from glocal.errors import DataError
+from glocal.errors import DataError, DataWarning
 
-SALMON = """head left right winner loser puid response_time
-0 1 2 2 1 ann 1.5
-3 0 1 0 1 bob -1
-1 3 1 1 3 bob 0.9"""
-STATED = "q;o1;o2;o3;pick;who;t;w;attention\nx;a;b;c;c;7;1500;2;0\nx;a;b;c;a;8;900;1;yes"
-COLUMNS = """{"reference": "q", "choices": "o1,o2,o3", "chosen": "pick", "person": "who",
-"milliseconds": "t", "weight": "w"}"""
+SIDES = """reference left right chosen person seconds
+0 1 2 2 ann 1.5
+3 0 1 0 bob -1
+1 3 1 1 bob 0.9"""
+# rows of integers without titles; the file, and what is read
+ROWS = """\
+0 1 2; 3 4 5     | 0 1 2; 3 4 5
+0,1,2; 3,4,5     | 0 1 2; 3 4 5
+0, 1, 2; 3, 4, 5 | 0 1 2; 3 4 5
+3.0 1.0 2.0      | 3 1 2
+"""
 # a title with options, the file, and what is read from it; · is an empty cell
-READ = """# salmon: the winner is nearer to the head, -1 is no time, catch trials keep their person
-SALMON
+READ = """# a choice beside a reference: -1 is no time, catch trials keep their person
+SIDES
 => kind: anchor
 rows: 0 2 1, 3 0 1
 person: 'ann', 'bob'
@@ -29,102 +33,59 @@ catch_person: 'bob'
 catch_passed: True
 dropped: 1 catch trial
 
-# NIGHTS: a row is an answer for each side with votes, and rows without votes are counted
-id left_vote right_vote ref_path left_path right_path split
-0 6.0 0.0 ref/0.png d/0_0.png d/0_1.png train
-1 2 6 ref/1.png d/1_0.png d/1_1.png test
-2 0 0 ref/2.png d/2_0.png d/2_1.png train
-=> kind: anchor
-rows: ref/0.png d/0_0.png d/0_1.png, ref/1.png d/1_0.png d/1_1.png, ref/1.png d/1_1.png d/1_0.png
-weights: 6.0, 2.0, 6.0
-dropped: 1 no vote
-
-# where selects rows | {"where": {"split": "test"}}
-id left_vote right_vote ref_path left_path right_path split
-0 6.0 0.0 ref/0.png d/0_0.png d/0_1.png train
-1 2 6 ref/1.png d/1_0.png d/1_1.png test
-2 0 0 ref/2.png d/2_0.png d/2_1.png train
-=> kind: anchor
-rows: ref/1.png d/1_0.png d/1_1.png, ref/1.png d/1_1.png d/1_0.png
-weights: 2.0, 6.0
-dropped: 2 filtered out by where
-
-# jsPsych: a list for each person; other trials and timeouts are counted
-[[{"trial_type": "instructions", "rt": 9000},
-{"task": "triplet", "stimuli": ["egg", "cup", "ball"], "response": 2, "rt": 1200},
-{"task": "triplet", "stimuli": ["egg", "cup", "ball"], "response": null, "rt": null},
-{"task": "triplet", "stimuli": ["cup", "cup", "egg"], "response": null, "rt": null},
-{"task": "triplet", "stimuli": ["cup", "cup", "egg"], "response": 2, "rt": 700}],
-[{"task": "triplet", "stimuli": ["egg", "cup", "ball"], "response": 0, "rt": 800},
-{"task": "triplet", "stimuli": ["cup", "egg", "cup"], "response": 0, "rt": 90}]]
-=> kind: odd-one-out
-rows: egg cup ball, cup ball egg
-person: 0, 1
-seconds: 1.2, 0.8
-catch_person: 0, 1
-catch_passed: True, False
-dropped: 1 an object is missing, 2 catch trial, 2 no answer
-
-# JSON on lines, stated keys, choices beside a reference, and HTML for pictures | {"columns": {"reference": "shown", "choices": "options"}}
-[{"subject_id": "ann", "shown": "<img src='img/egg.png' width='9'>", "response": "dog", "options": ["<img src=img/cup.png>", "ball", "dog"]}]
-[{"subject_id": "bob", "shown": "img/egg.png", "response": "<img src='img/cup.png'>", "options": ["dog", "img/cup.png", "ball"]}]
-=> kind: nearest-of-n
-rows: img/egg.png dog img/cup.png ball, img/egg.png img/cup.png dog ball
-person: 'ann', 'bob'
-
-# of a list of picks the first is read
-[{"ref": "q", "choices": ["a", "b", "c"], "chosen": ["b", "a"]}]
-=> kind: nearest-of-n
-rows: q b a c
-
-# a pick is an object
-image1 image2 image3 odd
-0 1 2 1
-3 1 0 0
-=> kind: odd-one-out
-rows: 0 2 1, 3 1 0
-
-# a pick is a place beside objects that are numbers
-a b c chosen
-7 8 9 1
-7 8 9 3
-=> kind: odd-one-out
-rows: 8 9 7, 7 8 9
-
-# a pick is the name of its column
+# the odd one is one of three
 a b c odd
-7 8 9 c
-7 8 9 a
+0 1 2 1
+3 1 0 3
 => kind: odd-one-out
-rows: 7 8 9, 8 9 7
+rows: 0 2 1, 1 0 3
 
-# a pick is a side
-ref left right answer
-0 1 2 left
-3 1 0 Right
+# the odd one is the last, and titles come in any order
+odd other b a
+2 x 1 0
+0 y 1 3
+=> kind: odd-one-out
+rows: 0 1 2, 3 1 0
+
+# the closer one comes first
+farther reference closer
+2 0 1
+0 3 1
 => kind: anchor
-rows: 0 1 2, 3 0 1
+rows: 0 1 2, 3 1 0
 
-# a pick is an object beside a reference
-target a b near
-0 1 2 2
-3 1 0 1
+# JSON is a list of records, other keys are ignored, and null is an empty cell
+[{"trial_type": "instructions", "rt": 9000},
+{"a": "egg", "b": "cup", "c": "ball", "odd": "ball", "person": "ann", "seconds": 1.25, "x": [1]},
+{"a": "egg", "b": "cup", "c": "ball", "odd": null, "person": "ann", "seconds": null, "x": {}},
+{"a": "cup", "b": "cup", "c": "egg", "odd": "cup", "person": "bob", "seconds": 0.5},
+{"a": "cup", "b": "cup", "c": "egg", "odd": "egg", "person": "bob", "seconds": 0.5}]
+=> kind: odd-one-out
+rows: egg cup ball
+person: 'ann'
+seconds: 1.25
+catch_person: 'bob', 'bob'
+catch_passed: False, True
+dropped: 1 an object is missing, 1 no answer, 2 catch trial
+
+# JSON has integers too
+[{"reference": 0, "left": 1, "right": 2, "chosen": 2, "weight": 0.5}]
 => kind: anchor
-rows: 0 2 1, 3 1 0
+rows: 0 2 1
+weights: 0.5
 
-# a trial without its last candidate is dropped, whatever was picked | {"columns": {"choices": "choices1,choices2,choices3"}}
-ref choices1 choices2 choices3 chosen
-q x y z x
-q x y z x
-q x y z x
-q x y · x
-q x y · elsewhere
-=> kind: nearest-of-n
-rows: q x y z, q x y z, q x y z
-dropped: 2 an object is missing
+# a row without its last candidate is dropped, whatever was chosen
+a b c odd
+x y z x
+x y · x
+x y · elsewhere
+· · · ·
+=> kind: odd-one-out
+rows: y z x
+dropped: 3 an object is missing
 
-# an empty pick is no answer, and 104.0 is 104
-a b c chosen
+# an empty choice is no answer, and 104.0 is 104
+a b c odd
 104 163 23 104.0
 3 4 5 ·
 23 4 5 5.0
@@ -133,11 +94,17 @@ rows: 163 23 104, 23 4 5
 dropped: 1 no answer
 
 # beside 1.5, 1.0 is a name
-a b c chosen
+a b c odd
 1.0 1.5 2.0 1.5
 1.0 2.0 1.5 1.5
 => kind: odd-one-out
 rows: 1.0 2.0 1.5, 1.0 2.0 1.5
+
+# 007 and 1_0 are names
+a b odd
+007 1_0 7
+=> kind: odd-one-out
+rows: 007 1_0 7
 
 # an empty time is unknown
 a b odd seconds
@@ -155,27 +122,32 @@ a b odd person
 rows: 0 1 2, 0 1 2
 person: '7', ''
 
-# stated columns, milliseconds, weights, and persons that are integers | {"columns": COLUMNS, "where": {"attention": "0"}}
-STATED
-=> kind: nearest-of-n
-rows: x c a b
-person: 7
-seconds: 1.5
-weights: 2.0
-dropped: 1 filtered out by where
+# stated columns, weights, and persons that are integers | {"columns": {"reference": "q", "closer": "near", "farther": "far", "weight": "w", "person": "who"}}
+q near far w who
+x a b 2 7
+x b a 0 9
+=> kind: anchor
+rows: x a b, x b a
+person: 7, 9
+weights: 2.0, 0.0
 
-# a role has several columns, and equal alternatives are no catch trial | {"columns": {"farther": "f,g"}}
-ref near f g
-q a b c
-q a a b
-q q a b
-q a b ·
-q b a c
-· · · ·
-=> kind: nearest-of-n
-rows: q a b c, q b a c
-catch_passed: True
-dropped: 1 catch trial, 1 equal alternatives, 2 an object is missing
+# a stated column takes the place of one with that title | {"columns": {"odd": "b", "b": "odd"}}
+a b odd
+0 1 2
+=> kind: odd-one-out
+rows: 0 2 1
+
+# equal alternatives are no catch trial
+reference closer farther
+q a b
+q a a
+q q b
+q b q
+q q q
+=> kind: anchor
+rows: q a b
+catch_passed: True, False
+dropped: 2 catch trial, 2 equal alternatives
 
 # names are those of a list, and unlisted ones are counted | {"names": ["images/ball.jpg", "images/cup.jpg", "images/egg.jpg"]}
 a b odd
@@ -221,18 +193,16 @@ rows: flags/NA.png DE BR, DE BR FR"""  # noqa: E501
 
 def cases():
     """The cases of `READ`."""
-    text = READ.replace("SALMON", SALMON).replace("STATED", STATED)
-    for case in text.split("\n\n"):
+    for case in READ.replace("SIDES", SIDES).split("\n\n"):
         head, given = case.split("\n", 1)
         title, _, options = head.partition(" | ")
         file, expected = given.split("\n=> ")
-        options = json.loads(options.replace("COLUMNS", COLUMNS) or "{}")
-        yield pytest.param(file, options, expected, id=title)
+        yield pytest.param(file, json.loads(options or "{}"), expected, id=title)
 
 
 def saved(where, text):
     """A file of this text: JSON as it is, a table with commas for spaces."""
-    is_json = text[0] == "["
+    is_json = text[0] in "[{"
     path = where / ("t.json" if is_json else "t.csv")
     path.write_text(text if is_json else text.replace(" ", ",").replace("·", ""), "utf-8")
     return path
@@ -261,59 +231,87 @@ def test_a_table_is_read(tmp_path, text, options, expected):
     assert content(import_answers(saved(tmp_path, text), **options)) == expected
 
 
-def test_the_columns_of_roles_are_recorded_and_objects_may_be_a_file(tmp_path):
-    """The interpretation has the columns of each role, and a file lists the objects."""
-    path = saved(folder(tmp_path, ids_txt="c\nb\na\nx\n"), STATED)
-    columns = json.loads(COLUMNS)
-    imported = import_answers(path, columns=columns, names=tmp_path / "ids.txt")
-    assert imported.interpretation["columns"] == columns | {"choices": "o1, o2, o3"}
-    assert imported.answers.objects.tolist() == [[3, 0, 2, 1], [3, 2, 1, 0]]
+def test_the_objects_may_be_listed_in_a_file(tmp_path):
+    """Objects are numbered by a file that lists them, and the record has the stated columns."""
+    path = saved(folder(tmp_path, ids_txt="c\nb\na\nx\n"), "a b last\nx a b\nx a c")
+    imported = import_answers(path, columns={"odd": "last"}, names=tmp_path / "ids.txt")
+    assert imported.answers.objects.tolist() == [[3, 2, 1], [3, 2, 0]]
+    assert imported.interpretation["columns"] == {"odd": "last"}
 
 
-PICKS = """102 | 0 | a c b, e f d, g h i
-123 | 1 | b c a, d f e, g h i
-121 | 1 | b c a, d f e, h i g
-121 | 0 | a c b, d e f, g i h"""
-
-
-@table("picks, place_base, rows", PICKS)
-def test_places_are_counted_from_0_or_from_1(tmp_path, picks, place_base, rows):
-    """A pick of place 0, or of the last place counted from 1, tells the base; otherwise
-    it is stated.
+@pytest.mark.parametrize("separator", ["\t", ";", ","])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_separators_and_byte_order_marks(tmp_path, separator, encoding):
+    """Tabs, semicolons and commas separate cells, also where another of them is in a name, and a
+    byte order mark is no part of a title.
     """
-    text = "a b c chosen\na b c {}\nd e f {}\ng h i {}".format(*picks)
-    stated = int(place_base) if picks == "121" else None
-    imported = import_answers(saved(tmp_path, text), place_base=stated)
-    assert content(imported) == f"kind: odd-one-out\nrows: {rows}"
-    assert imported.interpretation["picked"] == f"place counted from {place_base}"
+    other = ";" if separator == "," else ","
+    lines = [["a", "b", "odd"], [f"Köln{other} Dom", '"egg"', " 日本 "], ["x", "", "z"]]
+    text = "\r\n".join(separator.join(line) for line in lines)
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    with pytest.warns(DataWarning, match="1 × an object is missing"):
+        answers = Answers.load(tmp_path / "t.csv")
+    assert [answers.names[i] for i in answers.objects[0]] == [f"Köln{other} Dom", "egg", "日本"]
+
+
+@table("text, objects", ROWS)
+def test_rows_of_integers_are_read_as_they_are(tmp_path, text, objects):
+    """Rows without titles hold objects, also if the first counts 0, 1, 2, with any one separator;
+    whole numbers with decimals count as integers.
+    """
+    folder(tmp_path, t_txt=text.replace("; ", "\n"))
+    expected = matrix(objects, int)
+    assert (Answers.load(tmp_path / "t.txt").objects == expected).all()
+
+
+def test_rows_of_things_are_read_by_their_conventions(tmp_path):
+    """Order, base and odd column of rows of integers are applied as they are stated."""
+    path = folder(tmp_path, t_txt="1 2 3\n4 2 1\n", order_txt="3 1 2 0\n") / "t.txt"
+    ids = ["w", "x", "y", "z"]
+    stated = import_answers(path, base=1, odd_column=0, order=tmp_path / "order.txt", names=ids)
+    # the raw indices 0 to 3 stand for the objects argsort(order) = 3, 1, 2, 0
+    assert content(stated).split("\n")[1] == "rows: x y z, x z w"
+    assert stated.interpretation["order"] == "order.txt"
 
 
 # what is refused
 
 
 REFUSED = """\
-salmon | {"order": "sortindex.txt"}            | ParameterError | order
-salmon | {"place_base": 2}                     | ParameterError | place_base
-salmon | {"columns": {"person": "who"}}        | DataError      | who
-salmon | {"columns": {"rating": "head"}}       | DataError      | role
-salmon | {"where": {"puid": "nobody"}}         | DataError      | nobody
-salmon | {"columns": {"seconds": "puid"}}      | DataError      | numbers
-salmon | {"names": ["egg"]}                    | DataError      | object ids
+sides | {"order": "sortindex.txt"}             | ParameterError | order
+sides | {"kind": "anchor"}                     | ParameterError | kind
+sides | {"columns": {"person": "who"}}         | DataError      | no column 'who'
+sides | {"columns": {"rating": "head"}}        | DataError      | role
+sides | {"columns": {"seconds": "person"}}     | DataError      | numbers
+sides | {"names": ["egg"]}                     | DataError      | object ids
 a b odd; cup egg ball | {"names": ["x"]}       | DataError      | list of object ids
-a b odd; x y z | {"columns": {"chosen": "odd2"}} | DataError    | no column 'odd2'
-a b odd seconds; 0 1 2 "4,389" | {}            | DataError      | decimal comma
-a b c chosen; x y z q           | {}           | DataError      | picked among
-anchor x y; 0 1 2               | {}           | DataError      | anchor as reference
-one two rating; x y 3; x z 4    | {}           | DataError      | recipe
-trial image odd; 1 x 0; 1 y 1   | {}           | DataError      | groupby
-[{"stimuli": ["a"], "response": "a"}] | {}     | DataError      | three or more
+a b odd; x y z | {"base": 1}                   | DataError      | leave out `base=1`
+a b odd seconds; 0 1 2 "4,389"  | {}           | DataError      | decimal comma
+a b c odd; x y z y; x y z q     | {}           | DataError      | row 1 is none of
+a b c odd; 7 8 9 1              | {}           | DataError      | none of the objects
+reference left right chosen; x y z x   | {}    | DataError      | none of the objects
+reference left right chosen; x y z left | {}   | DataError      | none of the objects
+A B ODD; x y z                  | {}           | DataError      | titles A, B, ODD;.* a, b, odd; or
+a b odd reference closer farther; 0 1 2 0 1 2 | {} | DataError  | answers have
+c1 c2 c3 c4 c5 c6 c7 c8 c9 c10 c11 c12 c13; 1 2 3 4 5 6 7 8 9 10 11 12 13 | {} | DataError | c12, …;
+one two rating; x y 3; x z 4    | {}           | DataError      | docs/data.md
+image left_vote right_vote; 1 x 0      | {}    | DataError      | --column ROLE=COLUMN
+kind; owl; fox                         | {}    | DataError      | titles kind;
+a b odd                                | {}    | FileError      | no row
+a b odd; 1 2 3 4                       | {}    | FileError      | damaged
+a b odd; x "y z; 1 2 3                 | {}    | FileError      | line 2 has a quotation mark
+[[{"a": "x"}]]                         | {}    | FileError      | list of records
+{"a": {"0": "x"}}                      | {}    | FileError      | list of records
+[]                                     | {}    | FileError      | no row
 """
 
 
 @table("text, options, error, noun", REFUSED)
 def test_what_does_not_fit_is_refused(tmp_path, text, options, error, noun):
-    """Unknown options, roles, columns and names, and places of unknown base, are refused."""
-    path = saved(tmp_path, SALMON if text == "salmon" else text.replace("; ", "\n"))
+    """What no shape of table has is refused in a sentence: other titles, roles and names, a choice
+    that is no object but a place or a column, damaged files.
+    """
+    path = saved(tmp_path, SIDES if text == "sides" else text.replace("; ", "\n"))
     with pytest.raises(getattr(errors, error), match=noun):
         import_answers(path, **json.loads(options))
 
@@ -323,7 +321,7 @@ def test_the_command_says_what_it_did(tmp_path):
     and needs no import.
     """
     out = tmp_path / "answers.npz"
-    result = run("data import --json --out", out, saved(tmp_path, SALMON)).json
+    result = run("data import --json --out", out, saved(tmp_path, SIDES)).json
     expected = {"n": 2, "kind": "anchor", "people": 2, "catch": {"n": 1, "passed": 1}}
     assert result.items() >= expected.items()
     loaded = Answers.load(out)
@@ -335,16 +333,14 @@ def test_the_command_says_what_it_did(tmp_path):
 
 ASKED = """\
  | i j k; 0 1 2 | 1 | --column ROLE=COLUMN
---column reference | i j k; 0 1 2 | 2 | NAME=VALUE
+--column reference | i j k; 0 1 2 | 2 | give ROLE=COLUMN
 --column odd=k --column a=i --column b=j | i j k; 0 1 2 | 0 | interpretation.columns.odd: k
- | a b c chosen; x y z 1; x z y 2 | 1 | --place-base 1
---place-base 1 | a b c chosen; x y z 1; x z y 2 | 0 | interpretation.picked: place counted from 1
 """
 
 
 @table("options, text, code, words", ASKED)
-def test_the_command_asks_for_what_a_table_does_not_say(tmp_path, options, text, code, words):
-    """Columns without a known role and places from 0 or 1 are asked for by their options."""
+def test_the_command_asks_for_the_columns(tmp_path, options, text, code, words):
+    """The columns of a table with other titles are asked for, and stated by --column."""
     path = saved(tmp_path, text.replace("; ", "\n"))
     ended = run(f"data import {options}", path, "--out", tmp_path / "a.npz")
     assert ended.code == int(code)
@@ -354,7 +350,8 @@ def test_the_command_asks_for_what_a_table_does_not_say(tmp_path, options, text,
 @pytest.mark.data
 def test_real_files(data_dir):
     """Eggs of 416 people, and the catch trials of the videos are read."""
-    eggs = import_answers(data_dir / "anchors/alien_eggs/answers.csv").answers
+    columns = {"reference": "anchor", "seconds": "response_seconds"}
+    eggs = import_answers(data_dir / "anchors/alien_eggs/answers.csv", columns=columns).answers
     counts = (len(eggs), eggs.kind, eggs.n_people, len(eggs.named_objects()))
     assert counts == (20_086, "anchor", 416, 30)
     videos = import_answers(data_dir / "videos/answers.csv").answers

@@ -13,7 +13,7 @@ from glocal.data.labels import (
     split_column,
     superclass_rows,
 )
-from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.suite.sources import Network, Shared, Sources
 
 
@@ -265,11 +265,19 @@ def test_what_is_no_integer_or_name_a_row_is_refused(values):
         row_labels(values)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
-def test_a_table_in_another_form_of_unicode_is_read(tmp_path, encoding):
-    """UTF-16, and UTF-8 with a byte order mark, are read as UTF-8 is."""
-    text = "file;kind\n1;Bär\n2;Kuh\n".encode(encoding)
+def test_a_byte_order_mark_is_no_part_of_a_table(tmp_path):
+    """UTF-8 with a byte order mark is read as without it."""
+    text = "file;kind\n1;Bär\n2;Kuh\n".encode("utf-8-sig")
     assert load(tmp_path, text, rows(2)).labels.tolist() == ["Bär", "Kuh"]
+
+
+def test_a_lone_quotation_mark_is_refused_with_its_line(tmp_path):
+    """A quotation mark that no other closes on its line is an error, where it would take the lines
+    up to the next one into one label.
+    """
+    text = 'file,kind\na,1\nb,"5 inch\nc,2\nd,3\n"e",4\nf,5" \n'
+    with pytest.raises(FileError, match=r"l\.csv.*line 3 has a quotation mark"):
+        load(tmp_path, text, named("a b c d e f"))
 
 
 GROUPS_REFUSED = {"a,b,c\nx,y,z": "3 columns", "a,b\nx,y\nx,z": "into y and into z"}

@@ -83,14 +83,13 @@ TABLES = {
     "numbers": "1.5,2,3\n4,5,6\n",
     "titles": "f0;f1;f2\n1.5;2;3\n4;5;6\n",
     "ids": "id,f0,f1,f2\n007,1.5,2,3\n8,4,5,6\n",
-    "names without titles": 'egg,1.5,2,3\n"cup, blue",4,5,6\n',
+    "names in quotation marks": 'name,x,y,z\negg,1.5,2,3\n"cup, blue",4,5,6\n',
     "names last": "f0,f1,f2,file\n1.5,2,3,b.jpg\n4,5,6,a.jpg\n",
     "an index of pandas": ",0,1,2\n0,1.5,2,3\n1,4,5,6\n",
     "names as index": ",0,1,2\ncup,1.5,2,3\negg,4,5,6\n",
     "titles that are numbers": "0,1,2\n1.5,2,3\n4,5,6\n",
     "names below numbers": "0,1,2,food\n1.5,2,3,cup\n4,5,6,egg\n",
-    "names last, no titles": "1.5,2,3,cup\n4,5,6,egg\n",
-    "blanks": "name a b c\ncup 1.5 2 3\negg 4 5 6\n",
+    "tabs": "name\ta\tb\tc\ncup\t1.5\t2\t3\negg\t4\t5\t6\n",
 }
 
 
@@ -107,9 +106,9 @@ def test_a_table_has_numbers_and_perhaps_names(tmp_path, case):
     assert [*features.names] == names
 
 
-def test_a_missing_number_in_the_first_row_is_no_name(tmp_path):
+def test_a_missing_number_is_no_name(tmp_path):
     """The column of an empty cell in the first row is a feature like the others."""
-    world.folder(tmp_path, t_csv="0.1,,0.3\n0.2,0.5,0.3\n")
+    world.folder(tmp_path, t_csv="x,y,z\n0.1,,0.3\n0.2,0.5,0.3\n")
     features = Features.load(tmp_path / "t.csv")
     assert features.names is None
     np.testing.assert_array_equal(features.matrix, [[0.1, np.nan, 0.3], [0.2, 0.5, 0.3]])
@@ -121,14 +120,20 @@ TABLES_REFUSED = {
     "name,x\nq,1,2\n": "damaged",
     "name;x;y\nq;1,5;2\n": "decimal comma",
     "1,5;2,5\n3,5;4,5\n": "decimal comma",
+    "name\tx\nq\t1,5\n": "decimal comma",
     "name,other\nq,r\n": "none of its columns",
+    "egg,1.5,2\ncup,4,5\n": "both numbers and other cells",
+    "1.5,2,egg\n4,5,cup\n": "both numbers and other cells",
+    "0.1,,0.3\n0.2,0.5,0.3\n": "both numbers and other cells",
+    'name,x\n"q,1\nr,2\ns",3\n': "line 2 has a quotation mark",
+    "1,2\n3,\n": "could not convert",
 }
 
 
 @pytest.mark.parametrize("text", TABLES_REFUSED)
 def test_another_table_is_refused(tmp_path, text):
-    """Two columns of text, a row without a name, rows that are too long, and decimal
-    commas are refused in one sentence.
+    """Two columns of text, a row without a name, rows that are too long, decimal commas, a first
+    line that may be titles or a row, and lone quotation marks are refused in one sentence.
     """
     with pytest.raises((DataError, FileError), match=rf"t\.csv.*{TABLES_REFUSED[text]}"):
         Features.load(world.folder(tmp_path, t_csv=text) / "t.csv")

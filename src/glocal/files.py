@@ -28,7 +28,6 @@ from glocal.errors import DataError, FileError, GLocalError, ParameterError, one
 PathLike = str | os.PathLike[str]
 T = TypeVar("T")
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # the first bytes of a text in UTF-16
 _ABANDONED_SECONDS = 3600  # a file that is being written has changed since
 _MAX_INFLATED_BYTES = 1 << 28  # larger contents only up to 100 times the size of the file
 
@@ -69,8 +68,8 @@ def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> 
     except UnicodeDecodeError as error:
         raise FileError(
             f"{what} file {path} is not text in UTF-8 (byte {error.start} is "
-            f"{error.object[error.start]:#x}), perhaps in cp1252. Save it in UTF-8; in Excel as "
-            "'CSV UTF-8'."
+            f"{error.object[error.start]:#x}), perhaps in cp1252 or UTF-16. Save it in UTF-8; in "
+            "Excel as 'CSV UTF-8'."
         ) from error
     except Exception as error:  # damaged bytes can raise any kind of error in a decoder
         if isinstance(error, OSError) and error.filename is not None:
@@ -196,20 +195,14 @@ def make_folder(path: PathLike) -> Path:
 
 
 def read_text(path: PathLike, *, what: str) -> str:
-    """Read the text of a file in UTF-8, or in UTF-16 as its first bytes say."""
+    """Read the text of a file in UTF-8."""
     with reading(path, what, "Save it as UTF-8.") as file:
         return decoded(file)
 
 
 def decoded(file: Path) -> str:
-    """The text of a file."""
-    return file.read_text(text_encoding(file))
-
-
-def text_encoding(file: Path) -> str:
-    """The encoding of a text file: UTF-16 if its first bytes say so, else UTF-8."""
-    with file.open("rb") as stream:
-        return "utf-16" if stream.read(2) in _UTF16_MARKS else "utf-8-sig"
+    """The text of a file in UTF-8, with a byte order mark or without."""
+    return file.read_text("utf-8-sig")
 
 
 def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glocal import Answers, people
+from glocal import Answers, import_answers, people
 from glocal.errors import DataError, FileError
 from glocal_collect.export import read_collected, record_excluded, save_csv, save_npz
 from glocal_collect.overview import describe_people
@@ -113,6 +113,33 @@ def test_the_export_is_a_file_of_answers(serve_study, tmp_path, kind, choose):
     assert {*archive["source"]} == {"random", "repeat"}
     assert (np.diff(archive["order"]) > 0).all()
     assert {archive[name].shape for name in ("time", "choice", "trial", "repeat_of")} == {(36,)}
+
+
+@pytest.mark.parametrize(
+    "kind, choose", [("odd-one-out", largest), ("anchor", lambda names: 1 + (names[0] == names[2]))]
+)
+def test_both_exports_have_the_same_answers(serve_study, tmp_path, kind, choose):
+    """The CSV of a study is read as its npz is, names, people, times and decided catch trials
+    included, and "can't tell" is no answer.
+    """
+    study = serve_study(kind=kind, people=2, per_person=40, catch=0.1, repeats=0.1)
+    study.answer_trials(study.begin("p1"), choose)
+    study.answer_trials(
+        study.begin("p2"), lambda names: None if "image1.png" in names else choose(names)
+    )
+    collected = collected_from(study)
+    save_npz(collected, tmp_path / "answers.npz")
+    save_csv(collected, tmp_path / "answers.csv")
+    archive = Answers.load(tmp_path / "answers.npz")
+    imported = import_answers(tmp_path / "answers.csv", names=archive.names)
+    table = imported.answers
+    assert imported.dropped["no answer"] > 0
+    assert (table.objects == archive.objects).all()
+    assert (table.kind, table.names) == (archive.kind, archive.names)
+    assert table.person.tolist() == archive.person.tolist()
+    assert table.seconds.tolist() == archive.seconds.tolist()
+    assert table.catch_passed.all()
+    assert {*table.catch_person} == {"p1", "p2"}
 
 
 def test_a_spreadsheet_takes_no_id_for_a_formula(tmp_path, serve_study):

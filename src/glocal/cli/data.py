@@ -224,32 +224,23 @@ def curve_command(
     print_result(record, table=table_lines(["fitted to", "agreement"], lines))
 
 
-class ImportForm(Conventions):
-    """The options of reading a file of another system; only those that are passed are used."""
-
-    place_base: int | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="Number of the first place, if a table records the place that was picked.",
-    )
-
-
 @app.command("import")
 @flat
 def import_command(
     file: Annotated[Path, Argument(help="A file of answers from another system.", metavar="FILE")],
     out: Annotated[Path, Option(help="The answers, .npz.")],
-    form: ImportForm,
+    conventions: Conventions,
     object_ids: ObjectIds = None,
-    column: list[str] | None = Option(None, help="ROLE=COLUMN of the table; repeatable."),
-    where: list[str] | None = Option(None, help="COLUMN=VALUE: read only these rows; repeatable."),
+    column: list[str] | None = Option(
+        None, help="ROLE=COLUMN, a title of another name; repeatable."
+    ),
 ) -> None:
     """Read answers of another system, count those left out, and write a file for all commands.
 
-    A table is CSV with named columns, or JSON as jsPsych writes it. For rows of integers (text or
-    .npy) state the conventions by --kind, --odd-column, --base and --order. The written file holds
-    the kind, names, participants, times, weights and catch trials.
+    A table, CSV or a JSON list of records, has the columns a, b, odd; or a, b, c, odd; or
+    reference, closer, farther; or reference, left, right, chosen; and perhaps person, seconds and
+    weight. For rows of integers (text or .npy) state the conventions by --kind, --odd-column,
+    --base and --order.
 
     Example: glocal data import answers.csv --column reference=anchor --out answers.npz
     """
@@ -257,9 +248,8 @@ def import_command(
         imported = import_answers(
             file,
             names=object_ids,
-            columns=_pairs(column, "--column"),
-            where=_pairs(where, "--where"),
-            **form.model_dump(exclude_unset=True),
+            columns=_roles(column or []),
+            **conventions.model_dump(exclude_unset=True),
         )
     answers = imported.answers
     origin = {"version": __version__, **imported.interpretation, "dropped": imported.dropped}
@@ -278,15 +268,15 @@ def import_command(
     print_result(record)
 
 
-def _pairs(texts: list[str] | None, option: str) -> dict[str, str] | None:
-    """Texts NAME=VALUE as a dictionary."""
-    pairs = {}
-    for text in texts or []:
-        name, equals, value = text.partition("=")
+def _roles(texts: Sequence[str]) -> dict[str, str] | None:
+    """The column of each role in texts ROLE=COLUMN; None without any."""
+    columns = {}
+    for text in texts:
+        role, equals, column = text.partition("=")
         if not equals:
-            raise ParameterError(f"{option} is {text!r}; give NAME=VALUE.")
-        pairs[name] = value
-    return pairs or None
+            raise ParameterError(f"--column is {text!r}; give ROLE=COLUMN.")
+        columns[role] = column
+    return columns or None
 
 
 @app.command("fetch")

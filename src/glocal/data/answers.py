@@ -21,8 +21,7 @@ from glocal.data.answer_arrays import (
     integer_rows,
 )
 from glocal.data.features import as_matrix
-from glocal.data.tables import has_titles, read_numbers
-from glocal.data.trials import read_trials
+from glocal.data.tables import has_titles, read_answers, read_numbers
 from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.files import PathLike, ending, naming, read_npz, write_npy, write_npz
 from glocal.similarity import (
@@ -210,7 +209,7 @@ class Answers:
         ``catch_person``. A ``.npy`` or text of integers, separated by blanks, commas or semicolons,
         holds odd-one-out answers, counted from 0, the odd one last;
         `glocal.data.importing.import_answers` reads other conventions. A table, text with titles or
-        JSON, is read by `glocal.data.trials.read_trials`.
+        JSON, is read by `glocal.data.tables.read_answers`.
 
         Parameters
         ----------
@@ -231,7 +230,8 @@ class Answers:
         elif not has_titles(path):
             arrays = {"array": read_numbers(path, what="answers")}
         else:
-            arrays, dropped, _ = read_trials(path, names=names)
+            table, dropped = read_answers(path, names=names)
+            arrays = table._asdict()
             dropped.pop("catch trial", None)  # which the answers count themselves
             for reason, n in dropped.items():
                 warn(f"{path}: left out {n} × {reason}.", DataWarning)

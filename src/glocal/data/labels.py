@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from glocal.data.columns import as_integers
 from glocal.data.features import Features
 from glocal.data.names import matching_entries
-from glocal.data.tables import TABLES, column_of_table, counts_rows, read_table
+from glocal.data.tables import TABLES, as_integers, column_of_table, counts_rows, read_table
 from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.files import WORKBOOKS, PathLike, ending, naming, read_lines, read_npy
 from glocal.similarity import Labels, Numbers
@@ -162,7 +161,7 @@ def _lines(file: Path) -> list[str]:
 
 def _cells(file: Path, column: str, features: Features) -> list[str]:
     """The label of each row in a column of a table, by name or by line; empty without one."""
-    table = read_table(file, what="labels", blanks=False)
+    table = read_table(file, what="labels")
     with naming(file):
         labels = column_of_table(table, column).tolist()
         names = _names(table.drop(columns=column), features)
@@ -245,7 +244,7 @@ def load_superclasses(path: PathLike) -> dict[str, str]:
     DataError
         If the table has other columns, or puts a class into several superclasses.
     """
-    table = read_table(path, what="superclasses", blanks=False)
+    table = read_table(path, what="superclasses")
     if table.shape[1] != 2:
         raise DataError(
             f"{path} has {table.shape[1]} columns, but a table of superclasses has two: the class "

@@ -12,18 +12,40 @@ import zipfile
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Shaped
 
-from glocal.data.tables import NAME_TITLES, TABLES, NamedRows, counts_rows, read_named_rows
+from glocal.data.tables import (
+    NAME_TITLES,
+    TABLES,
+    counts_rows,
+    first_cells,
+    is_number,
+    listed,
+    names_rows,
+    parse_csv,
+    rows_of_numbers,
+    text_of_table,
+)
 from glocal.errors import DataError, FileError, import_optional
-from glocal.files import PathLike, check_inflated, ending, read_npy, read_npz, reading
+from glocal.files import PathLike, check_inflated, ending, naming, read_npy, read_npz, reading
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PARQUET = ".parquet"
 _PREFERRED = ("features", "embedding", "embeddings")  # names of the Parquet column of vectors
 _HIDDEN = re.compile(r".*/[._]")  # a path with a file or folder whose name begins with . or _
 _FIX = "Save the (n, p) matrix with numpy.save."
+
+
+class NamedRows(NamedTuple):
+    """A matrix (n, p), and the names of its rows if the file holds them."""
+
+    matrix: Shaped[np.ndarray, "..."]
+    names: tuple[str, ...] | None
 
 
 def read_features(path: PathLike) -> NamedRows:
@@ -123,6 +145,71 @@ def _hdf5(path: Path) -> np.ndarray:
         dataset = _choose(path, datasets)
         check_inflated(path, dataset.nbytes)
         return np.asarray(dataset)
+
+
+def read_named_rows(path: PathLike) -> NamedRows:
+    """Read the numbers of a table, and the names of its rows if a column holds names.
+
+    The first line has titles if any of its cells is no number, or if it counts 0, 1, 2, … as pandas
+    does; else it is a row. A column holds names if its title says so (``name``, ``id``, ``file``,
+    …, or none) or if it holds anything other than numbers.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, is not readable text, or is not a table.
+    DataError
+        If several columns hold names, or a row has no name.
+    """
+    with reading(path, "features", "Save it as CSV, or the (n, p) matrix with numpy.save.") as file:
+        text = text_of_table(file)
+        with naming(path):
+            _refuse_decimal_commas(text)
+        titles = first_cells(text)
+        numbers = [title for title in titles if is_number(title)]
+        is_counted = len(numbers) > 2 and counts_rows(numbers, 0)
+        if len(numbers) == len(titles) and not is_counted:
+            return NamedRows(rows_of_numbers(text), None)
+        if numbers and not is_counted:
+            raise DataError(
+                f"{path}: its first line, {listed(titles)}, has both numbers and other cells, so "
+                "that it may be titles or a row. Give each column a title."
+            )
+        # the numbers that pandas writes under an empty title stay text
+        are_names = [i for i, title in enumerate(titles) if names_rows(title)]
+        table = parse_csv(
+            text, header=0, converters=dict.fromkeys(are_names, str), low_memory=False
+        )
+        features = table.select_dtypes("number")
+        if not features.shape[1]:
+            raise ValueError("none of its columns holds numbers")
+    with naming(path):
+        names = _names_of_rows(table.drop(columns=features.columns))
+    return NamedRows(features.to_numpy(), names)
+
+
+def _names_of_rows(texts: pd.DataFrame) -> tuple[str, ...] | None:
+    """The names in the only column of texts; None without a column, or if it counts the rows."""
+    if not texts.shape[1]:
+        return None
+    if texts.shape[1] > 1:
+        raise DataError(
+            f"it has {texts.shape[1]} columns of names or text ({listed(texts)}); features have "
+            "at most one. Remove the others."
+        )
+    names = texts.iloc[:, 0].fillna("").astype(str).str.strip()
+    if (names == "").any():
+        raise DataError(f"row {(names == '').argmax()} has no name in {names.name!r}.")
+    return None if counts_rows(names.tolist(), 0) else tuple(names)
+
+
+def _refuse_decimal_commas(text: str) -> None:
+    """Raise a DataError for a number such as 1,5 in the first two lines."""
+    for line in text.split("\n", 2)[:2]:
+        cells = re.split("[;\t]", line)
+        for cell in cells:
+            if len(cells) > 1 and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell):
+                raise DataError(f"{cell.strip()} has a decimal comma. Write it as a point.")
 
 
 def shards_of(path: PathLike) -> list[Path]:

@@ -100,9 +100,7 @@ def _download_path(entry: RemoteFile) -> Path:
 def _feature_folder(entry: RemoteFeatures, progress: Progress) -> Path:
     """The feature folder of published features, with the names of its rows and its record."""
     (source,) = entry.parts
-    names = column_of_table(
-        read_table(fetch(source), what="names", blanks=False), entry.names_column
-    )
+    names = column_of_table(read_table(fetch(source), what="names"), entry.names_column)
     folder = cache_folder() / entry.path
     matrix = read_npy(retrieve(entry, progress), what="features")
     if matrix.ndim != 2 or len(matrix) != entry.rows or len(names) != entry.rows:
