@@ -4,7 +4,6 @@ libraries with random weights.
 
 import functools
 import hashlib
-import logging
 import urllib.error
 from unittest.mock import Mock
 
@@ -42,24 +41,6 @@ class Small(nn.Module):
 
 def small():
     return user_network(Small().eval(), "python:small")
-
-
-def test_only_the_libraries_of_models_are_silent_while_one_loads(caplog, monkeypatch):
-    """While a model loads, timm, the hub and open_clip, which logs as the root, are silent, and
-    other loggers are heard; afterwards all are.
-    """
-
-    def speak():
-        for name in ("timm.models", "huggingface_hub.utils", "mine"):
-            logging.getLogger(name).error("%s speaks", name)
-        exec(compile("import logging; logging.error('it speaks')", "lib/open_clip/f.py", "exec"))
-        return Small(), lambda image: torch.ones(3, 8, 8)
-
-    monkeypatch.setattr("pkgutil.resolve_name", lambda name: speak)
-    load_model("python:of_mine:speak")
-    assert caplog.messages == ["mine speaks"]
-    speak()
-    assert len(caplog.messages) == 5
 
 
 def test_layers_are_read_before_they_are_overwritten():
@@ -100,7 +81,7 @@ def run(model, *layers):
         (lambda: run(user_network(lambda batch: "text")), DataError, "row"),
         (lambda: run(small(), "act"), DataError, "act of python:small runs 2 times"),
         (lambda: pooled(torch.rand(2, 3, 4, 5), "cls"), DataError, "class token"),
-        (lambda: run(small(), "convv"), ParameterError, "mean conv"),
+        (lambda: run(small(), "convv"), ParameterError, "mean conv.*output, conv, act, out, penul"),
         (lambda: user_network(None), ParameterError, "preprocess"),
         (lambda: user_model("model", "python:m"), ParameterError, "preprocess"),
         (lambda: user_network(torch.sum).on("cpu", "float16"), ParameterError, "precision"),
@@ -162,12 +143,9 @@ def test_a_callable_is_known_by_its_weights_file(tmp_path):
 
 
 def test_weights_come_from_a_file(tmp_path):
-    """A state dict inside a checkpoint of data-parallel training, and safetensors, are loaded
-    exactly.
-    """
+    """A state dict of torch.save, and safetensors, are loaded exactly."""
     state = Small().state_dict()
-    prefixed = {f"module.{name}": value for name, value in state.items()}
-    torch.save({"epoch": 3, "state_dict": prefixed}, tmp_path / "w.pth")
+    torch.save(state, tmp_path / "w.pth")
     pytest.importorskip("safetensors.torch").save_file(state, tmp_path / "w.safetensors")
     for file in tmp_path.iterdir():
         load_checkpoint(module := Small(), file)

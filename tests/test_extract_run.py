@@ -15,7 +15,6 @@ from world import contents, folder, run, table
 
 from glocal import Extractor, Features
 from glocal.errors import DataError, FileError, ParameterError
-from glocal.extract import chunks
 from glocal.extract import run as extract_run
 from glocal.extract.images import Source
 from glocal.extract.models import weights_sha256
@@ -165,7 +164,9 @@ def test_chunks_and_parts_change_no_byte(extract, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("part", [(1, 1), (1, 2)])
 def test_another_extraction_into_the_same_folder_is_refused(extract, toy, photos, tmp_path, part):
-    """Another model, precision or set of images is refused by name, and changes nothing."""
+    """Another model, precision or set of images is refused, by name if the folder is finished, and
+    changes nothing.
+    """
     out = tmp_path / "out"
     extract(out, part=part)
     before = contents(out)
@@ -174,29 +175,32 @@ def test_another_extraction_into_the_same_folder_is_refused(extract, toy, photos
         ("dtype", {"dtype": "bfloat16"}),
         ("images", {"images": photos / "1.png"}),
     ):
-        with pytest.raises(ParameterError, match=word):
+        with pytest.raises(ParameterError, match=word if part == (1, 1) else "another"):
             extract(out, **options)
     assert contents(out) == before
     (tmp_path / "features.npy").write_bytes(b"of other origin")
-    with pytest.raises(ParameterError, match="without a record"):
+    with pytest.raises(ParameterError, match=r"features\.npy"):
         extract(tmp_path)
 
 
-def test_of_two_extractions_that_begin_at_once_one_is_refused(extract, tmp_path, monkeypatch):
-    """If another extraction begins between the look into an empty folder and the first record, its
-    record stays, and this extraction is refused before it writes a row.
+def test_chunks_of_two_extractions_that_begin_at_once_are_not_mixed(
+    extract, toy, tmp_path, small_chunks
+):
+    """If another extraction begins in the same folder, each joins its own chunks; the one that ends
+    second is refused, and the features of the first stay.
     """
-    begin = chunks._begin
+    other = toy.replace("model", "other")
+    plain = extract(tmp_path / "plain", model=other).features().matrix
+    out = tmp_path / "out"
 
-    def begin_second(folder, identity):
-        begin(folder, {**identity, "dtype": "of the other"})
-        begin(folder, identity)
+    def begin_another(number, total):
+        if number == 8:
+            (out / ".extract").rename(out / "aside")
+            extract(out, model=other)
 
-    monkeypatch.setattr(chunks, "_begin", begin_second)
-    with pytest.raises(ParameterError, match="dtype"):
-        extract(tmp_path / "out")
-    (record,) = filter(Path.is_file, (tmp_path / "out").rglob("*"))
-    assert json.loads(record.read_text("utf-8"))["dtype"] == "of the other"
+    with pytest.raises(ParameterError, match="weights_sha256"):
+        extract(out, progress=begin_another)
+    assert np.array_equal(Features.load(out).matrix, plain)
 
 
 def test_layers_of_like_names_have_folders_of_their_own(tmp_path):
@@ -219,11 +223,10 @@ def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
     with monkeypatch.context() as patched:
         patched.setattr(extract_run, "__version__", "0")
         extract(out, part=(1, 2))
-    with pytest.raises(ParameterError, match="versions"):
+    with pytest.raises(ParameterError, match="version"):
         extract(out)
     finished = extract(tmp_path / "finished")
-    for name in (".extract", ".extract-1a2b3c4d"):  # left by processes that died in them
-        folder(tmp_path / "finished" / name, record_json="{")
+    folder(tmp_path / "finished/.extract", abc_npz=b"of a process that died here")
     monkeypatch.setattr(extract_run, "__version__", "0")
     progress = lambda *_: pytest.fail("the network runs")
     assert extract(tmp_path / "finished", progress=progress) == finished
@@ -280,7 +283,7 @@ def numbered(place, count):
     """Images whose value and class is their number."""
     names = [f"{number}.png" for number in range(count)]
     folder(place, **{names[n]: Image.new("RGB", (1, 1), (n, 0, 0)) for n in range(count)})
-    return Source(names, lambda number: place / names[number], str(place), names)
+    return Source(names, [place / name for name in names], str(place), names)
 
 
 def number_tensor(image):
@@ -351,13 +354,6 @@ def test_extract_writes_features_and_one_json_object(toy, photos, tmp_path, monk
     assert "a factory may talk" in ended.err
     for layer in ("conv", "output"):
         assert Features.load(tmp_path / layer).names == ("5.png", "6.png", "9.png")
-
-
-def test_layers_are_listed_without_images(toy):
-    """`--list-layers` prints the modules with their types, and what the other names stand for."""
-    output = run(f"extract --model {toy} --list-layers --json").json
-    assert output["named"] == {"penultimate": "input of out", "default": "output"}
-    assert output["layers"] == {"conv": "Conv2d", "out": "Linear"}
 
 
 # --- real networks ---

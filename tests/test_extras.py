@@ -76,7 +76,6 @@ def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
 
 LACKS = """
 safetensors | fit --features x.npy --answers t.npy --out v.safetensors
-torchvision | extract --model torchvision:resnet18 --list-layers
 torch       | extract images --model timm:test_vit --out features
 """
 
@@ -84,8 +83,6 @@ torch       | extract images --model timm:test_vit --out features
 @world.table("missing, command", LACKS)
 def test_a_missing_extra_is_said_before_the_work(here, monkeypatch, missing, command):
     """A command that will need a missing library says so before it reads or writes anything."""
-    if missing == "torchvision":
-        pytest.importorskip("torch")
     before = {*world.folder(here).iterdir()}
     monkeypatch.setitem(sys.modules, missing, None)
     message = world.run(command).error(1)

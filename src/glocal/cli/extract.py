@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,12 +14,13 @@ from glocal.errors import DataError, ParameterError
 from glocal.extract.names import Running
 
 if TYPE_CHECKING:
-    from glocal.extract import Extraction, Extractor
+    from glocal.extract import Extraction
     from glocal.extract.images import Source
 
 
 @flat
 def extract(
+    images: Annotated[str, Argument(help="Folder, pattern, list, or one image.")],
     model: Annotated[
         str,
         Option(
@@ -29,16 +28,12 @@ def extract(
             "python:package.module:factory, or a name that thingsvision writes.",
         ),
     ],
+    out: Annotated[Path, Option(help="Folder for the features, their names and the record.")],
     running: Running,
-    images: str = Argument("", help="Folder, pattern, list, or one image."),
     layer: list[str] | None = Option(
         None,
         help="Layer to read: a module, penultimate, logits or output. Repeat the option for "
         "several layers in one pass.",
-    ),
-    out: Path | None = Option(None, help="Folder for the features, their names and the record."),
-    list_layers: bool = Option(
-        False, "--list-layers", help="List the layers of the model and stop."
     ),
     shard: str = Option(
         "1/1", help="i/n: compute the i-th of n parts; all parts share one --out folder."
@@ -62,12 +57,6 @@ def extract(
     from glocal.extract import Extractor, open_images
 
     extractor = Extractor(model, layer or (), **running.model_dump())
-    if list_layers:
-        _print_layers(extractor)
-        return
-    if not images or out is None:
-        missing = "--out" if images else "IMAGES"
-        raise ParameterError(f"{missing} is missing. See glocal extract --help.")
     part = _part(shard)
     source = open_images(images)
     with progress_bar("extracting", len(source), unit="images") as progress:
@@ -104,18 +93,3 @@ def _print_extraction(extraction: Extraction, source: Source) -> None:
         lines = [f"this part is done; the features appear in {extraction.folder} after all parts."]
     summary = {"finished": bool(extraction.files), "total": len(source), "out": extraction.folder}
     print_result(record | summary, *lines)
-
-
-def _print_layers(extractor: Extractor) -> None:
-    """Print the types of the modules of a network, and the layers that other names stand for."""
-    with contextlib.redirect_stdout(sys.stderr):  # other libraries print
-        model = extractor.loaded
-    record = {
-        "model": model.name,
-        "layers": {name: type(module).__name__ for name, module in model.modules.items()},
-        "named": {
-            **{name: str(layer) for name, layer in model.named.items()},
-            "default": model.default_layer,
-        },
-    }
-    print_result(record)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
-import secrets
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,61 +52,52 @@ class Extraction:
         return Features.load(self.files[layer].parent)
 
 
-def start_or_resume(
+def key_of(identity: dict[str, Any]) -> str:
+    """The hash of all that determines the rows, with which the names of chunks begin."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def finished_record(
     folder: Path, identity: dict[str, Any], files: Iterable[Path]
-) -> dict[str, Any]:
-    """Return the record of a finished extraction, or the identity of an unfinished one.
+) -> dict[str, Any] | None:
+    """Return the record of a finished extraction, or None for a new or an unfinished one.
 
     Raises
     ------
     ParameterError
         The folder holds another extraction, or features without a record.
     FileError
-        The record is damaged, or another process is just removing it.
+        The record is damaged.
     """
-    finished = folder / RECORD_FILE
-    begun = folder / WORK / RECORD_FILE
-    # in this order: who finishes an extraction writes the second file before the first is removed
-    if not begun.exists() and not finished.exists():
-        if any(file.exists() for file in files):
+    work = folder / WORK
+    is_begun = work.exists()  # NOTE first: who finishes writes the record, then removes the chunks
+    file = folder / RECORD_FILE
+    if file.exists():
+        record = read_object(file, what="record", fix="Remove its folder and extract again.")
+        different = [name for name in identity if record.get(name) != identity[name]]
+        if set(different) - {"versions"}:  # rows of another version are whole, and stay
             raise ParameterError(
-                f"{folder} has features without a record of their extraction. "
+                f"{folder} holds another extraction, which differs in {', '.join(different)}. "
                 "Choose another folder."
             )
-        _begin(folder, identity)
-    file = finished if finished.exists() else begun
-    record = read_object(file, what="record", fix="Remove its folder and extract again.")
-    different = {key for key in identity if record.get(key) != identity[key]}
-    if "rows" in record:  # only an unfinished extraction could mix rows of two versions
-        different.discard("versions")
-    if different:
+        return record
+    foreign = [file for file in files if file.exists()]
+    if is_begun:
+        key = key_of(identity)
+        foreign = [chunk for chunk in work.glob("*.npz") if not chunk.name.startswith(key)]
+    if foreign:
         raise ParameterError(
-            f"{folder} holds another extraction, which differs in {', '.join(sorted(different))}. "
-            "Choose another folder."
+            f"{foreign[0]} is of another network, version, option or set of images. Choose another "
+            "folder."
         )
-    return record
-
-
-def _begin(folder: Path, identity: dict[str, Any]) -> None:
-    """Create the folder of the chunks with its record, unless another process has done so."""
-    draft = make_folder(folder / f"{WORK}-{secrets.token_hex(4)}")
-    try:
-        write_text(draft / RECORD_FILE, json.dumps(identity))
-        with contextlib.suppress(OSError):  # the folder exists: its record is compared
-            draft.rename(folder / WORK)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    return None
 
 
 def write_chunk(
-    file: Path,
-    rows: Sequence[np.ndarray | None],
-    numbers: Sequence[int],
-    missing: Sequence[dict[str, str]],
+    file: Path, rows: Mapping[str, Sequence[np.ndarray]], missing: dict[int, str]
 ) -> None:
-    """Write the rows of each layer, the numbers of their images, and the missing images."""
-    arrays = {f"layer_{i}": matrix for i, matrix in enumerate(rows)}
-    arrays["numbers"] = np.array(numbers, np.int64)
+    """Write the rows of each layer, and why images have no row, by their numbers."""
+    arrays = {f"layer_{i}": np.concatenate(parts) for i, parts in enumerate(rows.values()) if parts}
     write_npz(file, {**arrays, "missing": np.array(json.dumps(missing))})
 
 
@@ -123,11 +112,10 @@ def join_chunks(
 
     The record is written last.
     """
-    numbers: list[int] = []
-    missing: list[dict[str, str]] = []
+    missing: dict[str, str] = {}
     for chunk in chunks:
-        numbers += _read_array(chunk, "numbers").tolist()
-        missing += json.loads(str(_read_array(chunk, "missing")))
+        missing |= json.loads(str(_read_array(chunk, "missing")))
+    numbers = [number for number in range(len(source)) if str(number) not in missing]
     texts = {NAMES_FILE: source.names}
     if source.labels:
         texts["labels.txt"] = source.labels
@@ -142,7 +130,10 @@ def join_chunks(
         "source": source.described,
         "rows": len(numbers),
         "dimensions": dimensions,
-        "missing": missing,
+        "missing": [
+            {"name": source.names[int(number)], "reason": reason}
+            for number, reason in missing.items()
+        ],
     }
     write_text(folder / RECORD_FILE, json.dumps(record, indent=1) + "\n")
 

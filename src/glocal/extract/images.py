@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +22,8 @@ from glocal.files import PathLike, ending, file_sha256, read_lines
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# NOTE Pillow's other formats start programs (EPS: gs), or do not hold photographs or drawings
-_FORMAT_NAMES = """
-    AVIF BMP DIB GIF ICNS ICO JPEG JPEG2000 PCX PNG PPM PSD QOI SGI SUN TGA TIFF WEBP XBM
-"""
-FORMATS = tuple(_FORMAT_NAMES.split())
-MAX_PIXELS = 89_478_485  # Pillow's limit for decompression bombs; a pixel takes up to 12 bytes
+# NOTE Pillow's other formats start programs (EPS: gs), or seldom hold photographs
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -37,14 +33,14 @@ class Unreadable(Exception):  # noqa: N818  not an error of the run: the image i
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """n named images, and the function that opens them.
+    """n named image files.
 
     Parameters
     ----------
     names : sequence of n str
         Names of the images, in the order of the future feature rows.
-    open : function
-        Maps the number of an image to its path.
+    paths : sequence of n paths
+        Their files.
     described : str
         Origin of the images, for messages and the record.
     labels : sequence of n str
@@ -57,7 +53,7 @@ class Source:
     """
 
     names: Sequence[str]
-    open: Callable[[int], PathLike]
+    paths: Sequence[PathLike]
     described: str
     labels: Sequence[str] = ()
 
@@ -86,13 +82,12 @@ class Source:
         Unreadable
             The image cannot be decoded; the message is the reason.
         """
-        return decode_image(self.open(number), at_least=at_least)
+        return decode_image(self.paths[number], at_least=at_least)
 
     def sha256(self) -> str:
         """The hash of the names, file sizes, modification times and labels of all images."""
         digest = hashlib.sha256("\n".join(self.labels).encode())
-        for number, name in enumerate(self.names):
-            image = self.open(number)
+        for name, image in zip(self.names, self.paths, strict=True):
             stamp = None
             if os.path.exists(image):
                 status = os.stat(image)
@@ -103,8 +98,7 @@ class Source:
     def copies(self) -> list[list[str]]:
         """The names of files with equal content, one list for each content with several names."""
         names_of: defaultdict[str, list[str]] = defaultdict(list)
-        for number, name in enumerate(self.names):
-            file = self.open(number)
+        for name, file in zip(self.names, self.paths, strict=True):
             if os.path.isfile(file) and os.path.getsize(file):
                 names_of[file_sha256(file)].append(name)
         return [names for names in names_of.values() if len(names) > 1]
@@ -135,7 +129,7 @@ def open_images(images: PathLike | Source) -> Source:
         files = _files_below(path)
     elif ending(path) in (".txt", ".lst", ".list"):
         names = [line for line in read_lines(path, what="image list") if line]
-        return Source(names, lambda i: os.path.join(path.parent, names[i]), str(path))
+        return Source(names, _joined(path.parent, names), str(path))
     elif path.is_file():
         root = path.parent
         files = [path.name]
@@ -155,7 +149,12 @@ def open_images(images: PathLike | Source) -> Source:
     ]
     folders = list(map(os.path.dirname, names))
     labels = folders if all(folders) else ()
-    return Source(names, lambda i: os.path.join(root, names[i]), str(images), labels)
+    return Source(names, _joined(root, names), str(images), labels)
+
+
+def _joined(root: Path, names: Sequence[str]) -> list[str]:
+    """The paths of names below a folder; a name that is a whole path stays."""
+    return [os.path.join(root, name) for name in names]
 
 
 def natural_key(name: str) -> tuple[str, str]:
@@ -193,10 +192,6 @@ def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
         if not stat.S_ISREG(os.stat(file).st_mode):  # NOTE opening a named pipe would block
             raise Unreadable("is a folder, a pipe or a device, not a file")
         with pil.open(file, formats=[name for name in FORMATS if name in pil.OPEN]) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Unreadable(
-                    f"has {image.width} x {image.height} pixels; the most is {MAX_PIXELS}"
-                )
             if at_least is not None:
                 image.draft(None, (at_least, at_least))
             image.load()
@@ -241,8 +236,8 @@ def _rgb(image: Image) -> Image:
     """The image as 8-bit RGB: the high byte of 16-bit values, transparent pixels on white."""
     if image.mode[0] in "FI":
         values = np.asarray(image)
-        if values.dtype.kind == "f" or not 0 <= values.min() <= values.max() <= 65535:
-            raise Unreadable("has values that are no integers from 0 to 65535")
+        if not 0 <= values.min() <= values.max() <= 65535:
+            raise Unreadable("has values outside 0 to 65535")
         return _pil().fromarray((values >> 8).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")

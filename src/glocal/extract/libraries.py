@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import logging
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +23,6 @@ _PREFIXES = (
     "Names of other libraries need a prefix, timm: or openclip:. Your own networks are "
     "python:package.module:factory."
 )
-_LOGGERS = ("huggingface_hub", "timm", "torchvision")
 
 
 def load_model(model: str) -> Model:
@@ -45,30 +42,7 @@ def load_model(model: str) -> Model:
         The model, its weights or its library does not exist, or not on this machine.
     """
     name = ModelName.parse(model)
-    loaders = {
-        "timm": _timm,
-        "openclip": _openclip,
-        "torchvision": _torchvision,
-        "python": _python,
-    }
-    with _silent_libraries():  # an unreachable hub would log a dozen lines before it raises
-        return loaders[name.library](name)
-
-
-@contextlib.contextmanager
-def _silent_libraries() -> Iterator[None]:
-    """Silence the loggers of the libraries of models, and no other ones."""
-
-    def is_of_another(record: logging.LogRecord) -> bool:  # open_clip logs as the root
-        return "open_clip" not in Path(record.pathname).parts
-
-    with contextlib.ExitStack() as restored:
-        for logger in map(logging.getLogger, _LOGGERS):
-            restored.callback(logger.setLevel, logger.level)
-            logger.setLevel(logging.CRITICAL)
-        logging.root.addFilter(is_of_another)
-        restored.callback(logging.root.removeFilter, is_of_another)
-        yield
+    return _LOADERS[name.library](name)
 
 
 def _timm(name: ModelName) -> Model:
@@ -228,7 +202,7 @@ def _python(name: ModelName) -> Model:
     try:
         source = inspect.getsourcefile(factory)
     except TypeError:  # the factory is compiled, or a partial
-        source = getattr(pkgutil.resolve_name(name.name.partition(":")[0]), "__file__", None)
+        source = None
     return user_model(pair, str(name), {"factory_sha256": file_sha256(source)} if source else {})
 
 
@@ -268,3 +242,6 @@ def _last_linear_input(module: nn.Module) -> Layers:
     if not linear:
         return {}
     return {"penultimate": Layer(linear[-1], "input")}
+
+
+_LOADERS = {"timm": _timm, "openclip": _openclip, "torchvision": _torchvision, "python": _python}

@@ -98,30 +98,19 @@ def weights_sha256(module: nn.Module) -> str:
 
 
 def load_checkpoint(module: nn.Module, file: Path) -> None:
-    """Load a state dict from ``.safetensors``, or from a torch.save file that holds only tensors.
-
-    The state dict may be an entry ``state_dict``, ``model`` or ``model_state_dict`` of the file,
-    and its names may have the prefix ``module.``.
-    """
-    with reading(file, "weights", "Save one: torch.save(module.state_dict(), path)."):
+    """Load a state dict from ``.safetensors``, or from a file of torch.save with only tensors."""
+    fix = "Save one: torch.save(module.state_dict(), path)."
+    with reading(file, "weights", fix):
         if file.suffix == ".safetensors":
             state = import_optional("safetensors.torch", f"weights file {file}").load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
-        for key in ("state_dict", "model_state_dict", "model"):
-            if isinstance(state.get(key), dict):
-                state = state[key]
-    tensors = {
-        name.removeprefix("module."): value
-        for name, value in state.items()
-        if isinstance(value, Tensor)
-    }
     try:
-        module.load_state_dict(tensors, strict=True)
-    except RuntimeError as error:
+        module.load_state_dict(state, strict=True)
+    except (RuntimeError, TypeError) as error:
         raise FileError(
-            f"weights file {file} belongs to another network ({one_line(error)[:200]}). "
-            "Check the name of the model."
+            f"weights file {file} is no state dict of this network ({one_line(error)[:200]}). "
+            f"Check the name of the model. {fix}"
         ) from error
 
 
@@ -137,8 +126,8 @@ def resolve(model: Model, layers: Sequence[str]) -> Layers:
     for name in names:
         if name not in layer_of:
             raise ParameterError(
-                f"{model.name} has no layer {name}.{did_you_mean(name, layer_of)} glocal extract "
-                "--list-layers lists all."
+                f"{model.name} has no layer {name}.{did_you_mean(name, layer_of)} Its layers are "
+                f"{', '.join(layer_of)}."
             )
     return {name: layer_of[name] for name in names}
 
@@ -162,7 +151,7 @@ def read_layers(model: Model, batch: Tensor, layers: Layers) -> dict[str, Tensor
         if len(values) != 1:
             raise DataError(
                 f"layer {name} of {model.name} runs {len(values)} times in one pass; a layer must "
-                "run once. Name another layer; glocal extract --list-layers lists all."
+                "run once. Name another layer."
             )
         (tensor,) = values
         if tensor is None or tensor.shape[:1] != batch.shape[:1]:

@@ -6,12 +6,10 @@ import json
 import os
 import shutil
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,8 +24,9 @@ from glocal.errors import DataError, FileError, GLocalError, ParameterError, one
 from glocal.extract.chunks import (
     WORK,
     Extraction,
+    finished_record,
     join_chunks,
-    start_or_resume,
+    key_of,
     write_chunk,
 )
 from glocal.extract.images import Source, Unreadable, open_images
@@ -40,7 +39,6 @@ from glocal.similarity import row_slices
 
 Progress = Callable[[int, int], None]
 """Called with the number of images so far and their total."""
-_BATCHES_AHEAD = 2  # batches decoded ahead: hides slow images and keeps memory small
 _CHUNK_IMAGES = 512  # approximate; a killed process loses at most one chunk
 _MAX_DECODERS = 8  # most decoding threads
 
@@ -125,9 +123,9 @@ class Extractor:
         A finished folder has the layout of thingsvision: ``features.npy`` and ``file_names.txt``,
         in one subfolder per layer if there are several, and ``record.json``. The labels of the
         images, if any, lie next to each matrix. Until then ``.extract`` holds one file for each
-        chunk of about 512 images. A folder with chunks of the same extraction is continued, and a
-        finished folder is left unchanged. Several processes may extract into one folder at the
-        same time.
+        chunk of about 512 images, named by the hash of all that determines its rows. An unfinished
+        extraction is continued, and a finished folder is left unchanged. Several processes may
+        extract into one folder at the same time.
 
         Parameters
         ----------
@@ -155,37 +153,37 @@ class Extractor:
             files = {layer: folder / quote(layer, safe="") / FEATURES_FILE for layer in files}
         content = {"n": len(source), "sha256": source.sha256()}
         identity = json.loads(to_json({**self.identity, "images": content}))
-        try:
-            if "rows" not in start_or_resume(folder, identity, files.values()):
-                chunks = self._chunks(len(source), folder)
+        work = folder / WORK
+        if finished_record(folder, identity, files.values()) is None:
+            chunks = self._chunks(len(source), work, key_of(identity))
+            try:
+                make_folder(work)
                 for chunk, numbers in list(chunks.items())[index - 1 :: count]:
                     if not chunk.exists():
                         self._extract_chunk(chunk, numbers, source, progress)
                 if all(chunk.exists() for chunk in chunks):
                     join_chunks(list(chunks), source, folder, files, identity)
-        except FileError:
-            if not (folder / RECORD_FILE).exists():  # else another process joined the chunks
-                raise
-        record = start_or_resume(folder, identity, files.values())
-        if "rows" not in record:
-            return Extraction(folder, {}, record)
-        for work in folder.glob(f"{WORK}*"):  # perhaps also one that a killed process began
-            shutil.rmtree(work, ignore_errors=True)
+            except FileError:
+                if not (folder / RECORD_FILE).exists():  # else another process joined the chunks
+                    raise
+        record = finished_record(folder, identity, files.values())
+        if record is None:
+            return Extraction(folder, {}, identity)
+        shutil.rmtree(work, ignore_errors=True)
         return Extraction(folder, files, record)
 
-    def _chunks(self, n: int, folder: Path) -> dict[Path, range]:
+    def _chunks(self, n: int, work: Path, key: str) -> dict[Path, range]:
         """The file of each chunk, and the numbers of its images."""
         size = self.options.batch_size * max(1, _CHUNK_IMAGES // self.options.batch_size)
         return {
-            folder / WORK / f"{rows.start:09d}.npz": range(rows.start, rows.stop)
+            work / f"{key}-{rows.start:09d}.npz": range(rows.start, rows.stop)
             for rows in row_slices(n, size)
         }
 
     def _extract_chunk(self, file: Path, images: range, source: Source, progress: Progress) -> None:
         """Run the network over the images of one chunk, and write it."""
         rows: dict[str, list[np.ndarray]] = {layer: [] for layer in self.read_from}
-        numbers: list[int] = []
-        missing: list[dict[str, str]] = []
+        missing: dict[int, str] = {}
         workers = min(_MAX_DECODERS, os.cpu_count() or 1)
         with ThreadPoolExecutor(workers, "decode") as pool, warnings.catch_warnings():
             # about images that can still be read
@@ -194,44 +192,42 @@ class Extractor:
                 tensors = {}
                 for number, tensor in zip(batch, inputs, strict=True):
                     if isinstance(tensor, Unreadable):
-                        missing.append({"name": source.names[number], "reason": str(tensor)})
+                        missing[number] = str(tensor)
                     else:
                         tensors[number] = tensor
-                numbers.extend(tensors)
                 for layer, matrix in self._features(source, tensors).items():
                     rows[layer].append(matrix)
                 progress(batch.stop, len(source))
-        if not numbers and not images.start:  # stops before hours without a single row
-            first = missing[0]
+        if len(missing) == images.stop:  # stops before hours without a single row
             raise DataError(
-                f"none of the first {len(images)} images could be used; {first['name']} "
-                f"{first['reason']}."
+                f"none of the first {len(images)} images could be used; {source.names[0]} "
+                f"{missing[0]}."
             )
-        matrices = [np.concatenate(parts) if parts else None for parts in rows.values()]
-        write_chunk(file, matrices, numbers, missing)
+        write_chunk(file, rows, missing)
 
     def _batches(
         self, source: Source, images: range, pool: ThreadPoolExecutor
     ) -> Iterator[tuple[range, Iterator[Tensor | Unreadable]]]:
-        """The numbers and inputs of each batch, prepared by threads a few batches ahead."""
-
-        def prepare(number: int) -> Tensor | Unreadable:
-            try:
-                return torch.as_tensor(self.loaded.preprocess(source.read(number)))
-            except Unreadable as reason:
-                return reason
-            except GLocalError:
-                raise
-            except Exception as error:  # noqa: BLE001  the user's code; the image is reported
-                message = f"{type(error).__name__}: {one_line(error)[:120]}"
-                return Unreadable(f"its preprocessing fails: {message}")
-
+        """The numbers and inputs of each batch; threads prepare the next while the network runs."""
         batches = [images[rows] for rows in row_slices(len(images), self.options.batch_size)]
-        begun = (pool.map(prepare, batch) for batch in batches)
-        ahead = deque(islice(begun, _BATCHES_AHEAD))
-        for batch in batches:
-            ahead.extend(islice(begun, 1))
-            yield batch, ahead.popleft()
+        prepare = partial(self._prepare, source)
+        following = pool.map(prepare, batches[0])
+        for batch, next_batch in zip(batches, [*batches[1:], range(0)], strict=True):
+            inputs = following
+            following = pool.map(prepare, next_batch)
+            yield batch, inputs
+
+    def _prepare(self, source: Source, number: int) -> Tensor | Unreadable:
+        """The input that an image becomes, or the reason why it has no row."""
+        try:
+            return torch.as_tensor(self.loaded.preprocess(source.read(number)))
+        except Unreadable as reason:
+            return reason
+        except GLocalError:
+            raise
+        except Exception as error:  # noqa: BLE001  the user's code; the image is reported
+            message = f"{type(error).__name__}: {one_line(error)[:120]}"
+            return Unreadable(f"its preprocessing fails: {message}")
 
     def _features(self, source: Source, tensors: dict[int, Tensor]) -> dict[str, np.ndarray]:
         """The (k, p) features of every layer for the k readable images of a batch, in order.

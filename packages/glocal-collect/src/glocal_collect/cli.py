@@ -264,7 +264,7 @@ def report(
         )
     with progress_bar("report", unit="pictures") as progress:
         page = study_page(study, collected, path, progress=lambda doing: progress(doing=doing))
-        images = Source(study.names, study.image, f"the study {folder}")
+        images = Source(study.names, study.image_files, f"the study {folder}")
         pictures = load_thumbnails(images, [page.run], progress=progress)
         written = files.write([page.run], pictures, progress)
     show_report([page.run], written, page.sentences, study=page.record)

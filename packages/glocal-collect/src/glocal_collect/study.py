@@ -70,6 +70,11 @@ class Study:
         """The file of an image as people see it."""
         return self.folder / "images" / f"{number}.jpg"
 
+    @property
+    def image_files(self) -> list[Path]:
+        """The files of all images."""
+        return [self.image(number) for number in range(len(self))]
+
     def has_ended(self) -> bool:
         """Whether the days of the study are over, after which no link opens anything."""
         return time.time() > self.made + self.settings.days * 86_400
@@ -108,8 +113,7 @@ class Study:
         ParameterError
             `images` are others.
         """
-        files = map(self.image, range(len(self)))
-        if missing := next((file for file in files if not file.is_file()), None):
+        if missing := next((file for file in self.image_files if not file.is_file()), None):
             raise FileError(f"the image {missing} of the study is missing. Put back a copy.")
         if images and open_images(images).sha256() != self.images_sha256:
             raise ParameterError(
@@ -264,7 +268,7 @@ def _prepare(
 
 def _jpeg(source: Source, number: int) -> bytes | Unreadable:
     """An image as people see it: upright, small and without metadata; or why it is left out."""
-    file = source.open(number)
+    file = source.paths[number]
     if os.path.exists(file) and not os.path.isfile(file):
         return Unreadable("is not a regular file")  # opening a named pipe would wait for ever
     try:
