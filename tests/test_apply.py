@@ -42,8 +42,9 @@ def test_a_file_holds_what_apply_gives(tmp_path, small_chunks, dtype):
     folder(tmp_path, x_npy=rows, z_npy=b"old")
     counts = []
     features = Features.load(tmp_path / "x.npy")
-    assert apply_file(UNIT_FIT, features, tmp_path / "z.npy", progress=counts.append) == 230
-    expected = UNIT_FIT(rows)
+    out = tmp_path / "z.npy"
+    assert apply_file(UNIT_FIT, features, out, force=True, progress=counts.append) == 230
+    expected = UNIT_FIT(rows, force=True)
     written = np.load(tmp_path / "z.npy", allow_pickle=False)
     assert written.dtype == expected.dtype.newbyteorder("=")
     np.testing.assert_allclose(written, expected, 1e-3 if dtype == "f2" else 1e-5, 1e-4)

@@ -8,11 +8,12 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
+import pandas as pd
 import pytest
 from fits import fit_record, heldout
 from hypothesis import given
 from hypothesis import strategies as st
-from world import folder, matrix, normal, table
+from world import folder, matrix, normal, run, table
 
 from glocal import Features, LinearTransform
 from glocal.data.rows import row_statistics
@@ -386,7 +387,8 @@ def test_a_layer_equals_apply(torch, transform, scale):
     before = torch.get_rng_state()
     layer = transform.to_linear()
     assert torch.equal(before, torch.get_rng_state())
-    close(layer(torch.from_numpy(x)).numpy(), transform(x))  # which a trainable layer refuses
+    expected = transform(x, force=True)
+    close(layer(torch.from_numpy(x)).numpy(), expected)  # which a trainable layer refuses
 
 
 def test_every_listed_attribute_can_be_read():
@@ -451,7 +453,7 @@ rows ones length_1 error
 unrecorded ones std_0 nothing
 unrecorded tenfold std_10 nothing
 rows moved mean_2 error
-marked reversed columns nothing
+marked reversed columns error
 marked by_.45 columns nothing
 marked by_.55 none nothing
 """
@@ -488,19 +490,56 @@ def test_other_rows_are_warned_of(rows, line):
         check_rows(transform, x, force=False)
 
 
-def test_other_rows_are_warned_of_once_where_they_are_used(rows, tmp_path):
-    """Calls and files warn as `check_rows` does, once for each transform."""
+def test_other_rows_are_an_error_or_one_warning_where_they_are_used(rows, tmp_path):
+    """Calls and files refuse rows that are certainly others, as `check_rows` does without `force`;
+    with it they warn once for each transform.
+    """
     x = rows(ONES)
     for use in (
-        lambda transform: transform(x),
-        lambda transform: apply_file(transform, Features(ONES), tmp_path / "z.npy"),
+        lambda transform, **force: transform(x, **force),
+        lambda transform, **force: apply_file(transform, Features(ONES), tmp_path / "z", **force),
     ):
         transform = of(ROWS)
-        with pytest.warns(DataWarning, match="length 1") as warned:
+        with pytest.raises(DataError, match=r"length 1.*force=True"):
             use(transform)
+        with pytest.warns(DataWarning, match="length 1") as warned:
+            use(transform, force=True)
         assert len(warned) == 1
-        use(transform)
-        use(of(ONES))
+        use(transform, force=True)
+
+
+def test_a_rotated_network_is_refused(here):
+    """`apply` and `evaluate` end with an error for rows of another network of equal width, also
+    with ``-q``; with ``--force`` the JSON has the difference.
+    """
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(MARKED.shape[1],) * 2))[0]
+    rotated = (MARKED - MARKED.mean()) @ rotation + MARKED.mean()
+    folder(here, t_npz=of(MARKED), x_npy=MARKED, r_npy=rotated)
+    for line in (
+        "-q apply t.npz {}.npy --out z.npy",
+        "-q evaluate structure --features {}.npy --transform t.npz",
+    ):
+        refused = run(line.format("r"))
+        assert refused.code == 1
+        assert "--force" in refused.err
+        forced = run(line.format("r") + " --force --json").json
+        assert "another network" in forced["row_differences"][0]
+        assert run(line.format("x") + " --json").json["row_differences"] == []
+
+
+def test_rows_of_another_form_are_named(as_a_user):
+    """A column of names, a path and a photograph are said to be what they are."""
+    frame = pd.DataFrame(X).assign(id=range(len(X)))
+    cases = {
+        "'id' seems to name": frame, "is a path": "features.npy",
+        "is an image": np.zeros((4, 4, 3)), "'id'": frame.assign(id="a").iloc[:, 1:],
+    }  # fmt: skip
+    for noun, value in cases.items():
+        with pytest.raises(DataError, match=noun):
+            T(value)
+    for value in ("features.npy", np.zeros((4, 4, 3))):
+        with pytest.raises(DataError, match=r"path|image"):
+            Features(value)
 
 
 NETWORKS = """

@@ -32,7 +32,7 @@ class _Transforming(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Apply the transform; tensors keep their type and dtype."""
         check_is_fitted(self)
         features = _features(self, X, reset=False)
-        return self.transform_.apply(X if hasattr(X, "detach") else features.matrix)
+        return self.transform_.apply(X if hasattr(X, "detach") else features.matrix, force=True)
 
     @property
     def _n_features_out(self) -> int:

@@ -241,6 +241,8 @@ def _log_steps(is_given: bool) -> None:
 def _options(command: Any, arguments: Sequence[str]) -> dict[str, str]:
     """The options of the command that the arguments name, by their names in Python."""
     for word in arguments:
+        if word.startswith("-"):  # -q and -v may stand first
+            continue
         command = getattr(command, "commands", {}).get(word)
         if command is None:
             return {}

@@ -16,6 +16,7 @@ from glocal.evaluation.alarms import Anomalies, find_anomalies
 from glocal.files import ending, writable_target, write_text
 from glocal.transform import LinearTransform, check_rows, reduced
 from glocal.transform.apply import apply_csv, apply_file
+from glocal.transform.checks import row_differences
 from glocal.transform.formats import ENDINGS
 
 if TYPE_CHECKING:
@@ -72,7 +73,13 @@ def apply(
         n = write(fitted, rows, out, force=force, progress=progress)
     if save_transform is not None:
         fitted.save(save_transform)
-    record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": out}
+    record = {
+        "rows": n,
+        "dimensions": fitted.out_dimensions,
+        "strength": strength,
+        "out": out,
+        "row_differences": [other.sentence for other in row_differences(fitted, rows)],
+    }
     lines = [f"{n} rows of {fitted.out_dimensions} dimensions written to {out}"]
     if dimensions is not None:
         shares = fitted.meta["reduced"]

@@ -31,6 +31,7 @@ from glocal.suite.tasks import (
     StructureTask,
     Task,
 )
+from glocal.transform.checks import row_differences
 from glocal.transform.formats import holds_transform
 from glocal.transform.reduction import BASELINES
 
@@ -93,6 +94,11 @@ class Scoring(Options):
             sentences.append(UNIT_ROWS)
         record = {**results[first].record(), **shares.get(first, {})}
         record["rows"] = [row.row() for row in rows]
+        record["row_differences"] = [
+            f"{name}: {other.sentence}"
+            for name in sources.pretrained
+            for other in row_differences(sources.transform(name), sources.features(features))
+        ]
         print_result(record, *filter(None, sentences), table=score_lines(rows))
 
 

@@ -110,13 +110,14 @@ class Features:
 
     def __post_init__(self) -> None:
         matrix = as_matrix(self.matrix)
+        hint = rows_hint(self.matrix, matrix)
         object.__setattr__(self, "matrix", matrix)
         is_real = matrix.dtype.kind in "fiu" and matrix.dtype.itemsize <= 8
         if matrix.ndim != 2 or 0 in matrix.shape or not is_real:
             raise DataError(
                 f"{self.source} holds {matrix.dtype} of shape {matrix.shape}; features must be "
                 "real numbers of at most 64 bits, (n, p) with n and p at least 1: one row per "
-                "image. Flatten or pool other axes first."
+                f"image. Flatten or pool other axes first.{hint}"
             )
         if self.names is not None and len(self.names) != len(matrix):
             raise DataError(
@@ -324,6 +325,8 @@ def as_matrix(value: Any) -> np.ndarray:
         )
     if isinstance(value, np.ndarray):
         return value
+    if isinstance(value, str | Path):
+        raise DataError(f"{value} is a path, not rows. Read it: glocal.Features.load(path).")
     if hasattr(value, "detach"):
         tensor = value.detach().cpu()
         return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
@@ -333,6 +336,19 @@ def as_matrix(value: Any) -> np.ndarray:
         raise DataError(
             "the rows have different lengths; all rows of a matrix must be of the same length."
         ) from error
+
+
+def rows_hint(value: Any, X: Any) -> str:
+    """A hint for a message if X, the rows of a value, is an image or has a column of names."""
+    shape = tuple(X.shape)
+    if len(shape) == 3 and shape[2] in (3, 4):
+        return " This is an image; its features are what a network computes: glocal extract."
+    dtypes: Any = getattr(value, "dtypes", None)
+    columns = dtypes.items() if hasattr(dtypes, "items") else ()  # of a data frame
+    others = [name for name, dtype in columns if dtype.kind != "f"]
+    if 0 < len(others) < shape[1]:
+        return f" The column {others[0]!r} seems to name the rows: leave it out."
+    return ""
 
 
 def row_blocks(n: int, p: int, rows: int | None = None) -> list[slice]:

@@ -15,11 +15,13 @@ from glocal.similarity import Embedding
 _MAX_SHIFT = 0.25  # largest accepted mean of standardized features, in standard deviations
 _MAX_SPREAD_RATIO = 2.0  # largest accepted factor between their standard deviation and 1
 _MIN_ROWS = 10  # fewest rows whose mean and standard deviation are compared
+_MAX_STANDARD_ERRORS = 4.0  # of the mean of few rows, beyond the largest accepted mean
 _MAX_COLUMNS = 16  # most columns that are recorded as standing out
 _MIN_COLUMNS = 4  # fewer columns that stand out are not recorded
 _MIN_COLUMN_MEAN = 1.5  # smallest |mean| of a column that stands out, in standard deviations
 # measured with CLIP and a ViT: other images at least .81, texts at most .39, other networks .18
 _MIN_COLUMN_AGREEMENT = 0.5
+_MIN_POSSIBLE_AGREEMENT = 0.25  # below it the rows are certainly of another network
 
 
 class Difference(NamedTuple):
@@ -92,7 +94,9 @@ def difference(
     standardized = scalars(rows, "float64")
     mean = float(standardized.mean())
     std = float(standardized.std())
-    if not (abs(mean) <= _MAX_SHIFT and 1 / _MAX_SPREAD_RATIO <= std <= _MAX_SPREAD_RATIO):
+    error = float(standardized.mean(axis=1).std()) / len(rows) ** 0.5
+    max_shift = _MAX_SHIFT + _MAX_STANDARD_ERRORS * error
+    if not (abs(mean) <= max_shift and 1 / _MAX_SPREAD_RATIO <= std <= _MAX_SPREAD_RATIO):
         sentence = (
             f"standardized like those of the {origin}, the rows have mean {mean:.3g} and std "
             f"{std:.3g}, not about 0 and 1: they come from another network or layer, or were "
@@ -102,13 +106,14 @@ def difference(
     columns = statistics.get("columns") or {}
     fitted_means = np.array([*columns.values()])
     means = standardized[:, [int(column) for column in columns]].mean(axis=0)
-    if columns and means @ fitted_means < _MIN_COLUMN_AGREEMENT * fitted_means @ fitted_means:
+    agreement = means @ fitted_means / (fitted_means @ fitted_means) if columns else 1.0
+    if agreement < _MIN_COLUMN_AGREEMENT:
         sentence = (
             f"the columns that stand out in the rows of the {origin} "
             f"({', '.join([*columns][:4])}, …) do not stand out in these rows: they come from "
             "another network or layer, or from texts instead of images"
         )
-        return Difference(sentence, is_certain=False)
+        return Difference(sentence, agreement < _MIN_POSSIBLE_AGREEMENT)
     return None
 
 

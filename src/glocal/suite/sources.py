@@ -149,7 +149,7 @@ class Sources:
             if transform is None:
                 return self.scaling(features.matrix, "float64")
             check_rows(transform, features, force=self.force)
-            return transform.apply(np.asarray(features.matrix, dtype=np.float64))
+            return transform.map_rows(np.asarray(features.matrix, dtype=np.float64))
 
         return embed
 

@@ -24,7 +24,7 @@ def apply_file(
     features: Features,
     out: PathLike,
     *,
-    force: bool = True,
+    force: bool = False,
     progress: Progress = lambda done: None,
 ) -> int:
     """Transform all rows of `features` into the ``.npy`` file `out` and return their number.
@@ -77,7 +77,7 @@ def apply_csv(
     features: Features,
     out: PathLike,
     *,
-    force: bool = True,
+    force: bool = False,
     progress: Progress = lambda done: None,
 ) -> int:
     """Transform all rows of `features` into the table `out`, with their names in its first column.

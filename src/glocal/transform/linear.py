@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.data.features import Features, Standardization, as_matrix, check_finite, row_blocks
+from glocal.data.features import (
+    Features,
+    Standardization,
+    as_matrix,
+    check_finite,
+    row_blocks,
+    rows_hint,
+)
 from glocal.data.rows import row_statistics
 from glocal.errors import DataError, DataWarning, ParameterError, import_optional, warn
 from glocal.files import PathLike
@@ -111,7 +118,7 @@ class LinearTransform:
         """Whether the fit scaled rows to length 1; the transform then scales all rows first."""
         return bool(value_at(self.meta, "rows.normalize"))
 
-    def apply(self, features: Any) -> Any:
+    def apply(self, features: Any, *, force: bool = False) -> Any:
         """Transform rows of features; calling the transform does the same.
 
         Rows are scaled to length 1 first if those of the fit were (`normalize`). An array gives
@@ -122,6 +129,8 @@ class LinearTransform:
         features : (n, p) array, tensor, list or data frame
             Raw features: the transform standardizes them. Integers become float32. float16 and
             bfloat16 are computed in float32 and rounded once at the end.
+        force : bool
+            Go on, with a warning, although the rows certainly come from another network or scale.
 
         Returns
         -------
@@ -132,17 +141,17 @@ class LinearTransform:
         Raises
         ------
         DataError
-            The rows do not have p columns, are not real numbers in a dense array, or contain NaN
-            or infinity before or after the transform.
+            The rows do not have p columns, are not real numbers in a dense array, contain NaN or
+            infinity before or after the transform, or certainly differ from those of the fit.
 
         Warns
         -----
         DataWarning
-            The rows differ from those of the fit; see `glocal.transform.check_rows`. Only the
-            first such call warns.
+            The rows may differ from those of the fit; see `glocal.transform.check_rows`. Only
+            the first such call warns.
         """
         X = self.as_rows(features)
-        check_rows(self, X)
+        check_rows(self, X, force=force)
         return self.map_rows(X)
 
     __call__ = apply
@@ -169,16 +178,17 @@ class LinearTransform:
         else:
             X = as_matrix(features)
             is_real = X.dtype.kind in "fiub"
-        self.check_shape(tuple(X.shape))
+        hint = rows_hint(features, X)
+        self.check_shape(tuple(X.shape), hint)
         if not is_real:
             raise DataError(
                 f"features hold {X.dtype} values; they must be real numbers in a dense array or "
-                "tensor."
+                f"tensor.{hint}"
             )
         return X
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise a DataError if `shape` is not (n, p)."""
+    def check_shape(self, shape: tuple[int, ...], hint: str = "") -> None:
+        """Raise a DataError, which ends with a hint, if `shape` is not (n, p)."""
         p = self.dimensions
         if shape == (p,):
             raise DataError(
@@ -187,7 +197,7 @@ class LinearTransform:
         if len(shape) != 2 or shape[1] != p:
             raise DataError(
                 f"features have shape {shape} but the transform maps {p} dimensions. It needs (n, "
-                f"{p}): one row per image, of the model and layer that it was fitted on."
+                f"{p}): one row per image, of the model and layer that it was fitted on.{hint}"
             )
 
     def _map_array(self, X: np.ndarray) -> np.ndarray:
