@@ -105,6 +105,12 @@ def test_the_first_score_is_the_mean_of_the_units(results):
         assert row.value == pytest.approx(0.25)
 
 
+def test_completion_lists_the_values_of_a_result(results):
+    """`dir` of a result has every value that its attributes give, and its methods."""
+    for result in results:
+        assert {*result.values, "scores", "table"} <= {*dir(result)}
+
+
 @every
 def test_rows_that_cannot_be_scored_are_refused(name, as_a_user):
     """Every evaluation refuses NaN, infinity, complex numbers and a single column."""

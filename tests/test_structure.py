@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 from world import normal
 
 from glocal import GLocalError, neighbours_kept, structure
-from glocal.errors import CollapseWarning
+from glocal.errors import CollapseWarning, DataWarning
 from glocal.evaluation.intervals import mean_estimate
 from glocal.evaluation.structure import cka, kept_by_image, neighbourhoods, neighbours
 from glocal.similarity import at_chance, is_collapsed
@@ -120,3 +120,19 @@ def test_structure_gathers_the_measures(as_a_user):
     for k, noun in ((60, "1 to 59 neighbours"), (0, "k. is 0")):
         with pytest.raises(GLocalError, match=noun):
             structure(X, Z, k=k)
+
+
+def test_of_many_images_a_sample_is_compared_and_said(monkeypatch):
+    """Above the largest number of images, a sample is compared, the same for every transform, with
+    a warning; the result counts both.
+    """
+    monkeypatch.setattr("glocal.evaluation.structure.MAX_IMAGES", 40)
+    with pytest.warns(DataWarning, match="40 of 60 images"):
+        result = structure(X, Z)
+    assert (result.n, result.n_images) == (40, 60)
+    lost = 1 - result.neighbours_kept
+    with pytest.warns(DataWarning):
+        assert structure(X, X).units.minus(result.units).mean == pytest.approx(lost)
+    rows = np.sort(np.random.default_rng(0).choice(60, 40, replace=False))
+    assert result.neighbours_kept == neighbours_kept(X[rows], Z[rows])
+    assert structure(X[:40], Z[:40]).n_images == 40

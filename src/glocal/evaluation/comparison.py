@@ -52,6 +52,9 @@ class Result(Printable):
             raise AttributeError(f"this result has no {name!r}; it has {', '.join(values)}")
         return values[name]
 
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.values]
+
     def summary(self) -> str:
         """Say the first score, and how many things are behind it."""
         first = self.scores[0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import ItemValues
 from glocal.scores import Score
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Neighbours = Int[np.ndarray, "n k"]
 """The k nearest rows of every row, nearest first."""
+MAX_IMAGES = 20_000
+"""Of more images a random sample of this size is compared."""
 MIN_IMAGES = 4
 """With fewer images, debiased CKA is not defined."""
 
@@ -34,7 +36,8 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10) -> Result:
     """Measure how a transform changes local and global structure.
 
     The measures are `neighbours_kept` and `cka`. If X or Z is a single point, both are at chance,
-    which is k/(n-1) or 0, and a CollapseWarning is issued.
+    which is k/(n-1) or 0, and a CollapseWarning is issued. Of more than `MAX_IMAGES` images, a
+    random sample is compared, which a DataWarning says.
 
     Parameters
     ----------
@@ -50,7 +53,8 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10) -> Result:
         ``neighbours_kept``, the mean share of its ``k`` nearest neighbours that an image keeps,
         with ``low`` and ``high``, its 95 % interval over ``n`` images with fixed candidates (a
         little too narrow because images share candidates; None if all shares are equal); ``cka``
-        (debiased), which is 1 for embeddings that are equal up to rotation and scale.
+        (debiased), which is 1 for embeddings that are equal up to rotation and scale; ``n_images``,
+        of which ``n`` are the sample.
 
     Raises
     ------
@@ -60,16 +64,26 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10) -> Result:
     ParameterError
         If k is outside 1 … n - 1.
     """
+    n_images = len(X)
+    if n_images != len(Z) or n_images < MIN_IMAGES:
+        raise DataError(
+            f"there are {n_images} images before the transform and {len(Z)} after it; give the "
+            f"same images, at least {MIN_IMAGES}."
+        )
+    if n_images > MAX_IMAGES:
+        warn(
+            f"{MAX_IMAGES:,} of {n_images:,} images are compared with each other, a random sample; "
+            "an image keeps more neighbours among fewer.",
+            DataWarning,
+        )
+        rows = np.sort(np.random.default_rng(0).choice(n_images, MAX_IMAGES, replace=False))
+        X = X[rows]
+        Z = Z[rows]
     (X,) = zeros_if_collapsed(finite(X, "features before the transform"))
     (Z,) = zeros_if_collapsed(finite(Z, "features after the transform"))
-    if len(X) != len(Z) or len(X) < MIN_IMAGES:
-        raise DataError(
-            f"there are {len(X)} images before the transform and {len(Z)} after it; give the same "
-            f"images, at least {MIN_IMAGES}."
-        )
     kept = kept_neighbours(X, Z, k)
     other = Score("structure", "cka", cka(X, Z), n=len(X), settings={"k": k})
-    return Result.of((*kept.scores, other), kept.units)
+    return Result.of((*kept.scores, other), kept.units, n_images=n_images)
 
 
 def kept_neighbours(
