@@ -63,7 +63,7 @@ features = "x"
 @pytest.fixture(scope="module")
 def made():
     return simulated_world(
-        n_superordinate=4, n_category=3, n_object=5, n_local=60, n_answers=2000, dimensions=24
+        n_superordinate=4, n_category=3, n_object=5, n_local=60, n_answers=2400, dimensions=24
     )
 
 

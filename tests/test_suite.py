@@ -20,6 +20,7 @@ from scipy.spatial.distance import cdist
 from world import run
 
 from glocal import (
+    Answers,
     Features,
     FitData,
     LinearTransform,
@@ -44,12 +45,16 @@ from glocal.transform.reduction import baseline
 pytestmark = [
     pytest.mark.usefixtures("without_type_checks"),  # many runs of suites
     pytest.mark.filterwarnings("ignore:g.*on again. the transform was fitted to answers"),
+    pytest.mark.filterwarnings(
+        "ignore:fold 0 of 3 of the objects leaves:glocal.errors.DataWarning"
+    ),
 ]
 EXAMPLES = world.ROOT / "examples"
 SUITE = """
 answers = "t.npy"
 object_ids = "ids.txt"
 seed = 42
+split = "objects"
 [networks.net]
 features = "{network}"
 local = "local.npy"
@@ -160,13 +165,74 @@ def test_every_score_is_that_of_its_function(result, folder):
     gain = result.scores.gain("net", "heldout", "global", "original")
     expected = (difference.mean, *difference.interval())
     assert (gain.value, gain.low, gain.high) == pytest.approx(expected, abs=1e-6)
-    assert score.split == gain.split == "fold 0 of 3"
+    assert score.split == gain.split == "fold 0 of 3 of the objects"
     for arm, transform in transforms.items():
         Z = transform(IMAGES.astype(float))
         few = few_shot(Z, LABELS, shots=2, draws=4, probe="ncm").accuracy
         assert result.scores.of("net", "few", arm).value == pytest.approx(few)
         kept = neighbours_kept(IMAGES, Z, 5)
         assert result.scores.of("net", "near", arm).value == pytest.approx(kept)
+
+
+SMALL = """
+answers = "answers.npz"
+{split}
+[networks.first]
+features = "{network}"
+[networks.second]
+features = "{network}"
+[arms.original]
+{fitted}
+[tasks.answers]
+kind = "odd-one-out"
+"""
+FITTED = '[arms.global]\nmethod = "global"\nlmbda = 1.0'
+
+
+@pytest.fixture(scope="module")
+def small_study(tmp_path_factory):
+    """A study of 60 objects by 20 people: 4,000 answers, a part of them to questions of others."""
+    path = tmp_path_factory.mktemp("study")
+    made = simulated_world(
+        n_superordinate=3, n_category=2, n_object=10, n_local=60, n_answers=2500, dimensions=24
+    )
+    questions = np.concatenate([made.answers.objects, made.answers.objects[:1500]])
+    Answers(questions, person=np.arange(4000) % 20).save(path / "answers.npz")
+    X = made.objects.matrix
+    for name in ("first", "second"):
+        world.folder(path / name, features_npy=X)
+    return path
+
+
+@pytest.mark.parametrize(
+    "split, fitted, name, n",
+    [
+        ("", FITTED, "fold 0 of 3 of the questions", (1200, 1500)),
+        ('split = "people"', FITTED, "fold 0 of 3 of the people", (1390, 1410)),
+        ("", "", "all", (4000, 4000)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*has no names:glocal.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:.*was fitted to answers:glocal.errors.DataWarning")
+def test_a_small_study_is_scored_on_many_of_its_answers(small_study, split, fitted, name, n):
+    """With under 5,000 answers a suite holds out questions, or people if it says so, and scores all
+    answers if no arm is fitted; its rows say which, and its notes what holds for new objects.
+    """
+    text = SMALL.replace("{split}", split).replace("{fitted}", fitted)
+    result = again(small_study, text)
+    rows = [score for score in result.scores if score.metric == "agreement"]
+    assert {score.split for score in rows} == {name}
+    assert all(n[0] <= score.n <= n[1] for score in rows)
+    assert ("on new objects expect less" in result.summary()) == bool(fitted)
+
+
+def test_few_heldout_answers_are_warned_of(small_study):
+    """Folds of objects that leave few of the answers of a small study are warned of, with what to
+    set instead.
+    """
+    text = SMALL.replace("{split}", 'split = "objects"').replace("{fitted}", FITTED)
+    with pytest.warns(DataWarning, match="questions"):
+        again(small_study, text)
 
 
 def test_the_p_values_of_a_suite_are_corrected_together(rows):
@@ -376,7 +442,7 @@ def test_tasks_without_files_are_left_out_if_asked(folder, here):
 def test_local_images_that_no_arm_looks_at_may_be_missing(copy):
     """The file of local images may be missing unless an arm is fitted to them."""
     (copy / "local.npy").unlink()
-    assert again(copy, ONE_ARM + HELDOUT).n_kept == 1
+    assert again(copy, ONE_ARM + HELDOUT).scores[0].split == "all"
     with pytest.raises(FileError, match="arm k"):
         again(copy, ONE_ARM + "[arms.k]\nkeep = 0.9\n" + HELDOUT)
 

@@ -166,6 +166,15 @@ def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[s
     return path
 
 
+def file_name(name: str) -> str:
+    """The name of a file for what a user named: without blanks, for shells and addresses.
+
+    >>> file_name("keep 0.8")
+    'keep-0.8'
+    """
+    return name.replace(" ", "-")
+
+
 def kept_by_key(
     file: Path,
     key: str,

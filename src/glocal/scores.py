@@ -64,8 +64,9 @@ class Score:
     n : int
         The number of answers, images or objects behind the value.
     split : str
-        ``"all"``; the name of a file; the fold of a suite, such as ``"fold 0 of 3"``; or what the
-        fit had not seen: ``"held-out objects"``, ``"held-out questions"``.
+        ``"all"``; the name of a file; the fold of a suite, such as
+        ``"fold 0 of 3 of the objects"``; or what the fit had not seen: ``"held-out objects"``,
+        ``"held-out questions"``.
     transform : str
         The arm, or the path of the transform file; ``"original"`` without a transform, and
         ``"people"`` for people themselves.

@@ -12,7 +12,7 @@ import numpy as np
 from glocal.aligner.data import NEIGHBOURS, Centre, FitData
 from glocal.data.answers import Answers
 from glocal.data.people import question_numbers
-from glocal.data.splits import object_folds, question_folds
+from glocal.data.splits import object_folds, question_folds, split_people
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import answer_credit, credit_units
 from glocal.evaluation.intervals import Estimate, ItemValues, mean_estimate
@@ -30,7 +30,7 @@ MIN_ANSWERS_FOR_OBJECT_FOLDS = 5_000
 _MAX_LOG_SCALE = 5.0  # of the best scale, from the scale that gives similarities a spread of 1
 
 
-Unit = Literal["objects", "questions"]
+Unit = Literal["objects", "questions", "people"]
 """What folds hold out besides images."""
 
 
@@ -48,7 +48,8 @@ def fit_folds(data: FitData, folds: int = 3, unit: Unit | None = None) -> list[F
 
     With folds of objects, an answer is fitted if all its objects lie outside the fold, and held
     out if all lie inside. Other answers belong to neither part. With folds of questions, all
-    answers to one question fall into one fold, and the objects are the same on both sides.
+    answers to one question fall into one fold, with folds of people all answers of one person, and
+    the objects are the same on both sides.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ def fit_folds(data: FitData, folds: int = 3, unit: Unit | None = None) -> list[F
         The number of folds, at least 2:
         ``array_split(RandomState(seed).permutation(n), folds)`` of the n objects that the
         answers name, in the order of the file, or of the n questions; and of the local images.
-    unit : "objects", "questions" or None
+    unit : "objects", "questions", "people" or None
         None is `fold_unit`.
 
     Returns
@@ -79,10 +80,8 @@ def fit_folds(data: FitData, folds: int = 3, unit: Unit | None = None) -> list[F
     """
     if folds < 2:
         raise ParameterError(f"`folds` is {folds}; at least 2 are needed.")
-    if (unit or fold_unit(data)) == "objects":
-        parts = _object_folds(data, folds)
-    else:
-        parts = _question_folds(data, folds)
+    make_folds = {"objects": _object_folds, "questions": _question_folds, "people": _people_folds}
+    parts = make_folds[unit or fold_unit(data)](data, folds)
     if data.local_features is None:
         return parts
     images = data.used_images
@@ -131,6 +130,17 @@ def _object_folds(data: FitData, folds: int) -> list[Fold]:
             )
         rest = replace(data, answers=fitted, objects=np.setdiff1d(objects, rows))
         parts.append(Fold(rest, heldout, rows, "objects"))
+    return parts
+
+
+def _people_folds(data: FitData, folds: int) -> list[Fold]:
+    """Folds of the people, without local images."""
+    rows = data.answers.named_objects()
+    parts = []
+    for fold in range(folds):
+        masks = split_people(data.answers, folds=folds, fold=fold, seed=data.seed)
+        fitted, heldout = (data.answers.select(mask) for mask in masks)
+        parts.append(Fold(replace(data, answers=fitted), heldout, rows, "people"))
     return parts
 
 

@@ -13,7 +13,7 @@ from glocal.data.features import Features
 from glocal.data.planning import STUDY_FILE
 from glocal.errors import FileError, ParameterError
 from glocal.evaluation.view import View, load_view
-from glocal.files import PathLike, ending, read_object, reading
+from glocal.files import PathLike, ending, file_name, read_object, reading
 from glocal.finding import recorded_scores
 from glocal.report.runs import POINT_COLUMNS, Block, Run, apply_command, transform_run
 from glocal.results import RecordPart, check_fields, parameters_in_words, value_at
@@ -213,10 +213,9 @@ def _with_fits(run: Run, path: Path) -> Run:
     scores = read_scores(path / _ROWS)
     fits = {}
     commands = {}
-    for file in sorted((path / "transforms").rglob("*.npz")):
-        network = file.parent.name
-        arm = file.stem
-        if (network, arm) in scores.arms:
+    for network, arm in scores.arms:
+        file = path / "transforms" / file_name(network) / f"{file_name(arm)}.npz"
+        if file.exists():
             fits[network, arm] = LinearTransform.load(file).meta.get("fit") or {}
             features = networks.get(network, {}).get("features", "features.npy")
             features = features.replace("{network}", network)

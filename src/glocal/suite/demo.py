@@ -155,7 +155,7 @@ def drawn_world() -> Drawn:
     mind = network.as_people_see(objects)
     world = World(
         objects=Features(network.features(objects, rng), names, "simulated objects"),
-        answers=simulated_answers(mind, 20_000, seed=1),
+        answers=simulated_answers(mind, 30_000, seed=1),
         local=Features(network.features(local, rng), None, "simulated local images"),
         mind=mind,
         superordinate=objects["kind"],

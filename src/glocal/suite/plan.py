@@ -21,7 +21,7 @@ from glocal.aligner import ObjectiveSettings, PaperLoop, fit
 from glocal.aligner.keep import Keep
 from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
-from glocal.files import PathLike, kept_by_key, read_object
+from glocal.files import PathLike, file_name, kept_by_key, read_object
 from glocal.options import Options
 from glocal.scores import PEOPLE
 from glocal.suite.plugins import PluginTask
@@ -69,7 +69,7 @@ class PaperFit(Options):
 
 
 Fitted = ObjectiveSettings | Keep | PaperFit
-"""An arm that is fitted on the answers of the suite, without fold 0 of the objects."""
+"""An arm that is fitted on the answers of the suite, without those that fold 0 holds out."""
 SuiteArm = Fitted | Unfitted
 """An arm of a suite."""
 
@@ -132,10 +132,11 @@ def transform_of(arm: SuiteArm, sources: Sources, file: Path) -> LinearTransform
 class Plan(Shared):
     """A suite: every task for every arm of every network.
 
-    Arms are fitted on the answers whose objects lie outside fold 0 of `folds`. A task of kind
-    ``odd-one-out`` without a file of answers is scored on the answers whose objects lie inside
-    fold 0. `baseline` is the arm that the others are compared with; a file that names none takes
-    its first arm. `simulated` marks the data as simulated, which a report then states.
+    Arms are fitted on the answers outside fold 0 of the objects, questions or people (`split`). A
+    task of kind ``odd-one-out`` without a file of answers is scored on the answers inside fold 0,
+    or on all answers if no arm is fitted. `baseline` is the arm that the others are compared with;
+    a file that names none takes its first arm. `simulated` marks the data as simulated, which a
+    report then states.
     """
 
     networks: dict[Name, Network] = Field(min_length=1)
@@ -177,7 +178,20 @@ class Plan(Shared):
         arms = [arm for arm in self.arms.values() if isinstance(arm, Unfitted)]
         pretrained = [arm.transform for arm in arms if arm.transform is not None]
         files = self.networks[network]
-        return Sources(self, files, network, self._root, pretrained=pretrained, force=force)
+        return Sources(
+            self,
+            files,
+            network,
+            self._root,
+            pretrained=pretrained,
+            force=force,
+            has_fits=self.has_fits,
+        )
+
+    @property
+    def has_fits(self) -> bool:
+        """Whether an arm is fitted to the answers."""
+        return any(isinstance(arm, Fitted) for arm in self.arms.values())
 
     def check_files(self) -> None:
         """Raise a FileError that names the first missing files.
@@ -227,6 +241,12 @@ class Plan(Shared):
 
     @model_validator(mode="after")
     def _check_together(self) -> Plan:
+        for names in (self.networks, self.arms, self.tasks):
+            if len({*map(file_name, names)}) < len(names):
+                raise ParameterError(
+                    f"two of {', '.join(names)} differ by a blank only, and their files would have "
+                    "one name; rename one of them."
+                )
         if PEOPLE in self.arms:
             raise ParameterError(
                 f"{PEOPLE} stands for people themselves in the rows of a suite; rename the arm."

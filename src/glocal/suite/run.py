@@ -22,6 +22,7 @@ from glocal.evaluation.view import change_record, load_view, object_view, save_v
 from glocal.files import (
     PathLike,
     array_sha256,
+    file_name,
     kept_by_key,
     make_folder,
     read_npz,
@@ -31,7 +32,7 @@ from glocal.files import (
 from glocal.results import Provenance, to_json
 from glocal.scores import AGREEMENT, PEOPLE, Score, Scores, write_rows
 from glocal.screen import COLUMNS, Printable
-from glocal.suite.plan import Fitted, PaperFit, Plan, SuiteArm, Unfitted, transform_of
+from glocal.suite.plan import PaperFit, Plan, SuiteArm, Unfitted, transform_of
 from glocal.suite.sources import Sources
 from glocal.suite.table import (
     UNIT_ROWS,
@@ -48,6 +49,9 @@ from glocal.transform import LinearTransform
 if TYPE_CHECKING:
     import pandas as pd
 
+FOLD_0 = "fold 0"
+_SEEN = {"objects": Seen(0.0, 0.0), "questions": Seen(0.0, 1.0)}
+"""What a fit saw of the answers that a fold of objects or of questions holds out."""
 Progress = Callable[[int, int, str], None]
 Transforms = dict[str, LinearTransform | None]
 """The transform of each arm of a network; None for the original features."""
@@ -81,9 +85,11 @@ class SuiteResult(Printable):
         yield "In brackets 95 % intervals."
         if any(score.settings.get("normalize") for score in self.scores):
             yield UNIT_ROWS
-        if any(isinstance(arm, Fitted) for arm in self.plan.arms.values()):
-            part = f"fold 0 of {self.plan.folds} of the objects"
-            yield f"Arms are fitted without {part}, and scored on it."
+        folds = {score.split for score in self.scores if score.split.startswith(FOLD_0)}
+        for fold in sorted(folds):
+            yield f"Arms are fitted without {fold}, and scored on it."
+            if not fold.endswith("objects"):
+                yield "These answers are about fitted objects; on new objects expect less."
         if self.scores.network_gains:
             yield "Networks are compared on the same data; p after correction within a task."
         yield (
@@ -110,12 +116,12 @@ def run_suite(
 ) -> SuiteResult:
     """Score the cells that have no scores yet, compare the arms and write the folder of the suite.
 
-    A cell is a task for an arm of a network. Arms are fitted without fold 0 of the objects and
-    scored on it; a sweep, in contrast, scores all folds. The folder has ``rows.jsonl``,
-    ``scores.csv``, ``suite.json`` (the plan and the provenance of the rows), and for each network
-    and arm ``transforms/NETWORK/ARM.npz``, ``views/NETWORK/ARM.npz`` for a report, and
-    ``cells/NETWORK/ARM/TASK.npz``. Each of these ``.npz`` files holds the hash of all that it was
-    made from, and is made again if the hash changes.
+    A cell is a task for an arm of a network. Arms are fitted without fold 0 of the objects,
+    questions or people, and scored on it; a sweep, in contrast, scores all folds. The folder has
+    ``rows.jsonl``, ``scores.csv``, ``suite.json`` (the plan and the provenance of the rows), and
+    for each network and arm ``transforms/NETWORK/ARM.npz``, ``views/NETWORK/ARM.npz`` for a
+    report, and ``cells/NETWORK/ARM/TASK.npz``. Each of these ``.npz`` files holds the hash of all
+    that it was made from, and is made again if the hash changes.
 
     Parameters
     ----------
@@ -146,9 +152,9 @@ def run_suite(
     cells = _Cells(plan, folder / "cells", progress)
     scores: list[Score] = []
     for sources in networks:
+        files = {name: _file(folder / "transforms", sources.name, name) for name in plan.arms}
         transforms: Transforms = {
-            name: transform_of(arm, sources, folder / "transforms" / sources.name / f"{name}.npz")
-            for name, arm in plan.arms.items()
+            name: transform_of(arm, sources, files[name]) for name, arm in plan.arms.items()
         }
         for task in plan.tasks:
             if results := cells.results(sources, task, transforms):
@@ -177,7 +183,7 @@ class _Cells:
         total = len(self.plan.networks) * len(self.plan.tasks) * len(transforms)
         results = {}
         for arm, transform in transforms.items():
-            file = self.folder / sources.name / arm / f"{task}.npz"
+            file = _file(self.folder, sources.name, arm, task)
             try:
                 results[arm], was_kept = _cell(
                     file, self.plan.arms[arm], self.plan.tasks[task], sources, transform
@@ -200,13 +206,20 @@ class _Cells:
                 yield from (replace(row, task=task) for row in network_differences(same))
 
 
+def _file(folder: Path, *names: str) -> Path:
+    """The file of a network, an arm or a task in a folder; no part of its path has a blank."""
+    *parents, name = map(file_name, names)
+    return folder.joinpath(*parents, f"{name}.npz")
+
+
 def _warn_of_seen(task: str, results: Results) -> None:
     """Warn of arms that were fitted to the answers of a task."""
     for arm, result in results.items():
         first = result.scores[0]
         if first.metric in AGREEMENT and first.seen_objects is not None:
-            sentence = Seen(first.seen_answers, first.seen_objects).warning()
-            if sentence is not None:
+            shares = Seen(first.seen_answers, first.seen_objects)
+            sentence = shares.warning()
+            if sentence is not None and shares != _SEEN["questions"]:  # the notes say that
                 warn(f"{arm} on {task}: {sentence}", DataWarning)
 
 
@@ -241,11 +254,13 @@ def _cell(
     files: list[Path | None] = [sources.network.features, *task.paths]
     if task.reads_answers:  # those of a fit are in the content of its transform
         files += [shared.answers, shared.object_ids]
-    key = sources.key(task.model_dump(mode="json"), sources.hashes(*files), _content(transform))
+    has_fits = task.split is None and sources.has_fits
+    options = task.model_dump(mode="json")
+    key = sources.key(options, sources.hashes(*files), _content(transform), has_fits)
 
     def write() -> None:
         result = task.score(sources, sources.embedding(transform))
-        split = f"fold 0 of {shared.folds}" if task.split is None else sources.text(task.split)
+        split = sources.split_name if task.split is None else sources.text(task.split)
         shares = _seen(arm, task, sources, transform)
         of_arm = {} if shares is None else shares.fields
         rows = [
@@ -268,8 +283,11 @@ def _seen(
     arm: SuiteArm, task: Task, sources: Sources, transform: LinearTransform | None
 ) -> Seen | None:
     """What an arm was fitted to of the answers of a task; None if not known or without answers."""
-    is_new = task.split is None if isinstance(arm, Fitted) else arm.transform is None
-    return task.seen(sources, None if is_new else transform)
+    if isinstance(arm, Unfitted):
+        return task.seen(sources, None if arm.transform is None else transform)
+    if task.split is not None or sources.fold.unit == "people":
+        return task.seen(sources, transform)
+    return None if task.seen(sources, None) is None else _SEEN[sources.fold.unit]
 
 
 def _load_cell(file: Path) -> Result:
@@ -295,7 +313,7 @@ def _make_view(
     meta: dict[str, Any] = {"network": sources.name, "arm": name}
     hashes = sources.hashes(sources.network.features, plan.object_ids, plan.answers)
     key = sources.key(meta, plan.baseline, hashes, list(map(_content, arms)))
-    file = folder / "views" / sources.name / f"{name}.npz"
+    file = _file(folder / "views", sources.name, name)
 
     def write() -> None:
         objects = sources.objects.named(sources.object_ids)

@@ -15,7 +15,7 @@ from pydantic import Field, Strict
 
 from glocal._version import __version__
 from glocal.aligner.data import Centre, FitData
-from glocal.aligner.folds import Fold, fit_folds
+from glocal.aligner.folds import Fold, Unit, fit_folds
 from glocal.data.answers import Answers
 from glocal.data.features import NAMES_FILE, Features, Standardization
 from glocal.data.join import Joined, join
@@ -32,6 +32,8 @@ from glocal.transform.reduction import baseline
 File = Annotated[Path, Strict(False)]
 """A path relative to the root of the suite; ``{network}`` in it stands for the network's name."""
 MaybeFile = Annotated[Path | None, Strict(False)]
+MIN_HELDOUT_ANSWERS = 1_000
+"""With fewer held-out answers the order of two networks is hardly more than chance."""
 Embed = Callable[[Features], np.ndarray]
 
 
@@ -51,7 +53,8 @@ class Shared(Options):
 
     `object_ids` names the objects that `answers` and RDMs index, if these are not the rows of the
     features. With `normalize` all arms begin from rows scaled to length 1. `centre` is that of the
-    fits, see `FitData`.
+    fits, see `FitData`. `split` is what fold 0 of the `folds` holds out: objects, questions or
+    people; by default objects, or questions if there are fewer than 5,000 answers.
     """
 
     answers: MaybeFile = None
@@ -60,6 +63,7 @@ class Shared(Options):
     centre: Centre | None = None
     seed: int = Field(42, ge=0, lt=2**32)
     folds: int = Field(3, ge=2)
+    split: Unit | None = None
 
 
 @dataclass(eq=False)
@@ -68,7 +72,8 @@ class Sources:
 
     `pretrained` are the names of the transforms that were fitted elsewhere;
     `glocal.transform.checks.table_rows` checks them, by `force`. Baselines are made from the
-    features `means`, by default from the objects. `shared_objects` are the objects that other
+    features `means`, by default from the objects. `has_fits` says whether arms are fitted to the
+    answers: only then a part of these is held out. `shared_objects` are the objects that other
     networks have too, of which alone scores are then; RDMs, and answers without names, index those
     of `listed`. `hashed` collects the hashes of the files in use. `features`, `labelled` (the rows
     of a feature file that have a label), `joined_answers` and `transform` load a file once.
@@ -82,6 +87,7 @@ class Sources:
     pretrained: Sequence[str] = ()
     means: Path | None = None
     force: bool = True
+    has_fits: bool = True
     shared_objects: Features | None = None
     listed: tuple[str, ...] | None = None
     hashed: dict[str, str] = field(default_factory=dict)
@@ -184,7 +190,10 @@ class Sources:
 
     @cached_property
     def fold(self) -> Fold:
-        """Fold 0: the data of the fits, without local images, and the held-out answers."""
+        """Fold 0: the data of the fits, without local images, and the held-out answers.
+
+        A DataWarning says that few answers are held out.
+        """
         assert self.shared.answers is not None
         joined = self.joined_answers(self.shared.answers)
         data = FitData(
@@ -194,18 +203,42 @@ class Sources:
             centre=self.shared.centre,
             n_dropped=joined.n_dropped,
         )
-        return fit_folds(data, self.shared.folds, "objects")[0]
+        fold = fit_folds(data, self.shared.folds, self.shared.split)[0]
+        n_heldout = round(fold.answers.effective_size)
+        if n_heldout < MIN_HELDOUT_ANSWERS:
+            remedy = "Set fewer `folds`, or collect more answers."
+            if fold.unit == "objects":
+                remedy = 'Set `split = "questions"` or `split = "people"`.'
+            warn(
+                f"fold 0 of {self.shared.folds} of the {fold.unit} leaves {n_heldout:,} of "
+                f"{round(joined.answers.effective_size):,} answers to score, fewer than "
+                f"{MIN_HELDOUT_ANSWERS:,}: the order of networks and arms may change with others. "
+                f"{remedy}",
+                DataWarning,
+            )
+        return fold
 
     @property
     def heldout_answers(self) -> Answers:
-        """The held-out answers, for tasks that do not name a file of answers."""
-        return self.fold.answers
+        """The answers of tasks that do not name a file: those held out, or all without a fit."""
+        if self.has_fits:
+            return self.fold.answers
+        assert self.shared.answers is not None
+        return self.joined_answers(self.shared.answers).answers
+
+    @property
+    def split_name(self) -> str:
+        """What `heldout_answers` are, as scores record it."""
+        if not self.has_fits:
+            return "all"
+        return f"fold 0 of {self.shared.folds} of the {self.fold.unit}"
 
     def key(self, *parts: Any) -> str:
         """The hash of all that a file is made from: `parts`, the version and shared settings."""
         shared = self.shared
         is_unit = self.objects.is_unit
-        text = to_json([__version__, shared.seed, shared.folds, shared.centre, is_unit, *parts])
+        folds = [shared.folds, shared.split]
+        text = to_json([__version__, shared.seed, folds, shared.centre, is_unit, *parts])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def hashes(self, *files: Path | str | None) -> dict[str, str]:
