@@ -83,6 +83,7 @@ COMMANDS = {
     f"retrieval {SEARCH}": lambda f: retrieval(f(TEST), Y[:40], f(X), Y),
 }
 SPLITS = {"rsa": "rdm.npy", "odd-one-out": "answers.npy", "structure": "x.npy"}
+"""The file of the scored data by task; all other tasks are scored on labelled test images."""
 
 
 def numbers(result):
@@ -109,7 +110,7 @@ def test_a_command_gives_what_the_library_gives(tmp_path, command):
     rows = {row.metric: row.value for row in scores if row.transform == "t.npz" and row.p is None}
     values = {row.metric: row.value for row in expected.scores if row.transform != "people"}
     assert rows == pytest.approx(values, rel=1e-6)
-    assert scores[0].split == SPLITS.get(name, "test.npy")
+    assert scores[0].split == SPLITS.get(name, "test.npy, z.npy")
     originals = (library(lambda rows, m=m: (rows - m) / RMS) for m in (0, X.mean(axis=0)))
     original, centred = originals  # PCA of five columns is a rotation
     assert record["rows"] == read_rows(tmp_path / "scores.jsonl")

@@ -208,6 +208,25 @@ def test_a_page_has_plain_accuracies_where_they_differ():
     assert "<span>0.600" in page
 
 
+def test_a_page_judges_each_set_of_answers_by_itself():
+    """Two sets of answers in one file have a finding, a column and a line of the table each; what
+    is good on one is not hidden by the other.
+    """
+    before = Score("odd-one-out", "agreement", 0.4, 0.38, 0.42, 900, "old.npz")
+    after = replace(before, value=0.5, transform="t", seen_answers=0.0)
+    gain = replace(after, metric="agreement_difference", value=0.1, low=0.05, high=0.15)
+    worse = {"split": "new.npz"}
+    rows = [before, after, gain, replace(before, **worse), replace(after, value=0.3, **worse)]
+    rows.append(replace(gain, value=-0.1, low=-0.15, high=-0.05, **worse))
+    compared = Run("s", Scores(rows))
+    assert [finding.choice for finding in findings(compared)] == ["use", "worse"]
+    page = report_page([compared])
+    titles = re.findall(r'<th scope="col"><bdi>(.*?)</bdi>', page)
+    assert titles == ["odd-one-out (old.npz)", "odd-one-out (new.npz)"]
+    assert "50.0 % of 900 answers of odd-one-out (old.npz)" in page
+    assert "30.0 % of 900 answers of odd-one-out (new.npz)" in page
+
+
 def test_an_arm_looks_alike_everywhere():
     """Each method has one colour whatever the other arms are; an arm without a method has one that
     no other has; lines differ by the share of neighbours.
@@ -359,6 +378,9 @@ def test_tables_are_numbers_for_programs_and_latex_for_papers(tmp_path):
     assert row["network"] == "net_1"
     assert row["value"] == 0.1
     assert row["p"] == 0.002
+    assert row["baseline"] == "original"
+    assert pd.isna(table.loc["map", "baseline"]).all()
+    assert set(table["split"]) == {"all"}
     text = (tmp_path / "1-scores.tex").read_text("utf-8")
     for words in (r"a \& b\_c", r"a\_1", "0.613 [0.100, 0.700]*"):
         assert words in text

@@ -19,10 +19,10 @@ from glocal.scores import (
     Score,
     Scores,
     append_rows,
-    append_scores,
     check_scores_target,
     read_rows,
     read_scores,
+    save_scores,
     write_rows,
 )
 
@@ -210,33 +210,50 @@ def test_scores_are_asked_by_network_task_and_arm():
     assert [gain and gain.value for gain in gains] == [0.1, 0.2, None]
 
 
-def test_a_table_of_scores_is_read_as_it_was_appended(tmp_path):
-    """Rows of a CSV file, appended twice and after a torn line end, come back with all fields, and
-    numbers may be written as people write them.
+def test_each_split_and_each_feature_file_of_a_network_is_a_task():
+    """Scores of two splits, or from two feature files, of one network stand side by side with their
+    differences, and each names its split and its file; files of different networks do not differ.
+    """
+    score = Score("few-shot", "map", 0.5, split="kind", network="net", features="a.npy")
+    gain = replace(score, metric="map_difference", value=0.1, transform="t")
+    rows = [score, replace(score, transform="t"), gain]
+    rows += [replace(row, value=row.value / 2, split="colour") for row in rows]
+    scores = Scores([*rows, replace(score, network="other", features="b.npy")])
+    assert scores.tasks == ["few-shot (kind)", "few-shot (colour)"]
+    for task, value in zip(scores.tasks, (0.5, 0.25), strict=True):
+        assert scores.of("net", task, "original").value == value
+        assert scores.gain("net", task, "t", "original").value == value / 5
+    assert {row.task for row in scores.shown} == {*scores.tasks}
+    files = Scores([score, replace(score, features="b.npy"), replace(score, transform="people")])
+    assert files.tasks == ["few-shot (a.npy)", "few-shot (b.npy)"]
+
+
+def test_a_table_of_scores_is_written_once(tmp_path):
+    """A CSV file has the scores of one command with split, baseline and all other fields; it is
+    neither appended to nor read, which a sentence says that names .jsonl.
     """
     file = tmp_path / "scores.csv"
-    undefined = replace(SCORE, value=float("nan"), low=None, high=None, network='a, "b"')
-    difference = replace(SCORE, settings={"baseline": "original", "k": 5}, p=0.5, p_corrected=0.9)
-    append_scores(file, [SCORE, undefined])
-    file.write_text(file.read_text("utf-8").rstrip("\n"), "utf-8")
-    append_scores(file, [difference])
-    first, second, third = read_scores(file)
-    assert first == SCORE
-    assert third == difference
-    assert np.isnan(second.value)
-    assert replace(second, value=0.0) == replace(undefined, value=0.0)
-    assert pd.read_csv(file)["value"].tolist()[::2] == [0.47, 0.47]
-    file.write_text(file.read_text("utf-8").replace(",0.47", ",+.47"), "utf-8")
-    assert [*read_scores(file)][::2] == [SCORE, difference]
+    check_scores_target(file)
+    difference = replace(
+        SCORE, metric="agreement_difference", settings={"baseline": "centred", "k": 5}, p=0.5
+    )
+    save_scores(file, [replace(SCORE, network='a, "b"'), difference])
+    table = pd.read_csv(file)
+    assert table["value"].tolist() == [0.47, 0.47]
+    assert table["network"][0] == 'a, "b"'
+    assert table["split"].tolist() == ["heldout"] * 2
+    assert table["baseline"].fillna("").tolist() == ["", "centred"]
+    assert json.loads(table["settings"][1]) == difference.settings
+    for refused in (check_scores_target, read_scores):
+        with pytest.raises(FileError, match=r"scores\.csv .*\.jsonl"):
+            refused(file)
 
 
-def test_a_table_of_something_else_is_not_appended_to(tmp_path):
-    """A table with other titles, or with a cell of another type, is refused."""
-    good = tmp_path / "good.csv"
-    append_scores(good, [SCORE])
-    text = good.read_text("utf-8")
-    for name, content in (("titles", "a,b\n1,2\n"), ("cell", text.replace("5362", "many"))):
-        (tmp_path / f"{name}.csv").write_text(content, "utf-8")
-        with pytest.raises(FileError, match=f"{name}.csv"):
-            check_scores_target(tmp_path / f"{name}.csv")
-    check_scores_target(good)
+def test_scores_are_not_appended_to_something_else(tmp_path):
+    """A file whose rows are no scores is refused before any work."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"a": 1}\n', "utf-8")
+    with pytest.raises(FileError, match=r"rows\.jsonl"):
+        check_scores_target(file)
+    file.write_text("", "utf-8")
+    check_scores_target(file)

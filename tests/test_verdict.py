@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -459,6 +460,12 @@ def test_the_command_prints_what_to_use_and_how(files):
     assert {score.split for score in scores} == {"kind"}
     page = run("report scores.jsonl --out page.html").out
     assert "Compared with original" in page.replace("\n", " ")
+    coarse = 'labels.csv:"kind, coarse"'
+    assert run(*"try . --out scores.jsonl --labels".split(), coarse).code == 0
+    assert run("report scores.jsonl --out page.html").code == 0
+    page = Path("page.html").read_text("utf-8")
+    assert all(f"1 label a class ({column})" in page for column in ("kind", "kind, coarse"))
+    assert len({score.split for score in read_scores("scores.jsonl")}) == 2
     assert run("evaluate structure --features . --out scores.jsonl").code == 0
     before = read_scores("scores.jsonl")
     table = run(f"{line} --all").out

@@ -77,7 +77,8 @@ class _Agreement(NamedTuple):
 class Subject:
     """What a finding is about: an arm of a network, its scores, and the record of its fit.
 
-    `title` names the arm in a sentence, and `chance` is the agreement that guessing gives.
+    `title` names the arm in a sentence, and `chance` is the agreement that guessing gives. `task`
+    is the task that measures agreement, by default the first.
     """
 
     scores: Scores
@@ -88,6 +89,7 @@ class Subject:
     fit: Mapping[str, Any] = field(default_factory=dict)
     chance: float = 1 / 3
     is_collapsed: bool = False
+    task: str = ""
 
     @classmethod
     def of_fit(cls, fit: Mapping[str, Any]) -> Subject:
@@ -103,7 +105,7 @@ class Subject:
     @cached_property
     def agreement(self) -> _Agreement | None:
         """Agreement before and after; None if it was not measured."""
-        task = self.scores.task_of(*AGREEMENT)
+        task = self.task or self.scores.task_of(*AGREEMENT)
         before = self.scores.of(self.network, task, self.baseline)
         after = self.scores.of(self.network, task, self.arm)
         if before is None or after is None:
@@ -119,7 +121,7 @@ class Subject:
     @cached_property
     def gains(self) -> dict[str, Score]:
         """The differences from the baseline in tasks other than agreement and neighbours kept."""
-        main_tasks = (self.scores.task_of(*AGREEMENT), self.scores.task_of(KEPT))
+        main_tasks = self.scores.tasks_of(*AGREEMENT, KEPT)
         gains = {}
         for task in self.scores.tasks:
             gain = self.scores.gain(self.network, task, self.arm, self.baseline)
@@ -134,7 +136,7 @@ class Subject:
     @property
     def losses(self) -> tuple[float, float] | None:
         """The loss on folds before and after, in nats; None unless both were measured."""
-        task = self.scores.task_of("loss") or self.scores.task_of(*AGREEMENT)
+        task = self.scores.task_of("loss") or self.task or self.scores.task_of(*AGREEMENT)
         before, after = (
             self.scores.of(self.network, task, arm, "loss") for arm in (self.baseline, self.arm)
         )
@@ -267,6 +269,8 @@ def _agreeing(subject: Subject, agreement: _Agreement) -> str:
     after = agreement.after
     number = f"{after.n:,} " if after.n else ""
     answers = f"{number}answers {scored_on(after)}"
+    if len(subject.scores.tasks_of(*AGREEMENT)) > 1:
+        answers = f"{number}answers of {after.task}, {scored_on(after)}"
     before = f"{100 * agreement.before.value:.1f} %"
     changes = {
         "none": f"which cannot be told from the {before} before",

@@ -1,16 +1,14 @@
-"""Rows of scores, what they say about an arm, and the JSON-lines files that hold rows."""
+"""Rows of scores, what they say about an arm, and the files that hold rows."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, field, fields, replace
 from functools import cached_property
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, ValidationError
 from pydantic.dataclasses import dataclass as checked
@@ -18,10 +16,8 @@ from pydantic.dataclasses import dataclass as checked
 from glocal.errors import FileError
 from glocal.files import (
     PathLike,
-    decoded,
     ending,
     read_lines,
-    reading,
     writable_target,
     write_text,
     writing,
@@ -29,6 +25,10 @@ from glocal.files import (
 from glocal.results import STRICT, Count, to_json, wrong_place
 from glocal.screen import Cell
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
 PEOPLE = "people"
 """The arm in rows that score people themselves. No arm of a suite may have this name."""
 ORIGINAL = "original"
@@ -142,35 +142,48 @@ class Score:
         }
 
 
-_TITLES = [entry.name for entry in fields(Score)]
-_TEXTS = ("task", "metric", "split", "transform", "network", "features", "baseline_network")
 _NEEDED = ("task", "metric", "value")
 
 
-_Place = tuple[str, str, str, str, tuple[str, str | None] | None]
+class _Place(NamedTuple):
+    """A score of an arm on a task or, with a baseline, its difference from another arm."""
+
+    network: str
+    task: str
+    metric: str
+    arm: str
+    baseline: str | None = None
+    baseline_network: str | None = None
 
 
 class Scores(tuple[Score, ...]):
     """Scores of arms on tasks, in the order in which they were measured, and their differences.
 
-    A task shows its first metric, and the same metric with other settings is another metric. Of
-    rows that were appended several times the last one counts.
+    Where a network was scored on several splits of a task, or from several feature files, each is a
+    task of its own, such as ``few-shot (colour)``. A task shows its first metric, and the same
+    metric with other settings is another metric. Of rows that were appended several times the last
+    one counts.
     """
+
+    @property
+    def shown(self) -> list[Score]:
+        """The last score at each place; its task has the split and the file if these differ."""
+        return [*self._by_place.values()]
 
     @property
     def network_gains(self) -> list[Score]:
         """The differences from another network."""
-        return [score for score in self._by_place.values() if score.baseline_network is not None]
+        return [score for score in self.shown if score.baseline_network is not None]
 
     @property
     def networks(self) -> list[str]:
         """The networks; an empty text stands for none."""
-        return [*dict.fromkeys(network for network, *_ in self._by_place)]
+        return [*dict.fromkeys(place.network for place in self._by_place)]
 
     @property
     def arms(self) -> list[tuple[str, str]]:
         """Each network with each of its arms."""
-        pairs = dict.fromkeys((network, arm) for network, _, _, arm, _ in self._by_place)
+        pairs = dict.fromkeys((place.network, place.arm) for place in self._by_place)
         return [(network, arm) for network, arm in pairs if arm != PEOPLE]
 
     @property
@@ -181,7 +194,7 @@ class Scores(tuple[Score, ...]):
     def of(self, network: str, task: str, arm: str, metric: str = "") -> Score | None:
         """The score of an arm, by default in the first metric of the task; None if it has none."""
         metric = metric or self._first_metrics.get(task, "")
-        score = self._by_place.get((network, task, metric, arm, None))
+        score = self._by_place.get(_Place(network, task, metric, arm))
         return None if score is None or math.isnan(score.value) else score
 
     def gain(
@@ -197,27 +210,59 @@ class Scores(tuple[Score, ...]):
         The baseline is that of `baseline_network`, or of the same network if this is None.
         """
         metric = self._first_metrics.get(task, "")
-        return self._by_place.get((network, task, metric, arm, (baseline, baseline_network)))
+        return self._by_place.get(_Place(network, task, metric, arm, baseline, baseline_network))
+
+    def of_people(self, network: str, task: str = "") -> list[Score]:
+        """The scores of people beside a network, on one task or on all."""
+        return [
+            score
+            for score in self.shown
+            if score.transform == PEOPLE
+            and (score.network or "") == network
+            and task in ("", score.task)
+        ]
+
+    def tasks_of(self, *metrics: str) -> list[str]:
+        """The tasks that show one of these metrics."""
+        return [task for task, metric in self._first_metrics.items() if metric in metrics]
 
     def task_of(self, *metrics: str) -> str:
         """The first task that shows one of these metrics; empty if there is none."""
-        tasks = (task for task, metric in self._first_metrics.items() if metric in metrics)
-        return next(tasks, "")
+        return next(iter(self.tasks_of(*metrics)), "")
+
+    @cached_property
+    def _titled(self) -> list[Score]:
+        """The scores, with the split and the feature file in their task where these differ."""
+        arms = [score for score in self if score.transform != PEOPLE]
+        splits = _several(((score.network, score.task), score.split) for score in arms)
+        files = _several(
+            ((score.network, score.task, score.split), score.features) for score in arms
+        )
+        split_tasks = {task for _, task in splits}
+        file_tasks = {task for _, task, _ in files}
+        titled = []
+        for score in self:
+            parts = [score.split] if score.task in split_tasks else []
+            if score.task in file_tasks:
+                parts.append(score.features or "no file")
+            title = f"{score.task} ({', '.join(parts)})" if parts else score.task
+            titled.append(replace(score, task=title))
+        return titled
 
     @cached_property
     def _first_metrics(self) -> dict[str, str]:
         first: dict[str, str] = {}
-        for score in self:
+        for score in self._titled:
             if score.transform != PEOPLE:
                 first.setdefault(score.task, score.metric.removesuffix(DIFFERENCE))
         return first
 
     @cached_property
     def _by_place(self) -> dict[_Place, Score]:
-        """The last score by network, task, metric, arm, and baseline with its network."""
+        """The last score at each place."""
         scores: dict[_Place, Score] = {}
         settings: dict[tuple[str, str], dict[str, Any]] = {}
-        for score in self:
+        for score in self._titled:
             metric = score.metric.removesuffix(DIFFERENCE)
             rest = {
                 name: value
@@ -225,72 +270,70 @@ class Scores(tuple[Score, ...]):
                 if name not in ("baseline", "level")  # those of a difference
             }
             if settings.setdefault((score.task, metric), rest) == rest:
-                baseline = (score.baseline, score.baseline_network) if score.baseline else None
-                place = (score.network or "", score.task, metric, score.transform, baseline)
-                scores[place] = score
+                arm = (score.network or "", score.task, metric, score.transform)
+                scores[_Place(*arm, score.baseline, score.baseline_network)] = score
         return scores
 
 
+def _several(pairs: Iterable[tuple[T, object]]) -> set[T]:
+    """The keys that come with several values."""
+    first: dict[T, object] = {}
+    return {key for key, value in pairs if first.setdefault(key, value) != value}
+
+
 def check_scores_target(path: PathLike) -> None:
-    """Check, before any work, that scores can be appended to a file."""
-    writable_target(path, what="--out", endings=SCORE_ENDINGS)
-    if os.path.exists(path) and not os.path.isfile(path):
+    """Check, before any work, that scores can be appended to a file, or that a table is new."""
+    path = writable_target(path, what="--out", endings=SCORE_ENDINGS)
+    if path.exists() and not path.is_file():
         raise FileError(
             f"--out {path} is a device or a pipe, and scores are appended to a file. Name a file, "
             "or print the scores with --json."
         )
-    if os.path.isfile(path) and os.path.getsize(path):
+    if path.is_file() and ending(path) == ".csv":
+        raise FileError(
+            f"--out {path} exists, and a table is written once. Name another file, or one that "
+            "ends in .jsonl, to which scores are appended."
+        )
+    if path.is_file() and path.stat().st_size:
         read_scores(path)
 
 
-def append_scores(path: PathLike, scores: Iterable[Score]) -> None:
-    """Append scores to a file of JSON lines or, by its ending, to a CSV file with titles."""
+def save_scores(path: PathLike, scores: Sequence[Score]) -> None:
+    """Append scores to a file of JSON lines, or write a new table of them if it ends in .csv."""
     if ending(path) == ".csv":
-        import pandas as pd
-
-        table = pd.DataFrame(map(vars, scores), columns=_TITLES)
-        table["settings"] = table["settings"].map(to_json)
-        lines = table.to_csv(index=False, header=False, lineterminator="\n")
-        _append(path, lines, ",".join(_TITLES) + "\n")
+        write_text(path, score_frame(scores).to_csv(index=False, lineterminator="\n"))
     else:
         append_rows(path, [score.row() for score in scores])
+
+
+def score_frame(scores: Sequence[Score]) -> pd.DataFrame:
+    """One row for each score, with all fields; `baseline` names the other arm of a difference."""
+    import pandas as pd
+
+    rows = [{**vars(score), "baseline": score.baseline} for score in scores]
+    names = [entry.name for entry in fields(Score)]
+    names.insert(names.index("baseline_network"), "baseline")
+    frame = pd.DataFrame(rows, columns=names)
+    frame["settings"] = frame["settings"].map(to_json)
+    return frame
 
 
 def read_scores(path: PathLike) -> Scores:
     """Read the scores that `glocal evaluate`, `glocal try`, a suite or the demo wrote.
 
-    Raises FileError if a row is not a score.
+    Raises FileError if a row is not a score, and for a table.
     """
-    is_csv = ending(path) == ".csv"
-    rows = _csv_rows(path) if is_csv else read_rows(path, _NEEDED, what="score")
+    if ending(path) == ".csv":
+        raise FileError(
+            f"score file {path} is a table for other programs. Name the .jsonl file that "
+            "--out writes, with one score a line."
+        )
     try:
-        return Scores(Score(**row) for row in rows)
+        return Scores(Score(**row) for row in read_rows(path, _NEEDED, what="score"))
     except ValidationError as error:
         raise FileError(
             f"score file {path} is damaged: a row is {wrong_place(error)}. Evaluate again."
         ) from error
-
-
-def _csv_rows(path: PathLike) -> list[dict[str, Any]]:
-    """The rows of a CSV file of scores, in which an empty cell is a field without a value."""
-    with reading(path, "score", "Name another file, or evaluate again.") as file:
-        table = csv.DictReader(io.StringIO(decoded(file), newline=""))
-        if table.fieldnames != _TITLES:
-            raise ValueError(f"its titles are not those of scores, {', '.join(_TITLES)}")
-        rows = []
-        for cells in table:
-            values = {name: _value(name, text) for name, text in cells.items() if text}
-            rows.append({"value": None, **values})
-        return rows
-
-
-def _value(name: str, text: str) -> Any:
-    """The value of a field of a score, by the text of its cell."""
-    if name in _TEXTS:
-        return text
-    if name == "settings":
-        return json.loads(text)
-    return int(text) if text.isdecimal() else float(text)
 
 
 def write_rows(path: PathLike, rows: Iterable[Any]) -> None:
@@ -303,21 +346,15 @@ def _lines(rows: Iterable[Any]) -> str:
 
 
 def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
-    """Append rows to a JSON-lines file in one write, so that parallel writers never mix lines."""
-    _append(path, _lines(rows))
-
-
-def _append(path: PathLike, text: str, titles: str = "") -> None:
-    """Append lines to a file, after the `titles` if it is empty.
+    """Append rows to a JSON-lines file in one write, so that parallel writers never mix lines.
 
     If a killed writer left the last line incomplete, the new lines start on a new line.
     """
+    text = _lines(rows)
     with writing(path), open(path, "a+b") as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
             text = text if stream.read(1) == b"\n" else "\n" + text
-        else:
-            text = titles + text
         stream.write(text.encode())
         stream.flush()
         os.fsync(stream.fileno())

@@ -12,14 +12,14 @@ import typer
 from pydantic import Field
 from typer import Option
 
-from glocal.cli.options import FORCE, FeaturesPath, ObjectFiles, flat, network_of
+from glocal.cli.options import FORCE, SCORES_OUT, FeaturesPath, ObjectFiles, flat, network_of
 from glocal.cli.output import print_message, print_result, progress_bar, score_lines
 from glocal.data.seen import Seen
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import ceiling_in_words
 from glocal.evaluation.comparison import Result, compared
 from glocal.options import Options
-from glocal.scores import ORIGINAL, Score, append_scores, check_scores_target
+from glocal.scores import ORIGINAL, Score, check_scores_target, save_scores
 from glocal.suite.sources import Network, Shared, Sources, shared_objects
 from glocal.suite.table import UNIT_ROWS
 from glocal.suite.tasks import (
@@ -40,6 +40,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
+_LABELS = ("test_labels", "query_labels", "train_labels")
+"""Options with the labels of the scored rows; the first that was passed has them."""
 
 
 class Scoring(Options):
@@ -55,9 +57,7 @@ class Scoring(Options):
         "and rsa also features of another network.",
     )
     force: bool = Field(False, description=FORCE)
-    out: Path | None = Field(
-        None, description="File that the scores are appended to (.jsonl, .csv)."
-    )
+    out: Path | None = Field(None, description=SCORES_OUT)
 
     def show(
         self, task: Task, features: Path, shared: Shared | None = None, means: Path | None = None
@@ -86,7 +86,7 @@ class Scoring(Options):
             for row in compared(results, [(first, baseline) for baseline in baselines])
         ]
         if self.out is not None:
-            append_scores(self.out, rows)
+            save_scores(self.out, rows)
         sentences = [ceiling_in_words(rows)]
         if (chance := results[first].values.get("chance")) is not None:
             sentences.append(f"chance {chance:.3f}")
@@ -163,7 +163,7 @@ def _row(
 ) -> Score:
     """A row with its data; the arm or baseline of another network is its original features."""
     settings = {**row.settings, **sources.settings}
-    fields: dict[str, Any] = {"split": "" if task.split is None else task.split.name, **shares}
+    fields: dict[str, Any] = {"split": _split_name(task), **shares}
     if row.transform in others:
         fields["transform"] = ORIGINAL
     if row.baseline is not None and row.baseline in others:
@@ -172,6 +172,13 @@ def _row(
     data = others.get(row.transform, sources)
     fields |= {"features": str(data.network.features), "network": _network_name(data)}
     return replace(row, settings=settings, **fields)
+
+
+def _split_name(task: Task) -> str:
+    """The file of the scored data and that of their labels, if there is one."""
+    options = dict(task)
+    labels = next((options[name] for name in _LABELS if options.get(name)), None)
+    return ", ".join(file.name for file in (task.split, labels) if file is not None)
 
 
 def _network_name(sources: Sources) -> str:

@@ -40,6 +40,7 @@ LocalPath = Annotated[
     Option(help="Features of local images, whose neighbours are kept.", rich_help_panel=DATA),
 ]
 
+SCORES_OUT = "File that the scores are appended to (.jsonl), or a new table (.csv)."
 OBJECT_IDS = "Names of the objects that the answers index, one per line."
 ObjectIds = Annotated[Path | None, Option(help=OBJECT_IDS)]
 FORCE = "Go on, with a warning, if the rows do not belong to the transform."

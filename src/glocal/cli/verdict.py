@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from glocal.cli.options import Force, flat, network_of
+from glocal.cli.options import SCORES_OUT, Force, flat, network_of
 from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.labels import class_names, load_labels, load_superclasses, split_column
 from glocal.errors import ParameterError
-from glocal.scores import Score, append_scores, check_scores_target
+from glocal.scores import Score, check_scores_target, save_scores
 from glocal.screen import COLUMNS, screen_width, wrapped
 from glocal.transform import LinearTransform
 from glocal.transform.catalogue import bundled
@@ -63,7 +63,7 @@ def verdict(
         None, help="Also try this transform, a file or a name; repeatable."
     ),
     show_all: bool = Option(False, "--all", help="Also print the scores of all arms."),
-    out: Path | None = Option(None, help="File that the scores are appended to (.jsonl, .csv)."),
+    out: Path | None = Option(None, help=SCORES_OUT),
     force: Force = False,
 ) -> None:
     """Should I use it on mine? Choose for your labelled images, in each situation.
@@ -93,7 +93,7 @@ def verdict(
     by_arm = commands(situations, str(features))
     rows = {column: _rows(each, column, loaded, features) for column, each in verdicts.items()}
     if out is not None:
-        append_scores(out, [row for of_column in rows.values() for row in of_column])
+        save_scores(out, [row for of_column in rows.values() for row in of_column])
     records = {
         column or UNNAMED: _record(result, rows[column], by_arm)
         for column, result in verdicts.items()

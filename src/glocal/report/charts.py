@@ -64,7 +64,7 @@ def charts_of(run: Run) -> list[Chart]:
             for task, arm in itertools.product(tasks, arms)
             if (score := run.scores.of(network, task, arm)) is not None
         ]
-        if len(front) >= _MIN_SHOWN:
+        if len(front) >= _MIN_SHOWN and len(run.agreement_tasks(network)) == 1:
             title = f"front-{network}".rstrip("-")
             charts.append(Chart(title, chart=front_chart(front), network=network, is_front=True))
         elif scores:

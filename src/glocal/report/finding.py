@@ -23,7 +23,7 @@ class Finding:
     """The finding about the featured arm of a network, the advice with its command, and details.
 
     `choice` is a key of `glocal.finding.ADVICE`. `warnings` are those about the arm or about the
-    whole run.
+    whole run. `task` is the task of agreement that it is about, if there is one.
     """
 
     network: str
@@ -34,6 +34,7 @@ class Finding:
     command: str = ""
     details: str = ""
     warnings: tuple[str, ...] = ()
+    task: str = ""
 
 
 class Warned(NamedTuple):
@@ -45,7 +46,7 @@ class Warned(NamedTuple):
 
 
 def findings(run: Run) -> list[Finding]:
-    """Return one finding for each network of a run."""
+    """Return one finding for each network of a run and each of its tasks of agreement."""
     if n_points := run.record.get("unfinished_points"):
         unfinished = (
             f"The sweep is unfinished: {n_points} of its points are computed, and nothing is "
@@ -53,7 +54,11 @@ def findings(run: Run) -> list[Finding]:
         )
         return [Finding("", "", "unfinished", unfinished, ADVICE["unfinished"])]
     networks = run.scores.networks or [""]
-    return [_finding(run, network, featured_arm(run, network)) for network in networks]
+    return [
+        _finding(run, network, featured_arm(run, network), task)
+        for network in networks
+        for task in run.agreement_tasks(network)
+    ]
 
 
 def featured_arm(run: Run, network: str) -> str:
@@ -88,14 +93,14 @@ def warnings_of(run: Run) -> Iterator[Warned]:
         for arm, view in arms.items():
             if view.meta.get("collapsed"):
                 yield Warned(network, arm, f"Collapsed: {arm} maps all objects to one point.")
-    for score in run.scores:
+    for score in run.scores.shown:
         if score.metric in AGREEMENT and score.is_seen:
             message = (
                 f"Seen: {score.transform} was fitted to {100 * (score.seen_answers or 0):.0f} % of "
                 f"the questions of {score.task}, so this is no agreement with new answers."
             )
             yield Warned(score.network or "", score.transform, message)
-    for score in run.scores:
+    for score in run.scores.shown:
         is_kept = score.metric == KEPT + DIFFERENCE
         if score.baseline_network is None and direction(score) == "worse" and not is_kept:
             message = (
@@ -117,8 +122,8 @@ def warnings_of(run: Run) -> Iterator[Warned]:
             yield Warned(network, run.featured, message)
 
 
-def _finding(run: Run, network: str, arm: str) -> Finding:
-    subject = run.subject(network, arm)
+def _finding(run: Run, network: str, arm: str, task: str) -> Finding:
+    subject = run.subject(network, arm, task)
     the_choice = choice(subject)
     command = ""
     if the_choice.startswith("use"):
@@ -138,6 +143,7 @@ def _finding(run: Run, network: str, arm: str) -> Finding:
         command,
         " ".join(_details(run, subject)),
         tuple(warnings),
+        task,
     )
 
 
@@ -147,8 +153,7 @@ def _details(run: Run, subject: Subject) -> Iterator[str]:
         yield "These are simulated data: the “people” are simulated too."
     if subject.fit.get("n_answers"):
         yield f"The transform was fitted to {_fitted_data(subject.fit)}."
-    of_network = [score for score in run.scores if (score.network or "") == subject.network]
-    if ceiling := ceiling_in_words(of_network):
+    if ceiling := ceiling_in_words(run.scores.of_people(subject.network, subject.task)):
         yield ceiling
     if not subject.gains:
         yield "Its effect on other tasks was not measured."
@@ -159,7 +164,7 @@ def methods_paragraph(run: Run, findings: Sequence[Finding]) -> str:
 
     It is empty for a run in which nothing was compared.
     """
-    subjects = [run.subject(finding.network, finding.arm) for finding in findings]
+    subjects = [run.subject(finding.network, finding.arm, finding.task) for finding in findings]
     text = render(
         "methods.html",
         run=run,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ _N_CHANGED = 6  # objects whose neighbours are shown before the reader searches
 def axes_records(run: Run) -> list[dict[str, Any]]:
     """Return the axes of each featured transform, with its network and arm."""
     records = []
-    for finding in findings(run):
+    for finding in _of_each_arm(findings(run)):
         names = {"network": finding.network, "arm": finding.arm}
         for _, views in run.views_of(finding.network, finding.arm):
             change = views[finding.arm].meta.get("change") or {}
@@ -28,7 +28,7 @@ def axes_records(run: Run) -> list[dict[str, Any]]:
 
 def objects_of(run: Run, findings: Sequence[Finding]) -> Iterator[dict[str, Any]]:
     """Yield what the page shows of the objects of each network, under its featured arm."""
-    for finding in findings:
+    for finding in _of_each_arm(findings):
         for network, views in run.views_of(finding.network, finding.arm):
             before = views.get(run.baseline)
             after = views[finding.arm]
@@ -38,6 +38,11 @@ def objects_of(run: Run, findings: Sequence[Finding]) -> Iterator[dict[str, Any]
                     "change": after.meta.get("change") or {},
                     "neighbours": _neighbours(before, after),
                 }
+
+
+def _of_each_arm(findings: Sequence[Finding]) -> Iterable[Finding]:
+    """The last finding about each featured arm."""
+    return {(finding.network, finding.arm): finding for finding in findings}.values()
 
 
 def _neighbours(before: View, after: View) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from glocal.evaluation.view import Part, View, change_record, paired_views
 from glocal.files import array_sha256
 from glocal.finding import Subject, recorded_scores
 from glocal.results import value_at
-from glocal.scores import HELD_OUT_QUESTIONS, KEPT, ORIGINAL, Score, Scores
+from glocal.scores import AGREEMENT, HELD_OUT_QUESTIONS, KEPT, ORIGINAL, Score, Scores
 from glocal.similarity import Embedding
 from glocal.transform import LinearTransform
 from glocal.transform.record import network_name
@@ -97,8 +97,14 @@ class Run:
         """Whether all rows were scaled to length 1 first."""
         return self.stated("normalize", bool, default=False)
 
-    def subject(self, network: str, arm: str) -> Subject:
-        """What a finding about an arm is about."""
+    def agreement_tasks(self, network: str) -> list[str]:
+        """The tasks by which findings about a network judge it; one without a name if none does."""
+        tasks = self.scores.tasks_of(*AGREEMENT)
+        scored = {score.task for score in self.scores.shown if (score.network or "") == network}
+        return [task for task in tasks if task in scored] or [""]
+
+    def subject(self, network: str, arm: str, task: str = "") -> Subject:
+        """The scores, the record of the fit and the baseline that a finding is written from."""
         views = self.views_of(network, arm)
         return Subject(
             self.scores,
@@ -109,6 +115,7 @@ class Run:
             fit=self.fits.get((network, arm)) or {},
             chance=self.chance,
             is_collapsed=any(arms[arm].meta.get("collapsed") for _, arms in views),
+            task=task,
         )
 
     def views_of(self, network: str, arm: str) -> Iterator[tuple[str, Mapping[str, View]]]:

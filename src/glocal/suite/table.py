@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 UNIT_ROWS = "All arms begin from rows scaled to length 1."
 _BLOCK_WIDTH = 76  # columns
 _COLUMNS = [
-    *("network", "features", "arm", "task", "metric"),
-    *("value", "low", "high", "p", "n", "baseline_network"),
+    *("network", "features", "arm", "task", "split", "metric"),
+    *("value", "low", "high", "p", "n", "baseline", "baseline_network"),
 ]
 
 
@@ -33,7 +33,7 @@ def long_scores(scores: Scores) -> pd.DataFrame:
     rows = []
     for score in scores:
         p = score.p if score.p_corrected is None else score.p_corrected
-        rows.append({**vars(score), "arm": score.transform, "p": p})
+        rows.append(vars(score) | {"arm": score.transform, "baseline": score.baseline, "p": p})
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
