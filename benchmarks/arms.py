@@ -27,9 +27,10 @@ from workbench import LOCAL, OUT, ROOT, UNIT, data_of, kept, object_ids, real_da
 
 from glocal import Answers, Features, FitData, LinearTransform, ObjectiveSettings, fit, join
 from glocal.aligner import Exact, KeepCurve, keep_curve
-from glocal.aligner.crossfit import CrossFit, Mixture, best_on_path
 from glocal.aligner.data import Centre
 from glocal.aligner.folds import fit_folds
+from glocal.aligner.mixtures import Mixture, best_on_path
+from glocal.aligner.search import PathSearch
 from glocal.data.labels import load_labels
 from glocal.data.world import simulated_answers
 from glocal.errors import DataWarning
@@ -101,7 +102,7 @@ def make_of_curve(network: str, centre: Centre, data: FitData) -> Record:
     save(network, BASELINES[centre], data, [identity] * len(PARTS))
     settings = ObjectiveSettings(method="global", lmbda=curve.penalty)
     of_all = fit(data, settings).transform.weights
-    save(network, f"{prefix}global", data, [*curve.crossfit.fit(curve.penalty), of_all])
+    save(network, f"{prefix}global", data, [*curve.search.fit(curve.penalty), of_all])
     rows = [keep_row(network, f"{prefix}keep-{keep}", curve, keep) for keep in CURVE]
     return {"lmbda": curve.penalty, "rows": rows}
 
@@ -135,11 +136,11 @@ def local_gain(curve: KeepCurve, position: Mixture, keep: float) -> Record:
     """What a mixture gains over the best one of `global` and the original that keeps as many."""
     if curve.data.local_features is None:
         return {}
-    of_global = copy(curve.crossfit)  # whose paths lead from the original features to it
+    of_global = copy(curve.search)  # whose paths lead from the original features to it
     of_global.alphas = (0.0,)
     points = [best_on_path(of_global.path(lmbda), keep) for lmbda in curve.losses]
     best = max(points, key=attrgetter("agreement"))
-    gain = curve.crossfit.heldout.estimate(position.credit - best.credit)
+    gain = curve.search.heldout.estimate(position.credit - best.credit)
     names = ("local_gain", "local_gain_low", "local_gain_high")
     return dict(zip(names, gain.bounded((-1.0, 1.0)), strict=True))
 
@@ -164,7 +165,7 @@ def make_other(network: str, arm: str, data: FitData, lmbda: float) -> None:
         weights = [diagonal(part) for part in parts]
     else:
         of_all = fit(parts[-1], ObjectiveSettings(method="global", lmbda=lmbda)).transform.weights
-        weights = [*CrossFit(data, folds, Exact()).fit(lmbda), of_all]
+        weights = [*PathSearch(Exact().problem(data, local=False), folds).fit(lmbda), of_all]
     save(network, arm, data, weights)
 
 

@@ -57,7 +57,7 @@ def atlas(networks: list[str]) -> list[Row]:
         joined = join(rows_of_network, answers, object_ids())
         data = FitData(rows_of_network, joined.answers, n_dropped=joined.n_dropped)
         curves = [keep_curve(replace(data, centre=centre), keep=KEEP) for centre in ORIGINS]
-        heldout = curves[0].crossfit.heldout
+        heldout = curves[0].search.heldout
         for arm, transforms in zip(ARMS, arm_transforms(*curves), strict=True):
             scores = bounded("agreement", "", _agreement(heldout, transforms))
             kept_rows = _neighbours(heldout, transforms)
@@ -69,7 +69,7 @@ def atlas(networks: list[str]) -> list[Row]:
 def arm_transforms(plain: KeepCurve, centred: KeepCurve) -> list[Sequence[LinearTransform]]:
     """The transforms of the folds of each arm, in the order of `ARMS`."""
     columns = np.eye(plain.data.features.dimensions)
-    n = len(plain.crossfit.folds)
+    n = len(plain.search.folds)
     centring = centred.data.transform(columns)
     as_given = replace(plain.data.transform(columns), bias=None, mean=0.0, std=1.0)
     fitted = [curve.fold_transforms(curve.choose(KEEP)) for curve in (plain, centred)]

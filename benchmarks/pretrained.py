@@ -110,7 +110,7 @@ def folds(transform: LinearTransform, data: FitData) -> list[LinearTransform]:
     return [
         replace(fitted, meta={**transform.meta, "fit": {"n_answers": len(fold.data.answers)}})
         for fitted, fold in zip(
-            curve.fold_transforms(curve.choose(KEEP)), curve.crossfit.folds, strict=True
+            curve.fold_transforms(curve.choose(KEEP)), curve.search.folds, strict=True
         )
     ]
 

@@ -20,9 +20,9 @@ from glocal import (
     simulated_answers,
 )
 from glocal.aligner import people as module
-from glocal.aligner.crossfit import CrossFit
 from glocal.aligner.keep import keep_curve
 from glocal.aligner.people import fit_rates, judgements, log10_odds
+from glocal.aligner.search import PathSearch
 from glocal.data.people import describe
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
@@ -52,16 +52,16 @@ def marked(table):
 
 
 @pytest.fixture
-def crossfits(monkeypatch):
-    """The list of all `CrossFit` that are made."""
+def searches(monkeypatch):
+    """The list of all `PathSearch` that are made."""
     made = []
-    begin = CrossFit.__init__
+    begin = PathSearch.__init__
 
     def note(self, *args, **options):
         made.append(self)
         begin(self, *args, **options)
 
-    monkeypatch.setattr(CrossFit, "__init__", note)
+    monkeypatch.setattr(PathSearch, "__init__", note)
     return made
 
 
@@ -79,7 +79,7 @@ def test_careless_people_are_marked_and_no_others(features):
 
 @pytest.mark.parametrize("features", [FEATURES, None])
 def test_a_fit_that_judges_is_cold_and_made_without_those_it_scores_and_the_marked(
-    monkeypatch, crossfits, features
+    monkeypatch, searches, features
 ):
     """Each fit starts at the scaled identity. No person is both fitted and scored, and nobody else
     is left out of a fit, except, from the second round on, those marked in the round before.
@@ -91,24 +91,24 @@ def test_a_fit_that_judges_is_cold_and_made_without_those_it_scores_and_the_mark
     calls = [call.args for call in minimise.call_args_list]
     assert {start for _, _, _, start, *_ in calls} == {None}, "where fits start"
     assert {arm.method for _, _, arm, *_ in calls} == {"global" if features else "naive"}
-    n_rounds = len(crossfits)
+    n_rounds = len(searches)
     assert n_rounds > 1
-    for number, crossfit in enumerate(crossfits):
-        for fold in crossfit.folds:
+    for number, search in enumerate(searches):
+        for fold in search.folds:
             expected = {*range(6)} - {*fold.answers.person} - ({0, 1} if number else set())
             assert {*fold.data.answers.person} == expected
-    scored = [person for fold in crossfits[-1].folds for person in {*fold.answers.person}]
+    scored = [person for fold in searches[-1].folds for person in {*fold.answers.person}]
     assert sorted(scored) == [*range(6)]
 
 
-def test_without_features_answers_are_compared_by_dot_products(crossfits):
+def test_without_features_answers_are_compared_by_dot_products(searches):
     """The agreement of a person is the credit by the similarities that were fitted, not by cosines:
     a code of the objects gives each the length that the answers ask for. The second round keeps λ.
     """
     table = people(study(6, 200, 2, 20))
-    ((lmbda, _),) = crossfits[-1].solutions
-    heldout = crossfits[-1].heldout
-    S = heldout.similarities(crossfits[-1].embeddings(lmbda))
+    (settings,) = searches[-1].fits.solutions
+    heldout = searches[-1].heldout
+    S = heldout.similarities(searches[-1].embeddings(settings.lmbda))
     credit = (S[:, 0] > S[:, 1:].max(axis=1)).astype(float)
     of_people = pd.Series(credit).groupby(heldout.answers.person).mean()
     np.testing.assert_allclose(table["model"], of_people)
@@ -123,7 +123,7 @@ def test_without_features_answers_are_compared_by_dot_products(crossfits):
         lambda answers: learning_curve(FEATURES, answers),
     ],
 )  # fmt: skip
-def test_random_answers_to_questions_of_their_own_agree_at_chance(fit_to, crossfits):
+def test_random_answers_to_questions_of_their_own_agree_at_chance(fit_to, searches):
     """Random answers, each to another question, agree at chance in each fold, at each λ: nobody's
     answers are in the fit that scores them, whatever it starts from.
     """
@@ -131,10 +131,10 @@ def test_random_answers_to_questions_of_their_own_agree_at_chance(fit_to, crossf
     _, first = np.unique(np.sort(answers.objects, axis=1), axis=0, return_index=True)
     fit_to(answers.select(np.sort(first)))
     deviations = []
-    for crossfit in crossfits:
-        ends = np.cumsum([len(fold.answers) for fold in crossfit.folds])[:-1]
-        for lmbda, _alpha in crossfit.solutions:
-            for credit in np.split(crossfit.global_scores(lmbda).credit, ends):
+    for search in searches:
+        ends = np.cumsum([len(fold.answers) for fold in search.folds])[:-1]
+        for settings in search.fits.solutions:
+            for credit in np.split(search.global_scores(settings.lmbda).credit, ends):
                 deviations.append((credit.mean() - 1 / 3) * np.sqrt(len(credit) * 9 / 2))
     assert len(deviations) >= 6
     assert np.abs(deviations).max() < 3.5, "standard errors"

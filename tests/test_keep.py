@@ -24,12 +24,14 @@ from glocal import (
     simulated_world,
 )
 from glocal.aligner import keep_curve
-from glocal.aligner.crossfit import CrossFit, best_on_path
 from glocal.aligner.folds import best_similarity_scale, fit_folds, scaled_identity
+from glocal.aligner.mixtures import PathPosition, best_on_path
+from glocal.aligner.search import PathSearch, path_settings
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.transform.card import card
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
+FIRST = PathPosition(1, 1.0)
 TIGHT = Exact(tol=1e-6, dtype="float64")
 # at `global`; just before `global`; between both fits of `glocal`; near the original features
 SHARES = (0.3, 0.55, 0.7, 0.95)
@@ -80,11 +82,11 @@ def random_data(n, p, t, n_local=0, seed=1):
 def test_more_neighbours_kept_is_never_more_agreement(curve):
     """A larger `keep` keeps at least its share of neighbours, and never promises more agreement."""
     rows = {keep: curve.choose(keep) for keep in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)}
-    assert all(row.promise >= keep - 1e-9 or not row.step for keep, row in rows.items())
-    lambdas = curve.crossfit.penalties
+    assert all(row.promise >= keep - 1e-9 or row.is_original for keep, row in rows.items())
+    lambdas = curve.search.penalties
     index = lambdas.index(curve.penalty)
     assert [path[-1].lmbda for path in curve.paths] == lambdas[index - 1 : index + 1]
-    agreement = [curve.crossfit.heldout.estimate(row.credit) for row in rows.values()]
+    agreement = [curve.search.heldout.estimate(row.credit) for row in rows.values()]
     assert all(a.mean >= b.mean - b.error for a, b in pairwise(agreement))
     assert curve.choose(1.0).kept.mean() == 1.0
 
@@ -99,9 +101,9 @@ def test_the_ends_of_a_path_are_the_original_and_global(curve, photographs):
     arm = ObjectiveSettings("global", lmbda=last.lmbda)
     original, *_ = fold_means(data, folds, [scaled_identity(fold.data, 0.0) for fold in folds])
     aligned, _, kept = fold_means(data, folds, [fit(fold.data, arm).transform for fold in folds])
-    assert last.step == 3
+    assert last.position == PathPosition(3, 1.0)
     assert first.agreement == pytest.approx(original, abs=1e-6)
-    for identity, fitted, *_ in curve.crossfit.path_weights(last.lmbda):
+    for identity, fitted, *_ in curve.search.path_weights(last.lmbda):
         assert identity == pytest.approx(np.trace(fitted) / len(fitted) * np.eye(len(fitted)))
     assert last.agreement == pytest.approx(aligned, abs=0.006)
     assert last.kept.mean() == pytest.approx(kept, abs=0.01)
@@ -113,8 +115,8 @@ def test_fresh_images_keep_what_was_promised(photographs, solved, keep):
     little more is promised than `keep`. The fits that are mixed are adjacent on the path.
     """
     solution = solved(keep)
-    heldout = solution.report.heldout
-    record = solution.report.keep
+    heldout = solution.heldout
+    record = solution.keep
     assert heldout.n_images == 60
     assert heldout.k == 10
     assert heldout.among == "local images"
@@ -138,7 +140,8 @@ def test_a_share_that_is_kept_only_on_average_is_not_promised(curve):
     mixture = gaining(curve, 9.0, 0.9, lmbda=1.0)
     spread = np.resize([0.8, 1.0], len(mixture.kept))
     best = best_on_path([curve.original, replace(mixture, kept=spread)], 0.9)
-    assert best.step == pytest.approx(1 / (1 + 180**-0.5))
+    assert best.position.following == 1
+    assert best.position.share == pytest.approx(1 / (1 + 180**-0.5))
 
 
 # the solution
@@ -150,7 +153,7 @@ def test_the_transform_is_the_stated_mix(photographs, curve, solved, keep):
     fits converged, and the record has the scores of the folds, whose W have their best scale.
     """
     solution = solved(keep)
-    record = solution.report.keep
+    record = solution.keep
     fits = [
         fit(photographs.data, ObjectiveSettings.from_values(settings), TIGHT)
         for settings in record["fits"]
@@ -161,13 +164,13 @@ def test_the_transform_is_the_stated_mix(photographs, curve, solved, keep):
     np.testing.assert_allclose(solution.transform.weights, record["scale"] ** 0.5 * mix, atol=2e-3)
     assert {fit["status"] for fit in record["fits"]} == {solution.report.status} == {"converged"}
     choice = curve.choose(keep)
-    heldout = curve.crossfit.heldout
+    heldout = curve.search.heldout
     gain = heldout.estimate(choice.credit - heldout.original_credit)  # paired
     expected = [choice.kept.mean(), choice.agreement, *gain.interval()]
     names = ("neighbours_kept", "agreement", "gain_low", "gain_high")
-    scores = [getattr(solution.report.heldout, name) for name in names]
+    scores = [getattr(solution.heldout, name) for name in names]
     assert scores == pytest.approx(expected, abs=0.01)
-    matrices = curve.crossfit.weights(choice)[1]
+    matrices = curve.search.weights(choice)[1]
     Z = [X @ W for X, W in zip(heldout.rows, matrices, strict=True)]
     assert best_similarity_scale(heldout.similarities(Z), None) == pytest.approx(1, rel=1e-3)
 
@@ -237,8 +240,9 @@ def test_features_whose_origin_alone_moves_keep_all_neighbours_there():
 
 def test_held_out_scores_say_that_a_fit_on_a_fold_did_not_converge(curve, monkeypatch):
     """One fit that did not converge, of those on all folds, is enough."""
-    solutions = curve.crossfit.solutions
-    (first, *others) = solutions[key := (curve.penalty, 0.0)]
+    solutions = curve.search.fits.solutions
+    key = path_settings(curve.penalty, 0.0)
+    first, *others = solutions[key]
     budget = replace(first, report=replace(first.report, status="budget"))
     monkeypatch.setitem(solutions, key, [budget, *others])
     choice = curve.paths[-1][-1]
@@ -267,26 +271,26 @@ def test_ties_take_the_larger_penalty(curve):
     is chosen, and else the better one. The features stay if a gain is within its error.
     """
     original = agreeing(curve.original, 0.4)
-    strong = agreeing(original, 0.6, lmbda=0.3, step=1.0)
+    strong = agreeing(original, 0.6, lmbda=0.3, position=FIRST)
     for ends, lmbda in (
-        ([strong, agreeing(original, 0.6005, lmbda=0.1, step=1.0)], 0.3),
-        ([strong, agreeing(original, 0.7, lmbda=0.1, step=1.0)], 0.1),
-        ([agreeing(original, 0.4005, step=1.0)], original.lmbda),
+        ([strong, agreeing(original, 0.6005, lmbda=0.1, position=FIRST)], 0.3),
+        ([strong, agreeing(original, 0.7, lmbda=0.1, position=FIRST)], 0.1),
+        ([agreeing(original, 0.4005, position=FIRST)], original.lmbda),
     ):
         paths = tuple([original, end] for end in ends)
         choice = replace(curve, original=original, paths=paths).choose(0.5)
         assert choice.lmbda == lmbda
-        assert (choice.step > 0) == (lmbda != original.lmbda)
+        assert choice.is_original != (lmbda != original.lmbda)
 
 
 def gaining(curve, errors, kept, **changes):
     """A mixture whose gain over the original is this multiple of its error."""
-    raw = curve.crossfit.heldout.original_credit
+    raw = curve.search.heldout.original_credit
     noise = np.random.default_rng(int(errors)).normal(size=len(raw))
-    credit = raw + noise + (errors * curve.crossfit.heldout.estimate(noise).error - noise.mean())
+    credit = raw + noise + (errors * curve.search.heldout.estimate(noise).error - noise.mean())
     kept = np.full(len(curve.original.kept), kept)
     changes |= {"credit": credit, "agreement": credit.mean(), "kept": kept}
-    return replace(curve.original, step=1.0, **changes)
+    return replace(curve.original, position=FIRST, **changes)
 
 
 # the gains, in errors, of what keeps .95 and .5 of the neighbours | keep | the note
@@ -307,13 +311,13 @@ def test_each_note_has_its_condition(curve, monkeypatch, errors, keep, noun):
     """Advice depends on the gain of the choice, and on what a lower `keep` would add to it, in
     standard errors. The gain is over the rows as given, also where another origin agrees less.
     """
-    raw = curve.crossfit.heldout.original_credit
+    raw = curve.search.heldout.original_credit
     original = replace(curve.original, credit=raw if keep else raw - 1, agreement=raw.mean())
     options = zip(errors.split(), (0.95, 0.5), (1.0, 0.1), strict=False)
     mixtures = [gaining(curve, float(error), kept, lmbda=lmbda) for error, kept, lmbda in options]
     paths = tuple([original, mixture] for mixture in mixtures)
     changed = replace(curve, original=original, paths=paths)
-    monkeypatch.setattr(curve.crossfit, "global_scores", lambda _: mixtures[0])
+    monkeypatch.setattr(curve.search, "global_scores", lambda _: mixtures[0])
     notes = changed.notes(float(keep) if keep else None)
     assert len(notes) == bool(noun)
     assert noun in "".join(notes)
@@ -350,7 +354,7 @@ def test_the_best_scale_does_not_depend_on_the_scale_of_the_similarities(factor)
 def held_out(photographs, objects, weights=None):
     """The held-out parts of three folds of questions."""
     data = FitData(photographs.data.features, Answers(objects, weights))
-    return CrossFit(data, fit_folds(data, 3, "questions"), Exact())
+    return PathSearch(Exact().problem(data, local=False), fit_folds(data, 3, "questions"))
 
 
 def test_weights_count_as_copies_in_scores_and_ties(photographs):
@@ -363,12 +367,12 @@ def test_weights_count_as_copies_in_scores_and_ties(photographs):
     copied = held_out(photographs, np.repeat(objects, weights, axis=0))
     first, second = (
         (
-            crossfit.scores(crossfit.heldout.rows).agreement,
-            crossfit.heldout.mean(crossfit.heldout_losses(np.inf)),
-            scaled_identity(crossfit.data, 0.0).weights[0, 0],
-            crossfit.weights(crossfit.global_scores(3.0))[0],
+            search.scores(search.heldout.rows).agreement,
+            search.heldout.mean(search.heldout_losses(np.inf)),
+            scaled_identity(search.problem.data, 0).weights[0, 0],
+            search.weights(search.global_scores(3.0))[0],
         )
-        for crossfit in (weighted, copied)
+        for search in (weighted, copied)
     )
     assert first == pytest.approx(second, rel=1e-3)
     assert weighted.heldout.is_tie(np.where(weighted.heldout.answers.weights == 1, 1.0, -1.0))

@@ -135,9 +135,7 @@ class SolverReport:
     distance of the objective from the optimum, in nats, or None if no bound is known. `certificate`
     states what is proven about the solution. `rank` is the number of fitted directions if there are
     fewer rows than columns, else None; for `naive` it is the number of singular values of W above a
-    thousandth of the largest. `keep` records how a transform was chosen by the share of neighbours
-    that it keeps (`glocal.aligner.keep.KeepCurve.solve`), and `heldout` holds the scores on
-    folds, if they were computed.
+    thousandth of the largest.
 
     The fields from `bias` on belong to the paper's loop, which never counts as converged and has no
     `tol`. `n_fitted` is the number of answers outside the fold that its stopping rule watched, and
@@ -157,8 +155,6 @@ class SolverReport:
     tol: float | None = None
     lambda_max: float | None = None
     rank: int | None = None
-    keep: KeepRecord | None = None
-    heldout: HeldOutScores | None = None
     bias: bool = False
     eta: float | None = None
     optimiser: str | None = None
@@ -172,8 +168,12 @@ class FitRecord(Printable, SolverReport):
     """The record of a fit, which ``glocal fit --json`` prints and the transform file contains.
 
     It adds the arm and the data to the report of the solver. If `Keep` leaves the features as they
-    are, there is no arm and no objective. `chance` is the agreement that guessing gives.
+    are, there is no arm and no objective. `keep` records how it chose, and `heldout` holds the
+    scores on folds, if they were computed. `chance` is the agreement that guessing gives.
     """
+
+    keep: KeepRecord | None = None
+    heldout: HeldOutScores | None = None
 
     method: str | None
     alpha: float | None

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from glocal.aligner.crossfit import FOLDS, CrossFit
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact
+from glocal.aligner.exact import Exact, Problem
 from glocal.aligner.folds import Fold, fit_folds, pooled_answers
+from glocal.aligner.search import FOLDS, PathSearch
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DataError
@@ -63,6 +63,7 @@ def learning_curve(
         )
     rng = np.random.default_rng(seed)
     data = FitData(features, answers, seed=seed)
+    problem = _SOLVER.problem(data, local=False)
     parts = fit_folds(data, folds, "questions")
     orders = [rng.permutation(len(part.data.answers)) for part in parts]
     credit_of = {}
@@ -72,18 +73,19 @@ def learning_curve(
             fitted = part.data.answers.select(order[: max(3, round(share * len(order)))])
             nested.append(part._replace(data=replace(part.data, answers=fitted)))
         size = np.mean([len(part.data.answers) for part in nested])
-        credit_of[f"{size:.0f} answers"] = choose_global(data, nested)
+        credit_of[f"{size:.0f} answers"] = choose_global(problem, nested)
     heldout = pooled_answers([part.answers for part in parts])
     agreement = agreement_scores(credit_of, heldout, HELD_OUT_QUESTIONS)[: len(SHARES)]
     last_two = {name: credit_of[name] for name in [*credit_of][-2:]}
     return [*agreement, agreement_scores(last_two, heldout, HELD_OUT_QUESTIONS)[-1]]
 
 
-def choose_global(data: FitData, folds: Sequence[Fold]) -> Values:
+def choose_global(problem: Problem, folds: Sequence[Fold]) -> Values:
     """The credit of `global` on each answer that the folds hold out, at the chosen λ."""
     with single_threaded_blas():
-        crossfit = CrossFit(data, folds, _SOLVER)
-        return crossfit.global_scores(crossfit.largest_tie(crossfit.search_penalty())).credit
+        search = PathSearch(problem, folds)
+        penalty = search.largest_tie(search.search_penalty())
+        return search.global_scores(penalty).credit
 
 
 def curve_record(scores: Sequence[Score]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from glocal.aligner.settings import ObjectiveSettings
 from glocal.errors import TrivialOptimumError
 from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, single_threaded_blas
 from glocal.options import Options
-from glocal.results import UNCHANGED, SolverReport
+from glocal.results import UNCHANGED, HeldOutScores, KeepRecord, SolverReport
 from glocal.similarity import (
     Embedding,
     Rows,
@@ -63,19 +63,35 @@ class WarmStart:
         return WarmStart(target.settings, self.W + (target.W - other.W), pairs)
 
 
+@dataclass(frozen=True)
+class Unfitted:
+    """Why there is no fit, and the evaluations that this took to find out.
+
+    `status` is ``"unchanged"`` if the original features are the best, ``"trivial"`` if the optimum
+    is W = 0, and ``"diverged"``.
+    """
+
+    status: str
+    reason: str
+    evaluations: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Solution:
     """What a solver or `Keep` returns: the transform of raw features, and how it was found.
 
     A fit with neighbouring settings can start from `warm`, which is None for the paper's loop.
-    `settings` is None if nothing was fitted.
+    `settings` is None if nothing was fitted. `keep` and `heldout` say how `Keep` chose, and how its
+    choice scored on the folds.
     """
 
     transform: LinearTransform
     settings: ObjectiveSettings | None
-    report: SolverReport
+    report: SolverReport | Unfitted
     threads: int | None
     warm: WarmStart | None = None
+    keep: KeepRecord | None = None
+    heldout: HeldOutScores | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -125,24 +141,24 @@ class Exact(Options):
         """`tol`, or its default for the dtype."""
         return self.tol or (1e-5 if self.dtype == "float32" else 1e-7)
 
-    def axes(self, data: FitData) -> Axes:
-        """The principal axes of the named objects; fits that start from each other share them."""
-        X, _ = data.objects_and_answers(self.dtype)
-        blocks = data.local_rows(self.dtype) if len(X) < X.shape[1] else []
-        with single_threaded_blas():
-            return Axes.of(X, blocks)
-
-    def problem(self, data: FitData, *, local: bool = True, axes: Axes | None = None) -> Problem:
+    def problem(
+        self,
+        data: FitData,
+        *,
+        local: bool = True,
+        axes: Axes | None = None,
+        counter: Counter | None = None,
+    ) -> Problem:
         """Express the objects that answers name and the local images in `axes`.
 
         By default these are the principal axes of the objects. `global` and `naive` need no `local`
-        images.
+        images. `counter` counts the evaluations of all fits to the problem.
         """
         X, answers = data.objects_and_answers(self.dtype)
         blocks = data.local_rows(self.dtype) if local else []
         with single_threaded_blas() as max_threads:
             workers = Workers.of(X.shape, len(answers), map(len, blocks), max_threads)
-            axes = axes or Axes.of(X, blocks)
+            axes = axes or Axes.from_rows(X, blocks)
             U = axes.U.astype(self.dtype)
             choices = ChoiceLoss(
                 workers.product(X, U),
@@ -152,7 +168,8 @@ class Exact(Options):
                 workers=workers,
             )
             rotated_blocks = tuple(workers.product(block, U) for block in blocks)
-        return Problem(data, axes, choices, rotated_blocks, workers)
+        counter = counter or Counter()
+        return Problem(data, self, axes, choices, rotated_blocks, workers, counter)
 
     def solve(
         self, data: FitData, settings: ObjectiveSettings, counter: Counter | None = None
@@ -180,7 +197,7 @@ class Exact(Options):
         TrivialOptimumError
             λ is at or above λ_max: the optimum is W = 0.
         """
-        counter = counter or Counter()
+        counter = counter or problem.counter
         first_evaluation = counter.evaluations
         with single_threaded_blas():
             objective = problem.objective(settings)
@@ -255,18 +272,20 @@ class Exact(Options):
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The data of a fit in their principal axes, to which several objectives can be fitted.
+    """The data of a fit in their principal axes, to which `solver` can fit several objectives.
 
     `choices` is the loss of the answers on the objects that they name, `blocks` are the local
-    images, and `workers` are the threads that share the work. A problem owns a thread pool and
-    cannot be pickled: build it in the process that uses it.
+    images, `workers` are the threads that share the work, and `counter` counts evaluations. A
+    problem owns a thread pool and cannot be pickled: build it in the process that uses it.
     """
 
     data: FitData
+    solver: Exact
     axes: Axes
     choices: ChoiceLoss
     blocks: tuple[Float[np.ndarray, "_ r"], ...]
     workers: Workers
+    counter: Counter = field(default_factory=Counter)
     _local: dict[float, LocalLoss] = field(default_factory=dict)
 
     def objective(self, settings: ObjectiveSettings) -> Objective:
@@ -307,7 +326,7 @@ class Axes:
     spreads: Values
 
     @classmethod
-    def of(cls, X: Embedding, blocks: Sequence[Rows]) -> Axes:
+    def from_rows(cls, X: Embedding, blocks: Sequence[Rows]) -> Axes:
         """The principal axes of the rows of X, in the span of X and of the local images."""
         X = X.astype(np.float64)
         span = None

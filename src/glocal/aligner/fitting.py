@@ -12,18 +12,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from glocal._version import __version__
-from glocal.aligner.crossfit import NO_TRANSFORM
 from glocal.aligner.data import SCALAR, FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit, scaled_identity
 from glocal.aligner.keep import Keep, KeepCurve, curve_at
 from glocal.aligner.paper import PaperLoop
+from glocal.aligner.search import NO_TRANSFORM
 from glocal.aligner.settings import ObjectiveSettings
 from glocal.data.seen import sketch
 from glocal.errors import CollapseWarning, NotConvergedWarning, OverfitWarning, ParameterError, warn
 from glocal.evaluation.axes import chance_level
 from glocal.finding import MIN_MEASURED_ANSWERS, Subject, sentence
-from glocal.results import UNCHANGED, FitRecord, HeldOutScores, Provenance, to_json
+from glocal.results import (
+    UNCHANGED,
+    FitRecord,
+    HeldOutScores,
+    Provenance,
+    SolverReport,
+    to_json,
+)
 from glocal.screen import Printable
 from glocal.similarity import at_chance, one_point
 from glocal.solver import Counter, OnStep
@@ -165,8 +172,9 @@ class FitPlan(NamedTuple):
         if curve.penalty == NO_TRANSFORM:
             return curve.solve(None, counter)
         solution = self.solver.solve(data, self.what.replace(lmbda=curve.penalty), counter)
-        reason = f"{solution.report.reason}; lmbda was chosen on held-out questions"
-        return replace(solution, report=replace(solution.report, reason=reason))
+        report = solution.report
+        reason = f"{report.reason}; lmbda was chosen on held-out questions"
+        return replace(solution, report=replace(report, reason=reason))
 
 
 def fit_plan(
@@ -256,12 +264,20 @@ def settings_or_keep(
 
 def fit_choice(curve: KeepCurve, keep: float | None) -> Fit:
     """Fit what a curve of `keep` chooses for a share of neighbours, as `fit` does with a `Keep`."""
-    return _timed_fit(curve.data, lambda: curve.solve(keep))
+    return _timed_fit(curve.data, curve.solver, lambda: curve.solve(keep))
 
 
 def _fit(plan: FitPlan, on_step: OnStep | None) -> Fit:
     """Fit, and record the result."""
-    return _timed_fit(plan.data, lambda: plan.solve(plan.data, Counter(on_step)))
+    return _timed_fit(plan.data, plan.solver, lambda: plan.solve(plan.data, Counter(on_step)))
+
+
+def fit_each_fold(
+    plan: FitPlan, folds: Sequence[Fold], counter: Counter | None = None
+) -> list[Solution]:
+    """Fit to the data without each fold; a `Keep` chooses anew each time."""
+    counter = counter or Counter()
+    return [plan.solve(fold.data, counter) for fold in folds]
 
 
 def _cross_score(
@@ -272,7 +288,7 @@ def _cross_score(
 ) -> HeldOutScores:
     """Fit without each fold, and score these fits; `transform` is the fit to all data."""
     counter = Counter(on_step)
-    solutions = [plan.solve(fold.data, counter) for fold in folds]
+    solutions = fit_each_fold(plan, folds, counter)
     transforms = [
         scaled_identity(fold.data, fold.data.fixed_centre)
         if solution.report.status == UNCHANGED
@@ -299,17 +315,19 @@ def _cross_score(
     return scores.model_copy(update={"axes_chance": level})
 
 
-def _timed_fit(data: FitData, solve: Callable[[], Solution]) -> Fit:
+def _timed_fit(data: FitData, solver: Solver, solve: Callable[[], Solution]) -> Fit:
     """Solve, record the fit, and warn of problems that the record shows."""
     start_time = time.perf_counter()
     solution = solve()
     seconds = time.perf_counter() - start_time
-    is_chosen = solution.report.keep is not None
+    is_chosen = solution.keep is not None
     reads_local = is_chosen or (solution.settings is not None and solution.settings.local)
     local = data.local_features is not None and reads_local
     block_sizes = [len(block) for block in data.blocks] if local else []
     record = FitRecord(
-        **vars(solution.report),
+        **_outcome(solution, data, solver),
+        keep=solution.keep,
+        heldout=solution.heldout,
         **solution.parameters,
         converged=solution.converged,
         seconds=seconds,
@@ -347,3 +365,17 @@ def _timed_fit(data: FitData, solve: Callable[[], Solution]) -> Fit:
     if data.features.network:
         meta["source"] = data.features.network
     return Fit(replace(solution.transform, meta=meta), record)
+
+
+def _outcome(solution: Solution, data: FitData, solver: Solver) -> dict[str, Any]:
+    """The fields of a record that say how a fit ended."""
+    report = solution.report
+    if isinstance(report, SolverReport):
+        return vars(report)
+    return {
+        **vars(report),
+        "centre": data.fixed_centre,
+        "certificate": "none: nothing was fitted",
+        "solver": solver.name,
+        "dtype": solver.dtype,
+    }

@@ -1,31 +1,24 @@
 """`Keep`: choose method, α, λ and τ by the share of each image's neighbours to keep, and fit them.
 
-Paths, mixtures and their promises are defined in `glocal.aligner.crossfit`.
+Paths, mixtures and their promises are defined in `glocal.aligner.mixtures`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 from operator import attrgetter
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from glocal.aligner.crossfit import (
-    FOLDS,
-    NO_TRANSFORM,
-    CrossFit,
-    Mixture,
-    best_on_path,
-    path_settings,
-)
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact, Solution, WarmStart
+from glocal.aligner.exact import Exact, Solution, Unfitted, WarmStart
 from glocal.aligner.folds import fit_folds, scaled_identity
+from glocal.aligner.mixtures import Mixture, best_on_path
 from glocal.aligner.paper import PaperLoop
+from glocal.aligner.search import FOLDS, NO_TRANSFORM, PathSearch, path_settings
 from glocal.errors import DataError, ParameterError
 from glocal.objective import single_threaded_blas
 from glocal.options import Options
@@ -144,24 +137,25 @@ def curve_at(data: FitData, solver: Exact, keep: float | None, counter: Counter)
         )
     folds = fit_folds(data, FOLDS, "questions" if keep is None else None)
     local = keep is not None and data.local_features is not None
+    problem = solver.problem(data, local=local, counter=counter)
     with single_threaded_blas():
-        crossfit = CrossFit(data, folds, solver, counter, local=local)
-        losses = crossfit.search_penalty()
+        search = PathSearch(problem, folds)
+        losses = search.search_penalty()
         if keep is not None:  # no transform is then the first mixture of each path
             losses.pop(NO_TRANSFORM, None)
-        penalty = crossfit.largest_tie(losses)
+        penalty = search.largest_tie(losses)
         lambdas = sorted(losses, reverse=True)
         if local:
-            index = crossfit.penalties.index(penalty)
-            lambdas = [*filter(np.isfinite, crossfit.penalties[max(0, index - 1) : index + 1])]
+            index = search.penalties.index(penalty)
+            lambdas = [*filter(np.isfinite, search.penalties[max(0, index - 1) : index + 1])]
         return KeepCurve(
             data=data,
             keep=keep,
             solver=solver,
-            crossfit=crossfit,
-            original=crossfit.scores(crossfit.heldout.rows, crossfit.heldout.image_rows),
-            paths=() if keep is None else tuple(map(crossfit.path, lambdas)),
-            losses={lmbda: crossfit.heldout.mean(losses[lmbda]) for lmbda in losses},
+            search=search,
+            original=search.scores(search.heldout.rows, search.heldout.image_rows),
+            paths=() if keep is None else tuple(map(search.path, lambdas)),
+            losses={lmbda: search.heldout.mean(losses[lmbda]) for lmbda in losses},
             penalty=penalty,
             evaluations=counter.evaluations - before,
         )
@@ -178,7 +172,7 @@ class KeepCurve:
         The share of neighbours to keep. None chooses λ of `global` by the loss, and promises none.
     solver : Exact
         The solver of the final fits.
-    crossfit : CrossFit
+    search : PathSearch
         The fits on the folds, and the held-out answers.
     original : Mixture
         The features without a transform, with the origin of the data.
@@ -196,7 +190,7 @@ class KeepCurve:
     data: FitData
     keep: float | None
     solver: Exact
-    crossfit: CrossFit
+    search: PathSearch
     original: Mixture
     paths: tuple[list[Mixture], ...]
     losses: dict[float, float]
@@ -216,7 +210,7 @@ class KeepCurve:
             `keep` is outside (0, 1], or the curve has no paths.
         """
         if keep is None:
-            return self.crossfit.global_scores(self.penalty)
+            return self.search.global_scores(self.penalty)
         if not self.paths:
             raise ParameterError(
                 f"`keep` is {keep}, but this curve was computed to choose by the loss. Compute one "
@@ -225,17 +219,17 @@ class KeepCurve:
         if not 0 < keep <= 1:
             raise ParameterError(f"`keep` is {keep}; it must be a share above 0 and at most 1.")
         candidates = [self.original, *(best_on_path(path, keep) for path in self.paths)]
-        return candidates[self.crossfit.first_tie(candidates)]
+        return candidates[self.search.first_tie(candidates)]
 
     def notes(self, keep: float | None) -> list[str]:
         """Advice to the user: there is nothing to gain, or what another `keep` would give."""
         chosen = self.choose(keep)
         freest = chosen if keep is None else self.choose(_LOWEST_KEEP)
-        heldout = self.crossfit.heldout
+        heldout = self.search.heldout
         gain = heldout.estimate(chosen.credit - heldout.original_credit)
         if gain.error is None or gain.mean <= 2 * gain.error:
             advice = "A lower keep allows a larger change."
-            if keep is None or not freest.step:
+            if keep is None or freest.is_original:
                 advice = "More answers may show a gain."
             return [f"there is nothing to gain: agreement rises by {gain.mean:.3f}. {advice}"]
         forgone = heldout.estimate(freest.credit - chosen.credit)
@@ -252,40 +246,48 @@ class KeepCurve:
 
         The solution is that of the fit nearer to `global`, but its weights are mixed, its
         evaluations are those of all fits, and it has no certificate. If one of the fits did not
-        converge, it is that fit instead. The ``keep`` entry of its record has both fits
-        with their certificates. If the choice is the original features, nothing is fitted, W is the
-        identity, and the solution has no settings.
+        converge, it is that fit instead. The ``keep`` entry of its record has both fits with their
+        certificates. If the choice is the original features, nothing is fitted, W is the identity,
+        and the solution has no settings.
         """
         counter = counter or Counter(evaluations=self.evaluations)
         chosen = self.choose(keep)
         with single_threaded_blas():
-            fits = self._fits_beside(chosen, counter) if chosen.step else []
-            if fits:
-                scale = self.crossfit.weights(chosen)[0]
-                W = chosen.weights([fit.transform.weights.astype(np.float64) for fit in fits])
-                reported = min(fits, key=attrgetter("converged"))  # one that did not comes first
-                certificate = "none: a mixture; keep.fits has the certificates of its fits"
-                report = replace(reported.report, certificate=certificate)
-                solution = replace(reported, transform=self.data.transform(scale**0.5 * W))
-            else:
-                scale = 1.0
-                report = SolverReport(
-                    centre=self.data.fixed_centre,
-                    status=UNCHANGED,
-                    reason="no transform agrees better by more than a standard error",
-                    certificate="none: nothing was fitted",
-                    solver=self.solver.name,
-                    dtype=self.solver.dtype,
-                )
-                identity = self.data.transform(np.eye(self.data.features.dimensions))
-                solution = Solution(identity, settings=None, report=report, threads=None)
-            report = replace(
-                report,
-                evaluations=counter.evaluations,
-                keep=self._record(keep, fits, chosen.share if fits else None, scale),
-                heldout=self.heldout_scores(chosen),
-            )
-        return replace(solution, report=report)
+            if chosen.is_original:
+                return self._unchanged(chosen, keep, counter)
+            return self._mixed(chosen, keep, counter)
+
+    def _unchanged(self, chosen: Mixture, keep: float | None, counter: Counter) -> Solution:
+        """W = I, with the scores of the original features."""
+        reason = "no transform agrees better by more than a standard error"
+        return Solution(
+            transform=self.data.transform(np.eye(self.data.features.dimensions)),
+            settings=None,
+            report=Unfitted(UNCHANGED, reason, evaluations=counter.evaluations),
+            threads=None,
+            keep=self._record(keep, [], None, 1.0),
+            heldout=self.heldout_scores(chosen),
+        )
+
+    def _mixed(self, chosen: Mixture, keep: float | None, counter: Counter) -> Solution:
+        """The mixture of the fits of its position to all data."""
+        fits = self._fits_beside(chosen, counter)
+        scale = self.search.weights(chosen)[0]
+        W = chosen.weights([fit.transform.weights.astype(np.float64) for fit in fits])
+        reported = min(fits, key=attrgetter("converged"))  # one that did not comes first
+        assert isinstance(reported.report, SolverReport)
+        report = replace(
+            reported.report,
+            certificate="none: a mixture; keep.fits has the certificates of its fits",
+            evaluations=counter.evaluations,
+        )
+        return replace(
+            reported,
+            transform=self.data.transform(scale**0.5 * W),
+            report=report,
+            keep=self._record(keep, fits, chosen.position.share, scale),
+            heldout=self.heldout_scores(chosen),
+        )
 
     def _fits_beside(self, mixture: Mixture, counter: Counter) -> list[Solution]:
         """Fit both sides of a mixture to all data, the side nearer to `global` first.
@@ -293,34 +295,41 @@ class KeepCurve:
         The fits start at the means over folds. The second also starts at the first, moved by the
         step between these means.
         """
-        alphas = self.crossfit.alphas[max(0, int(mixture.step) - 1) : ceil(mixture.step)]
         solver = self.solver.replace(tol=self.solver.tol or _TOLERANCE)
-        problem = solver.problem(self.data, local=any(alphas))
-        fits: list[Solution] = []
-        means: list[WarmStart] = []
-        for alpha in reversed(alphas):
-            settings = path_settings(mixture.lmbda, alpha)
-            mean = np.mean(self.crossfit.fit(mixture.lmbda, alpha), axis=0)
-            means.append(problem.start(mean, settings))
-            start = means[-1]
-            if fits and fits[0].warm is not None:
-                start = fits[0].warm.moved(means[0], start)
-            fits.append(solver.minimise(problem, settings, start, counter))
-        return fits
+        starts = self._starts(mixture)
+        first = solver.minimise(self.search.problem, starts[0].settings, starts[0], counter)
+        if len(starts) == 1:
+            return [first]
+        start = starts[1]
+        if first.warm is not None:
+            start = first.warm.moved(starts[0], start)
+        return [first, solver.minimise(self.search.problem, start.settings, start, counter)]
+
+    def _starts(self, mixture: Mixture) -> list[WarmStart]:
+        """The mean over folds of each fit of a mixture, the side nearer to `global` first."""
+        starts = []
+        for number in mixture.position.fits:
+            alpha = self.search.alphas[number - 1]
+            mean = np.mean(self.search.fit(mixture.lmbda, alpha), axis=0)
+            starts.append(self.search.problem.start(mean, path_settings(mixture.lmbda, alpha)))
+        return starts
 
     def fold_transforms(self, mixture: Mixture) -> list[LinearTransform]:
         """The transform of each fold of a mixture; for the original, the best scaled identity."""
-        if not mixture.step:
+        if mixture.is_original:
             centre = self.data.fixed_centre
-            return [scaled_identity(fold.data, centre) for fold in self.crossfit.folds]
-        return [self.data.transform(W) for W in self.crossfit.weights(mixture)[1]]
+            return [scaled_identity(fold.data, centre) for fold in self.search.folds]
+        return [self.data.transform(W) for W in self.search.weights(mixture)[1]]
 
     def heldout_scores(self, mixture: Mixture) -> HeldOutScores:
         """Score the transforms of a mixture on the folds by which it was chosen."""
-        solutions = self.crossfit.solutions
-        fits = [fit for key, fits in solutions.items() if key[0] == mixture.lmbda for fit in fits]
-        is_converged = all(fit.converged for fit in fits)
-        return self.crossfit.heldout.scores(self.fold_transforms(mixture), converged=is_converged)
+        is_converged = all(
+            solution.converged
+            for settings, solutions in self.search.fits.solutions.items()
+            for solution in solutions
+            if settings.lmbda == mixture.lmbda
+        )
+        return self.search.heldout.scores(self.fold_transforms(mixture), converged=is_converged)
 
     def _record(
         self, keep: float | None, fits: Sequence[Solution], share: float | None, scale: float
@@ -347,11 +356,11 @@ class KeepCurve:
     def _curve_row(self, keep: float) -> dict[str, float | None]:
         """The scores of the choice for another share of neighbours."""
         choice = self.choose(keep)
-        is_centred = self.crossfit.heldout.is_centred
+        is_centred = self.search.heldout.is_centred
         return {
             "keep": keep,
             "agreement": choice.agreement,
-            "neighbours_kept": self.crossfit.kept(choice),
+            "neighbours_kept": self.search.kept(choice),
             "neighbours_kept_centred": float(choice.kept.mean()) if is_centred else None,
             "neighbours_kept_error": choice.neighbours_kept_error,
         }

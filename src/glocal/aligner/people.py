@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
-from glocal.aligner.crossfit import Convex, CrossFit
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact
+from glocal.aligner.exact import Exact, Problem
 from glocal.aligner.folds import Fold
+from glocal.aligner.search import Convex, PathSearch
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
@@ -107,7 +108,7 @@ def _judged_in_rounds(answers: Answers, features: Features | None) -> pd.DataFra
     """Judge people by fits without those who were marked, until the same people are marked."""
     import pandas as pd
 
-    model = AnswerModel.of(answers, features)
+    model = AnswerModel.from_answers(answers, features)
     persons, number = np.unique(np.asarray(answers.person), return_inverse=True)
     was_marked = np.zeros(len(persons), dtype=bool)
     credit = np.full(len(answers), np.nan)
@@ -147,7 +148,7 @@ class AnswerModel:
     is_known: Mask
 
     @classmethod
-    def of(cls, answers: Answers, features: Features | None) -> AnswerModel | None:
+    def from_answers(cls, answers: Answers, features: Features | None) -> AnswerModel | None:
         """The model of the answers, or None if there are too many objects or too few people."""
         method: Convex = "global"
         if not len(answers):
@@ -176,16 +177,20 @@ class AnswerModel:
         if not folds:
             return credit, step
         has_features = self.method == "global"
-        solver = _SOLVER if has_features else _SOLVER_WITHOUT_FEATURES
         with single_threaded_blas():
-            crossfit = CrossFit(self.data, folds, solver, method=self.method, is_cold=True)
-            lambdas = crossfit.penalties
+            search = PathSearch(self._problem, folds, self.method, order="cold")
+            lambdas = search.penalties
             if step is None:
-                step = lambdas.index(crossfit.largest_tie(crossfit.search_penalty()))
-            Z = crossfit.embeddings(lambdas[min(step, len(lambdas) - 1)])
-            scores = crossfit.heldout.credit(Z, "cosine" if has_features else "dot")
+                step = lambdas.index(search.largest_tie(search.search_penalty()))
+            Z = search.embeddings(lambdas[min(step, len(lambdas) - 1)])
+            scores = search.heldout.credit(Z, "cosine" if has_features else "dot")
         credit[np.flatnonzero(self.is_known)[rows]] = scores
         return credit, step
+
+    @cached_property
+    def _problem(self) -> Problem:
+        solver = _SOLVER if self.method == "global" else _SOLVER_WITHOUT_FEATURES
+        return solver.problem(self.data, local=False)
 
     def _folds(self, is_fitted: Mask) -> tuple[list[Fold], Numbers]:
         """Folds of the people with answers to fit, and the rows of their held-out answers."""

@@ -104,6 +104,11 @@ class ObjectiveSettings(Options):
         return self.method == "glocal"
 
     @property
+    def local_weight(self) -> float:
+        """α, or 0 without a local term."""
+        return self.alpha if self.local else 0.0
+
+    @property
     def identity(self) -> float:
         """The share of the scaled identity in the penalty: 0 for `naive`.
 

@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
 from glocal.aligner import ObjectiveSettings
-from glocal.aligner.crossfit import best_keeping
+from glocal.aligner.mixtures import best_keeping
 from glocal.aligner.settings import PARAMETERS, Method
 from glocal.errors import ParameterError
 from glocal.files import PathLike, read_object

@@ -1,0 +1,153 @@
+"""Mixtures of the fits on a path, and the choice among them by the neighbours that they keep.
+
+A path leads at one λ from the original features over fits of `glocal` to `global`. A mixture lies
+between two neighbours on it: its W is a weighted mean of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.similarity import Embedding, Square, Values
+
+_ROUNDING = 1e-9  # of a promise where it crosses the share to keep
+
+
+@dataclass(frozen=True)
+class PathPosition:
+    """A position between two neighbours on a path.
+
+    Parameters
+    ----------
+    following : int
+        The number of the neighbour on the side of `global`: 1 is the first fit of the path, and 0,
+        the original features, follows nothing.
+    share : float
+        The weight of that neighbour, above 0 and at most 1. The rest is the neighbour before it.
+    """
+
+    following: int
+    share: float
+
+    @property
+    def fits(self) -> list[int]:
+        """The numbers of the fits that are mixed, from the side of `global`."""
+        if self.share == 1 or self.following == 1:
+            return [self.following]
+        return [self.following, self.following - 1]
+
+    def towards(self, other: PathPosition, share: float) -> PathPosition:
+        """The position at a share of the way to another one between the same two neighbours.
+
+        This position may also be the neighbour before them.
+        """
+        own_share = self.share if self.following == other.following else 0.0
+        return PathPosition(other.following, own_share + share * (other.share - own_share))
+
+
+ORIGIN = PathPosition(0, 1.0)
+"""The position of the original features."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """A mixture on a path, with the held-out scores of its W in all folds.
+
+    Parameters
+    ----------
+    lmbda : float
+        λ of the path.
+    position : PathPosition
+        The position on the path; `ORIGIN` for the original features.
+    credit : (t,) array
+        The credit of each held-out answer when the model chooses by cosine, 0 to 1.
+    agreement : float
+        The weighted mean of `credit`.
+    kept : (m,) array
+        The share of its nearest neighbours in the rows with the origin of the fit that each
+        held-out image keeps.
+    """
+
+    lmbda: float
+    position: PathPosition
+    credit: Values
+    agreement: float
+    kept: Float[np.ndarray, " m"]
+
+    @property
+    def is_original(self) -> bool:
+        """Whether the mixture is the original features."""
+        return self.position == ORIGIN
+
+    @property
+    def neighbours_kept_error(self) -> float:
+        """The standard error of the mean share of neighbours kept."""
+        return float(self.kept.std() / np.sqrt(len(self.kept)))
+
+    @property
+    def promise(self) -> float:
+        """The promised share of neighbours: the mean share kept, minus one standard error."""
+        return float(self.kept.mean()) - self.neighbours_kept_error
+
+    def weights(self, matrices: Sequence[Square]) -> Square:
+        """Mix the W of the fits of the position with each other, or with a scaled identity."""
+        before = matrices[1] if len(matrices) > 1 else scaled_identity_of(matrices[0])
+        share = self.position.share
+        return share * matrices[0] + (1 - share) * before
+
+    def towards(self, other: Mixture, share: float) -> Mixture:
+        """The mixture at this share of the way to `other`, with linearly interpolated scores."""
+        if share == 0:
+            return self
+        return replace(
+            self,
+            position=self.position.towards(other.position, share),
+            credit=self.credit + share * (other.credit - self.credit),
+            agreement=self.agreement + share * (other.agreement - self.agreement),
+            kept=self.kept + share * (other.kept - self.kept),
+        )
+
+
+def best_on_path(path: Sequence[Mixture], keep: float) -> Mixture:
+    """The mixture of a path with the largest agreement of those that promise to keep this share.
+
+    Where the promise crosses `keep` between two mixtures, that point is a candidate too.
+    """
+    candidates = [*path]
+    for mixture, following in pairwise(path):
+        if mixture.promise >= keep > following.promise:
+            share = (mixture.promise - keep) / (mixture.promise - following.promise)
+            candidates.append(mixture.towards(following, share))
+    agreement = [mixture.agreement for mixture in candidates]
+    promises = [mixture.promise for mixture in candidates]
+    return candidates[best_keeping(agreement, promises, keep)]
+
+
+def best_keeping(agreement: Sequence[float], promises: Sequence[float], keep: float) -> int:
+    """The number of the candidate that agrees most among those that promise to keep a share.
+
+    A candidate promises the mean share of neighbours that it keeps on the folds, minus one standard
+    error. If none promises `keep`, the result is the candidate that promises most.
+    """
+    is_allowed = np.asarray(promises) >= keep - _ROUNDING
+    if not is_allowed.any():
+        return int(np.argmax(promises))
+    return int(np.where(is_allowed, agreement, -np.inf).argmax())
+
+
+def mix(path: Sequence[Embedding], position: PathPosition) -> Embedding:
+    """The mixture at a position of a path, which begins with the original features."""
+    following = path[position.following]
+    if position.share == 1:
+        return following
+    return (1 - position.share) * path[position.following - 1] + position.share * following
+
+
+def scaled_identity_of(W: Square) -> Square:
+    """The identity, scaled to the trace of W."""
+    return np.trace(W) / len(W) * np.eye(len(W))

@@ -1,0 +1,232 @@
+"""The search on folds: λ by the held-out loss, and the mixtures on a path by their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
+from typing import Literal
+
+import numpy as np
+
+from glocal.aligner.driver import FoldFits, Order, crossfit
+from glocal.aligner.exact import Problem
+from glocal.aligner.folds import Fold, FoldScorer, best_similarity_scale
+from glocal.aligner.mixtures import ORIGIN, Mixture, PathPosition, mix, scaled_identity_of
+from glocal.aligner.settings import ObjectiveSettings
+from glocal.similarity import Rows, Square, Values, choice_loss
+from glocal.solver import lambda_max
+
+FOLDS = 3
+Convex = Literal["global", "naive"]
+"""The methods that need no local images."""
+PATH_ALPHAS = (0.75, 0.5, 0.0)
+"""α of the fits on a path from the original features to `global`."""
+PATH_TAU = 0.1
+"""τ of the `glocal` fits on a path."""
+LAMBDAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+"""λ for folds of objects; the search begins at 1."""
+PENALTIES_PER_ANSWER = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
+"""λ for few answers, in columns per answer, p / t: the best was 1 to 16 on all data tried."""
+SHARES_OF_LAMBDA_MAX = (0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.02, 0.01, 0.005)
+"""λ of `naive`, as shares of the λ at which W is 0."""
+NO_TRANSFORM = float("inf")
+"""The λ that stands for the original features."""
+_MIN_LOSS_DIFFERENCE = 5e-4  # nats: held-out losses that differ by less count as equal
+_MIXTURES = 5  # from one fit of a path to the next
+_LEADING_AXES = 256  # principal axes of the fits on folds; outside them W is a scaled identity
+_TOLERANCE = 3e-4  # relative, of the fits on folds: it moves no score by more than .002
+
+
+def path_settings(lmbda: float, alpha: float, method: Convex = "global") -> ObjectiveSettings:
+    """The settings of a fit on a path: `glocal` with τ 0.1, or a convex method if α is 0."""
+    if not alpha:
+        return ObjectiveSettings(method=method, lmbda=lmbda)
+    return ObjectiveSettings(method="glocal", lmbda=lmbda, alpha=alpha, tau=PATH_TAU)
+
+
+def fold_problems(problem: Problem, folds: Sequence[Fold]) -> list[Problem]:
+    """The problems without each fold, in the leading principal axes of the problem of all data."""
+    solver = problem.solver.replace(tol=max(problem.solver.tolerance, _TOLERANCE))
+    axes = problem.axes.leading(_LEADING_AXES)
+    local = bool(problem.blocks)
+    return [
+        solver.problem(fold.data, local=local, axes=axes, counter=problem.counter) for fold in folds
+    ]
+
+
+@dataclass(eq=False)
+class PathSearch:
+    """Fits of `global`, and on paths to it, without each fold, scored on what the folds hold out.
+
+    Attributes
+    ----------
+    problem : Problem
+        The problem of all data.
+    folds : sequence of Fold
+    method : "global" or "naive"
+        The method with α 0.
+    order : "arms" or "cold"
+        Where the fits start; see `crossfit`.
+    alphas : tuple of float
+        α of the fits on a path. It falls to 0, which is `global`.
+    problems : list of Problem
+        The problems without each fold.
+    heldout : FoldScorer
+        What the folds hold out.
+    fits : FoldFits
+        The fits so far.
+    """
+
+    problem: Problem
+    folds: Sequence[Fold]
+    method: Convex = "global"
+    order: Order = "arms"
+
+    def __post_init__(self) -> None:
+        self.alphas = PATH_ALPHAS if self.problem.blocks else PATH_ALPHAS[-1:]
+        self.problems = fold_problems(self.problem, self.folds)
+        self.heldout = FoldScorer(self.folds)
+        self.fits = FoldFits()
+
+    def fit(self, lmbda: float, alpha: float = 0.0) -> list[Square]:
+        """Fit without each fold, unless that is done, and return the W of each fold."""
+        settings = path_settings(lmbda, alpha, self.method)
+        self.fits = crossfit(self.problems, [[settings]], start=self.fits, order=self.order)
+        return self.fits.weights(settings)
+
+    def embeddings(self, lmbda: float) -> list[Rows]:
+        """The held-out objects under `global`; an infinite λ leaves them as they are."""
+        objects = self.heldout.rows
+        if np.isinf(lmbda):
+            return objects
+        return [X @ W for X, W in zip(objects, self.fit(lmbda), strict=True)]
+
+    @cached_property
+    def penalties(self) -> list[float]:
+        """The λ to search, the largest first; with folds of questions no transform comes first."""
+        if self.method == "naive":
+            limit = min(lambda_max(problem.choices) for problem in self.problems)
+            return [NO_TRANSFORM, *(share * limit for share in SHARES_OF_LAMBDA_MAX if limit)]
+        if self.folds[0].unit == "objects":
+            return [*LAMBDAS]
+        n_fitted = sum(fold.data.answers.effective_size for fold in self.folds)
+        per_answer = self.problem.data.features.dimensions * max(1, len(self.folds) - 1) / n_fitted
+        multiples = [penalty * per_answer for penalty in PENALTIES_PER_ANSWER]
+        return [NO_TRANSFORM, *(float(f"{lmbda:.2g}") for lmbda in multiples)]
+
+    def search_penalty(self) -> dict[float, Values]:
+        """The loss of each held-out answer under `global`, in nats, at each λ of the search.
+
+        On folds of objects λ falls from 1 while the mean loss falls, and rises from 1 if it is
+        lowest there. On folds of questions λ falls from ∞ until two losses in a row are above the
+        lowest.
+        """
+        lambdas = self.penalties
+        first, patience = (NO_TRANSFORM, 2) if NO_TRANSFORM in lambdas else (1.0, 1)
+        losses: dict[float, Values] = {}
+        means: dict[float, float] = {}
+        start = lambdas.index(first)
+        for direction in (lambdas[start:], lambdas[:start][::-1]):
+            rises = 0
+            for lmbda in direction:
+                losses[lmbda] = self.heldout_losses(lmbda)
+                means[lmbda] = self.heldout.mean(losses[lmbda])
+                is_higher = means[lmbda] > min(means.values()) + _MIN_LOSS_DIFFERENCE
+                rises = rises + 1 if is_higher else 0
+                if rises == patience:
+                    break
+            if min(means, key=means.__getitem__) != first:
+                break
+        return losses
+
+    def heldout_losses(self, lmbda: float) -> Values:
+        """The loss of each held-out answer under `global`, at the best scale of similarities."""
+        S = self.heldout.similarities(self.embeddings(lmbda))
+        return choice_loss(best_similarity_scale(S, self.heldout.answers.weights) * S)
+
+    def largest_tie(self, losses: Mapping[float, Values]) -> float:
+        """The largest λ whose loss is within one paired standard error of the lowest."""
+        best = min(losses, key=lambda lmbda: self.heldout.mean(losses[lmbda]))
+        is_tie = self.heldout.is_tie
+        return max(
+            lmbda for lmbda in losses if is_tie(losses[lmbda] - losses[best], _MIN_LOSS_DIFFERENCE)
+        )
+
+    def first_tie(self, candidates: Sequence[Mixture]) -> int:
+        """The number of the first candidate within one paired standard error of the best."""
+        best = max(candidates, key=attrgetter("agreement"))
+        ties = [self.heldout.is_tie(best.credit - each.credit) for each in candidates]
+        return ties.index(True)
+
+    def path_weights(self, lmbda: float) -> list[list[Square]]:
+        """The W of each fold at the original features and at each fit of the path of λ."""
+        fits = [self.fit(lmbda, alpha) for alpha in reversed(self.alphas)]
+        return [[scaled_identity_of(path[-1]), *path[::-1]] for path in zip(*fits, strict=True)]
+
+    def path(self, lmbda: float) -> list[Mixture]:
+        """Score five mixtures from each fit of the path of λ to the next.
+
+        The original features come first.
+        """
+        weights = self.path_weights(lmbda)
+        objects = _products(self.heldout.rows, weights)
+        images = _products(self.heldout.image_rows, weights)
+        mixtures = []
+        for position in self.positions:
+            Z = [mix(path, position) for path in objects]
+            Z_images = [mix(path, position) for path in images]
+            mixtures.append(self.scores(Z, Z_images, lmbda, position))
+        return mixtures
+
+    @property
+    def positions(self) -> list[PathPosition]:
+        """The original features, and five positions from each fit of a path to the next."""
+        shares = [number / _MIXTURES for number in range(1, _MIXTURES + 1)]
+        fits = range(1, len(self.alphas) + 1)
+        return [ORIGIN, *(PathPosition(fit, share) for fit in fits for share in shares)]
+
+    def scores(
+        self,
+        objects: Sequence[Rows],
+        images: Sequence[Rows] = (),
+        lmbda: float = np.inf,
+        position: PathPosition = ORIGIN,
+    ) -> Mixture:
+        """Score the embedded objects of every fold, and its images if there are any."""
+        credit = self.heldout.credit(objects)
+        kept = self.heldout.kept(images, centred=True) if images else np.empty(0)
+        return Mixture(lmbda, position, credit, self.heldout.mean(credit), kept)
+
+    def global_scores(self, lmbda: float) -> Mixture:
+        """Score `global`, or the original features if λ is infinite, without neighbours."""
+        position = ORIGIN if np.isinf(lmbda) else self.positions[-1]
+        return self.scores(self.embeddings(lmbda), lmbda=lmbda, position=position)
+
+    def weights(self, mixture: Mixture) -> tuple[float, list[Square]]:
+        """The best scale of the similarities of a mixture, and the W of each fold at this scale.
+
+        The scale corrects the length of W, which cosines ignore: with few answers W becomes too
+        long.
+        """
+        matrices = [mix(path, mixture.position) for path in self.path_weights(mixture.lmbda)]
+        Z = [X @ W for X, W in zip(self.heldout.rows, matrices, strict=True)]
+        S = self.heldout.similarities(Z)
+        scale = best_similarity_scale(S, self.heldout.answers.weights)
+        return scale, [scale**0.5 * W for W in matrices]
+
+    def kept(self, mixture: Mixture) -> float:
+        """The mean share of its neighbours in the raw rows that an image keeps under a mixture."""
+        if not self.heldout.is_centred:
+            return float(mixture.kept.mean())
+        images = self.heldout.image_rows
+        if not mixture.is_original:
+            matrices = self.weights(mixture)[1]
+            images = [X @ W for X, W in zip(images, matrices, strict=True)]
+        return float(self.heldout.kept(images).mean())
+
+
+def _products(rows: Sequence[Rows], weights: Sequence[Sequence[Square]]) -> list[list[Rows]]:
+    """The rows of each fold under every W of its path."""
+    return [[X @ W for W in path] for X, path in zip(rows, weights, strict=True)]
