@@ -20,8 +20,9 @@ from glocal.data.answer_arrays import (
     import_line,
     integer_rows,
 )
+from glocal.data.answer_tables import read_answers
 from glocal.data.features import as_matrix
-from glocal.data.tables import has_titles, read_answers, read_numbers
+from glocal.data.tables import has_titles, read_numbers
 from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.files import PathLike, ending, naming, read_npz, write_npy, write_npz
 from glocal.similarity import (
@@ -209,7 +210,7 @@ class Answers:
         ``catch_person``. A ``.npy`` or text of integers, separated by blanks, commas or semicolons,
         holds odd-one-out answers, counted from 0, the odd one last;
         `glocal.data.importing.import_answers` reads other conventions. A table, text with titles or
-        JSON, is read by `glocal.data.tables.read_answers`.
+        JSON, is read by `glocal.data.answer_tables.read_answers`.
 
         Parameters
         ----------

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from glocal.data.answer_tables import read_answers
 from glocal.data.answers import Answers, read_archive
-from glocal.data.tables import has_titles, read_answers, read_list, read_numbers
+from glocal.data.tables import has_titles, read_list, read_numbers
 from glocal.errors import DataError, ParameterError
 from glocal.files import PathLike, ending, file_sha256, naming, read_lines
 
@@ -33,8 +34,8 @@ def import_answers(
 ) -> Imported:
     """Read answers from a file of another system.
 
-    The file is a table (`glocal.data.tables.read_answers`), or has rows of integers without titles,
-    whose conventions are stated, or is an ``.npz`` that does not state its `kind`.
+    The file is a table (`glocal.data.answer_tables.read_answers`), or has rows of integers without
+    titles, whose conventions are stated, or is an ``.npz`` that does not state its `kind`.
 
     Parameters
     ----------

@@ -246,25 +246,31 @@ def read_parquet(path: PathLike) -> NamedRows:
         schema = parquet.read_schema(file)
     columns, is_lists = _vector_columns(schema, shards[0])
     title = _name_column(schema)
-    parts: list[np.ndarray] = []
-    names: list[str] = []
-    for shard in shards:
-        with reading(shard, "features", _FIX) as file:
-            table = parquet.read_table(file, columns=columns + ([title] if title else []))
-            vectors = [_vectors(table[column], is_lists) for column in columns]
-            cells = table[title].to_pylist() if title else []
-        if not len(table):
-            continue
-        rows = vectors[0] if is_lists else np.stack(vectors, axis=1)
-        if len(rows) != len(table) or (parts and rows.shape[1] != parts[0].shape[1]):
-            raise DataError(
-                f"{shard} has a missing value, or vectors of different lengths, in "
-                f"{', '.join(columns)[:160]}. Remove or recompute these rows."
-            )
-        parts.append(rows)
-        names += ["" if cell is None else str(cell) for cell in cells]
-    matrix = np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
+    parts = [_read_shard(shard, columns, is_lists, title) for shard in shards]
+    matrices = [part.matrix for part in parts if len(part.matrix)]
+    if len({matrix.shape[1] for matrix in matrices}) > 1:
+        raise DataError(f"{path} has vectors of different lengths in {', '.join(columns)[:160]}.")
+    matrix = np.concatenate(matrices) if matrices else np.empty((0, 0), dtype=np.float32)
+    names = [name for part in parts for name in part.names or ()]
     return NamedRows(matrix, None if counts_rows(names, 0) else tuple(names))
+
+
+def _read_shard(shard: Path, columns: list[str], is_lists: bool, title: str | None) -> NamedRows:
+    """The vectors of one file, and the cells of the column with this title."""
+    parquet = import_optional("pyarrow.parquet", "Parquet")
+    titles = [*columns] if title is None else [*columns, title]
+    with reading(shard, "features", _FIX) as file:
+        table = parquet.read_table(file, columns=titles)
+        vectors = [_vectors(table[column], is_lists) for column in columns]
+        cells = [] if title is None else table[title].to_pylist()
+    rows = vectors[0] if is_lists else np.stack(vectors, axis=1)
+    if len(rows) != len(table):
+        raise DataError(
+            f"{shard} has a missing value, or vectors of different lengths, in "
+            f"{', '.join(columns)[:160]}. Remove or recompute these rows."
+        )
+    names = ["" if cell is None else str(cell) for cell in cells]
+    return NamedRows(rows, tuple(names))
 
 
 def _vector_columns(schema: Any, path: Path) -> tuple[list[str], bool]:
