@@ -62,7 +62,7 @@ COMMANDS = """
 1 | apply w.npz x.npy --out /dev/full | space
 2 | evaluate odd-one-out --features x.npy --answers t.npy --out s.xls | .jsonl
 2 | evaluate odd-one-out --features x.npy --answers t.npy --out scores | .txt or .csv.
-1 | evaluate odd-one-out --features x.npy --answers t.npy --out /dev/full | space
+1 | evaluate odd-one-out --features x.npy --answers t.npy --out /dev/full | device
 2 | report . --out page.pdf | .html
 1 | try seven.npy --labels halves.txt --transform w.npz | 8 dimensions
 2 | try x.npy --labels halves.txt --out s.xls | .jsonl

@@ -100,10 +100,34 @@ def test_the_help_groups_commands_and_options():
     help_text = run("fit --help").out
     panels = re.findall(r"╭─ (\w[\w ,-]*?) ─", help_text)
     method = "A method of the paper, in place of --keep"
-    assert panels == ["Options", "Data", "Keep", method, "Solver", "Output"]
+    assert panels == ["Options", "Data", "Output", "Keep", method, "Solver"]
     defaults = " ".join(help_text.split(method)[1].split("╰─")[0].split()).count("default:")
     assert defaults == len(ObjectiveSettings.model_fields)
     assert "--model-name" not in help_text
+
+
+def _commands(command, name=()):
+    """The words and the options of each command."""
+    yield name, command.params
+    for word, part in getattr(command, "commands", {}).items():
+        yield from _commands(part, (*name, word))
+
+
+@pytest.mark.parametrize("words, params", [*_commands(app._command())])
+def test_the_help_names_every_option_whole_and_no_type(words, params, monkeypatch):
+    """At 80 columns each option has its whole name, required ones come first, and values have names
+    that are no types of Python.
+    """
+    monkeypatch.setenv("COLUMNS", "80")
+    text = run(*words, "--help").out
+    assert max(map(len, text.splitlines())) <= 80
+    lines = [line.strip("│* ").split() for line in text.splitlines()]
+    shown = {word for line in lines for word in line[:1]}
+    options = [param for param in params if param.opts[0].startswith("--") and not param.hidden]
+    assert {param.opts[0] for param in options} <= shown
+    assert not re.search(r"<[a-z]|…", text)
+    order = [param.required for param in options]
+    assert order == sorted(order, reverse=True)
 
 
 def test_a_single_row_says_what_to_write():

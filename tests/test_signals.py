@@ -18,7 +18,7 @@ import systems
 
 TIMES = int(os.environ.get("GLOCAL_SIGNALS", "3"))
 SIGNALS = ("SIGINT", "SIGTERM", "SIGKILL")
-COMMAND = "print('begins', flush=True); from glocal.cli import main; main()"
+COMMAND = "from glocal.cli import app; print('begins', flush=True); app.main()"
 
 pytestmark = [systems.needs_posix, pytest.mark.nightly, pytest.mark.timeout(600 * (TIMES + 1))]
 

@@ -185,7 +185,7 @@ run images --out study --port {port}           | {port}
 {new} --host ::                                | --public-url
 {new} --public-url example.org                 | --public-url
 {new} --catch 0.9                              | --catch
-{new} --max-starts-per-minute 5                | --open
+{new} --max-starts 5                | --open
 {new} --no-open                                | --no-open
 run imagesx --out study --port 0               | imagesx
 {again}                                        | images
@@ -222,7 +222,7 @@ def test_wrong_commands_end_in_one_sentence(run, tmp_path):
 CANNOT_GO_ON = """
 run others --out study --port 0             | images
 run nothing --out study --port 0            | nothing
-{again} --max-starts-per-minute 5           | --open
+{again} --max-starts 5           | --open
 {again} --no-open --people 5                | --people
 {again} --kind anchor                       | kind
 {again} --seed 1                            | seed

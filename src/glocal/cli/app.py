@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import errno
 import io
 import logging
+import signal
 import sys
 import threading
 import warnings
@@ -38,12 +40,13 @@ from glocal.errors import (
     one_line,
 )
 
+_HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="glocal",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_HELP,
 )
 _COMMANDS: dict[str, dict[str, Any]] = {
     "Decide": {"try": verdict.verdict, "demo": suite.demo},
@@ -68,6 +71,17 @@ _AFTER_INTERRUPTION = {
 """What applies to a command that was interrupted."""
 _interruptions: list[int] = []
 """The signals that have interrupted this process."""
+_VALUES = {
+    "bool": "",
+    "path": "FILE",
+    "int": "NUMBER",
+    "int range": "NUMBER",
+    "float": "NUMBER",
+    "str": "TEXT",
+    "list[str]": "TEXT",
+}
+"""What stands for a value in the help, by its type."""
+_MAX_VALUE = 16  # columns
 _LOG = logging.getLogger("glocal")
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -121,7 +135,14 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with the code that `execute` returns."""
+    """Run the command line and exit with the code that `execute` returns.
+
+    SIGTERM, by which batch systems end jobs that are out of time, is an interruption like Ctrl-C.
+    """
+    with contextlib.suppress(ValueError):  # only the main thread can set a signal handler
+        signal.signal(signal.SIGTERM, interrupt)
+        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # of a job in the background
+            signal.signal(signal.SIGINT, interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe on Windows lacks λ and names of files
         sys.stdout.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
@@ -148,31 +169,41 @@ def execute(arguments: Sequence[str]) -> int:
     """
     command_name = next((word for word in arguments if not word.startswith("-")), "")
     try:
-        if command_name in _UNAVAILABLE:
-            raise MissingDependencyError(_UNAVAILABLE[command_name])
-        command = _command()
-        OPTIONS.clear()
-        OPTIONS.update(_options(command, arguments))
-        result = command(list(arguments), prog_name="glocal", standalone_mode=False)
-        code = result if isinstance(result, int) else 0
-    except typer.Exit as ended:
-        code = ended.exit_code
+        return _run(command_name, arguments)
     except KeyboardInterrupt:
-        code = 130
+        return _report_interruption(command_name)
     except Exception as error:  # noqa: BLE001
         # typer wraps an end of input, and in some versions an interruption, in Abort
         cause = error.__cause__ if isinstance(error, typer.Abort) else None
-        is_interruption = isinstance(cause, KeyboardInterrupt) or bool(_interruptions)
-        code = 130 if is_interruption else _report(cause or error)
+        if isinstance(cause, KeyboardInterrupt) or _interruptions:
+            return _report_interruption(command_name)
+        return _report(cause or error)
     finally:
         IS_QUIET.set(False)
         IS_JSON.set(False)
         _LOG.handlers.clear()
         _LOG.setLevel(logging.NOTSET)
-    if code == 130:
-        advice = _AFTER_INTERRUPTION.get(command_name, "")
-        print_error(f"interrupted; earlier files are unchanged.{advice}")
-    return code
+
+
+def _run(command_name: str, arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code."""
+    if command_name in _UNAVAILABLE:
+        raise MissingDependencyError(_UNAVAILABLE[command_name])
+    command = _command()
+    OPTIONS.clear()
+    OPTIONS.update(_options(command, arguments))
+    try:
+        result = command(list(arguments), prog_name="glocal", standalone_mode=False)
+    except typer.Exit as ended:
+        return ended.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _report_interruption(command_name: str) -> int:
+    """Say that a command was interrupted and what then applies to it; return the exit code."""
+    advice = _AFTER_INTERRUPTION.get(command_name, "")
+    print_error(f"interrupted; earlier files are unchanged.{advice}")
+    return 130
 
 
 def interrupt(number: int, frame: Any) -> None:
@@ -198,8 +229,21 @@ def _command() -> Any:
     commands = [root]
     for command in commands:  # which grows
         command.params += options
+        context = typer.Context(command, **_HELP)
+        for param in command.get_params(context):
+            _name_value(param)
         commands += getattr(command, "commands", {}).values()
     return root
+
+
+def _name_value(param: Any) -> None:
+    """Name the value of an option in the help as a person does, in place of its type in Python."""
+    kind = param.display_type(None).strip("<>")
+    name = param.metavar or _VALUES.get(kind, kind)
+    if name == kind and len(kind) > _MAX_VALUE:
+        name = "CHOICE"
+        param.help = f"{param.help} One of {kind.replace('|', ', ')}."
+    param.display_type_rich = lambda ctx: name
 
 
 def _verbosity() -> list[Any]:

@@ -104,8 +104,8 @@ def fit(
 ) -> None:
     """Learn a transform that agrees with the answers and keeps a share of each image's neighbours.
 
-    Example: glocal fit --features features.npy --answers triplets.npy --method global --holdout 3
-    --out transform.npz
+    Example: glocal fit --features features.npy --answers triplets.npy
+    --local-features local.npy --out transform.npz
     """
     writable_target(out, what="--out", endings=ENDINGS)
     if ending(out) == ".safetensors":

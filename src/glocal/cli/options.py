@@ -16,7 +16,6 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer import Option
 
-from glocal.aligner import Exact, ObjectiveSettings
 from glocal.cli.output import IS_JSON
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case
@@ -61,11 +60,15 @@ _NAMES_OR_PATHS = (
     *("images", "local_images", "thumbnails"),
 )
 """Options whose texts may be paths; no other text is one, such as a layer or a title."""
-_PANELS = (DATA, KEEP, ObjectiveSettings.panel, Exact.panel, OUTPUT)
-_AS_JSON = Annotated[
-    bool,
-    Option("--json", help="Print one JSON object on standard output.", rich_help_panel=OUTPUT),
-]
+_AS_JSON = inspect.Parameter(
+    "as_json",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool,
+        Option("--json", help="Print one JSON object on standard output.", rich_help_panel=OUTPUT),
+    ],
+)
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
@@ -83,45 +86,46 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
         for name, parameter in parameters.items()
         if inspect.isclass(parameter.annotation) and issubclass(parameter.annotation, Options)
     }
-    options = {
+    own_options = {
         name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for name, parameter in parameters.items()
         if name not in models
     }
-    own_names = [*options]
-    for model in models.values():
+    options: dict[str, inspect.Parameter] = {}
+    for parameter_name in parameters:
+        if parameter_name in own_options:
+            options.setdefault(parameter_name, own_options[parameter_name])
+            continue
+        model = models[parameter_name]
         for name, field in _fields(model).items():
-            options.setdefault(name, _option(name, field, model))
-    options["as_json"] = inspect.Parameter(
-        "as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_AS_JSON
-    )
+            options.setdefault(name, own_options.get(name) or _option(name, field, model))
+    options["as_json"] = _AS_JSON
 
     @wraps(command)
     def run(**values: Any) -> None:
         IS_JSON.set(values["as_json"])
-        for name in _OUTPUTS:
-            if values.get(name) is not None:
-                refuse_overwriting_inputs(_flag(name), Path(values[name]), *_inputs(values))
-        arguments = {name: values[name] for name in own_names}
-        for name, model in models.items():
-            passed = {field: values[field] for field in _fields(model)}
-            arguments[name] = model(
-                **{field: value for field, value in passed.items() if value is not None}
-            )
-        command(**arguments)
+        _check_outputs(values)
+        own = {name: values[name] for name in own_options}
+        built = {name: _built(model, values) for name, model in models.items()}
+        command(**own, **built)
 
-    ordered = sorted(options.values(), key=_place)
-    run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+    required_first = sorted(options.values(), key=lambda option: option.default is not option.empty)
+    run.__signature__ = inspect.Signature(required_first)  # type: ignore[attr-defined]
     run.__annotations__ = {name: option.annotation for name, option in options.items()}
     return run
 
 
-def _place(option: inspect.Parameter) -> tuple[int, bool]:
-    """The place of an option in the help: that of its heading, if it has one, required first."""
-    details = [*getattr(option.annotation, "__metadata__", ()), option.default]
-    panels = [getattr(detail, "rich_help_panel", None) for detail in details]
-    places = [_PANELS.index(panel) for panel in panels if panel in _PANELS]
-    return (max(places, default=-1), option.default is not option.empty)
+def _built(model: type[Options], values: Mapping[str, Any]) -> Options:
+    """The model of the options that were passed."""
+    passed = {name: values[name] for name in _fields(model) if values[name] is not None}
+    return model(**passed)
+
+
+def _check_outputs(values: Mapping[str, Any]) -> None:
+    """Raise a ParameterError if an output of a command would replace an input."""
+    for name in _OUTPUTS:
+        if values.get(name) is not None:
+            refuse_overwriting_inputs(_flag(name), Path(values[name]), *_inputs(values))
 
 
 def _flag(name: str) -> str:

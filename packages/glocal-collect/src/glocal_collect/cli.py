@@ -300,7 +300,7 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
     options = requested.model_dump(exclude_unset=True)
     settings = before.replace(**options)
     if "max_starts_per_minute" in options and not settings.open:
-        raise ParameterError("--max-starts-per-minute has no effect without --open. Leave it out.")
+        raise ParameterError("--max-starts has no effect without --open. Leave it out.")
     if settings.open is False and (study is None or "people" in options):
         raise ParameterError(
             "--no-open has no effect on a new study, nor --people on a closed one. Leave it out."

@@ -44,7 +44,11 @@ class Settings(Options):
         json_schema_extra={"flags": "--open/--no-open"},
     )
     max_starts_per_minute: int = Field(
-        60, ge=1, le=100_000, description="With --open: maximum number of people per minute."
+        60,
+        ge=1,
+        le=100_000,
+        description="With --open: maximum number of people per minute.",
+        json_schema_extra={"flags": "--max-starts"},
     )
     days: float = Field(90.0, gt=0, le=36_500, description="Days until all links expire.")
     min_seconds: float = Field(
