@@ -14,7 +14,7 @@ from glocal.similarity import KINDS
 OF_ANSWERS = {"weights": "fiub", "votes": "fiub", "person": "iubU", "seconds": "fiub"}
 """The arrays with a value for each answer, and numpy's codes of their dtypes."""
 OF_CATCH_TRIALS = {"catch_passed": "b", "catch_person": "iubU"}
-"""The same for those with a value for each catch trial."""
+"""The arrays with a value for each catch trial, and numpy's codes of their dtypes."""
 _VALUES = {"fiub": "number", "iubU": "integer or name", "b": "true or false"}
 
 
@@ -49,6 +49,44 @@ def integer_rows(objects: Any) -> np.ndarray:
         f"{objects[0].tolist()[:9]}; they must be integers, the numbers of objects. Are features "
         "and answers swapped?"
     )
+
+
+def odd_one_last(objects: np.ndarray, odd_column: int, kind: str) -> np.ndarray:
+    """Rows of objects with this column at the end."""
+    if odd_column not in (0, 1, 2):
+        raise DataError(f"the odd column is {odd_column}; it must be 0, 1 or 2.")
+    if odd_column == 2:
+        return objects
+    if kind != "odd-one-out" or objects.shape[1] != 3:
+        raise DataError(
+            f"`odd_column={odd_column}` is for odd-one-out answers about three objects, but these "
+            f"are {kind} answers about {objects.shape[1]}. Leave it out."
+        )
+    pair = [column for column in (0, 1, 2) if column != odd_column]
+    return objects[:, [*pair, odd_column]]
+
+
+def counted_from_0(objects: np.ndarray, base: int) -> np.ndarray:
+    """Objects that were counted from `base`, 0 or 1, counted from 0."""
+    if base not in (0, 1):
+        raise DataError(f"the base is {base}; it must be 0 or 1.")
+    if base == 0:
+        return objects
+    smallest = int(objects.min(initial=1))
+    if smallest < 1:
+        raise DataError(f"answers name object {smallest} but `base=1` was stated. Pass `base=0`.")
+    return objects.astype(np.int64) - 1
+
+
+def sorted_objects(order: np.ndarray) -> np.ndarray:
+    """The object that each raw index stands for: ``argsort(order)`` of a sort index."""
+    n = order.size
+    if order.ndim != 1 or not np.array_equal(np.sort(order), np.arange(n)):
+        raise DataError(
+            f"the order of shape {order.shape} is not a permutation of 0 to n - 1; give a sort "
+            "index."
+        )
+    return np.argsort(order)
 
 
 def check_objects(objects: np.ndarray, kind: str) -> None:

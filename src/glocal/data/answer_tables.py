@@ -27,6 +27,8 @@ SHAPES = (
 """The columns that a table of answers may have; a fourth one names one of the three before it."""
 DETAILS = ("person", "seconds", "weight")
 """The columns that a table of answers may have besides."""
+_ORDERS_OF_ODD_ONES = ((1, 2, 0), (0, 2, 1), (0, 1, 2))
+_ORDERS_OF_ALTERNATIVES = ((0, 1, 2), (0, 1, 2), (0, 2, 1))
 _MISSING = -1  # the index of an object whose cell is empty
 _UNLISTED = -(1 << 62)  # an index that no table holds
 
@@ -89,7 +91,8 @@ def read_answers(
     """
     with naming(path):
         # NA is no empty cell if an object is called so
-        table = read_table(path, what="answers", names=[*map(object_name, names or ())])
+        object_names = [object_name(name) for name in names or ()]
+        table = read_table(path, what="answers", names=object_names)
         table = _renamed(table, columns or {})
         rows = _read_rows(table, names, base)
         is_catch = rows.catch_trials()
@@ -169,7 +172,7 @@ def _selected(values: np.ndarray | None, rows: Mask) -> np.ndarray | None:
 
 
 def _renamed(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    """The table with the titles of answers in place of those of the file."""
+    """The table with roles as titles."""
     roles = [*dict.fromkeys(chain(*SHAPES, DETAILS))]
     for role, column in columns.items():
         if role not in roles:
@@ -181,7 +184,7 @@ def _renamed(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _shape(table: pd.DataFrame) -> tuple[str, ...]:
-    """The columns of the answers; a DataError unless the titles are those of one kind."""
+    """The columns of the answers; a DataError unless the table has them for one kind."""
     shapes = [shape for shape in SHAPES if {*shape} <= {*table}]
     first_titles = {shape[0] for shape in shapes}
     if len(first_titles) != 1:
@@ -230,10 +233,8 @@ def _ordered_by_choice(
         )
     position = is_chosen.argmax(axis=1)
     # the columns in the order of `Answers`, for a choice in each of the three columns
-    orders = np.array([[1, 2, 0], [0, 2, 1], [0, 1, 2]])
-    if has_reference:
-        orders = np.array([[0, 1, 2], [0, 1, 2], [0, 2, 1]])
-    return np.take_along_axis(shown, orders[position], axis=1)
+    orders = _ORDERS_OF_ALTERNATIVES if has_reference else _ORDERS_OF_ODD_ONES
+    return np.take_along_axis(shown, np.array(orders)[position], axis=1)
 
 
 def _without(reasons: Mapping[str, Mask]) -> tuple[Mask, dict[str, int]]:
@@ -244,7 +245,8 @@ def _without(reasons: Mapping[str, Mask]) -> tuple[Mask, dict[str, int]]:
     DataError
         If all rows are excluded.
     """
-    is_excluded = np.zeros(len(next(iter(reasons.values()))), dtype=bool)
+    n_rows = len(next(iter(reasons.values())))
+    is_excluded = np.zeros(n_rows, dtype=bool)
     dropped = {}
     for reason, applies in reasons.items():
         n_before = int(is_excluded.sum())
@@ -254,7 +256,7 @@ def _without(reasons: Mapping[str, Mask]) -> tuple[Mask, dict[str, int]]:
             dropped[reason] = n
     if is_excluded.all():
         counts = "; ".join(f"{n} × {reason}" for reason, n in dropped.items())
-        raise DataError(f"no answer is left of {len(is_excluded)} trials: {counts}.")
+        raise DataError(f"no answer is left of {n_rows} trials: {counts}.")
     return ~is_excluded, dropped
 
 

@@ -16,9 +16,12 @@ from glocal.data.answer_arrays import (
     OF_CATCH_TRIALS,
     check_objects,
     checked_details,
+    counted_from_0,
     frozen,
     import_line,
     integer_rows,
+    odd_one_last,
+    sorted_objects,
 )
 from glocal.data.answer_tables import read_answers
 from glocal.data.features import as_matrix
@@ -156,42 +159,17 @@ class Answers:
             As for `Answers`, and if the indices contradict a stated convention.
         """
         objects = integer_rows(as_matrix(array))
-        if odd_column not in (0, 1, 2) or base not in (0, 1):
-            raise DataError(
-                f"the odd column is {odd_column} and the base {base}; the column must be 0, 1 "
-                "or 2, and the base 0 or 1."
-            )
-        if odd_column != 2:
-            if kind != "odd-one-out" or objects.shape[1] != 3:
-                raise DataError(
-                    f"`odd_column={odd_column}` is for odd-one-out answers about three objects, "
-                    f"but these are {kind} answers about {objects.shape[1]}. Leave it out."
-                )
-            pair = [column for column in (0, 1, 2) if column != odd_column]
-            objects = objects[:, [*pair, odd_column]]
-        if base:
-            smallest = int(objects.min(initial=1))
-            if smallest < 1:
-                raise DataError(
-                    f"answers name object {smallest} but `base=1` was stated. Pass `base=0`."
-                )
-            objects = objects.astype(np.int64) - 1
-        arrays: dict[str, Any] = {
-            name: as_matrix(value) for name, value in details.items() if value is not None
-        }
+        objects = odd_one_last(objects, odd_column, kind)
+        objects = counted_from_0(objects, base)
+        arrays = {name: as_matrix(value) for name, value in details.items() if value is not None}
+        names = None
         if "names" in arrays:
-            arrays["names"] = arrays["names"].reshape(-1).tolist()
-        answers = cls(objects, kind=kind, **arrays)
+            names = arrays.pop("names").reshape(-1).tolist()
+        answers = cls(objects, kind=kind, names=names, **arrays)
         if order is not None:
-            sort_index = as_matrix(order)
-            n = sort_index.size
-            if sort_index.ndim != 1 or not np.array_equal(np.sort(sort_index), np.arange(n)):
-                raise DataError(
-                    f"the order of shape {sort_index.shape} is not a permutation of 0 to n - 1; "
-                    "give a sort index."
-                )
-            answers.check_range(n, what="the order", unit="objects")
-            answers = replace(answers, objects=np.argsort(sort_index)[answers.objects])
+            objects_in_order = sorted_objects(as_matrix(order))
+            answers.check_range(len(objects_in_order), what="the order", unit="objects")
+            answers = replace(answers, objects=objects_in_order[answers.objects])
         if counts is None:
             return answers
         if answers.votes is not None:
@@ -319,19 +297,22 @@ class Answers:
 
     def named_objects(self) -> Numbers:
         """The sorted indices of the objects that the answers name."""
-        is_named = np.zeros(int(self.objects.max(initial=-1)) + 1, dtype=bool)
+        n = int(self.objects.max(initial=-1)) + 1
+        is_named = np.zeros(n, dtype=bool)
         is_named[self.objects] = True
         return np.flatnonzero(is_named)
 
     def with_choice(self, j: int) -> Objects:
         """The objects, reordered so that candidate pair j is the chosen pair."""
         pair = list(self.pairs[j])
-        others = [column for column in range(self.objects.shape[1]) if column not in pair]
-        return self.objects[:, [*pair, *others]]
+        columns = range(self.objects.shape[1])
+        others = [column for column in columns if column not in pair]
+        return self.objects[:, pair + others]
 
     def with_votes(self, counts: Shaped[np.ndarray, "n k"]) -> Answers:
         """Return an answer for each candidate pair j with votes, weighted by ``counts[:, j]``."""
-        if counts.shape != (len(self), len(self.pairs)) or counts.dtype.kind not in "fiub":
+        are_numbers = counts.dtype.kind in "fiub"
+        if counts.shape != (len(self), len(self.pairs)) or not are_numbers:
             raise DataError(
                 f"counts have shape {counts.shape} and hold {counts.dtype}; {len(self)} answers "
                 f"need {len(self.pairs)} numbers of votes each, one for each candidate pair. If "
@@ -341,10 +322,10 @@ class Answers:
         counts = counts.astype(np.float64)
         weights = counts if self.weights is None else counts * self.weights[:, None]
         rows, pairs = np.nonzero(weights)
-        by_choice = np.stack([self.with_choice(j) for j in range(len(self.pairs))], axis=1)
+        by_choice = [self.with_choice(j) for j in range(len(self.pairs))]
         return replace(
             self.select(rows),
-            objects=by_choice[rows, pairs],
+            objects=np.stack(by_choice, axis=1)[rows, pairs],
             weights=weights[rows, pairs],
             votes=counts[rows, pairs],
         )

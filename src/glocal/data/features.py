@@ -95,12 +95,12 @@ class Features:
     source : str
         The origin of the matrix, for messages.
     is_unit : bool
-        Whether the statistics and the standardization are those of the rows scaled to length 1.
+        Whether the rows are scaled to length 1 before they are measured and standardized.
 
     Raises
     ------
     DataError
-        If the matrix is not a real (n, p) matrix, or the number of names is not that of the rows.
+        If the matrix is not a real (n, p) matrix, or there are not as many names as rows.
     """
 
     matrix: np.ndarray
@@ -190,7 +190,7 @@ class Features:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """The name of each row for display: that of its object, or its number."""
+        """The name of each row for display: its object or its number."""
         if self.names is None:
             return tuple(f"object {row}" for row in range(len(self)))
         return tuple(map(object_name, self.names))
@@ -208,9 +208,12 @@ class Features:
             record = read_object(folder / RECORD_FILE, what="record", fix=_RECORD_FIX)
             layers = record.get("layers")
             if isinstance(layers, dict) and "model" in record:  # else another program wrote it
-                record["layer"] = file.parent.name if len(layers) > 1 else next(iter(layers), None)
+                record["layer"] = next(iter(layers), None)
+                if len(layers) > 1:
+                    record["layer"] = file.parent.name
                 keys = ("model", "layer", "preprocessing")
-                return {key: str(record[key]) for key in keys if record.get(key) is not None}
+                network = {key: record.get(key) for key in keys}
+                return {key: str(value) for key, value in network.items() if value is not None}
         return {}
 
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
@@ -236,9 +239,8 @@ class Features:
     def lengths(self) -> Values:
         """The Euclidean length of each row."""
         with np.errstate(over="ignore"):  # `standardization` names such a row
-            return np.concatenate(
-                [np.linalg.norm(rows.astype(np.float64), axis=1) for _, rows in self.chunks()]
-            )
+            lengths = [np.linalg.norm(rows.astype(np.float64), axis=1) for _, rows in self.chunks()]
+        return np.concatenate(lengths)
 
     @cached_property
     def standardization(self) -> Standardization:
@@ -272,7 +274,8 @@ class Features:
     def scaling(self) -> Standardization:
         """The rows divided by the root mean square of all entries: no cosine changes."""
         scalars = self.standardization
-        return replace(scalars, mean=0.0, std=float(np.hypot(scalars.mean, scalars.std)))
+        root_mean_square = float(np.hypot(scalars.mean, scalars.std))
+        return replace(scalars, mean=0.0, std=root_mean_square)
 
     @cached_property
     def column_means(self) -> Values:

@@ -16,6 +16,7 @@ from glocal.similarity import (
     Mask,
     Numbers,
     Objects,
+    Values,
     choice,
 )
 
@@ -30,14 +31,15 @@ def questions(answers: Answers) -> tuple[Objects, Numbers]:
     """The question of each answer, and the number of the candidate pair that was chosen.
 
     A question is its objects in a fixed order: the reference first, if there is one, and the others
-    ascending as far as that leaves the candidate pairs the same.
+    ascending, if the candidate pairs stay the same.
     """
     objects = answers.objects.astype(np.int64)
     ordered = _ordered(objects, answers)
     chosen = np.sort(objects[:, :2], axis=1)
-    is_chosen = [
-        (np.sort(ordered[:, list(pair)], axis=1) == chosen).all(axis=1) for pair in answers.pairs
-    ]
+    is_chosen = []
+    for pair in answers.pairs:
+        candidates = np.sort(ordered[:, list(pair)], axis=1)
+        is_chosen.append((candidates == chosen).all(axis=1))
     return ordered, np.argmax(is_chosen, axis=0)
 
 
@@ -45,7 +47,8 @@ def _ordered(objects: Objects, answers: Answers) -> Objects:
     """The objects of each answer in the order of its question."""
     m = objects.shape[1]
     n_fixed = int(KINDS[answers.kind].has_reference)
-    if n_fixed or len(answers.pairs) == m * (m - 1) / 2:  # all other columns are alike
+    has_all_pairs = len(answers.pairs) == m * (m - 1) / 2
+    if n_fixed or has_all_pairs:  # all other columns are alike
         ordered = objects.copy()
         ordered[:, n_fixed:].sort(axis=1)
         return ordered
@@ -53,21 +56,25 @@ def _ordered(objects: Objects, answers: Answers) -> Objects:
     pairs = {frozenset(pair) for pair in answers.pairs}
     ordered = objects
     for columns in itertools.permutations(range(m)):
-        if {frozenset((columns[i], columns[j])) for i, j in pairs} == pairs:
-            same = objects[:, columns]
-            first_difference = (same != ordered).argmax(axis=1)[:, None]
-            is_before = np.take_along_axis(same < ordered, first_difference, axis=1)
-            ordered = np.where(is_before, same, ordered)
+        moved_pairs = {frozenset((columns[i], columns[j])) for i, j in pairs}
+        if moved_pairs == pairs:
+            same_question = objects[:, columns]
+            first_difference = (same_question != ordered).argmax(axis=1)
+            is_smaller = same_question < ordered
+            is_before = np.take_along_axis(is_smaller, first_difference[:, None], axis=1)
+            ordered = np.where(is_before, same_question, ordered)
     return ordered
 
 
 def question_numbers(answers: Answers) -> Numbers:
     """The question number of each answer; questions are numbered in the order of their objects."""
-    return different_rows(questions(answers)[0])[1]
+    objects, _ = questions(answers)
+    _, number = different_rows(objects)
+    return number
 
 
 def set_keys(objects: Objects) -> Numbers:
-    """A random number for each set of objects, whatever their order: the sum of theirs."""
+    """A random number for each set of objects in any order: the sum of a number for each object."""
     n = min(int(objects.max(initial=0)) + 1, 1 << 20)  # of more, some objects share a number
     numbers = np.random.default_rng(0).integers(1 << 48, size=n)
     keys = np.zeros(len(objects), dtype=np.int64)
@@ -95,8 +102,10 @@ def different_rows(objects: Objects) -> tuple[Int[np.ndarray, "s m"], Numbers]:
         rows, number = np.unique(objects, axis=0, return_inverse=True)
         return rows, number.reshape(-1)
     # one integer for each row sorts much faster than rows
-    keys, number = np.unique(objects @ np.int64(n) ** np.arange(m)[::-1], return_inverse=True)
-    return np.stack(np.unravel_index(keys, (n,) * m), axis=1), number
+    place_values = np.int64(n) ** np.arange(m)[::-1]
+    keys, number = np.unique(objects @ place_values, return_inverse=True)
+    columns = np.unravel_index(keys, (n,) * m)
+    return np.stack(columns, axis=1), number
 
 
 def tally(answers: Answers) -> tuple[Objects, Choices]:
@@ -109,10 +118,11 @@ def tally(answers: Answers) -> tuple[Objects, Choices]:
     counts : (s, k) float
         The number of answers that chose each candidate pair, or the sum of their votes.
     """
-    objects, choice = questions(answers)
-    k = len(answers.pairs)
+    objects, chosen = questions(answers)
     sets, question = different_rows(objects)
-    counts = np.bincount(question * k + choice, answers.votes, minlength=k * len(sets))
+    k = len(answers.pairs)
+    cell = question * k + chosen
+    counts = np.bincount(cell, answers.votes, minlength=k * len(sets))
     return sets, counts.reshape(-1, k).astype(np.float64)
 
 
@@ -171,46 +181,72 @@ def describe(answers: Answers) -> pd.DataFrame:
         raise DataError(
             "the answers do not say who gave them. Import them with a column for the participant."
         )
-    person = pd.Series(answers.person, name="person")
-    weights = answers.all_weights
     objects, chosen = questions(answers)
-    question = different_rows(objects)[1]
-    pair = question * len(answers) + pd.factorize(person)[0]  # a number for each of their pairs
-    agreement, is_shared = _agreement(answers, chosen, question, pair)
+    _, question = different_rows(objects)
+    person_number, _ = pd.factorize(answers.person)
+    question_of_person = question * len(answers) + person_number
+    agreement, is_shared = _agreement(answers, chosen, question, question_of_person)
+    weights = answers.all_weights
     shared = weights * is_shared
-    table = pd.DataFrame({"answers": weights, "shared": shared, "agreement": shared * agreement})
-    table = table.groupby(person).sum()
+    person = pd.Series(answers.person, name="person")
+    columns = {
+        "answers": weights,
+        "shared": shared,
+        "agreement": shared * agreement,
+    }
+    table = pd.DataFrame(columns).groupby(person).sum()
     table["agreement"] /= table["shared"]
     if answers.weights is None:
         table = table.astype({"answers": int, "shared": int})
-    previous = pd.Series(chosen).groupby(pair).shift()
-    alike = (previous == chosen).astype(float).where(previous.notna()).groupby(person)
-    table[["repeats", "alike"]] = alike.agg(["count", "mean"])
+    _add_repeats(table, person, pd.Series(chosen), question_of_person)
     if answers.seconds is not None:
-        timed = weights * ~np.isnan(answers.seconds)
-        fast = pd.DataFrame({"fast": timed * (answers.seconds < FAST), "timed": timed})
-        table["seconds"] = pd.Series(answers.seconds).groupby(person).median()
-        table["fast"] = fast.groupby(person).sum().eval("fast / timed")
+        _add_times(table, person, answers.seconds, weights)
     if answers.catch_passed is not None and answers.catch_person is not None:
-        of_person = pd.Series(answers.catch_passed).groupby(answers.catch_person)
-        table["catch"] = of_person.mean()
-        table["catch_trials"] = of_person.size().reindex(table.index, fill_value=0)
+        passed = pd.Series(answers.catch_passed).groupby(answers.catch_person)
+        table["catch"] = passed.mean()
+        table["catch_trials"] = passed.size().reindex(table.index, fill_value=0)
     return table
 
 
-def _agreement(
-    answers: Answers, chosen: np.ndarray, question: np.ndarray, pair: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The agreement of each answer with the others' most frequent one; whether others exist.
+def _add_repeats(
+    table: pd.DataFrame, person: pd.Series, chosen: pd.Series, question_of_person: Numbers
+) -> None:
+    """Add how often each person answered a question again, and the share of equal answers."""
+    previous = chosen.groupby(question_of_person).shift()
+    is_alike = (previous == chosen).astype(float)
+    repeats = is_alike.where(previous.notna()).groupby(person)
+    table["repeats"] = repeats.count()
+    table["alike"] = repeats.mean()
 
-    `question` and `pair` number the questions, and the pairs of a question and a person.
+
+def _add_times(table: pd.DataFrame, person: pd.Series, seconds: Values, weights: Values) -> None:
+    """Add the median time of each person, and the share of fast answers among those with a time."""
+    import pandas as pd
+
+    table["seconds"] = pd.Series(seconds).groupby(person).median()
+    timed = weights * ~np.isnan(seconds)
+    fast = timed * (seconds < FAST)
+    sum_fast = pd.Series(fast).groupby(person).sum()
+    sum_timed = pd.Series(timed).groupby(person).sum()
+    table["fast"] = sum_fast / sum_timed
+
+
+def _agreement(
+    answers: Answers, chosen: Numbers, question: Numbers, question_of_person: Numbers
+) -> tuple[Values, Mask]:
+    """The agreement of each answer with the most frequent one of the others; whether others exist.
+
+    `question_of_person` numbers the questions of each person apart.
     """
     import pandas as pd
 
     k = len(answers.pairs)
-    votes = pd.DataFrame(np.eye(k)[chosen] * answers.all_weights[:, None])
-    of_person = votes.groupby(pair).transform("sum")
-    votes_of_others = (votes.groupby(question).transform("sum") - of_person).to_numpy()
+    one_hot = np.eye(k)[chosen]
+    votes = pd.DataFrame(one_hot * answers.all_weights[:, None])
+    all_votes = votes.groupby(question).transform("sum")
+    votes_of_person = votes.groupby(question_of_person).transform("sum")
+    votes_of_others = (all_votes - votes_of_person).to_numpy()
     highest = votes_of_others.max(axis=1, keepdims=True)
     shares = choice(votes_of_others, 1e-9 * np.maximum(1, highest))
-    return shares[np.arange(len(answers)), chosen], highest[:, 0] > 1e-9
+    agreement = shares[np.arange(len(answers)), chosen]
+    return agreement, highest[:, 0] > 1e-9

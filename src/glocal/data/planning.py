@@ -95,8 +95,8 @@ class StudyPlan(StudyDesign):
 def plan_study(objects: int, *, pay: float | None = None, **settings: Any) -> StudyPlan:
     """Plan a study: answers, people, minutes and cost for a share of the attainable gain.
 
-    The attainable gain is the difference between the agreement of people with each other and that
-    of the original features. For the objects of the study, a fit to t answers about n objects
+    The attainable gain is the agreement of people with each other less the agreement of the
+    original features with them. For the objects of the study, a fit to t answers about n objects
     attains the share
 
         share = 1 / (1 + (25 n / t)^0.8)
@@ -113,8 +113,8 @@ def plan_study(objects: int, *, pay: float | None = None, **settings: Any) -> St
         Pay per hour, in any currency.
     **settings
         Of `StudyDesign`: ``gain`` (0.5), the share of the attainable gain, between 0 and 1;
-        ``seconds`` (4), the median response time, of which the mean is taken as 1.25 times as long;
-        and ``per_person`` (200), the trials per person, of which 2 % are catch trials.
+        ``seconds`` (4), the median response time, with a mean that is 1.25 times as long; and
+        ``per_person`` (200), the trials per person, 2 % of them catch trials.
 
     Raises
     ------

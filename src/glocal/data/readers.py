@@ -128,7 +128,9 @@ def _torch(path: Path) -> np.ndarray:
         tensors = {str(key): value for key, value in loaded.items() if hasattr(value, "ndim")}
         loaded = _choose(path, tensors)
     check_inflated(path, loaded.numel() * loaded.element_size())
-    return np.asarray((loaded.float() if loaded.dtype == torch.bfloat16 else loaded).detach())
+    if loaded.dtype == torch.bfloat16:
+        loaded = loaded.float()
+    return np.asarray(loaded.detach())
 
 
 def _safetensors(path: Path) -> np.ndarray:
@@ -248,11 +250,16 @@ def read_parquet(path: PathLike) -> NamedRows:
     title = _name_column(schema)
     parts = [_read_shard(shard, columns, is_lists, title) for shard in shards]
     matrices = [part.matrix for part in parts if len(part.matrix)]
-    if len({matrix.shape[1] for matrix in matrices}) > 1:
+    widths = {matrix.shape[1] for matrix in matrices}
+    if len(widths) > 1:
         raise DataError(f"{path} has vectors of different lengths in {', '.join(columns)[:160]}.")
-    matrix = np.concatenate(matrices) if matrices else np.empty((0, 0), dtype=np.float32)
+    if not matrices:
+        matrices = [np.empty((0, 0), dtype=np.float32)]
     names = [name for part in parts for name in part.names or ()]
-    return NamedRows(matrix, None if counts_rows(names, 0) else tuple(names))
+    return NamedRows(
+        np.concatenate(matrices),
+        None if counts_rows(names, 0) else tuple(names),
+    )
 
 
 def _read_shard(shard: Path, columns: list[str], is_lists: bool, title: str | None) -> NamedRows:
@@ -306,8 +313,10 @@ def _vectors(column: Any, is_lists: bool) -> np.ndarray:
     numbers = values.to_numpy()
     if not is_lists:
         return numbers
-    widths = compute.list_value_length(column).unique().to_pylist()
-    return numbers.reshape(len(column), -1) if len(widths) == 1 else np.empty((0, 0))
+    widths = compute.list_value_length(column).unique()
+    if len(widths) != 1:
+        return np.empty((0, 0))
+    return numbers.reshape(len(column), -1)
 
 
 def _name_column(schema: Any) -> str | None:

@@ -68,7 +68,7 @@ class Seen:
         if self.questions is None:
             return (
                 "whether the transform was fitted to answers to these questions is not known: its "
-                "file has a sample of them, of which too few could be here. Score more answers."
+                "file has a sample of them, and too few of it could be here. Score more answers."
             )
         return None
 
@@ -92,11 +92,11 @@ def sketch(features: Features, answers: Answers) -> dict[str, str]:
 
 
 def seen(record: Mapping[str, Any], features: Features, answers: Answers) -> Seen | None:
-    """Compare answers with those of the fit in a transform's record.
+    """Compare answers with the answers of the fit in a transform's record.
 
-    Answers that equal those of the fit are seen, whatever the features. Otherwise the hashes of the
-    objects decide. None means that nothing is known: the record has no sketch, or no row of the
-    features is an object of the fit, so that the network or the photographs may be others.
+    The same answers are seen, whatever the features. Otherwise the hashes of the objects decide.
+    None means that nothing is known: the record has no sketch, or no row of the features is an
+    object of the fit, so that the network or the photographs may be others.
     """
     data = value_at(record, "fit.provenance.data") or {}
     if data.get("answers") == array_sha256(answers.objects):
@@ -116,7 +116,9 @@ def seen(record: Mapping[str, Any], features: Features, answers: Answers) -> See
 def seen_rows(record: Mapping[str, Any], features: Features) -> float | None:
     """The share of rows that are objects of the fit in a transform's record; None if not known."""
     fitted = record.get("fitted")
-    return _share(object_hashes(features), _hashes(fitted["objects"])) if fitted else None
+    if not fitted:
+        return None
+    return _share(object_hashes(features), _hashes(fitted["objects"]))
 
 
 def object_hashes(features: Features) -> Hashes:
@@ -142,19 +144,21 @@ def object_hashes(features: Features) -> Hashes:
 
 
 def _question_hashes(object_hashes: Hashes, answers: Answers) -> Hashes:
-    """The hash of the question of each answer: the sum of those of its objects, in any order."""
+    """The hash of the question of each answer: the sum of the hashes of its objects."""
     return object_hashes[answers.objects].sum(axis=1, dtype=np.uint32)
 
 
 def _different(hashes: Hashes) -> Hashes:
     """The different hashes, ascending."""
     # NOTE with counts numpy sorts; without, it fills a hash table, which takes forty times as long
-    return np.unique(hashes, return_counts=True)[0]
+    different, _ = np.unique(hashes, return_counts=True)
+    return different
 
 
 def _text(hashes: Hashes, n: int) -> str:
     """The n smallest different hashes as a text."""
-    return base64.b64encode(_different(hashes)[:n].astype("<u4").tobytes()).decode()
+    smallest = _different(hashes)[:n].astype("<u4")
+    return base64.b64encode(smallest.tobytes()).decode()
 
 
 def _hashes(text: str) -> Hashes:

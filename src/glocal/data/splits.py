@@ -70,9 +70,10 @@ def split_answers(
     ParameterError if the fold does not exist.
     """
     check_fold(fold, folds)
-    heldout_objects = np.zeros(n, dtype=bool)
-    heldout_objects[object_folds(n, folds, seed)[fold]] = True
-    return answers.inside(heldout_objects)
+    heldout_objects = object_folds(n, folds, seed)[fold]
+    is_heldout = np.zeros(n, dtype=bool)
+    is_heldout[heldout_objects] = True
+    return answers.inside(is_heldout)
 
 
 def split_people(
@@ -97,7 +98,8 @@ def split_people(
             f"`folds` is {folds}; with {len(people)} participants it can be 2 to {len(people)}."
         )
     check_fold(fold, folds)
-    heldout = np.isin(codes, _parts(len(people), folds, seed)[fold])
+    heldout_people = _parts(len(people), folds, seed)[fold]
+    heldout = np.isin(codes, heldout_people)
     return ~heldout, heldout
 
 
@@ -111,17 +113,17 @@ def split_joined(
     fold: int = 0,
     seed: int = 42,
 ) -> dict[str, Answers]:
-    """Split answers that were joined with n rows into those of ``train`` and of ``heldout``.
+    """Split answers that were joined with n rows into the parts ``train`` and ``heldout``.
 
     Both parts index objects as `answers` do. Raises the errors of `split_answers` or
     `split_people`, and a DataError if a part is empty.
     """
     if by == "objects":
-        masks = split_answers(joined.answers, n, folds=folds, fold=fold, seed=seed)
+        train, heldout = split_answers(joined.answers, n, folds=folds, fold=fold, seed=seed)
     else:
-        masks = split_people(joined.answers, folds=folds, fold=fold, seed=seed)
-    kept = answers.select(joined.kept)
-    parts = {"train": kept.select(masks[0]), "heldout": kept.select(masks[1])}
+        train, heldout = split_people(joined.answers, folds=folds, fold=fold, seed=seed)
+    joined_answers = answers.select(joined.kept)
+    parts = {"train": joined_answers.select(train), "heldout": joined_answers.select(heldout)}
     for name, part in parts.items():
         if not len(part):
             raise DataError(
@@ -151,7 +153,8 @@ def _parts(n: int, n_parts: int, seed: int) -> list[Numbers]:
     """A permutation of 0 to n - 1 in nearly equal parts."""
     if not 0 <= seed < 2**32:
         raise ParameterError(f"`seed` is {seed}; it must be from 0 to {2**32 - 1}.")
-    return np.array_split(np.random.RandomState(seed).permutation(n), n_parts)
+    permuted = np.random.RandomState(seed).permutation(n)
+    return np.array_split(permuted, n_parts)
 
 
 def check_fold(fold: int, folds: int) -> None:

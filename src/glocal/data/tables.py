@@ -66,14 +66,16 @@ def column_of_table(table: pd.DataFrame, title: str) -> pd.Series:
 
 def counts_rows(texts: Sequence[str], first: int) -> bool:
     """Whether texts are the numbers of their rows, counted from `first`; empty ones are."""
-    return [*texts] == [*map(str, range(first, first + len(texts)))]
+    numbers = range(first, first + len(texts))
+    return all(text == str(number) for text, number in zip(texts, numbers, strict=True))
 
 
 def as_integers(texts: Sequence[str]) -> Numbers | None:
     """Texts as integers; None if any of them is not an integer."""
     if not all(map(_INTEGER.fullmatch, {*texts})):
         return None
-    return np.array([int(text.partition(".")[0]) for text in texts], dtype=np.int64)
+    integers = [int(text.partition(".")[0]) for text in texts]
+    return np.array(integers, dtype=np.int64)
 
 
 # rows of numbers
@@ -128,7 +130,8 @@ def _read_records(file: Path) -> pd.DataFrame:
     import pandas as pd
 
     records = json.loads(decoded(file))
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+    is_list = isinstance(records, list)
+    if not is_list or not all(isinstance(record, dict) for record in records):
         raise ValueError("it must hold a list of records, one for each answer")
     table = pd.DataFrame(records, dtype=object)
     return table.where(table.notna(), "").astype(str)
@@ -163,7 +166,8 @@ def _separator(text: str) -> str | None:
 def first_cells(text: str) -> list[str]:
     """The cells of the first line."""
     first_line = text.partition("\n")[0]
-    return [cell.strip().strip('"') for cell in first_line.split(_separator(text))]
+    cells = first_line.split(_separator(text))
+    return [cell.strip().strip('"') for cell in cells]
 
 
 def rows_of_numbers(text: str) -> np.ndarray:

@@ -69,10 +69,10 @@ def simulated_world(
     seed : int
     """
     rng = np.random.default_rng(seed)
-    mixing = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))[0]
+    mixing, _ = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))
     class_code = rng.normal(size=(n_superordinate, _CLASS_DIMENSIONS))
     category_code = rng.normal(size=(n_superordinate * n_category, _CATEGORY_DIMENSIONS))
-    image_dimensions = dimensions - _CLASS_DIMENSIONS - _CATEGORY_DIMENSIONS
+    n_instance_dimensions = dimensions - _CLASS_DIMENSIONS - _CATEGORY_DIMENSIONS
 
     def images(category: np.ndarray) -> np.ndarray:
         """Draw the features of one image for each entry of `category`."""
@@ -81,20 +81,24 @@ def simulated_world(
             return rng.normal(size=(len(category), width))
 
         superordinate = category // n_category
-        parts = [
-            0.7 * (class_code[superordinate] + 0.3 * noise(_CLASS_DIMENSIONS)),
-            1.2 * (category_code[category] + 0.4 * noise(_CATEGORY_DIMENSIONS)),
-            0.8 * noise(image_dimensions),
-        ]
-        return (np.concatenate(parts, axis=1) @ mixing + 0.5).astype(np.float32)
+        class_part = class_code[superordinate] + 0.3 * noise(_CLASS_DIMENSIONS)
+        category_part = category_code[category] + 0.4 * noise(_CATEGORY_DIMENSIONS)
+        parts = [0.7 * class_part, 1.2 * category_part, 0.8 * noise(n_instance_dimensions)]
+        features = np.concatenate(parts, axis=1) @ mixing + 0.5
+        return features.astype(np.float32)
 
     category = np.repeat(np.arange(n_superordinate * n_category), n_object)
     local_category = rng.integers(0, n_superordinate * n_category, n_local)
     superordinate = category // n_category
-    mind = np.concatenate([1.1 * class_code[superordinate], 0.25 * category_code[category]], axis=1)
-    names = tuple(f"object_{i:04d}" for i in range(len(category)))
+    class_part = 1.1 * class_code[superordinate]
+    category_part = 0.25 * category_code[category]
+    mind = np.concatenate([class_part, category_part], axis=1)
     return World(
-        objects=Features(images(category), names, "simulated objects"),
+        objects=Features(
+            images(category),
+            tuple(f"object_{i:04d}" for i in range(len(category))),
+            "simulated objects",
+        ),
         answers=simulated_answers(mind, n_answers, seed=seed + 1),
         local=Features(images(local_category), None, "simulated local images"),
         mind=mind,
@@ -114,17 +118,21 @@ def simulated_answers(mind: Float[np.ndarray, "n d"], n_answers: int, *, seed: i
         Number of sets of three objects, which are drawn uniformly, and the seed.
     """
     rng = np.random.default_rng(seed)
-    n = len(mind)
     gram = (mind @ mind.T).astype(np.float32)
     objects = np.empty((0, 3), dtype=np.int32)
     while len(objects) < n_answers:
         n_missing = n_answers - len(objects)
-        sets = rng.integers(0, n, size=(min(1 << 20, n_missing + 1024), 3), dtype=np.int32)
+        n_drawn = min(1 << 20, n_missing + 1024)
+        sets = rng.integers(0, len(mind), size=(n_drawn, 3), dtype=np.int32)
         i, j, k = sets.T
-        sets = sets[(i != j) & (i != k) & (j != k)][:n_missing]
+        are_different = (i != j) & (i != k) & (j != k)
+        sets = sets[are_different][:n_missing]
         i, j, k = sets.T
+        similarities = np.stack([gram[j, k], gram[i, k], gram[i, j]])
         # Gumbel noise turns the largest similarity into a draw from the softmax
-        pairs = np.stack([gram[j, k], gram[i, k], gram[i, j]]) + rng.gumbel(size=(3, len(sets)))
-        order = (pairs.argmax(axis=0)[:, None] + [1, 2, 3]) % 3  # the odd one last
-        objects = np.concatenate([objects, np.take_along_axis(sets, order, axis=1)])
+        noisy = similarities + rng.gumbel(size=similarities.shape)
+        odd = noisy.argmax(axis=0)
+        order = (odd[:, None] + [1, 2, 3]) % 3  # the odd one last
+        answers = np.take_along_axis(sets, order, axis=1)
+        objects = np.concatenate([objects, answers])
     return Answers(objects)
