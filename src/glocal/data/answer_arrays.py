@@ -119,36 +119,36 @@ def check_objects(objects: np.ndarray, kind: str) -> None:
             )
 
 
-def checked_details(n_answers: int, details: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the other arguments of `Answers` with checked, read-only arrays."""
-    n_catch = np.size(details.get("catch_passed", ()))
-    checked: dict[str, Any] = {}
-    for name, dtype_kinds in (OF_ANSWERS | OF_CATCH_TRIALS).items():
-        if name not in details:
-            continue
+def checked_arrays(n_answers: int, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays beside the objects, checked and read-only."""
+    n_catch = np.size(arrays.get("catch_passed", ()))
+    checked = {}
+    for name, array in arrays.items():
         n = n_answers if name in OF_ANSWERS else n_catch
         unit = "answers" if name in OF_ANSWERS else "catch trials"
-        array = details[name]
+        dtype_kinds = (OF_ANSWERS | OF_CATCH_TRIALS)[name]
         _check_array(name, array)
         if array.shape != (n,) or array.dtype.kind not in dtype_kinds:
             raise DataError(
                 f"{name} has shape {array.shape} and dtype {array.dtype}; {n} {unit} need one "
                 f"{_VALUES[dtype_kinds]} each."
             )
-        if "f" in dtype_kinds:
-            array = array.astype(np.float64)
+        has_floats = "f" in dtype_kinds
+        checked[name] = frozen(array.astype(np.float64) if has_floats else array)
         if name in ("weights", "votes"):
-            is_wrong = ~(np.isfinite(array) & (array >= 0))
-            if is_wrong.any() or (n and not array.any()):
-                row = int(is_wrong.argmax())
-                raise DataError(
-                    f"{name} hold {array[row]} at {row}; they must be finite, at least 0 and not "
-                    "all 0."
-                )
-        checked[name] = frozen(array)
-    if "names" in details:
-        checked["names"] = tuple(map(str, details["names"]))
+            _check_weights(name, checked[name])
     return checked
+
+
+def _check_weights(name: str, weights: np.ndarray) -> None:
+    """Raise a DataError for weights that are negative, not finite or all 0."""
+    is_wrong = ~(np.isfinite(weights) & (weights >= 0))
+    are_all_0 = weights.size and not weights.any()
+    if is_wrong.any() or are_all_0:
+        row = int(is_wrong.argmax())
+        raise DataError(
+            f"{name} hold {weights[row]} at {row}; they must be finite, at least 0 and not all 0."
+        )
 
 
 def _check_array(name: str, value: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from glocal.data.answer_arrays import (
     OF_ANSWERS,
     OF_CATCH_TRIALS,
     check_objects,
-    checked_details,
+    checked_arrays,
     counted_from_0,
     frozen,
     import_line,
@@ -114,12 +114,14 @@ class Answers:
             raise DataError(f"`kind` is {self.kind!r}; it must be {' or '.join(KINDS)}.")
         objects = integer_rows(self.objects)
         check_objects(objects, self.kind)
-        fields = checked_details(len(objects), self._details())
+        fields = checked_arrays(len(objects), self._arrays())
         fields["objects"] = frozen(np.require(objects, np.int32, "C"))
         if self.weights is None and "votes" in fields:
             fields["weights"] = fields["votes"]
         for name, value in fields.items():
             object.__setattr__(self, name, value)
+        if self.names is not None:
+            object.__setattr__(self, "names", tuple(map(str, self.names)))
 
     @classmethod
     def from_array(
@@ -203,23 +205,23 @@ class Answers:
         DataError
             If `Answers` does not allow the content; the message names the file.
         """
-        arrays: dict[str, Any]
+        arguments: dict[str, Any] = {"names": names}
         if ending(path) == ".npz":
-            arrays = read_archive(path)
+            arguments |= read_archive(path)
         elif not has_titles(path):
-            arrays = {"array": read_numbers(path, what="answers")}
+            arguments["array"] = read_numbers(path, what="answers")
         else:
             table, dropped = read_answers(path, names=names)
-            arrays = table._asdict()
+            arguments |= table._asdict()
             dropped.pop("catch trial", None)  # which the answers count themselves
             for reason, n in dropped.items():
                 warn(f"{path}: left out {n} × {reason}.", DataWarning)
         with naming(path):
-            answers = cls.from_array(**({"names": names} | arrays))
+            answers = cls.from_array(**arguments)
         _LOG.info("read %s: %d answers", path, len(answers))
         return answers
 
-    def save(self, path: PathLike, *, provenance: dict[str, Any] | None = None) -> None:
+    def save(self, path: PathLike, *, provenance: Mapping[str, object] | None = None) -> None:
         """Atomically write all fields to ``.npz``, or only the 0-based objects to ``.npy``.
 
         `provenance` describes the origin of the answers. An ``.npz`` stores it under this name, as
@@ -232,8 +234,10 @@ class Answers:
         """
         extension = ending(path)
         if extension == ".npz":
-            origin = None if provenance is None else np.array(json.dumps(provenance))
-            write_npz(path, self.members() | {"provenance": origin})
+            members = self.members()
+            if provenance is not None:
+                members["provenance"] = np.array(json.dumps(provenance))
+            write_npz(path, members)
         elif extension == ".npy":
             write_npy(path, self.objects)
         else:
@@ -242,14 +246,17 @@ class Answers:
                 "objects alone."
             )
 
-    def members(self) -> dict[str, Any]:
+    def members(self) -> dict[str, np.ndarray]:
         """The arrays of an ``.npz`` of answers, by name."""
-        return {"answers": self.objects, "kind": np.array(self.kind), **self._details()}
+        members = {"answers": self.objects, "kind": np.array(self.kind)} | self._arrays()
+        if self.names is not None:
+            members["names"] = np.array(self.names)
+        return members
 
-    def _details(self) -> dict[str, Any]:
-        """The other arguments that are not None, by name."""
-        details = {name: getattr(self, name) for name in (*OF_ANSWERS, *OF_CATCH_TRIALS, "names")}
-        return {name: values for name, values in details.items() if values is not None}
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """The arrays beside the objects, by name, unless they are None."""
+        arrays = {name: getattr(self, name) for name in OF_ANSWERS | OF_CATCH_TRIALS}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -352,8 +359,8 @@ class Answers:
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
         """Select answers by a mask or by row numbers; object numbers do not change."""
-        details = self._details()
-        selected = {name: details[name][keep] for name in OF_ANSWERS if name in details}
+        arrays = self._arrays()
+        selected = {name: arrays[name][keep] for name in OF_ANSWERS if name in arrays}
         return replace(self, objects=self.objects[keep], **selected)
 
     def relabel(self, new_index: Numbers) -> Answers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from glocal.data.answer_tables import read_answers
 from glocal.data.answers import Answers, read_archive
@@ -19,7 +19,7 @@ class Imported(NamedTuple):
 
     answers: Answers
     dropped: dict[str, int]
-    interpretation: dict[str, Any]
+    interpretation: Mapping[str, object]
 
 
 def import_answers(
