@@ -73,6 +73,8 @@ def heldout(**changes):
         low=0.5,
         high=0.54,
         original=0.41,
+        original_low=0.39,
+        original_high=0.43,
         gain=0.11,
         gain_low=0.08,
         gain_high=0.14,

@@ -85,6 +85,17 @@ def test_agreement_of_two_networks_is_compared_on_the_objects_of_both(answers, t
     assert between.transform == "t.npz"
     assert rows.gain("near", "odd-one-out", "t.npz", "original", "far") == between
     assert "less far" in evaluate(f"{line} --baseline far").out
+    pytest.importorskip("altair")
+    from glocal.report import load_runs
+    from glocal.report.charts import charts_of
+
+    page = run("report --json", out, "--out", tmp_path / "page.html", "--tables", tmp_path).json
+    sentence = page["findings"][-1]["sentence"]
+    assert sentence.startswith(f"On odd-one-out, near less far is {between.text()}")
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "Between networks" in text
+    assert sentence in text.split("Methods and results, to copy")[1]
+    assert "networks" in {chart.title for chart in charts_of(load_runs([out])[0])}
 
 
 def test_the_interval_of_a_difference_is_that_of_a_bootstrap_over_objects():

@@ -38,6 +38,7 @@ ADVICE = {
     "together.",
     "overfitted": "Do not use it as it is: raise --lmbda, or let glocal fit choose it.",
     "not compared": "",
+    "networks compared": "",
     "not measured": "For its agreement with people, pass --answers that are new.",
     "too few answers": "Collect more answers.",
     "seen": "Do not rely on it: score answers that the fit had not seen.",
@@ -171,7 +172,7 @@ def recorded_scores(fit: Mapping[str, Any], arm: str, network: str = "") -> Scor
     gain = (heldout.gain, heldout.gain_low, heldout.gain_high)
     metric, _ = AGREEMENT
     scores = [
-        agreement(metric, heldout.original),
+        agreement(metric, heldout.original, heldout.original_low, heldout.original_high),
         agreement(metric, heldout.agreement, *ends, transform=arm),
         agreement(metric + DIFFERENCE, *gain, transform=arm, settings={"baseline": ORIGINAL}),
         agreement("loss", heldout.original_loss),
@@ -244,6 +245,21 @@ def sentence(subject: Subject) -> str:
     is_early = (subject.fit.get("n_answers") or agreement.after.n) < FEW_ANSWERS
     opening = "It is too early to tell" if is_early else "No gain is certain"
     return f"{opening}: with {subject.title}, {clauses}"
+
+
+def network_sentence(gain: Score) -> str:
+    """The difference between two networks on one task, in words."""
+    p = gain.p if gain.p_corrected is None else gain.p_corrected
+    test = "" if p is None else f", p = {p:.2g}"
+    is_certain = gain.low is not None and gain.high is not None and gain.low * gain.high > 0
+    lower_is_better = gain.metric.removesuffix(DIFFERENCE) in _LOWER_IS_BETTER
+    outcome = "no difference is certain"
+    if is_certain:
+        outcome = "it is better" if (gain.value > 0) != lower_is_better else "it is worse"
+    return (
+        f"On {gain.task}, {gain.network} less {gain.baseline_network} is {gain.text()} "
+        f"({gain.transform}{test}): {outcome}."
+    )
 
 
 def plural(noun: str, number: int) -> str:

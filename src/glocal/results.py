@@ -69,8 +69,8 @@ class HeldOutScores(BaseModel):
         The number of held-out answers.
     agreement, original, gain : float
         The agreement with and without the transform, as fractions, and their paired difference.
-        `low` and `high`, `gain_low` and `gain_high` are the ends of 95 % intervals, None if they
-        cannot be estimated.
+        `low` and `high`, `original_low` and `original_high`, `gain_low` and `gain_high` are the
+        ends of 95 % intervals, None if they cannot be estimated.
     loss, original_loss : float
         The loss with the transform, and of features that are only scaled, in nats.
     neighbours_kept : float
@@ -108,6 +108,8 @@ class HeldOutScores(BaseModel):
     k: Count
     n_images: Count
     among: Literal["local images", "objects"]
+    original_low: Share | None = None
+    original_high: Share | None = None
     axes_chance: float | None = Field(None, ge=0)
 
 

@@ -287,13 +287,16 @@ class FoldScorer:
         units = credit_units(credit, self.answers)
         original = credit_units(original_credit, self.answers)
         agreement, low, high = units.bounded()
+        original_agreement, original_low, original_high = original.bounded()
         gain, gain_low, gain_high = units.minus(original).bounded((-1.0, 1.0))
         return {
             "n": len(credit),
             "agreement": agreement,
             "low": low,
             "high": high,
-            "original": original.estimate().mean,
+            "original": original_agreement,
+            "original_low": original_low,
+            "original_high": original_high,
             "gain": gain,
             "gain_low": gain_low,
             "gain_high": gain_high,

@@ -45,7 +45,7 @@ class Chart(Block):
 
 
 def charts_of(run: Run) -> list[Chart]:
-    """Return a chart of each network: its front, or its scores if the front has too few points.
+    """Return a chart of each network, its front or, of few points, its scores; and of differences.
 
     The scores are those of all tasks, and for one transform those of its agreement. A single task
     comes with the ends of the ceiling of people.
@@ -71,7 +71,31 @@ def charts_of(run: Run) -> list[Chart]:
             title = f"scores-{network}".rstrip("-")
             chart = scores_chart(scores, ends)
             charts.append(Chart(title, chart=chart, network=network, ends=ends))
+    if gains := run.scores.network_gains:
+        chart = differences_chart(gains)
+        charts.append(Chart("networks", chart=chart, network="Between networks"))
     return charts
+
+
+def differences_chart(gains: Sequence[Score]) -> alt.LayerChart:
+    """Draw differences between networks as dots with 95 % intervals, beside a line at 0."""
+    import pandas as pd
+
+    alt = import_optional("altair", "a report")
+    rows = pd.DataFrame(map(vars, gains))
+    networks = rows["network"] + " less " + rows["baseline_network"]
+    rows["name"] = networks + ", " + rows["transform"] + ", " + rows["task"]
+    rows = rows[["name", "value", "low", "high"]]
+    value, low = (metric_axis(alt.X, name, "difference") for name in ("value", "low"))
+    base = alt.Chart(inline_data(rows)).encode(
+        alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=0)),
+        tooltip=["name:N", *tooltips("value", "low", "high")],
+    )
+    return alt.layer(
+        base.mark_rule(strokeWidth=2).encode(low, x2="high:Q"),
+        base.mark_point(filled=True, size=90, opacity=1, color=INK).encode(value),
+        ceiling_rules([0.0], value),
+    ).properties(height=2 * _LINE_HEIGHT * len(rows), description="Differences between networks")
 
 
 def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerChart:

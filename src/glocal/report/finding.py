@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from glocal._version import __version__
 from glocal.evaluation.agreement import MIN_REPEATED_ANSWERS, ceiling_in_words
-from glocal.finding import ADVICE, Subject, choice, direction, plural, sentence
+from glocal.finding import ADVICE, Subject, choice, direction, network_sentence, plural, sentence
 from glocal.report.runs import Run, is_of_network
 from glocal.report.templates import render
 from glocal.results import method_in_words, value_at
@@ -54,11 +54,16 @@ def findings(run: Run) -> list[Finding]:
         )
         return [Finding("", "", "unfinished", unfinished, ADVICE["unfinished"])]
     networks = run.scores.networks or [""]
-    return [
+    of_networks = [
         _finding(run, network, featured_arm(run, network), task)
         for network in networks
         for task in run.agreement_tasks(network)
     ]
+    between_networks = [
+        Finding("", "", "networks compared", network_sentence(gain), "", task=gain.task)
+        for gain in run.network_gains
+    ]
+    return of_networks + between_networks
 
 
 def featured_arm(run: Run, network: str) -> str:
@@ -164,11 +169,16 @@ def methods_paragraph(run: Run, findings: Sequence[Finding]) -> str:
 
     It is empty for a run in which nothing was compared.
     """
-    subjects = [run.subject(finding.network, finding.arm, finding.task) for finding in findings]
+    subjects = [
+        run.subject(finding.network, finding.arm, finding.task)
+        for finding in findings
+        if finding.choice != "networks compared"
+    ]
     text = render(
         "methods.html",
         run=run,
         subjects=[subject for subject in subjects if subject.agreement or subject.gains],
+        comparisons=[network_sentence(gain) for gain in run.network_gains],
         ceiling=ceiling_in_words(score for score in run.scores if score.n >= MIN_REPEATED_ANSWERS),
         version=__version__,
         sentence=sentence,

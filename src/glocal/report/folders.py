@@ -94,7 +94,8 @@ def load_runs(
     runs = []
     for path, kind in kinds.items():
         if kind == "scores":
-            runs.append(Run(Path(path).stem, read_scores(path)))
+            scores = read_scores(path)
+            runs.append(Run(Path(path).stem, scores, blocks=_network_blocks(scores)))
         elif kind != "transform":
             runs.append(_folder_run(Path(path), kind))
         elif features is None:
@@ -222,11 +223,16 @@ def _with_fits(run: Run, path: Path) -> Run:
             if (path / features).exists():  # the suite file lies in its folder
                 features = path / features
             commands[network, arm] = apply_command(str(file), str(features))
-    blocks = []
-    if scores.network_gains:
-        note = "Paired on the same answers, RDMs or labels; p after Holm's correction in a task."
-        blocks.append(Block("Between networks", (), note, network_table(scores)))
-    return replace(run, scores=scores, fits=fits, commands=commands, blocks=tuple(blocks))
+    blocks = _network_blocks(scores)
+    return replace(run, scores=scores, fits=fits, commands=commands, blocks=blocks)
+
+
+def _network_blocks(scores: Scores) -> tuple[Block, ...]:
+    """The differences between networks in a table, if there are any."""
+    if not scores.network_gains:
+        return ()
+    note = "Paired on the same answers, RDMs or labels; in a suite p after Holm's correction."
+    return (Block("Between networks", (), note, network_table(scores)),)
 
 
 def _views(path: Path, scores: Scores) -> dict[str, dict[str, View]]:

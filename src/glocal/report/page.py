@@ -142,9 +142,19 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     """Write the scores of each run as CSV and LaTeX, as in ``1-scores.csv``; return the files.
 
     The CSV files hold plain numbers, one row for each network, arm, task and metric. The numbers of
-    a block are a file too, such as ``participants.csv``.
+    a block are a file too, such as ``participants.csv``, and so are the axes of all transforms.
     """
+    import pandas as pd
+
     texts = {}
+    axes = [
+        {"run": run.name, "network": record["network"], "arm": record["arm"], **axis}
+        for run in runs
+        for record in axes_records(run)
+        for axis in record["axes"]
+    ]
+    if axes:
+        texts["axes.csv"] = pd.DataFrame(axes).to_csv(index=False)
     for number, run in enumerate(runs, start=1):
         for block in run.blocks:
             if block.data is not None:

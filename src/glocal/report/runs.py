@@ -103,6 +103,12 @@ class Run:
         scored = {score.task for score in self.scores.shown if (score.network or "") == network}
         return [task for task in tasks if task in scored] or [""]
 
+    @property
+    def network_gains(self) -> list[Score]:
+        """The differences between networks on the tasks of agreement, or else on the first task."""
+        tasks = self.scores.tasks_of(*AGREEMENT) or self.scores.tasks[:1]
+        return [gain for gain in self.scores.network_gains if gain.task in tasks]
+
     def subject(self, network: str, arm: str, task: str = "") -> Subject:
         """The scores, the record of the fit and the baseline that a finding is written from."""
         views = self.views_of(network, arm)

@@ -126,10 +126,15 @@ def network_table(scores: Scores) -> pd.DataFrame:
             "network": score.network,
             "less": score.baseline_network,
             "difference": score.text(),
-            "p": "-" if score.p_corrected is None else f"{score.p_corrected:.2g}",
+            "p": _p_in_words(score),
         }
         for score in scores.network_gains
     )
+
+
+def _p_in_words(score: Score) -> str:
+    p = score.p if score.p_corrected is None else score.p_corrected
+    return "-" if p is None else f"{p:.2g}"
 
 
 def network_lines(scores: Scores, width: int) -> list[str]:
