@@ -19,6 +19,7 @@ from glocal import (
     rsa,
     structure,
 )
+from glocal._version import __version__
 from glocal.data.rows import row_statistics
 from glocal.data.sources.breeds import breeds_side
 from glocal.evaluation.anomaly import anomaly_against
@@ -113,7 +114,12 @@ def test_a_command_gives_what_the_library_gives(tmp_path, command):
     assert scores[0].split == SPLITS.get(name, "test.npy, z.npy")
     originals = (library(lambda rows, m=m: (rows - m) / RMS) for m in (0, X.mean(axis=0)))
     original, centred = originals  # PCA of five columns is a rotation
-    assert record["rows"] == read_rows(tmp_path / "scores.jsonl")
+    written = read_rows(tmp_path / "scores.jsonl")
+    hashes = {row.pop("sha256") for row in written}
+    assert len(hashes) == 1
+    assert {row.pop("version") for row in written} == {__version__}
+    assert all(row.pop("date") for row in written)
+    assert record["rows"] == written
     place = (*scores.networks, *scores.tasks)
     for arm, other in {"original": original, "centred": centred, "pca": centred}.items():
         difference = expected.units.minus(other.units).mean

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import table
 
+from glocal import __version__
 from glocal.errors import FileError
 from glocal.results import Provenance, to_json
 from glocal.scores import (
@@ -237,8 +238,11 @@ def test_a_table_of_scores_is_written_once(tmp_path):
     difference = replace(
         SCORE, metric="agreement_difference", settings={"baseline": "centred", "k": 5}, p=0.5
     )
-    save_scores(file, [replace(SCORE, network='a, "b"'), difference])
+    rows = [replace(SCORE, network='a, "b"', features="x.npy"), difference]
+    save_scores(file, rows, {"x.npy": "6c62"})
     table = pd.read_csv(file)
+    assert table["sha256"].fillna("").tolist() == ["6c62", ""]
+    assert set(table["version"]) == {__version__}
     assert table["value"].tolist() == [0.47, 0.47]
     assert table["network"][0] == 'a, "b"'
     assert table["split"].tolist() == ["heldout"] * 2

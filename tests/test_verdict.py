@@ -10,6 +10,7 @@ from world import folder, run
 
 import glocal
 from glocal import Answers, Features, GLocalError, LinearTransform, few_shot, retrieval, verdict
+from glocal._version import __version__
 from glocal.data.seen import sketch
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.all_labels import all_labels
@@ -464,6 +465,8 @@ def test_the_command_prints_what_to_use_and_how(files):
     assert run(*"try . --out scores.jsonl --labels".split(), coarse).code == 0
     assert run("report scores.jsonl --out page.html").code == 0
     page = Path("page.html").read_text("utf-8")
+    assert "No record states" not in page
+    assert f"by glocal {__version__}; each row has the SHA-256" in page
     assert all(f"1 label a class ({column})" in page for column in ("kind", "kind, coarse"))
     assert len({score.split for score in read_scores("scores.jsonl")}) == 2
     assert run("evaluate structure --features . --out scores.jsonl").code == 0

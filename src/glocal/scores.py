@@ -7,12 +7,14 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
+from glocal._version import __version__
 from glocal.errors import FileError
 from glocal.files import (
     PathLike,
@@ -85,6 +87,9 @@ class Score:
     seen_answers, seen_objects : float or None
         Of agreement, the shares of the questions and of the objects that the transform was fitted
         to, 0 without a fit; None if they are not known. See `glocal.data.seen`.
+    date, version, sha256 : str or None
+        In a file of `glocal evaluate` or `glocal try`, the time in UTC, the version of glocal, and
+        the SHA-256 of the matrix of features.
     """
 
     task: str
@@ -103,6 +108,9 @@ class Score:
     baseline_network: str | None = None
     seen_answers: float | None = None
     seen_objects: float | None = None
+    date: str | None = None
+    version: str | None = None
+    sha256: str | None = None
 
     @property
     def is_seen(self) -> bool:
@@ -298,8 +306,16 @@ def check_scores_target(path: PathLike) -> None:
         read_scores(path)
 
 
-def save_scores(path: PathLike, scores: Sequence[Score]) -> None:
-    """Append scores to a file of JSON lines, or write a new table of them if it ends in .csv."""
+def save_scores(path: PathLike, scores: Sequence[Score], hashes: Mapping[str, str]) -> None:
+    """Append scores to a file of JSON lines, or write a new table of them if it ends in .csv.
+
+    Each row gets the date, the version, and the hash of its feature file.
+    """
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    scores = [
+        replace(score, date=date, version=__version__, sha256=hashes.get(score.features or ""))
+        for score in scores
+    ]
     if ending(path) == ".csv":
         write_text(path, score_frame(scores).to_csv(index=False, lineterminator="\n"))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from glocal.data.seen import Seen
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import ceiling_in_words
 from glocal.evaluation.comparison import Result, compared
+from glocal.files import array_sha256
 from glocal.options import Options
 from glocal.scores import ORIGINAL, Score, check_scores_target, save_scores
 from glocal.suite.sources import Network, Shared, Sources, shared_objects
@@ -86,7 +87,7 @@ class Scoring(Options):
             for row in compared(results, [(first, baseline) for baseline in baselines])
         ]
         if self.out is not None:
-            save_scores(self.out, rows)
+            save_scores(self.out, rows, _hashes([sources, *others.values()]))
         sentences = [ceiling_in_words(rows)]
         if (chance := results[first].values.get("chance")) is not None:
             sentences.append(f"chance {chance:.3f}")
@@ -100,6 +101,12 @@ class Scoring(Options):
             for other in row_differences(sources.transform(name), sources.features(features))
         ]
         print_result(record, *filter(None, sentences), table=score_lines(rows))
+
+
+def _hashes(networks: Iterable[Sources]) -> dict[str, str]:
+    """The hash of the scored features of each network, by their path."""
+    paths = [(sources, sources.network.features) for sources in networks]
+    return {str(path): array_sha256(sources.features(path).matrix) for sources, path in paths}
 
 
 def _is_network(baseline: str) -> bool:

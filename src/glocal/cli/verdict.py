@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +15,12 @@ from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.labels import class_names, load_labels, load_superclasses, split_column
 from glocal.errors import ParameterError
+from glocal.files import array_sha256
 from glocal.scores import Score, check_scores_target, save_scores
 from glocal.screen import COLUMNS, screen_width, wrapped
 from glocal.transform import LinearTransform
 from glocal.transform.catalogue import bundled
+from glocal.verdict.choice import Situation
 from glocal.verdict.decision import Verdict
 from glocal.verdict.decision import verdict as find_verdict
 from glocal.verdict.sentences import MAKE, NO_TRANSFORM, command_lines, commands
@@ -89,16 +91,21 @@ def verdict(
     }
     loaded = Features.load(features)
     verdicts = {column: _verdict(loaded, path, options) for column, path in columns.items()}
-    situations = [each for result in verdicts.values() for each in result.situations]
-    by_arm = commands(situations, str(features))
+    by_arm = commands(_situations(verdicts.values()), str(features))
     rows = {column: _rows(each, column, loaded, features) for column, each in verdicts.items()}
     if out is not None:
-        save_scores(out, [row for of_column in rows.values() for row in of_column])
+        all_rows = [row for of_column in rows.values() for row in of_column]
+        save_scores(out, all_rows, {str(features): array_sha256(loaded.matrix)})
     records = {
         column or UNNAMED: _record(result, rows[column], by_arm)
         for column, result in verdicts.items()
     }
     print_result({"columns": records}, table=_lines(verdicts, by_arm, show_all))
+
+
+def _situations(verdicts: Iterable[Verdict]) -> list[Situation]:
+    """The situations of all verdicts."""
+    return [situation for result in verdicts for situation in result.situations]
 
 
 def _record(result: Verdict, rows: list[Score], by_arm: dict[str, str]) -> dict[str, Any]:

@@ -200,8 +200,22 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
         "methods": methods_paragraph(run, headlines),
         "model": value_at(run.record, "source.model"),
         "provenance": run.stated("provenance", dict, run.record),
+        "rows_origin": _origin_of_rows(run.scores),
         "record": flattened(run.record or {"glocal": __version__}),
     }
+
+
+def _origin_of_rows(scores: Scores) -> str:
+    """The dates and versions that rows of scores record, in a sentence; empty if none has one."""
+    dates = sorted({score.date[:10] for score in scores if score.date})
+    versions = sorted({score.version for score in scores if score.version})
+    if not dates:
+        return ""
+    time = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return (
+        f"Scored on {time} by glocal {', '.join(versions)}; each row has the SHA-256 hash of its "
+        "features."
+    )
 
 
 def _columns(run: Run) -> Iterator[tuple[str, str, str]]:
