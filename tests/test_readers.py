@@ -126,7 +126,7 @@ TABLES_REFUSED = {
     "1.5,2,egg\n4,5,cup\n": "both numbers and other cells",
     "0.1,,0.3\n0.2,0.5,0.3\n": "both numbers and other cells",
     'name,x\n"q,1\nr,2\ns",3\n': "line 2 has a quotation mark",
-    "1,2\n3,\n": "could not convert",
+    "1,2\n3,x\n": "text below its first line",
 }
 
 

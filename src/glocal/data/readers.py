@@ -9,7 +9,7 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,12 +22,13 @@ from glocal.data.tables import (
     TABLES,
     counts_rows,
     first_cells,
+    first_line,
     is_number,
     listed,
     names_rows,
     parse_csv,
     rows_of_numbers,
-    text_of_table,
+    separator_of,
 )
 from glocal.errors import DataError, FileError, import_optional
 from glocal.files import PathLike, check_inflated, ending, naming, read_npy, read_npz, reading
@@ -164,30 +165,44 @@ def read_named_rows(path: PathLike) -> NamedRows:
         If several columns hold names, or a row has no name.
     """
     with reading(path, "features", "Save it as CSV, or the (n, p) matrix with numpy.save.") as file:
-        text = text_of_table(file)
-        with naming(path):
-            _refuse_decimal_commas(text)
-        titles = first_cells(text)
-        numbers = [title for title in titles if is_number(title)]
-        is_counted = len(numbers) > 2 and counts_rows(numbers, 0)
-        if len(numbers) == len(titles) and not is_counted:
-            return NamedRows(rows_of_numbers(text), None)
-        if numbers and not is_counted:
-            raise DataError(
-                f"{path}: its first line, {listed(titles)}, has both numbers and other cells, so "
-                "that it may be titles or a row. Give each column a title."
-            )
+        line = first_line(file)
+        if re.search("[;\t]", line):
+            with naming(path):
+                _refuse_decimal_commas(re.split("[;\t]", line))
+        titles = first_cells(line)
+        has_titles = _are_titles(titles, path)
+        if not has_titles and separator_of(line) is None:
+            return NamedRows(rows_of_numbers(file), None)
         # the numbers that pandas writes under an empty title stay text
-        are_names = [i for i, title in enumerate(titles) if names_rows(title)]
+        are_names = [i for i, title in enumerate(titles) if has_titles and names_rows(title)]
         table = parse_csv(
-            text, header=0, converters=dict.fromkeys(are_names, str), low_memory=False
+            file,
+            header=0 if has_titles else None,
+            converters=dict.fromkeys(are_names, str),
+            low_memory=False,
         )
         features = table.select_dtypes("number")
+        texts = table.drop(columns=features.columns)
+        with naming(path):
+            _refuse_decimal_commas(texts.iloc[:1].to_numpy().flat)
         if not features.shape[1]:
             raise ValueError("none of its columns holds numbers")
+        if texts.shape[1] and not has_titles:
+            raise DataError(f"{path} has text below its first line. Give each column a title.")
     with naming(path):
-        names = _names_of_rows(table.drop(columns=features.columns))
-    return NamedRows(features.to_numpy(), names)
+        return NamedRows(features.to_numpy(), _names_of_rows(texts))
+
+
+def _are_titles(cells: list[str], path: PathLike) -> bool:
+    """Whether the first line has titles; a DataError if it may have titles or numbers."""
+    numbers = [cell for cell in cells if is_number(cell)]
+    is_counted = len(numbers) > 2 and counts_rows(numbers, 0)
+    if numbers and len(numbers) < len(cells) and not is_counted:
+        raise DataError(
+            f"{path}: its first line, {listed(cells)}, has both numbers and other cells, so that "
+            "it may be titles or a row. Give each column a title."
+        )
+    return not numbers or is_counted
 
 
 def _names_of_rows(texts: pd.DataFrame) -> tuple[str, ...] | None:
@@ -205,13 +220,11 @@ def _names_of_rows(texts: pd.DataFrame) -> tuple[str, ...] | None:
     return None if counts_rows(names.tolist(), 0) else tuple(names)
 
 
-def _refuse_decimal_commas(text: str) -> None:
-    """Raise a DataError for a number such as 1,5 in the first two lines."""
-    for line in text.split("\n", 2)[:2]:
-        cells = re.split("[;\t]", line)
-        for cell in cells:
-            if len(cells) > 1 and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell):
-                raise DataError(f"{cell.strip()} has a decimal comma. Write it as a point.")
+def _refuse_decimal_commas(cells: Iterable[object]) -> None:
+    """Raise a DataError for a number such as 1,5."""
+    for cell in cells:
+        if re.fullmatch(r"[+-]?\d+,\d+", str(cell).strip()):
+            raise DataError(f"{cell} has a decimal comma. Write it as a point.")
 
 
 def shards_of(path: PathLike) -> list[Path]:

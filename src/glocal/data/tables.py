@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import re
 import warnings
@@ -26,6 +25,7 @@ NAME_TITLES = ("image", "file", "file_name", "filename", "path", "name", "id")
 """The titles of a column that names rows, the most certain first."""
 _TEXT_TITLES = {*NAME_TITLES, "index", "item", "object"}
 _EMPTY_TEXTS = ("NA", "N/A", "NaN", "nan", "null", "None")  # an empty cell, as programs write it
+_ENCODING = "utf-8-sig"  # UTF-8, with a byte order mark or without
 _NO_SEPARATOR = "\x1f"  # a character of no text: the table has one column
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are names
 
@@ -50,7 +50,7 @@ def read_table(path: PathLike, *, what: str, names: Collection[str] = ()) -> pd.
             table = _read_records(file)
         else:
             missing = [text for text in _EMPTY_TEXTS if text not in names]
-            table = parse_csv(text_of_table(file), dtype=str, na_values=missing, header=0)
+            table = parse_csv(file, header=0, dtype=str, na_values=missing)
         if table.empty:
             raise ValueError("it has no row below the titles")
         table = table.fillna("").apply(lambda column: column.str.strip())
@@ -86,7 +86,7 @@ def has_titles(path: PathLike) -> bool:
     if ending(path) in (".json", ".npy"):
         return ending(path) == ".json"
     with reading(path, "answers", "Save it as CSV, or with numpy.save.") as file:
-        return not all(map(is_number, first_cells(text_of_table(file))))
+        return not all(map(is_number, first_cells(first_line(file))))
 
 
 def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
@@ -102,7 +102,7 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
     if ending(path) == ".npy":
         return np.array(read_npy(path, what=what))
     with reading(path, what, "Save it with numpy.save, or as lines of numbers.") as file:
-        return rows_of_numbers(text_of_table(file))
+        return rows_of_numbers(file)
 
 
 def read_list(path: PathLike, *, what: str) -> np.ndarray:
@@ -114,16 +114,21 @@ def read_list(path: PathLike, *, what: str) -> np.ndarray:
 # the text of a table
 
 
-def text_of_table(file: Path) -> str:
-    """The text of a file, in which each line closes the quotation marks that it opens."""
-    text = decoded(file)
-    if "\0" in text:  # pandas before 3 reads such a cell as empty
+def first_line(file: Path) -> str:
+    """The first line of a text."""
+    with file.open(encoding=_ENCODING) as stream:
+        line = stream.readline(1 << 22)
+    if "\0" in line:  # pandas before 3 reads such a cell as empty
         raise ValueError("it holds bytes of value 0, which text never contains")
-    if '"' in text:
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.count('"') % 2:
+    return line
+
+
+def _check_lines(file: Path) -> None:
+    """Raise a ValueError unless each line closes the quotation marks that it opens."""
+    with file.open("rb") as stream:  # decoding takes several times as long
+        for number, line in enumerate(stream, start=1):
+            if line.count(b'"') % 2:
                 raise ValueError(f"line {number} has a quotation mark that no other closes")
-    return text
 
 
 def _read_records(file: Path) -> pd.DataFrame:
@@ -137,17 +142,19 @@ def _read_records(file: Path) -> pd.DataFrame:
     return table.where(table.notna(), "").astype(str)
 
 
-def parse_csv(text: str, **options: Any) -> pd.DataFrame:
+def parse_csv(file: Path, **options: Any) -> pd.DataFrame:
     """The cells of a text, read by pandas with these options."""
     import pandas as pd
 
-    separator = _separator(text)
+    separator = separator_of(first_line(file))
+    _check_lines(file)
     with warnings.catch_warnings():
         # pandas truncates longer rows with this warning
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(
-            io.StringIO(text),
+            file,
             sep=separator or _NO_SEPARATOR,
+            encoding=_ENCODING,
             index_col=False,
             keep_default_na="dtype" not in options,  # but for numbers
             skipinitialspace=True,
@@ -156,30 +163,28 @@ def parse_csv(text: str, **options: Any) -> pd.DataFrame:
         )
 
 
-def _separator(text: str) -> str | None:
-    """The most frequent mark of the first line that may separate cells; None without one."""
-    first_line = text.partition("\n")[0]
-    mark = max("\t;,", key=first_line.count)
-    return mark if mark in first_line else None
+def separator_of(line: str) -> str | None:
+    """The most frequent mark of a line that may separate cells; None without one."""
+    mark = max("\t;,", key=line.count)
+    return mark if mark in line else None
 
 
-def first_cells(text: str) -> list[str]:
+def first_cells(line: str) -> list[str]:
     """The cells of the first line."""
-    first_line = text.partition("\n")[0]
-    cells = first_line.split(_separator(text))
+    cells = line.split(separator_of(line))
     return [cell.strip().strip('"') for cell in cells]
 
 
-def rows_of_numbers(text: str) -> np.ndarray:
+def rows_of_numbers(file: Path) -> np.ndarray:
     """The numbers of a text without titles, as integers if they are."""
-    separator = _separator(text)
+    separator = separator_of(first_line(file))
+    options: Any = {"delimiter": separator, "encoding": _ENCODING, "ndmin": 2}
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # numpy warns of a file without numbers
         warnings.simplefilter("error", DeprecationWarning)  # and of 1.5 that is read as 1
-        lines = text.split("\n")
         with contextlib.suppress(ValueError, OverflowError, UserWarning):
-            return np.loadtxt(lines, dtype=np.int64, delimiter=separator, ndmin=2)
-        return np.loadtxt(lines, dtype=np.float64, delimiter=separator, ndmin=2)
+            return np.loadtxt(file, dtype=np.int64, **options)
+        return np.loadtxt(file, dtype=np.float64, **options)
 
 
 def is_number(cell: str) -> bool:
