@@ -124,7 +124,7 @@ def test_a_command_gives_what_the_library_gives(tmp_path, command):
     for arm, other in {"original": original, "centred": centred, "pca": centred}.items():
         difference = expected.units.minus(other.units).mean
         assert scores.gain(*place, "t.npz", arm).value == pytest.approx(difference, abs=1e-5)
-        assert scores.of(*place, arm).low == pytest.approx(other.low, abs=1e-5)
+        assert scores.score(*place, arm).low == pytest.approx(other.low, abs=1e-5)
     table = evaluate(command).out
     assert all(f"less {arm}" in table for arm in ("original", "centred", "pca"))
 
@@ -183,7 +183,7 @@ def test_the_means_of_anomalies_come_from_a_broad_collection():
         ended = evaluate(f"{command} {option}")
         expected = anomaly(X - rows.mean(axis=0), Y, TEST - rows.mean(axis=0), Y[:40])
         scores = Scores(Score(**row) for row in ended.json["rows"])
-        score = scores.of(*scores.networks, "anomaly", "centred")
+        score = scores.score(*scores.networks, "anomaly", "centred")
         assert score.value == pytest.approx(expected.auroc)
         assert ("hide anomalies" in ended.err) == (not option)
 

@@ -164,8 +164,10 @@ def test_a_record_gives_each_score_its_own_interval():
     """
     rows = recorded_scores({"heldout": heldout()}, "t")
     tasks = ("odd-one-out", "structure")
-    shown = [rows.of("", tasks[0], "original")]
-    shown += [rows.of("", task, "t") for task in tasks] + [rows.gain("", tasks[0], "t", "original")]
+    shown = [rows.score("", tasks[0], "original")]
+    shown += [rows.score("", task, "t") for task in tasks] + [
+        rows.gain("", tasks[0], "t", "original")
+    ]
     ends = [(score.low, score.high) for score in shown]
     assert ends == [(0.39, 0.43), (0.5, 0.54), (0.92, 0.94), (0.08, 0.14)]
 

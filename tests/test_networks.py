@@ -73,7 +73,7 @@ def test_agreement_of_two_networks_is_compared_on_the_objects_of_both(answers, t
     rows = read_scores(out)
     for network, baseline in {"far": far, "near": original}.items():
         difference = first.units.minus(baseline.units)
-        score = rows.of(network, "odd-one-out", "original")
+        score = rows.score(network, "odd-one-out", "original")
         assert score.value == pytest.approx(baseline.agreement)
         of_other = None if network == "near" else network
         gain = rows.gain("near", "odd-one-out", "t.npz", "original", of_other)
@@ -117,7 +117,7 @@ def test_rsa_of_two_networks_is_compared_on_the_objects_of_both():
     near, far = (rsa(X[rows], rdm) for X in (NEAR, FAR))
     assert record["spearman"] == pytest.approx(near.spearman)
     scores = Scores(Score(**row) for row in record["rows"])
-    assert scores.of("far", "rsa", "original").value == pytest.approx(far.spearman)
+    assert scores.score("far", "rsa", "original").value == pytest.approx(far.spearman)
     (gain,) = scores.network_gains
     assert gain.value == pytest.approx(near.units.minus(far.units).mean)
 
@@ -129,7 +129,7 @@ def test_without_names_rows_are_taken_to_be_the_same_objects():
     command = evaluate("odd-one-out --features near.npy --answers a.npy --baseline far.npy --json")
     scores = Scores(Score(**row) for row in command.json["rows"])
     agreement = odd_one_out(FAR, ANSWERS).agreement
-    assert scores.of("far", "odd-one-out", "original").value == agreement
+    assert scores.score("far", "odd-one-out", "original").value == agreement
     assert "row i of each network" in command.err
     with pytest.warns(DataWarning, match="row i of each network"):
         shared_objects([Features(NEAR), Features(FAR)])
@@ -193,7 +193,7 @@ def test_a_suite_compares_networks_arm_by_arm_where_the_data_are_the_same(
     assert {(row.network, row.baseline_network) for row in gains} == {("far", "near")}
     of_people = {row.transform: row for row in gains if row.task == "people"}
     for arm, row in of_people.items():
-        values = [result.scores.of(network, "people", arm).value for network in ("far", "near")]
+        values = [result.scores.score(network, "people", arm).value for network in ("far", "near")]
         assert row.value == pytest.approx(values[0] - values[1])
         assert row.low < row.value < row.high
     smallest = min(row.p for row in of_people.values())

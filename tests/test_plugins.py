@@ -103,7 +103,7 @@ def test_a_metric_of_another_distribution_is_scored_and_compared(install, suite)
     folder = install("lengths = mymetrics:lengths", "by-class = mymetrics:by_class")
     result = run_plan(suite("lengths", "power = 2"))
     squares = (world.X**2 / (world.X**2).mean()).sum(axis=1)
-    original, double = (result.scores.of("net", "mine", arm) for arm in ("original", "double"))
+    original, double = (result.scores.score("net", "mine", arm) for arm in ("original", "double"))
     assert original.value == pytest.approx((squares**2).mean(), rel=1e-5)
     assert double.value == pytest.approx(16 * original.value, rel=1e-5)
     assert original.n == 30
@@ -118,7 +118,7 @@ def test_a_metric_of_another_distribution_is_scored_and_compared(install, suite)
     assert run_plan(suite("lengths", "power = 2")).n_kept == 2
     of_classes = run_plan(suite("by-class"))
     assert of_classes.failed == {}
-    assert of_classes.scores.of("net", "mine", "double").n == 3
+    assert of_classes.scores.score("net", "mine", "double").n == 3
 
 
 @pytest.mark.parametrize(

@@ -203,10 +203,10 @@ def test_scores_are_asked_by_network_task_and_arm():
     assert scores.arms == [("net", "original"), ("net", "a")]
     assert scores.task_of("accuracy_ncm") == "few-shot"
     assert scores.task_of("accuracy_plain_ncm") == ""
-    assert scores.of("net", "few-shot", "original").value == 0.6
-    assert scores.of("net", "few-shot", "original", "accuracy_plain_ncm").value == 0.4
-    assert scores.of("net", "few-shot", "a") is None
-    assert scores.of("other", "few-shot", "original") is None
+    assert scores.score("net", "few-shot", "original").value == 0.6
+    assert scores.score("net", "few-shot", "original", "accuracy_plain_ncm").value == 0.4
+    assert scores.score("net", "few-shot", "a") is None
+    assert scores.score("other", "few-shot", "original") is None
     gains = [scores.gain("net", "few-shot", "a", arm) for arm in ("original", "centred", "a")]
     assert [gain and gain.value for gain in gains] == [0.1, 0.2, None]
 
@@ -222,7 +222,7 @@ def test_each_split_and_each_feature_file_of_a_network_is_a_task():
     scores = Scores([*rows, replace(score, network="other", features="b.npy")])
     assert scores.tasks == ["few-shot (kind)", "few-shot (colour)"]
     for task, value in zip(scores.tasks, (0.5, 0.25), strict=True):
-        assert scores.of("net", task, "original").value == value
+        assert scores.score("net", task, "original").value == value
         assert scores.gain("net", task, "t", "original").value == value / 5
     assert {row.task for row in scores.shown} == {*scores.tasks}
     files = Scores([score, replace(score, features="b.npy"), replace(score, transform="people")])

@@ -158,7 +158,7 @@ def test_every_score_is_that_of_its_function(result, folder):
     objects = MADE.objects.matrix.astype(float)
     before = odd_one_out(objects, heldout)
     after = odd_one_out(transforms["global"](objects), heldout)
-    score = result.scores.of("net", "heldout", "global")
+    score = result.scores.score("net", "heldout", "global")
     expected = (after.agreement, after.low, after.high, after.n)
     assert (score.value, score.low, score.high, score.n) == pytest.approx(expected, abs=1e-6)
     difference = after.units.minus(before.units)
@@ -169,9 +169,9 @@ def test_every_score_is_that_of_its_function(result, folder):
     for arm, transform in transforms.items():
         Z = transform(IMAGES.astype(float))
         few = few_shot(Z, LABELS, shots=2, draws=4, probe="ncm").accuracy
-        assert result.scores.of("net", "few", arm).value == pytest.approx(few)
+        assert result.scores.score("net", "few", arm).value == pytest.approx(few)
         kept = neighbours_kept(IMAGES, Z, 5)
-        assert result.scores.of("net", "near", arm).value == pytest.approx(kept)
+        assert result.scores.score("net", "near", arm).value == pytest.approx(kept)
 
 
 SMALL = """
@@ -254,7 +254,7 @@ def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, resu
     table = result.table()
     assert table.columns.tolist() == ["network", "arm", *TASKS]
     assert table["arm"].tolist() == ARMS
-    score = result.scores.of("net", "again", "global")
+    score = result.scores.score("net", "again", "global")
     cell = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
     assert table["again"][1].rstrip("*") == cell
     bounds = rows.query("transform == 'people' and task == 'again'")
@@ -579,7 +579,7 @@ def test_a_transform_that_was_fitted_to_the_answers_is_no_result(folder, result,
     with pytest.warns(DataWarning, match="given on heldout: .*100% of these questions"):
         seen_result = again(copy, suite.replace("FILE", "fitted.npz"))
     for arm, share in (("original", 0), ("given", 1)):
-        score = seen_result.scores.of("net", "heldout", arm)
+        score = seen_result.scores.score("net", "heldout", arm)
         assert score.seen_answers == score.seen_objects == share
     assert finding().arm == "given"
     assert finding().choice == "seen"

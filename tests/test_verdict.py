@@ -54,7 +54,7 @@ def by_name(result):
 
 def value(result, name, arm=CENTRED):
     """The score of an arm in a situation."""
-    return result.scores.of("", name, arm).value
+    return result.scores.score("", name, arm).value
 
 
 def test_each_situation_is_decided_by_its_own_scores():
@@ -99,7 +99,7 @@ def test_a_class_with_few_images_leaves_out_itself_where_they_are_too_few():
     for name, situation in by_name(result).items():
         assert by_name(other)[name].rough == situation.rough
     names = (ONE_LABEL, ONE_LABEL + AND_NAMES)
-    assert len({other.scores.of("", name, ORIGINAL).n for name in names}) == 1
+    assert len({other.scores.score("", name, ORIGINAL).n for name in names}) == 1
     some = np.vstack([X, X[:8] + 0.01])
     situations = by_name(verdict(some, np.append(y, [7] * 8)))
     rough = [name for name, situation in situations.items() if situation.rough]
@@ -139,7 +139,7 @@ def test_many_images_are_sampled_for_all_labels(monkeypatch):
     X, y = made_rows(n=50)
     result = verdict(X, y)
     assert by_name(result)[ALL_LABELS].head == "with 25 of your 50 labels a class"
-    assert result.scores.of("", ALL_LABELS, ORIGINAL).n == 100
+    assert result.scores.score("", ALL_LABELS, ORIGINAL).n == 100
     result = verdict(X[:-20], y[:-20])
     assert by_name(result)[ALL_LABELS].head == "with 97 of your 180 labels"
 
@@ -189,7 +189,7 @@ def test_superclasses_need_only_the_superclass():
     """
     X, y = made_rows(n=12, classes=6)
     result = verdict(X, y, superclasses=dict(enumerate("aabbc")))
-    score = result.scores.of("", SUPERCLASSES, ORIGINAL)
+    score = result.scores.score("", SUPERCLASSES, ORIGINAL)
     assert score.value > value(result, ONE_LABEL, ORIGINAL)
     assert score.n == 5 * 11
     assert result.left_out[SUPERCLASSES] == {5: 12}
@@ -271,8 +271,8 @@ def test_test_images_of_unknown_classes_are_counted_and_are_others(tmp_path):
     T, t = made_rows(n=15, classes=5, seed=1)
     with pytest.warns(DataWarning, match=r"30 of 75 test images are of a class .* \(e.g. 3\)"):
         result = verdict(X, y, test=T, test_labels=t, normal=[0, 1])
-    assert result.scores.of("", ONE_LABEL, ORIGINAL).n == 45
-    assert result.scores.of("", "not 0, 1", ORIGINAL).n == 75
+    assert result.scores.score("", ONE_LABEL, ORIGINAL).n == 45
+    assert result.scores.score("", "not 0, 1", ORIGINAL).n == 75
     with pytest.warns(DataWarning, match="30 of 50"):
         few = verdict(X, y, test=T[25:], test_labels=t[25:], normal=[1])
     assert by_name(few)["not 1"].reason.endswith("you have 5 and 45")

@@ -107,8 +107,8 @@ class Subject:
     def agreement(self) -> _Agreement | None:
         """Agreement before and after; None if it was not measured."""
         task = self.task or self.scores.task_of(*AGREEMENT)
-        before = self.scores.of(self.network, task, self.baseline)
-        after = self.scores.of(self.network, task, self.arm)
+        before = self.scores.score(self.network, task, self.baseline)
+        after = self.scores.score(self.network, task, self.arm)
         if before is None or after is None:
             return None
         gain = self.scores.gain(self.network, task, self.arm, self.baseline)
@@ -117,7 +117,7 @@ class Subject:
     @cached_property
     def kept(self) -> Score | None:
         """The neighbours kept; None if they were not counted."""
-        return self.scores.of(self.network, self.scores.task_of(KEPT), self.arm)
+        return self.scores.score(self.network, self.scores.task_of(KEPT), self.arm)
 
     @cached_property
     def gains(self) -> dict[str, Score]:
@@ -139,7 +139,7 @@ class Subject:
         """The loss on folds before and after, in nats; None unless both were measured."""
         task = self.scores.task_of("loss") or self.task or self.scores.task_of(*AGREEMENT)
         before, after = (
-            self.scores.of(self.network, task, arm, "loss") for arm in (self.baseline, self.arm)
+            self.scores.score(self.network, task, arm, "loss") for arm in (self.baseline, self.arm)
         )
         # elsewhere the scale of the original features, and so their loss, is arbitrary
         if before is None or after is None or before.split not in _FOLDS:
@@ -308,7 +308,7 @@ def _keeping(subject: Subject, kept: Score) -> str:
     """The neighbours kept; of a fit that moves the origin, those of the features there too."""
     k = value_at(kept.settings, "k")
     number = "" if k is None else f"{k} "
-    centred = subject.scores.of(subject.network, kept.task, subject.arm, KEPT_CENTRED)
+    centred = subject.scores.score(subject.network, kept.task, subject.arm, KEPT_CENTRED)
     of_centred = ""
     if centred is not None:
         of_centred = f", {100 * centred.value:.1f} % of those in the centred features"

@@ -199,7 +199,7 @@ class Scores(tuple[Score, ...]):
         """The tasks that arms were scored on."""
         return [*self._first_metrics]
 
-    def of(self, network: str, task: str, arm: str, metric: str = "") -> Score | None:
+    def score(self, network: str, task: str, arm: str, metric: str = "") -> Score | None:
         """The score of an arm, by default in the first metric of the task; None if it has none."""
         metric = metric or self._first_metrics.get(task, "")
         score = self._by_place.get(_Place(network, task, metric, arm))

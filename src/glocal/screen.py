@@ -103,20 +103,17 @@ def block(title: str, lines: Sequence[tuple[str, Sequence[Cell]]], width: int) -
 
     Where a line would be wider than the screen, intervals take lines of their own, and then names.
     """
-    layouts = (
-        [[name, *map(str, cells)] for name, cells in lines],
-        [row for name, cells in lines for row in _two_rows(name, cells)],
-        [row for _, cells in lines for row in _two_rows("", cells)],
-    )
-    *laid_out, narrow = (text_table(rows) for rows in layouts)
-    for text in laid_out:
+    in_one_line = text_table([name, *map(str, cells)] for name, cells in lines)
+    in_two_lines = text_table(row for name, cells in lines for row in _two_rows(name, cells))
+    for text in (in_one_line, in_two_lines):
         if fits(text, width - _GAP):
             return [*wrapped(title, width), *_indented(text)]
-    named = []
+    below_names = text_table(row for _, cells in lines for row in _two_rows("", cells))
+    text = []
     for number, (name, _) in enumerate(lines):
-        named += textwrap.wrap(name, width - _GAP)  # breaks a name that is too long anywhere
-        named += narrow[2 * number : 2 * number + 2]
-    return [*wrapped(title, width), *_indented(named)]
+        text += textwrap.wrap(name, width - _GAP)  # breaks a name that is too long anywhere
+        text += below_names[2 * number : 2 * number + 2]
+    return [*wrapped(title, width), *_indented(text)]
 
 
 def row_blocks(headers: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:

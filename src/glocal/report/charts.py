@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import import_optional
 from glocal.report.looks import CONTROL, INK, looks
 from glocal.report.runs import POINT_COLUMNS, Block, Run
-from glocal.scores import AGREEMENT, KEPT, Score
+from glocal.scores import AGREEMENT, KEPT, Score, Scores
 
 if TYPE_CHECKING:
     import altair as alt
@@ -50,31 +49,34 @@ def charts_of(run: Run) -> list[Chart]:
     The scores are those of all tasks, and for one transform those of its agreement. A single task
     comes with the ends of the ceiling of people.
     """
-    points = front_points(run)
-    tasks = [run.scores.task_of(*AGREEMENT)] if run.featured else run.scores.tasks
-    ends = [score.value for score in run.scores if score.metric.startswith("ceiling_")]
-    if len(tasks) > 1:
-        ends = []
-    charts = []
-    for network in run.scores.networks:
-        front = points[points["network"] == network]
-        arms = [arm for of_network, arm in run.scores.arms if of_network == network]
-        scores = [
-            score
-            for task, arm in itertools.product(tasks, arms)
-            if (score := run.scores.of(network, task, arm)) is not None
-        ]
-        if len(front) >= _MIN_SHOWN and len(run.agreement_tasks(network)) == 1:
-            title = f"front-{network}".rstrip("-")
-            charts.append(Chart(title, chart=front_chart(front), network=network, is_front=True))
-        elif scores:
-            title = f"scores-{network}".rstrip("-")
-            chart = scores_chart(scores, ends)
-            charts.append(Chart(title, chart=chart, network=network, ends=ends))
+    charts = [chart for network in run.scores.networks for chart in _network_charts(run, network)]
     if gains := run.scores.network_gains:
         chart = differences_chart(gains)
         charts.append(Chart("networks", chart=chart, network="Between networks"))
     return charts
+
+
+def _network_charts(run: Run, network: str) -> Iterator[Chart]:
+    """Yield the chart of a network, if it has a front or scores."""
+    points = front_points(run)
+    front = points[points["network"] == network]
+    if len(front) >= _MIN_SHOWN and len(run.agreement_tasks(network)) == 1:
+        title = f"front-{network}".rstrip("-")
+        yield Chart(title, chart=front_chart(front), network=network, is_front=True)
+        return
+    tasks = [run.scores.task_of(*AGREEMENT)] if run.featured else run.scores.tasks
+    arms = [arm for of_network, arm in run.scores.arms if of_network == network]
+    cells = [run.scores.score(network, task, arm) for task in tasks for arm in arms]
+    scores = [score for score in cells if score is not None]
+    if scores:
+        title = f"scores-{network}".rstrip("-")
+        ends = _ceiling_ends(run.scores) if len(tasks) == 1 else []
+        yield Chart(title, chart=scores_chart(scores, ends), network=network, ends=ends)
+
+
+def _ceiling_ends(scores: Scores) -> list[float]:
+    """The ends of the ceiling of people."""
+    return [score.value for score in scores if score.metric.startswith("ceiling_")]
 
 
 def differences_chart(gains: Sequence[Score]) -> alt.LayerChart:
@@ -151,20 +153,33 @@ def front_points(run: Run) -> pd.DataFrame:
 
     points = run.settings
     if points is None:
-        rows = []
-        for network, arm in run.scores.arms:
-            agreement = run.scores.of(network, run.scores.task_of(AGREEMENT[0]), arm)
-            kept = run.scores.of(network, run.scores.task_of(KEPT), arm)
-            if agreement is not None and kept is not None:
-                of_agreement = (agreement.value, agreement.low, agreement.high)
-                of_kept = (kept.value, kept.low, kept.high)
-                rows.append((network, arm, "", False, *of_agreement, *of_kept))
-        points = pd.DataFrame(rows, columns=POINT_COLUMNS)
+        rows = [_arm_point(run.scores, network, arm) for network, arm in run.scores.arms]
+        points = pd.DataFrame(filter(None, rows), columns=POINT_COLUMNS)
     strong: list[int] = []
     for _, group in points.groupby(["network", "method"]):
         # pareto_front breaks ties by alpha, which points need not have
         strong += pareto_front(group.assign(alpha=0.0)).index.tolist()
     return points.assign(strong=points.index.isin(strong))
+
+
+def _arm_point(scores: Scores, network: str, arm: str) -> dict[str, Any] | None:
+    """The point of an arm; None unless its agreement and its neighbours were both scored."""
+    agreement = scores.score(network, scores.task_of(AGREEMENT[0]), arm)
+    kept = scores.score(network, scores.task_of(KEPT), arm)
+    if agreement is None or kept is None:
+        return None
+    return {
+        "network": network,
+        "method": arm,
+        "setting": "",
+        "chosen": False,
+        "agreement": agreement.value,
+        "agreement_low": agreement.low,
+        "agreement_high": agreement.high,
+        "neighbours_kept": kept.value,
+        "neighbours_kept_low": kept.low,
+        "neighbours_kept_high": kept.high,
+    }
 
 
 def front_chart(points: pd.DataFrame) -> alt.LayerChart:

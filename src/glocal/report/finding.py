@@ -83,8 +83,8 @@ def featured_arm(run: Run, network: str) -> str:
     task = of_agreement or next(iter(scores.tasks), "")
     ranks = {}
     for _, arm in scores.arms:
-        score = scores.of(network, task, arm)
-        kept = scores.of(network, scores.task_of(KEPT), arm)
+        score = scores.score(network, task, arm)
+        kept = scores.score(network, scores.task_of(KEPT), arm)
         if score is not None and arm != run.baseline:
             is_enough = not of_agreement or kept is None or kept.value >= MIN_KEPT
             value = score.value if kept is None or is_enough else kept.value

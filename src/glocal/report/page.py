@@ -237,10 +237,10 @@ def _columns(run: Run) -> Iterator[tuple[str, str, str]]:
 def _plain_metric(scores: Scores, task: str) -> str:
     """The metric of the accuracy over all images, if an arm has another one than in the task."""
     for network, arm in scores.arms:
-        score = scores.of(network, task, arm)
+        score = scores.score(network, task, arm)
         if score is not None:
             metric = score.metric.replace("accuracy_", "accuracy_plain_")
-            unbalanced = scores.of(network, task, arm, metric)
+            unbalanced = scores.score(network, task, arm, metric)
             if unbalanced is not None and unbalanced.cell().value != score.cell().value:
                 return metric
     return ""

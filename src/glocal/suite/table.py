@@ -43,7 +43,7 @@ def cell(scores: Scores, network: str, task: str, arm: str, baseline: str) -> st
     A star marks an arm that differs from the baseline: paired test, p < 0.05 after the correction
     for all comparisons.
     """
-    score = scores.of(network, task, arm)
+    score = scores.score(network, task, arm)
     if score is None:
         return "-"
     return score.text() + _star(scores.gain(network, task, arm, baseline))
@@ -75,7 +75,7 @@ def score_lines(scores: Scores, baseline: str, width: int) -> list[str]:
         rows = []
         notes = set()
         for of_network, arm in scores.arms:
-            score = scores.of(network, task, arm)
+            score = scores.score(network, task, arm)
             if score is None or of_network != network:
                 continue
             gain = scores.gain(network, task, arm, baseline)

@@ -106,7 +106,7 @@ class Verdict(Printable):
             for situation in self.situations
             if situation.choice == Choice.RECOMMEND
         )
-        scores = {arm: self.scores.of("", KEPT, arm) for arm in arms}
+        scores = {arm: self.scores.score("", KEPT, arm) for arm in arms}
         shares = [f"{score.value:.3f} with {arm}" for arm, score in scores.items() if score]
         if not shares:
             return []
