@@ -96,14 +96,17 @@ def read_answers(
         table = _renamed(table, columns or {})
         rows = _read_rows(table, names, base)
         is_catch = rows.catch_trials()
-        reasons = {**rows.absences, "catch trial": is_catch, "equal alternatives": rows.repeats()}
+        reasons = rows.absences | {"catch trial": is_catch, "equal alternatives": rows.repeats()}
         is_answer, dropped = _without(reasons)
         person = _people(table)
         seconds = _numbers_in(table, "seconds")
         if seconds is not None:
             seconds = np.where(seconds < 0, np.nan, seconds)
-        first, second = rows.objects.T[:2]
-        passed = first == second
+        catch_passed = catch_person = None
+        if is_catch.any():
+            first, second = rows.objects[is_catch, :2].T
+            catch_passed = first == second
+            catch_person = _selected(person, is_catch)
         answers = AnswerTable(
             array=rows.objects[is_answer],
             kind=rows.kind,
@@ -111,8 +114,8 @@ def read_answers(
             weights=_selected(_numbers_in(table, "weight"), is_answer),
             person=_selected(person, is_answer),
             seconds=_selected(seconds, is_answer),
-            catch_passed=passed[is_catch] if is_catch.any() else None,
-            catch_person=_selected(person, is_catch) if is_catch.any() else None,
+            catch_passed=catch_passed,
+            catch_person=catch_person,
         )
         return answers, dropped
 
@@ -179,8 +182,10 @@ def _renamed(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
             raise DataError(f"{role!r} is not a role of a column; roles are {', '.join(roles)}.")
         column_of_table(table, column)
     role_of = {column: role for role, column in columns.items()}
-    replaced = [role for role in columns if role in table and role not in role_of]
-    return table.drop(columns=replaced).rename(columns=role_of)
+    # a column that has the title of a role, and no role, gives way
+    replaced = {*columns} - {*role_of}
+    others = [title for title in table if title not in replaced]
+    return table[others].rename(columns=role_of)
 
 
 def _shape(table: pd.DataFrame) -> tuple[str, ...]:
@@ -215,7 +220,8 @@ def _indices(
         index_of = positions_of(filled, names, "object ids")
     index_of[""] = _MISSING
     indices = [index_of.get(text, _UNLISTED) for text in distinct.tolist()]
-    return np.array(indices)[member].reshape(texts.shape), names
+    objects = np.array(indices)[member]
+    return objects.reshape(texts.shape), names
 
 
 def _ordered_by_choice(

@@ -248,7 +248,9 @@ class Answers:
 
     def members(self) -> dict[str, np.ndarray]:
         """The arrays of an ``.npz`` of answers, by name."""
-        members = {"answers": self.objects, "kind": np.array(self.kind)} | self._arrays()
+        members = self._arrays()
+        members["answers"] = self.objects
+        members["kind"] = np.array(self.kind)
         if self.names is not None:
             members["names"] = np.array(self.names)
         return members
@@ -283,14 +285,17 @@ class Answers:
     @property
     def n_people(self) -> int | None:
         """The number of different people, or None if they are not known."""
-        return None if self.person is None else len(set(self.person.tolist()))
+        if self.person is None:
+            return None
+        return len(set(self.person.tolist()))
 
     @property
     def all_weights(self) -> Values:
         """The weights in units of answers, so that they sum to `effective_size`."""
         if self.weights is None or not len(self):
             return np.ones(len(self))
-        return self.weights / self.weights.mean() * (self.effective_size / len(self))
+        mean_weight = self.effective_size / len(self)
+        return self.weights / self.weights.mean() * mean_weight
 
     @property
     def effective_size(self) -> float:
@@ -327,7 +332,9 @@ class Answers:
                 f"{import_line('--kind anchor')} (in Python, pass kind='anchor')."
             )
         counts = counts.astype(np.float64)
-        weights = counts if self.weights is None else counts * self.weights[:, None]
+        weights = counts
+        if self.weights is not None:
+            weights = counts * self.weights[:, None]
         rows, pairs = np.nonzero(weights)
         by_choice = [self.with_choice(j) for j in range(len(self.pairs))]
         return replace(
@@ -349,7 +356,8 @@ class Answers:
         largest = int(self.objects.max(initial=-1))
         if largest < n:
             return
-        if largest == n and int(self.objects.min()) >= 1:
+        smallest = int(self.objects.min())
+        if largest == n and smallest >= 1:
             hint = f" Is the file 1-based? Convert it: {import_line('--base 1')}."
         elif not hint:
             hint = " If the answers index another list of objects, name it with `object_ids`."

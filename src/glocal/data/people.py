@@ -47,7 +47,8 @@ def _ordered(objects: Objects, answers: Answers) -> Objects:
     """The objects of each answer in the order of its question."""
     m = objects.shape[1]
     n_fixed = int(KINDS[answers.kind].has_reference)
-    has_all_pairs = len(answers.pairs) == m * (m - 1) / 2
+    n_all_pairs = m * (m - 1) // 2
+    has_all_pairs = len(answers.pairs) == n_all_pairs
     if n_fixed or has_all_pairs:  # all other columns are alike
         ordered = objects.copy()
         ordered[:, n_fixed:].sort(axis=1)
@@ -75,8 +76,10 @@ def question_numbers(answers: Answers) -> Numbers:
 
 def set_keys(objects: Objects) -> Numbers:
     """A random number for each set of objects in any order: the sum of a number for each object."""
-    n = min(int(objects.max(initial=0)) + 1, 1 << 20)  # of more, some objects share a number
-    numbers = np.random.default_rng(0).integers(1 << 48, size=n)
+    n_objects = int(objects.max(initial=0)) + 1
+    n_numbers = min(n_objects, 1 << 20)  # of more, some objects share a number
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(1 << 48, size=n_numbers)
     keys = np.zeros(len(objects), dtype=np.int64)
     for column in objects.T:
         keys += numbers.take(column, mode="wrap")
@@ -122,8 +125,10 @@ def tally(answers: Answers) -> tuple[Objects, Choices]:
     sets, question = different_rows(objects)
     k = len(answers.pairs)
     cell = question * k + chosen
-    counts = np.bincount(cell, answers.votes, minlength=k * len(sets))
-    return sets, counts.reshape(-1, k).astype(np.float64)
+    n_cells = k * len(sets)
+    counts = np.bincount(cell, answers.votes, minlength=n_cells)
+    counts = counts.astype(np.float64)
+    return sets, counts.reshape(-1, k)
 
 
 def describe(answers: Answers) -> pd.DataFrame:
@@ -203,8 +208,9 @@ def describe(answers: Answers) -> pd.DataFrame:
         _add_times(table, person, answers.seconds, weights)
     if answers.catch_passed is not None and answers.catch_person is not None:
         passed = pd.Series(answers.catch_passed).groupby(answers.catch_person)
+        n_trials = passed.size()
         table["catch"] = passed.mean()
-        table["catch_trials"] = passed.size().reindex(table.index, fill_value=0)
+        table["catch_trials"] = n_trials.reindex(table.index, fill_value=0)
     return table
 
 

@@ -108,7 +108,7 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
 def read_list(path: PathLike, *, what: str) -> np.ndarray:
     """Read a list of numbers, written one per line or all on one line."""
     numbers = read_numbers(path, what=what)
-    return numbers.reshape(-1) if numbers.ndim == 2 and 1 in numbers.shape else numbers
+    return np.atleast_1d(numbers.squeeze())
 
 
 # the text of a table
@@ -199,7 +199,8 @@ def is_number(cell: str) -> bool:
 def names_rows(title: str) -> bool:
     """Whether the title of a column says that it names the rows."""
     # pandas writes an index without a title
-    return title.lower() in _TEXT_TITLES or not title or title.startswith("Unnamed: ")
+    is_index = not title or title.startswith("Unnamed: ")
+    return is_index or title.lower() in _TEXT_TITLES
 
 
 def listed(titles: Iterable[object]) -> str:
