@@ -16,9 +16,14 @@ PAGE = (ROOT / "docs" / "data.md").read_text("utf-8").partition("## Recipes for 
 RECIPES = dict(re.findall(r"(?ms)^### ([^\n]+)\n.*?^```python\n(.*?)^```", PAGE))
 
 
+def run(recipe):
+    """Run a recipe in this folder."""
+    exec(compile(RECIPES[recipe], recipe, "exec"), {"__name__": "recipe"})
+
+
 def read(recipe):
     """Run a recipe in this folder and read the answers that it writes."""
-    exec(compile(RECIPES[recipe], recipe, "exec"), {"__name__": "recipe"})
+    run(recipe)
     return Answers.load("answers.npz" if Path("answers.npz").exists() else "answers.csv")
 
 
@@ -45,9 +50,11 @@ def test_jspsych(here, form):
     if form == "JSON":
         folder(here, data_json=json.dumps(trials))
     else:
-        lists = [trial | {"stimuli": json.dumps(trial.get("stimuli"))} for trial in trials]
-        pd.DataFrame(lists).to_csv("data.csv", index=False)
-    answers = read(f"jsPsych, {form}")
+        table = pd.DataFrame(trials)
+        table["stimuli"] = table["stimuli"].map(json.dumps, na_action="ignore")
+        table.to_csv("data.csv", index=False)
+        run("jsPsych, CSV")
+    answers = read("jsPsych, JSON")
     assert named(answers) == ["egg cup hat", "cup hat egg"]
     assert answers.person.tolist() == ["bob", "bob"]
     assert answers.seconds.tolist() == [1.25, 0.75]
