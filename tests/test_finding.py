@@ -14,12 +14,13 @@ from world import answers as random_answers
 from world import chosen, matrix, normal, table
 
 from glocal import Answers, Features, LinearTransform, axes, odd_one_out
+from glocal.advice import Choice
+from glocal.advice.finding import recorded_scores, scored_on
 from glocal.data.seen import sketch
 from glocal.data.splits import question_folds
 from glocal.errors import MissingDependencyError
 from glocal.evaluation.view import View
 from glocal.files import array_sha256
-from glocal.finding import recorded_scores, scored_on
 from glocal.report import Run, axes_svg, findings, report_page, save_figure, transform_run
 from glocal.report.finding import Finding, featured_arm, methods_paragraph
 from glocal.report.objects import objects_of
@@ -109,8 +110,8 @@ def test_a_finding_says_what_changed_and_what_to_do(text, choice, words, fit):
     run = run_of(scores(text), json.loads(fit or "{}"), commands={("", "t"): "go"})
     (finding,) = findings(run)
     assert finding.choice == choice
-    assert finding.command == "go" * choice.startswith("use")
-    parts = [finding.sentence, finding.advice, finding.details, *finding.warnings]
+    assert finding.command == ("go" if choice.startswith("use") else None)
+    parts = [finding.sentence, finding.action, finding.details, *finding.warnings]
     head = " ".join(parts).lower()
     assert [part for part in words.split("; ") if part not in head] == []
 
@@ -350,7 +351,7 @@ def test_the_neighbours_that_changed_most_are_shown_first():
     support[2, 0] = 1, 2
     views["t"] = view("1 2; 0 3; 3 0; 2 4; 0 1", support)
     run = Run("t", featured="t", views={"": views})
-    (shown,) = objects_of(run, [Finding("", "t", "", "", "")])
+    (shown,) = objects_of(run, [Finding(Choice.USE, "", arm="t")])
     neighbours = shown["neighbours"]
     assert neighbours["changed"] == [3, 2, 1]
     assert neighbours["kept"] == pytest.approx(0.6)

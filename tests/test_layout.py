@@ -115,6 +115,20 @@ def test_no_function_is_longer_than_a_screen():
                 assert lines <= MAX_FUNCTION_LINES, f"{module}.{node.name}"
 
 
+ADVISED = re.compile(
+    r"glocal_collect|glocal\.(?:advice|verdict|report|cli|recipes)\b"
+    r"|glocal\.(?:aligner\.fitting|transform\.card|suite\.table)$"
+)
+"""What prints: the only modules that import advice."""
+
+
+def test_only_what_prints_imports_advice():
+    """Advice is made for a printer, a page or a card; what computes returns numbers."""
+    for module in MODULES:
+        if not ADVISED.match(module):
+            assert "advice" not in {*map(place, imported_modules(module))}, module
+
+
 FORBIDDEN = re.compile(
     r"""(?<![\w.])(?:print|eval|exec|compile|__import__)\(|os\.(?:system|popen)\(|shell=
     |GLOCAL_DATA_DIR|from\ pickle|\b(?:dill|cloudpickle)\b

@@ -287,7 +287,7 @@ def test_an_unfinished_sweep_has_a_page(tmp_path):
     )
     (finding,) = findings(load_runs(tmp_path)[0])
     assert "1 of its points" in finding.sentence
-    assert "--resume" in finding.advice
+    assert "--resume" in finding.action
     page = report_page(load_runs(tmp_path))
     assert finding.sentence in page
     assert all(part in page for part in ("glocal 9.8.7.", "Seed 5.", "hashes of answers."))

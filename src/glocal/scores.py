@@ -43,6 +43,10 @@ HELD_OUT_OBJECTS = "held-out objects"
 HELD_OUT_QUESTIONS = "held-out questions"
 MAX_SHARE_SEEN = 0.1
 """Above this share of the questions, or of the objects, answers do not count as new to a fit."""
+MIN_MEASURED_ANSWERS = 30
+"""With fewer answers agreement is not reported, and by default a fit holds nothing out."""
+MIN_ANSWERS_FOR_OBJECT_FOLDS = 5_000
+"""With fewer answers folds are of questions, since folds of objects would hold out too few."""
 SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt", ".csv")
 
 # a file states an undefined value as null

@@ -76,6 +76,11 @@ def wrapped(sentence: str, width: int) -> list[str]:
     return [line.replace("\N{NO-BREAK SPACE}%", " %") for line in lines] or [""]
 
 
+def plural(noun: str, number: int) -> str:
+    """A noun in the singular if the number is 1, else in the plural."""
+    return noun if number == 1 else f"{noun}s"
+
+
 def text_table(rows: Iterable[Sequence[str]]) -> list[str]:
     """Lay rows of texts out in columns, the first to the left and the others to the right.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from glocal._version import __version__
+from glocal.advice import Subject, advise
 from glocal.aligner.data import SCALAR, FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit, scaled_identity
@@ -22,7 +23,6 @@ from glocal.aligner.settings import ObjectiveSettings
 from glocal.data.seen import sketch
 from glocal.errors import CollapseWarning, NotConvergedWarning, OverfitWarning, ParameterError, warn
 from glocal.evaluation.axes import chance_level
-from glocal.finding import MIN_MEASURED_ANSWERS, Subject, sentence
 from glocal.results import (
     UNCHANGED,
     FitRecord,
@@ -31,6 +31,7 @@ from glocal.results import (
     SolverReport,
     to_json,
 )
+from glocal.scores import MIN_MEASURED_ANSWERS
 from glocal.screen import Printable
 from glocal.similarity import at_chance, one_point
 from glocal.solver import Counter, OnStep
@@ -55,7 +56,9 @@ class Fit(Printable):
 
     def summary(self) -> str:
         """Say what the transform does to held-out answers and images, and what was fitted."""
-        measured = f"{sentence(Subject.of_fit(vars(self.record)))} " if self.record.heldout else ""
+        measured = (
+            f"{advise(Subject.of_fit(vars(self.record))).sentence} " if self.record.heldout else ""
+        )
         return measured + self.record.summary()
 
     def table(self) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from glocal.evaluation.agreement import answer_credit, credit_units
 from glocal.evaluation.intervals import Estimate, ItemValues, mean_estimate
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.results import HeldOutScores
+from glocal.scores import MIN_ANSWERS_FOR_OBJECT_FOLDS
 from glocal.similarity import Choices, Numbers, Rows, Values, choice_loss, of_pairs
 from glocal.solver import increasing_root
 from glocal.transform import LinearTransform
@@ -25,8 +26,6 @@ from glocal.transform import LinearTransform
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-MIN_ANSWERS_FOR_OBJECT_FOLDS = 5_000
-"""With fewer answers folds are of questions, since folds of objects would hold out too few."""
 _MAX_LOG_SCALE = 5.0  # of the best scale, from the scale that gives similarities a spread of 1
 
 

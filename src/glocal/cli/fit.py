@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Option
 
+from glocal.advice import Subject, advise, fit_notes
 from glocal.aligner import Exact, FitData, ObjectiveSettings, PaperLoop
 from glocal.aligner.data import SCALAR, Blocks, Centre
 from glocal.aligner.fitting import fit_and_score, fit_plan, settings_or_keep
-from glocal.aligner.folds import MIN_ANSWERS_FOR_OBJECT_FOLDS
 from glocal.aligner.keep import Keep
 from glocal.cli.options import KEEP, OUTPUT, LocalPath, Normalize, ObjectFiles, flat
 from glocal.cli.output import (
@@ -24,8 +23,7 @@ from glocal.cli.output import (
 from glocal.data.features import Features
 from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
-from glocal.finding import Subject, choice, sentence
-from glocal.results import UNCHANGED, FitRecord, method_in_words
+from glocal.results import FitRecord, method_in_words
 from glocal.transform.formats import ENDINGS
 
 if TYPE_CHECKING:
@@ -125,13 +123,13 @@ def fit(
 
 def show_fit(record: FitRecord, out: Path, files: str) -> None:
     """Print the result and the names of its files; as JSON, in which they are, without notes."""
-    subject = Subject.of_fit(vars(record))
+    advice = advise(Subject.of_fit(vars(record)))
     if not IS_JSON.get():
-        for note in _notes(record):
+        for note in fit_notes(record):
             print_message(in_options(note))
     print_result(
-        {**vars(record), "choice": choice(subject), "out": out},
-        *([] if record.heldout is None else [sentence(subject)]),
+        {**vars(record), "choice": advice.choice, "out": out},
+        *([] if record.heldout is None else [advice.sentence]),
         record.summary(),
         f"written to {files}",
     )
@@ -147,19 +145,6 @@ def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
             f"{flag} is an option of --solver {other.name}; leave it out, or choose that solver."
         )
     return solver
-
-
-def _notes(record: FitRecord) -> Iterator[str]:
-    """Yield notes on the result and on what was not measured."""
-    if record.keep is not None:
-        yield from record.keep["notes"]
-    if record.heldout is None:
-        yield "generalisation is unmeasured: --holdout 3 also scores answers on held-out objects."
-    elif record.heldout.of == "questions" and record.status != UNCHANGED:
-        yield (
-            "on new objects expect less; folds hold out objects, which measures how much, from "
-            f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} answers on."
-        )
 
 
 @flat
@@ -254,7 +239,7 @@ def _show_sweep(result: Sweep, n_dropped: int, out: Path) -> None:
     }
     print_result(
         record,
-        sentence(Subject.of_fit(result.transform.meta["fit"])),
+        advise(Subject.of_fit(result.transform.meta["fit"])).sentence,
         f"chosen: {method_in_words(result.best)}, {result.reason}",
         f"written to {out}: transform.npz (refitted on all objects), the front, means, points",
     )

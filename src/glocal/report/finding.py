@@ -7,31 +7,37 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from glocal._version import __version__
+from glocal.advice.finding import (
+    ACTIONS,
+    Advice,
+    Choice,
+    Subject,
+    advise,
+    direction,
+    network_sentence,
+    sentence,
+)
 from glocal.evaluation.agreement import MIN_REPEATED_ANSWERS, ceiling_in_words
-from glocal.finding import ADVICE, Subject, choice, direction, network_sentence, plural, sentence
 from glocal.report.runs import Run, is_of_network
 from glocal.report.templates import render
 from glocal.results import method_in_words, value_at
 from glocal.scores import AGREEMENT, DIFFERENCE, KEPT
+from glocal.screen import plural
 
 MIN_KEPT = 0.9
 """Smallest share of neighbours that the featured arm of a suite keeps, if any arm keeps as many."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The finding about the featured arm of a network, the advice with its command, and details.
+@dataclass(frozen=True, kw_only=True)
+class Finding(Advice):
+    """The advice about the featured arm of a network, with details and warnings.
 
-    `choice` is a key of `glocal.finding.ADVICE`. `warnings` are those about the arm or about the
-    whole run. `task` is the task of agreement that it is about, if there is one.
+    `warnings` are those about the arm or about the whole run. `task` is the task of agreement that
+    it is about, if there is one.
     """
 
-    network: str
-    arm: str
-    choice: str
-    sentence: str
-    advice: str
-    command: str = ""
+    network: str = ""
+    arm: str = ""
     details: str = ""
     warnings: tuple[str, ...] = ()
     task: str = ""
@@ -52,7 +58,7 @@ def findings(run: Run) -> list[Finding]:
             f"The sweep is unfinished: {n_points} of its points are computed, and nothing is "
             "chosen yet."
         )
-        return [Finding("", "", "unfinished", unfinished, ADVICE["unfinished"])]
+        return [Finding(Choice.UNFINISHED, unfinished, ACTIONS[Choice.UNFINISHED])]
     networks = run.scores.networks or [""]
     of_networks = [
         _finding(run, network, featured_arm(run, network), task)
@@ -60,7 +66,7 @@ def findings(run: Run) -> list[Finding]:
         for task in run.agreement_tasks(network)
     ]
     between_networks = [
-        Finding("", "", "networks compared", network_sentence(gain), "", task=gain.task)
+        Finding(Choice.NETWORKS_COMPARED, network_sentence(gain), task=gain.task)
         for gain in run.network_gains
     ]
     return of_networks + between_networks
@@ -129,26 +135,20 @@ def warnings_of(run: Run) -> Iterator[Warned]:
 
 def _finding(run: Run, network: str, arm: str, task: str) -> Finding:
     subject = run.subject(network, arm, task)
-    the_choice = choice(subject)
-    command = ""
-    if the_choice.startswith("use"):
-        standard = "glocal apply TRANSFORM FEATURES --out OUT"
-        command = run.commands.get((network, arm), standard)
+    standard_command = "glocal apply TRANSFORM FEATURES --out OUT"
+    advice = advise(subject, run.commands.get((network, arm), standard_command))
     warnings = [
         warned.sentence
         for warned in warnings_of(run)
         if warned.arm in ("", arm) and is_of_network(warned.network, network)
     ]
     return Finding(
-        network,
-        arm,
-        the_choice,
-        sentence(subject),
-        ADVICE[the_choice].format(worse=subject.tasks("worse")),
-        command,
-        " ".join(_details(run, subject)),
-        tuple(warnings),
-        task,
+        **vars(advice),
+        network=network,
+        arm=arm,
+        details=" ".join(_details(run, subject)),
+        warnings=tuple(warnings),
+        task=task,
     )
 
 
@@ -172,7 +172,7 @@ def methods_paragraph(run: Run, findings: Sequence[Finding]) -> str:
     subjects = [
         run.subject(finding.network, finding.arm, finding.task)
         for finding in findings
-        if finding.choice != "networks compared"
+        if finding.choice != Choice.NETWORKS_COMPARED
     ]
     text = render(
         "methods.html",

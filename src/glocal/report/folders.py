@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glocal.advice.finding import recorded_scores
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.planning import STUDY_FILE
 from glocal.errors import FileError, ParameterError
 from glocal.evaluation.view import View, load_view
 from glocal.files import PathLike, ending, file_name, read_object, reading
-from glocal.finding import recorded_scores
 from glocal.report.runs import POINT_COLUMNS, Block, Run, apply_command, transform_run
 from glocal.results import RecordPart, check_fields, parameters_in_words, value_at
 from glocal.scores import SCORE_ENDINGS, Scores, read_rows, read_scores

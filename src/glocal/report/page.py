@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glocal._version import __version__
+from glocal.advice.finding import MARGIN, direction
 from glocal.errors import import_optional
 from glocal.files import (
     PathLike,
@@ -19,7 +20,6 @@ from glocal.files import (
     writable_target,
     write_text,
 )
-from glocal.finding import MARGIN, direction
 from glocal.report.charts import charts_of
 from glocal.report.finding import findings, methods_paragraph, warnings_of
 from glocal.report.objects import axes_records, objects_of

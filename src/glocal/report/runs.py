@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from glocal.advice.finding import Subject, recorded_scores
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.seen import Seen, seen
@@ -18,7 +19,6 @@ from glocal.evaluation.axes import embeddings
 from glocal.evaluation.structure import kept_neighbours
 from glocal.evaluation.view import Part, View, change_record, paired_views
 from glocal.files import array_sha256
-from glocal.finding import Subject, recorded_scores
 from glocal.results import value_at
 from glocal.scores import AGREEMENT, HELD_OUT_QUESTIONS, KEPT, ORIGINAL, Score, Scores
 from glocal.similarity import Embedding

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from glocal.finding import Subject, sentence
+from glocal.advice import Subject, advise
 from glocal.results import UNCHANGED, unchanged_in_words, value_at
 from glocal.transform.linear import LinearTransform
 from glocal.transform.record import CardOptions, network_name
@@ -74,7 +74,7 @@ def card(transform: LinearTransform) -> str:
     heldout = value_at(record, "fit.heldout") or {}
     subject = Subject.of_fit(record.get("fit") or {})
     facts = {**_facts(transform), **_heldout_facts(subject, heldout)}
-    finding = f"\n{sentence(subject)}\n" if heldout else ""
+    finding = f"\n{advise(subject).sentence}\n" if heldout else ""
     front = {
         "library_name": "glocal",
         "license": options.licence,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from glocal.finding import plural
+from glocal.screen import plural
 from glocal_collect.export import Collected
 from glocal_collect.study import Study
 from glocal_collect.trials import CATCH, REPEAT

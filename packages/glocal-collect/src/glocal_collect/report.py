@@ -17,8 +17,8 @@ from glocal.data.features import Features
 from glocal.data.join import Joined, join
 from glocal.errors import DataError
 from glocal.evaluation.agreement import ceiling
-from glocal.finding import plural
 from glocal.report import Block, Run, transform_run
+from glocal.screen import plural
 from glocal_collect.curve import curve_block
 from glocal_collect.export import Collected
 from glocal_collect.methods import design_of

@@ -1,29 +1,31 @@
-"""The finding about an arm: the choice to make and its reason, from scores and a fit's record."""
+"""The advice about an arm: the choice to make and its reason, from scores and a fit's record."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-from glocal.results import UNCHANGED, HeldOutScores, value_at
+from glocal.results import UNCHANGED, FitRecord, HeldOutScores, value_at
 from glocal.scores import (
     AGREEMENT,
     DIFFERENCE,
     HELD_OUT_OBJECTS,
     HELD_OUT_QUESTIONS,
     KEPT,
+    MIN_ANSWERS_FOR_OBJECT_FOLDS,
+    MIN_MEASURED_ANSWERS,
     ORIGINAL,
     Score,
     Scores,
 )
+from glocal.screen import plural
 
 MIN_KEPT_FOR_SEARCH = 0.8
 FEW_ANSWERS = 5_000
 """If a fit to fewer answers has no certain gain, it is too early to tell."""
-MIN_MEASURED_ANSWERS = 30
-"""With fewer answers agreement is not reported, and by default a fit holds nothing out."""
 MARGIN = 0.01  # fraction; a smaller change of a score counts as none, however certain its sign
 SIGNIFICANCE = 0.05
 """The level of corrected p-values below which two arms are called different."""
@@ -32,29 +34,63 @@ ANSWERS = {
     HELD_OUT_QUESTIONS: "to questions that the fit had not seen, about the same objects",
 }
 """The answers behind a score in words, by its split."""
-ADVICE = {
-    "unfinished": "Continue it with glocal sweep --resume.",
-    "collapsed": "Do not use it: lower --lmbda, or check that answers and features belong "
-    "together.",
-    "overfitted": "Do not use it as it is: raise --lmbda, or let glocal fit choose it.",
-    "not compared": "",
-    "networks compared": "",
-    "not measured": "For its agreement with people, pass --answers that are new.",
-    "too few answers": "Collect more answers.",
-    "seen": "Do not rely on it: score answers that the fit had not seen.",
-    "unchanged": "It leaves the features as they are. Collect more answers.",
-    "moved": "It only moves the origin of the features. Collect more answers.",
-    "uncertain": "Do not rely on it yet. Collect more answers.",
-    "worse": "Do not use it.",
-    "use, not for search": "Where neighbours matter, as in search, fit again with --keep 0.9. "
-    "Elsewhere, use it:",
-    "use, with exceptions": "Except for {worse}, use it:",
-    "use": "Use it:",
-}
-"""The advice for each choice; a command follows the choices to use an arm."""
 KEPT_CENTRED = "neighbours_kept_centred"
 _FOLDS = (HELD_OUT_OBJECTS, HELD_OUT_QUESTIONS)
 _LOWER_IS_BETTER = ("fpr95", "loss")
+
+
+class Choice(StrEnum):
+    """What to do with an arm, or why nothing can be said."""
+
+    UNFINISHED = "unfinished"
+    COLLAPSED = "collapsed"
+    OVERFITTED = "overfitted"
+    NOT_COMPARED = "not compared"
+    NETWORKS_COMPARED = "networks compared"
+    NOT_MEASURED = "not measured"
+    TOO_FEW_ANSWERS = "too few answers"
+    SEEN = "seen"
+    UNCHANGED = "unchanged"
+    MOVED = "moved"
+    UNCERTAIN = "uncertain"
+    WORSE = "worse"
+    USE_NOT_FOR_SEARCH = "use, not for search"
+    USE_WITH_EXCEPTIONS = "use, with exceptions"
+    USE = "use"
+
+
+ACTIONS = {
+    Choice.UNFINISHED: "Continue it with glocal sweep --resume.",
+    Choice.COLLAPSED: "Do not use it: lower --lmbda, or check that answers and features belong "
+    "together.",
+    Choice.OVERFITTED: "Do not use it as it is: raise --lmbda, or let glocal fit choose it.",
+    Choice.NOT_COMPARED: "",
+    Choice.NETWORKS_COMPARED: "",
+    Choice.NOT_MEASURED: "For its agreement with people, pass --answers that are new.",
+    Choice.TOO_FEW_ANSWERS: "Collect more answers.",
+    Choice.SEEN: "Do not rely on it: score answers that the fit had not seen.",
+    Choice.UNCHANGED: "It leaves the features as they are. Collect more answers.",
+    Choice.MOVED: "It only moves the origin of the features. Collect more answers.",
+    Choice.UNCERTAIN: "Do not rely on it yet. Collect more answers.",
+    Choice.WORSE: "Do not use it.",
+    Choice.USE_NOT_FOR_SEARCH: "Where neighbours matter, as in search, fit again with --keep 0.9. "
+    "Elsewhere, use it:",
+    Choice.USE_WITH_EXCEPTIONS: "Except for {worse}, use it:",
+    Choice.USE: "Use it:",
+}
+"""What to do by the choice; a command follows the choices to use an arm."""
+USES = (Choice.USE, Choice.USE_WITH_EXCEPTIONS, Choice.USE_NOT_FOR_SEARCH)
+"""The choices to use an arm."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The choice about an arm, what was measured in a sentence, what to do, and the command."""
+
+    choice: Choice
+    sentence: str
+    action: str = ""
+    command: str | None = None
 
 
 class _Agreement(NamedTuple):
@@ -195,29 +231,36 @@ def direction(gain: Score | None) -> str:
     return "better" if (gain.value > 0) != lower_is_better else "worse"
 
 
-def choice(subject: Subject) -> str:
-    """The choice to make, a key of `ADVICE`."""
+def advise(subject: Subject, command: str | None = None) -> Advice:
+    """The advice about an arm; the command is kept if the choice is to use it."""
+    choice = _choice(subject)
+    action = ACTIONS[choice].format(worse=subject.tasks(Choice.WORSE))
+    return Advice(choice, sentence(subject), action, command if choice in USES else None)
+
+
+def _choice(subject: Subject) -> Choice:
+    """The choice to make."""
     agreement = subject.agreement
     if subject.is_collapsed:
-        return "collapsed"
+        return Choice.COLLAPSED
     if subject.is_overfitted:
-        return "overfitted"
+        return Choice.OVERFITTED
     if agreement is None:
         is_known = subject.kept is None or subject.gains
-        return "not compared" if is_known else "not measured"
+        return Choice.NOT_COMPARED if is_known else Choice.NOT_MEASURED
     if 0 < agreement.after.n < MIN_MEASURED_ANSWERS:
-        return "too few answers"
+        return Choice.TOO_FEW_ANSWERS
     if agreement.after.is_seen:
-        return "seen"
+        return Choice.SEEN
     if subject.fit.get("status") == UNCHANGED:
-        return "moved" if subject.fit.get("centre") else "unchanged"
+        return Choice.MOVED if subject.fit.get("centre") else Choice.UNCHANGED
     if agreement.change == "none":
-        return "uncertain"
+        return Choice.UNCERTAIN
     if agreement.change == "down":
-        return "worse"
+        return Choice.WORSE
     if subject.kept is not None and subject.kept.value < MIN_KEPT_FOR_SEARCH:
-        return "use, not for search"
-    return "use, with exceptions" if subject.tasks("worse") else "use"
+        return Choice.USE_NOT_FOR_SEARCH
+    return Choice.USE_WITH_EXCEPTIONS if subject.tasks(Choice.WORSE) else Choice.USE
 
 
 def sentence(subject: Subject) -> str:
@@ -262,9 +305,17 @@ def network_sentence(gain: Score) -> str:
     )
 
 
-def plural(noun: str, number: int) -> str:
-    """A noun in the singular if the number is 1, else in the plural."""
-    return noun if number == 1 else f"{noun}s"
+def fit_notes(fit: FitRecord) -> Iterator[str]:
+    """Yield what else to know of a fit: what another share would give, and what is unmeasured."""
+    if fit.keep is not None:
+        yield from fit.keep["notes"]
+    if fit.heldout is None:
+        yield "generalisation is unmeasured: --holdout 3 also scores answers on held-out objects."
+    elif fit.heldout.of == "questions" and fit.status != UNCHANGED:
+        yield (
+            "on new objects expect less; folds hold out objects, which measures how much, from "
+            f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} answers on."
+        )
 
 
 def scored_on(score: Score) -> str:
