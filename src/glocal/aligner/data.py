@@ -13,7 +13,7 @@ from pydantic import Field
 from glocal.data.answers import Answers
 from glocal.data.check.features import check_local
 from glocal.data.check.findings import warn_of_findings
-from glocal.data.check.readings import MAX_ANSWERS_BEFORE_FIT, check_columns
+from glocal.data.check.readings import check_columns
 from glocal.data.features import Features, Standardization, check_finite
 from glocal.data.rows import row_statistics
 from glocal.data.splits import local_blocks
@@ -190,7 +190,7 @@ class FitData:
                 f"local features have {local.dimensions} columns but the object features have "
                 f"{features.dimensions}; both must come from the same model and layer."
             )
-        warn_of_findings(check_columns(features, self.answers, MAX_ANSWERS_BEFORE_FIT))
+        warn_of_findings(check_columns(features, self.answers))
         if reads_local and local is not None:
             warn_of_findings(check_local(features, local, self.blocks[0]))
 

@@ -8,12 +8,10 @@ from glocal.data.check.findings import Findings, finding
 from glocal.data.features import Features
 from glocal.data.rows import difference, row_statistics, spaced_rows
 from glocal.errors import DataError
-from glocal.similarity import Numbers, Values, repeated_rows
+from glocal.similarity import Numbers, repeated_rows
 
-_MAX_SHARE_OF_SQUARES = 0.8  # of one column, about the overall mean; CLIP's outlier has .42
-_MAX_RELATIVE_LENGTH = 10.0  # relative to the median row; networks on photographs reach at most 3
 _MIN_RELATIVE_LENGTH = 1e-6  # relative to the median row; shorter rows count as 0
-_MIN_SIZE = 8  # fewest rows or columns for which such a share is unusual
+_MIN_ROWS = 8  # fewest rows whose column means tell something
 _MAX_RELATIVE_MEAN = 1e-3  # relative to the std: a mean of 0 as half precision stores it
 _MAX_IMAGES = 2048
 
@@ -37,11 +35,11 @@ def check_features(features: Features, what: str = "features") -> Findings:
         verb = "is" if n_constant == 1 else "are"
         message = f"{what}: {n_constant} of {len(means)} columns {verb} constant"
         yield finding("constant", message, severity=None if means[is_constant].any() else "note")
-    column = int(squares.argmax())
-    share = squares[column] / squares.sum()
-    if len(means) >= _MIN_SIZE and share > _MAX_SHARE_OF_SQUARES:
-        yield finding("huge", f"{what}: column {column} alone has {share:.0%} of the squares")
-    yield from _rows(features.lengths, what)
+    is_zero = features.lengths <= _MIN_RELATIVE_LENGTH * np.median(features.lengths)
+    if 0 < is_zero.mean() < 0.5:
+        share = f"{is_zero.sum()} of {len(is_zero)} rows"
+        message = f"{what}: {share} are 0 everywhere (first: row {is_zero.argmax()})"
+        yield finding("zero", message)
     is_copy = repeated_rows(features.matrix)
     if is_copy.any():
         row = is_copy.argmax()
@@ -53,22 +51,8 @@ def check_features(features: Features, what: str = "features") -> Findings:
         )
     variance = squares / len(features) - np.square(means - scalars.mean)
     largest = np.square(means[~is_constant]).max(initial=0)
-    if len(features) >= _MIN_SIZE and largest < _MAX_RELATIVE_MEAN**2 * variance.mean():
+    if len(features) >= _MIN_ROWS and largest < _MAX_RELATIVE_MEAN**2 * variance.mean():
         yield finding("standardized", f"{what}: every column has mean 0")
-
-
-def _rows(lengths: Values, what: str) -> Findings:
-    """Find rows of zeros, and rows that are much longer than others."""
-    typical = np.median(lengths)
-    longer = f"are more than {_MAX_RELATIVE_LENGTH:.0f} times as long as the median"
-    checks = (
-        ("zero", lengths <= _MIN_RELATIVE_LENGTH * typical, "are 0 everywhere"),
-        ("scale", lengths > _MAX_RELATIVE_LENGTH * typical, longer),
-    )
-    for check, rows, words in checks:
-        if 0 < rows.mean() < 0.5:
-            message = f"{rows.sum()} of {len(rows)} rows {words} (first: row {rows.argmax()})"
-            yield finding(check, f"{what}: {message}")
 
 
 def check_local(features: Features, local: Features, images: Numbers | None = None) -> Findings:
