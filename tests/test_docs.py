@@ -8,6 +8,8 @@ import os
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -255,7 +257,7 @@ def test_every_extension_runs(here, monkeypatch, as_a_user, capsys):
     (here / "images").mkdir()
     for number, colour in enumerate(("red", "green", "blue")):
         image.new("RGB", (40, 30), colour).save(here / "images" / f"{number}.png")
-    monkeypatch.syspath_prepend(here)
+    monkeypatch.setattr(sys, "path", sys.path.copy())  # an installed command has no current folder
     monkeypatch.setitem(KINDS, "two-pairs", KINDS["anchor"])  # the page sets it, the end removes it
     printed = []
     for language, block in re.findall(r"(?ms)^```(\w+)\n(.*?)^```", TEXTS[EXTEND]):
@@ -263,10 +265,11 @@ def test_every_extension_runs(here, monkeypatch, as_a_user, capsys):
         if language == "sh":
             printed.append(shell(block))
             continue
+        if language == "shell":
+            install(block)
+            continue
         Path(name).write_text(block, "utf-8")
-        if name == "pyproject.toml":
-            install(tomllib.loads(block)["project"])
-        elif language == "python":
+        if language == "python":
             exec(compile(block, name, "exec"), {"__name__": "example"})
             said = re.findall(r"(?m)^print\(.*\)  # (.*)$", block)
             assert capsys.readouterr().out.splitlines() == said
@@ -275,18 +278,14 @@ def test_every_extension_runs(here, monkeypatch, as_a_user, capsys):
     assert table == ["original", "white", "margin"]
 
 
-def install(project):
-    """Leave what pip leaves of a distribution in the current folder."""
-    made = Path(f"{project['name'].replace('-', '_')}-{project['version']}.dist-info")
-    made.mkdir()
-    named = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    (made / "METADATA").write_text(named, "utf-8")
-    groups = project["entry-points"]
-    lines = [
-        f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in groups[group].items())
-        for group in groups
-    ]
-    (made / "entry_points.txt").write_text("".join(lines), "utf-8")
+def install(line):
+    """Run the pip command of a page with what this machine has, into the folder ``installed``."""
+    pytest.importorskip("setuptools")
+    assert line.split()[:2] == ["pip", "install"]
+    options = "--no-deps --no-index --no-build-isolation --target installed"
+    command = [sys.executable, "-m", *line.split(), *options.split()]
+    subprocess.run(command, check=True, capture_output=True)
+    sys.path.insert(0, str(Path("installed").absolute()))
 
 
 def test_pages_that_the_repository_shows_are_plain_markdown():

@@ -110,6 +110,16 @@ def test_a_factory_that_another_module_exports_is_known_by_its_file(
     np.testing.assert_allclose(np.load(tmp_path / "out" / "features.npy"), expected, rtol=1e-5)
 
 
+def test_a_factory_in_the_current_folder_is_run(photos, here, monkeypatch):
+    """`python:MODULE:FACTORY` finds a module in the current folder, from which an installed command
+    does not import by itself.
+    """
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    folder(here, toy_that_lies_here_py=TOY)
+    ended = run(f"extract {photos}/1.png --model python:toy_that_lies_here:model --out out --json")
+    assert ended.json["rows"] == 1
+
+
 def test_rows_equal_a_plain_loop_in_natural_order(extract, toy, photos, tmp_path, small_chunks):
     """The 22 rows are those of a loop over the files, three files are missing by name, and half
     precision is close.

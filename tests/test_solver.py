@@ -4,9 +4,11 @@ converged when it is not.
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize as scipy_minimize
 from scipy.optimize import minimize_scalar
 from world import matrix, normal
 
@@ -160,6 +162,36 @@ def test_any_objective_can_be_minimised():
     np.testing.assert_allclose(result.W, A, atol=1e-6)
     certified = solved(arm(0.1), tol=1e-9)
     assert abs(excess(minimise(arm(0.1), 0.3 * np.eye(P)), certified)) < 1e-5
+
+
+def of_single_entries(W):
+    """The penalty ‖W - diag W‖² and its gradient, which a rotation of W changes."""
+    rest = W - np.diag(np.diag(W))
+    return float((rest**2).sum()), 2 * rest
+
+
+@pytest.mark.parametrize(
+    "rule, is_optimal", [(partial(penalty, mix=1.0), True), (of_single_entries, False)]
+)
+def test_symmetric_w_is_optimal_only_for_penalties_that_rotations_keep(rule, is_optimal):
+    """A descent over all W, from beside the result of `minimise`, ends at the same value for the
+    penalty of the paper, and lower for a penalty of single entries.
+    """
+
+    def regularized(W):
+        loss, dW = LOSS(W)
+        R, dR = rule(W)
+        return Evaluation(loss + 0.1 * R, {}, dW + 0.1 * dR)
+
+    def flat(entries):
+        value, _, dW = regularized(entries.reshape(P, P))
+        return value, dW.ravel()
+
+    result = minimise(regularized, 0.3 * np.eye(P), tol=1e-8)
+    start = result.W + 0.1 * normal(P, P, seed=3)
+    least = scipy_minimize(flat, start.ravel(), jac=True, options={"gtol": 1e-9}).fun
+    assert result.status == "converged"
+    assert (result.evaluation.value - least < 1e-6) == is_optimal
 
 
 def test_a_gradient_that_lies_is_a_stall():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -191,13 +193,15 @@ def _is_of_a_download(error: BaseException | None) -> bool:
 
 def _python(name: ModelName) -> Model:
     """The model made of the pair that a user's factory returns; see `user_model`."""
+    if os.getcwd() not in sys.path:  # last, so that no folder here hides a library
+        sys.path.append(os.getcwd())
     try:
         factory = pkgutil.resolve_name(name.name)
         pair = factory()
     except Exception as error:
         raise ParameterError(
             f"model {name} cannot be made: {type(error).__name__}: {one_line(error)}. Check that "
-            "the factory runs, and that its folder is on PYTHONPATH."
+            "the factory runs, and that its module is in the current folder or on PYTHONPATH."
         ) from error
     try:
         source = inspect.getsourcefile(factory)

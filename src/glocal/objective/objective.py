@@ -90,9 +90,9 @@ class LocalLoss:
 
     References
     ----------
-    Muttenthaler et al. 2023, Eq. 4 and 5, with a mean over images as in the authors' code. The
-    value contains about log(m - 1) for blocks of m images, so that another block size gives another
-    objective.
+    Muttenthaler et al. 2023, Eq. 4 and 5. The mean over images is as in the authors' code; the
+    paper may divide by m² - m, which could not be checked. The value contains about log(m - 1) for
+    blocks of m images, so that another block size gives another objective.
     """
 
     def __init__(
