@@ -409,13 +409,18 @@ def test_rows_that_do_not_belong_to_a_transform_need_force():
     assert by_name(result)[SEARCH].arm == CENTRED
 
 
-@pytest.mark.parametrize(
-    "name", ["", ORIGINAL, CENTRED, NAMES_ALONE, "clip-vit-b-32", "clip-vit-b-32, recentred"]
-)
-def test_a_transform_takes_no_name_of_another_arm(name):
+@pytest.mark.parametrize("name", ["", ORIGINAL, CENTRED, NAMES_ALONE, "box", "box, recentred"])
+def test_a_transform_takes_no_name_of_another_arm(name, monkeypatch):
     """A transform that is called like an arm that is tried anyway would replace it in silence."""
+    monkeypatch.setattr(arms_module, "_packaged", lambda: {"box": HARMLESS})
     with pytest.raises(ParameterError, match="another name"):
         verdict(*made_rows(n=12), transforms={name: HARMLESS})
+
+
+def test_a_transform_of_the_package_that_is_not_tried_has_no_arm():
+    """A name of the package is free where its transform is of another network."""
+    result = verdict(*made_rows(n=12), transforms={"clip-vit-b-32": HARMLESS})
+    assert "clip-vit-b-32" in {row.transform for row in result.scores}
 
 
 @pytest.fixture

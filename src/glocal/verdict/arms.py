@@ -41,8 +41,9 @@ def fitting_transforms(
         for name, transform in _packaged().items()
         if not row_differences(transform, features)
     }
+    taken = {"", ORIGINAL, CENTRED, NAMES_ALONE, *packaged}
     for name in transforms:
-        if name.removesuffix(RECENTRED) in {"", ORIGINAL, CENTRED, NAMES_ALONE, *bundled()}:
+        if name.removesuffix(RECENTRED) in taken:
             raise ParameterError(
                 f"a transform is called {name!r}, as is an arm of this command. Give it another "
                 "name, or leave it out."
