@@ -82,6 +82,8 @@ _VALUES = {
 }
 """What stands for a value in the help, by its type."""
 _MAX_VALUE = 16  # columns
+_INTERRUPTED = 130
+"""The exit code of an interruption, also where typer has replaced it."""
 _LOG = logging.getLogger("glocal")
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -169,7 +171,8 @@ def execute(arguments: Sequence[str]) -> int:
     """
     command_name = next((word for word in arguments if not word.startswith("-")), "")
     try:
-        return _run(command_name, arguments)
+        code = _run(command_name, arguments)
+        return _report_interruption(command_name) if code == _INTERRUPTED else code
     except KeyboardInterrupt:
         return _report_interruption(command_name)
     except Exception as error:  # noqa: BLE001
@@ -203,7 +206,7 @@ def _report_interruption(command_name: str) -> int:
     """Say that a command was interrupted and what then applies to it; return the exit code."""
     advice = _AFTER_INTERRUPTION.get(command_name, "")
     print_error(f"interrupted; earlier files are unchanged.{advice}")
-    return 130
+    return _INTERRUPTED
 
 
 def interrupt(number: int, frame: Any) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field
 from typer import Option
 
 from glocal.cli.options import FORCE, SCORES_OUT, FeaturesPath, ObjectFiles, flat, network_of
-from glocal.cli.output import print_message, print_result, progress_bar, score_lines
+from glocal.cli.output import metric_lines, print_message, print_result, progress_bar
 from glocal.data.seen import Seen
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import ceiling_in_words
@@ -100,7 +100,7 @@ class Scoring(Options):
             for name in sources.pretrained
             for other in row_differences(sources.transform(name), sources.features(features))
         ]
-        print_result(record, *filter(None, sentences), table=score_lines(rows))
+        print_result(record, *filter(None, sentences), table=metric_lines(rows))
 
 
 def _hashes(networks: Iterable[Sources]) -> dict[str, str]:

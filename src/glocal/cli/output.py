@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import typer
@@ -39,22 +39,23 @@ def in_options(sentence: str) -> str:
     `resume=False` --no-resume, `base=None` "no --base", and `object_ids` --object-ids. An argument
     that is not an option of the command stays unchanged.
     """
+    return _ARGUMENT.sub(_option, sentence)
 
-    def option(match: re.Match[str]) -> str:
-        name = match["name"]
-        value = match["value"]
-        flag = OPTIONS.get(name) or OPTIONS.get(name.removesuffix("s"))
-        if flag is None:
-            return match[0]
-        if value in (None, "True"):
-            return flag
-        if value == "False":
-            return flag.replace("--", "--no-", 1)
-        if value == "None":
-            return f"no {flag}"
-        return f"{flag} {value.strip(_QUOTES)}"
 
-    return _ARGUMENT.sub(option, sentence)
+def _option(argument: re.Match[str]) -> str:
+    """The option for an argument of Python; the argument itself if there is no such option."""
+    name = argument["name"]
+    value = argument["value"]
+    flag = OPTIONS.get(name) or OPTIONS.get(name.removesuffix("s"))
+    if flag is None:
+        return argument[0]
+    if value in (None, "True"):
+        return flag
+    if value == "False":
+        return flag.replace("--", "--no-", 1)
+    if value == "None":
+        return f"no {flag}"
+    return f"{flag} {value.strip(_QUOTES)}"
 
 
 def is_live() -> bool:
@@ -117,27 +118,35 @@ def catalogue(entries: Iterable[Iterable[str | None]]) -> Iterator[str]:
         yield f"    {description}. {warning or ''}".rstrip()
 
 
-def score_lines(scores: Sequence[Score]) -> list[str]:
+def metric_lines(scores: Sequence[Score]) -> list[str]:
     """A line per metric and a column per arm and paired difference, or a block a metric."""
-    table: dict[str, dict[str, Cell]] = {}
-    first: dict[str, Score] = {}
-    for row in scores:
-        metric = row.metric.removesuffix(DIFFERENCE)
-        name = row.transform if row.network == scores[0].network else row.network or ""
-        if row.baseline is not None:
-            name = f"less {row.baseline_network or row.baseline}"
-        title = metric + first.setdefault(metric, row).note
-        p = "" if row.p is None else f"  p {row.p:.2g}"
-        table.setdefault(title, {})[name] = row.cell(p)
-    columns = dict.fromkeys(name for line in table.values() for name in line)
-    rows = [["metric", *columns, "n"]]
-    blocks = []
-    for (title, line), score in zip(table.items(), first.values(), strict=True):
-        rows.append([title, *(str(line.get(name, "")) for name in columns), str(score.n)])
-        cells = [(name, [cell]) for name, cell in line.items()]
-        blocks += block(f"{title}, n {score.n:,}", cells, screen_width())
-    lines = text_table(rows)
+    by_metric: dict[str, list[Score]] = {}
+    for score in scores:
+        by_metric.setdefault(score.metric.removesuffix(DIFFERENCE), []).append(score)
+    cells = {metric: _cells(rows, scores[0].network) for metric, rows in by_metric.items()}
+    columns = dict.fromkeys(name for line in cells.values() for name in line)
+    table = [["metric", *columns, "n"]]
+    blocks: list[str] = []
+    for metric, rows in by_metric.items():
+        line = cells[metric]
+        title = metric + rows[0].note
+        texts = [str(line.get(name, "")) for name in columns]
+        table.append([title, *texts, str(rows[0].n)])
+        named = [(name, [cell]) for name, cell in line.items()]
+        blocks += block(f"{title}, n {rows[0].n:,}", named, screen_width())
+    lines = text_table(table)
     return lines if fits(lines, screen_width()) else blocks
+
+
+def _cells(scores: Iterable[Score], network: str | None) -> dict[str, Cell]:
+    """The cells of a metric by their column: an arm, a network, or a difference with its p."""
+    cells = {}
+    for score in scores:
+        name = score.transform if score.network == network else score.network or ""
+        if score.baseline is not None:
+            name = f"less {score.baseline_network or score.baseline}"
+        cells[name] = score.cell("" if score.p is None else f"  p {score.p:.2g}")
+    return cells
 
 
 @contextlib.contextmanager
@@ -149,33 +158,52 @@ def progress_bar(
     Yields a function of the count so far, the total (if it was not known before) and the present
     step; each may be left out. Meanwhile the output of other code goes to standard error.
     """
-    is_logged = _LOG.isEnabledFor(logging.INFO)
-    is_shown = is_live() and not is_logged and not IS_QUIET.get()
-    bar = _bar(unit) if is_shown else None
-    task = None if bar is None else bar.add_task(printable(what), total=total or None)
+    with contextlib.redirect_stdout(sys.stderr):
+        if _LOG.isEnabledFor(logging.INFO):
+            yield partial(_log_progress, what, unit)
+        elif is_live() and not IS_QUIET.get():
+            with _bar(unit) as bar:
+                task = bar.add_task(printable(what), total=total or None)
+                yield partial(_show_progress, bar, task, what)
+        else:
+            yield lambda *_, **__: None
 
-    def report(
-        count: float | None = None, total: float | None = None, doing: str | None = None
-    ) -> None:
-        if is_logged:
-            numbers = [f"{number:g}" for number in (count, total) if number is not None]
-            _LOG.info(" ".join([what, " of ".join(numbers), unit, doing or ""]))
-        if bar is not None:
-            description = doing and printable(f"{what}: {doing}")
-            bar.update(task, completed=count, total=total or None, description=description)
 
-    with contextlib.redirect_stdout(sys.stderr), bar or contextlib.nullcontext():
-        yield report
+def _log_progress(
+    what: str,
+    unit: str,
+    count: float | None = None,
+    total: float | None = None,
+    doing: str | None = None,
+) -> None:
+    """Log a line for a step."""
+    numbers = [f"{number:g}" for number in (count, total) if number is not None]
+    _LOG.info(" ".join([what, " of ".join(numbers), unit, doing or ""]))
+
+
+def _show_progress(
+    bar: Any,
+    task: Any,
+    what: str,
+    count: float | None = None,
+    total: float | None = None,
+    doing: str | None = None,
+) -> None:
+    """Move a bar, and name the present step before it."""
+    description = None if doing is None else printable(f"{what}: {doing}")
+    bar.update(task, completed=count, total=total or None, description=description)
 
 
 def _bar(unit: str) -> Any:
     """A bar of rich, which counts a unit."""
     from rich import progress
 
-    columns = [
+    count = progress.DownloadColumn() if unit == "B" else progress.MofNCompleteColumn()
+    columns: list[Any] = [
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(bar_width=20),
-        *([progress.DownloadColumn()] if unit == "B" else [progress.MofNCompleteColumn(), unit]),
+        count,
+        "" if unit == "B" else unit,
         progress.TimeElapsedColumn(),
         "<",
         progress.TimeRemainingColumn(),
