@@ -34,6 +34,7 @@ from glocal.report import (
     save_tables,
     transform_run,
 )
+from glocal.report import finding as finding_module
 from glocal.report.charts import arm_scales, front_points
 from glocal.report.looks import COLOURS, INK, looks
 
@@ -225,6 +226,18 @@ def test_a_page_judges_each_set_of_answers_by_itself():
     assert titles == ["odd-one-out (old.npz)", "odd-one-out (new.npz)"]
     assert "50.0 % of 900 answers of odd-one-out (old.npz)" in page
     assert "30.0 % of 900 answers of odd-one-out (new.npz)" in page
+
+
+def test_a_report_is_judged_once(tmp_path, monkeypatch):
+    """Page, figures, tables and what the command prints share the findings of a run."""
+    judged = []
+    advise = finding_module.advise
+    monkeypatch.setattr(finding_module, "advise", lambda *arm: judged.append(arm) or advise(*arm))
+    score = Score("r", "map", 0.5, 0.4, 0.6, 9)
+    write_rows(tmp_path / "s.jsonl", [score.row(), replace(score, transform="w").row()])
+    folders = ("--out", tmp_path / "r.html", "--figures", tmp_path)
+    assert run("report", tmp_path / "s.jsonl", *folders).code == 0
+    assert len(judged) == 1
 
 
 def test_an_arm_looks_alike_everywhere():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from glocal._version import __version__
@@ -21,11 +22,12 @@ from glocal.evaluation.agreement import MIN_REPEATED_ANSWERS, ceiling_in_words
 from glocal.report.runs import Run, is_of_network
 from glocal.report.templates import render
 from glocal.results import method_in_words, value_at
-from glocal.scores import AGREEMENT, DIFFERENCE, KEPT
+from glocal.scores import AGREEMENT, DIFFERENCE, KEPT, Scores
 from glocal.screen import plural
 
 MIN_KEPT = 0.9
 """Smallest share of neighbours that the featured arm of a suite keeps, if any arm keeps as many."""
+_MAX_RUNS = 64  # whose findings are kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +53,18 @@ class Warned(NamedTuple):
     sentence: str
 
 
-def findings(run: Run) -> list[Finding]:
-    """Return one finding for each network of a run and each of its tasks of agreement."""
+@lru_cache(_MAX_RUNS)
+def findings(run: Run) -> tuple[Finding, ...]:
+    """Return one finding for each network of a run and each of its tasks of agreement.
+
+    A page, its figures and its tables share them.
+    """
     if n_points := run.record.get("unfinished_points"):
         unfinished = (
             f"The sweep is unfinished: {n_points} of its points are computed, and nothing is "
             "chosen yet."
         )
-        return [Finding(Choice.UNFINISHED, unfinished, ACTIONS[Choice.UNFINISHED])]
+        return (Finding(Choice.UNFINISHED, unfinished, ACTIONS[Choice.UNFINISHED]),)
     networks = run.scores.networks or [""]
     of_networks = [
         _finding(run, network, featured_arm(run, network), task)
@@ -69,7 +75,7 @@ def findings(run: Run) -> list[Finding]:
         Finding(Choice.NETWORKS_COMPARED, network_sentence(gain), task=gain.task)
         for gain in run.network_gains
     ]
-    return of_networks + between_networks
+    return tuple(of_networks + between_networks)
 
 
 def featured_arm(run: Run, network: str) -> str:
@@ -98,7 +104,13 @@ def featured_arm(run: Run, network: str) -> str:
     return max(ranks, key=lambda arm: ranks[arm], default=run.baseline)
 
 
-def warnings_of(run: Run) -> Iterator[Warned]:
+@lru_cache(_MAX_RUNS)
+def warnings_of(run: Run) -> tuple[Warned, ...]:
+    """Return the warnings about a run and its arms, the most severe first."""
+    return tuple(_warnings(run))
+
+
+def _warnings(run: Run) -> Iterator[Warned]:
     """Yield the warnings about a run and its arms, the most severe first."""
     for network, arms in run.views.items():
         for arm, view in arms.items():
@@ -179,7 +191,7 @@ def methods_paragraph(run: Run, findings: Sequence[Finding]) -> str:
         run=run,
         subjects=[subject for subject in subjects if subject.agreement or subject.gains],
         comparisons=[network_sentence(gain) for gain in run.network_gains],
-        ceiling=ceiling_in_words(score for score in run.scores if score.n >= MIN_REPEATED_ANSWERS),
+        ceiling=_ceiling(run.scores),
         version=__version__,
         sentence=sentence,
         fitted_data=_fitted_data,
@@ -187,6 +199,13 @@ def methods_paragraph(run: Run, findings: Sequence[Finding]) -> str:
         value_at=value_at,
     )
     return " ".join(text.split())
+
+
+def _ceiling(scores: Scores) -> str:
+    """The ceiling of the one set of answers, if enough of these were repeated."""
+    if len(scores.tasks_of(*AGREEMENT)) > 1:
+        return ""
+    return ceiling_in_words(score for score in scores if score.n >= MIN_REPEATED_ANSWERS)
 
 
 def _fitted_data(fit: Mapping[str, Any]) -> str:
