@@ -13,7 +13,8 @@ from world import run
 from glocal import Features
 from glocal.data.labels import load_labels
 from glocal.evaluation.view import load_view
-from glocal.scores import read_rows, read_scores
+from glocal.jsonlines import read_rows
+from glocal.scores import read_scores
 from glocal.suite.demo import write_demo
 from glocal.suite.table import long_scores
 

@@ -23,7 +23,8 @@ from glocal._version import __version__
 from glocal.data.rows import row_statistics
 from glocal.data.sources.breeds import breeds_side
 from glocal.evaluation.anomaly import anomaly_against
-from glocal.scores import Score, Scores, read_rows, read_scores
+from glocal.jsonlines import read_rows
+from glocal.scores import Score, Scores, read_scores
 from glocal.transform.reduction import baseline
 
 RNG = np.random.default_rng(3)

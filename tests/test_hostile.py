@@ -28,7 +28,7 @@ from glocal.errors import FileError, printable
 from glocal.evaluation.view import load_view
 from glocal.extract.images import Unreadable, decode_image
 from glocal.files import read_lines
-from glocal.scores import read_rows
+from glocal.jsonlines import read_rows
 from glocal.suite.plan import Plan
 from glocal.sweep.grid import settings
 

@@ -16,7 +16,8 @@ from world import folder, matrix, run, table
 
 from glocal import Features, FitData, LinearTransform, simulated_world
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
-from glocal.scores import Score, Scores, write_rows
+from glocal.jsonlines import write_rows
+from glocal.scores import Score, Scores
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
 from glocal.sweep import sweep

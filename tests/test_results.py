@@ -15,17 +15,9 @@ from world import table
 
 from glocal import __version__
 from glocal.errors import FileError
+from glocal.jsonlines import append_rows, read_rows, write_rows
 from glocal.results import Provenance, to_json
-from glocal.scores import (
-    Score,
-    Scores,
-    append_rows,
-    check_scores_target,
-    read_rows,
-    read_scores,
-    save_scores,
-    write_rows,
-)
+from glocal.scores import Score, Scores, check_scores_target, read_scores, save_scores
 
 VALUES = (
     st.none()

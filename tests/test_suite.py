@@ -37,7 +37,7 @@ from glocal.data.seen import sketch
 from glocal.data.sources.breeds import breeds
 from glocal.errors import DataWarning, FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.comparison import holm
-from glocal.scores import read_rows
+from glocal.jsonlines import read_rows
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
 from glocal.transform.reduction import baseline

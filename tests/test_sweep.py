@@ -31,7 +31,7 @@ from glocal import (
 from glocal.aligner.folds import FoldScorer, fit_folds
 from glocal.errors import ClusterError, DataError, DivergedError, FileError, ParameterError
 from glocal.evaluation.view import load_view
-from glocal.scores import read_rows
+from glocal.jsonlines import read_rows
 from glocal.sweep import choose, pareto_front, settings, sweep
 from glocal.sweep.grid import PAPER, means_over_folds, paths
 from glocal.sweep.points import Unit, fit_path

@@ -17,7 +17,7 @@ from glocal import (
     simulated_world,
 )
 from glocal.aligner.fitting import fit_and_score, fit_plan
-from glocal.scores import read_rows
+from glocal.jsonlines import read_rows
 from glocal.similarity import scaled_to_length_1
 
 LENGTHS = np.random.default_rng(0).uniform(0.5, 4, size=(400, 1))

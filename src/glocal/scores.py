@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from datetime import UTC, datetime
@@ -19,11 +17,10 @@ from glocal.errors import FileError
 from glocal.files import (
     PathLike,
     ending,
-    read_lines,
     writable_target,
     write_text,
-    writing,
 )
+from glocal.jsonlines import append_rows, read_rows
 from glocal.results import STRICT, Count, to_json, wrong_place
 from glocal.screen import Cell
 
@@ -219,7 +216,7 @@ class Scores(tuple[Score, ...]):
     ) -> Score | None:
         """The paired difference of an arm from a baseline; None if they were not compared.
 
-        The baseline is that of `baseline_network`, or of the same network if this is None.
+        The baseline is an arm of `baseline_network`, or of the same network if this is None.
         """
         metric = self._first_metrics.get(task, "")
         return self._by_place.get(_Place(network, task, metric, arm, baseline, baseline_network))
@@ -279,7 +276,7 @@ class Scores(tuple[Score, ...]):
             rest = {
                 name: value
                 for name, value in score.settings.items()
-                if name not in ("baseline", "level")  # those of a difference
+                if name not in ("baseline", "level")  # which a difference alone has
             }
             if settings.setdefault((score.task, metric), rest) == rest:
                 arm = (score.network or "", score.task, metric, score.transform)
@@ -354,60 +351,3 @@ def read_scores(path: PathLike) -> Scores:
         raise FileError(
             f"score file {path} is damaged: a row is {wrong_place(error)}. Evaluate again."
         ) from error
-
-
-def write_rows(path: PathLike, rows: Iterable[Any]) -> None:
-    """Write rows to a JSON-lines file, whole or not at all."""
-    write_text(path, _lines(rows))
-
-
-def _lines(rows: Iterable[Any]) -> str:
-    return "".join(to_json(row) + "\n" for row in rows)
-
-
-def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
-    """Append rows to a JSON-lines file in one write, so that parallel writers never mix lines.
-
-    If a killed writer left the last line incomplete, the new lines start on a new line.
-    """
-    text = _lines(rows)
-    with writing(path), open(path, "a+b") as stream:
-        if stream.tell():
-            stream.seek(-1, os.SEEK_END)
-            text = text if stream.read(1) == b"\n" else "\n" + text
-        stream.write(text.encode())
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def read_rows(
-    path: PathLike, needed: Iterable[str] = (), *, what: str = "results"
-) -> list[dict[str, Any]]:
-    """Read a JSON-lines file whose rows must have the `needed` keys.
-
-    Lines that a killed writer left incomplete are skipped.
-
-    Raises
-    ------
-    FileError
-        The file is missing, or a line is neither such a row nor the beginning of one.
-    """
-    rows = []
-    for number, line in enumerate(read_lines(path, what=what), start=1):
-        if not line:
-            continue
-        try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError("it is not an object")
-            if lacking := set(needed) - row.keys():
-                raise ValueError(f"it lacks {', '.join(lacking)}")
-        except (ValueError, RecursionError) as error:
-            ends_early = getattr(error, "pos", 0) >= len(line) or "Unterminated" in str(error)
-            if not line.startswith("{") or (line.endswith("}") and not ends_early):
-                raise FileError(
-                    f"{what} file {path} line {number} is damaged ({error}). Remove that line."
-                ) from error
-        else:
-            rows.append(row)
-    return rows

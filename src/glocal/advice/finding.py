@@ -184,7 +184,7 @@ class Subject:
 
     @property
     def is_overfitted(self) -> bool:
-        """Whether the held-out loss is above that of the features without a transform."""
+        """Whether the held-out loss is above the loss of the features without a transform."""
         if self.losses is None or self.fit.get("status") == UNCHANGED:
             return False
         before, after = self.losses
@@ -356,7 +356,7 @@ def _agreeing(subject: Subject, agreement: _Agreement) -> str:
 
 
 def _keeping(subject: Subject, kept: Score) -> str:
-    """The neighbours kept; of a fit that moves the origin, those of the features there too."""
+    """The neighbours kept, beside a moved origin also those in the centred features."""
     k = value_at(kept.settings, "k")
     number = "" if k is None else f"{k} "
     centred = subject.scores.score(subject.network, kept.task, subject.arm, KEPT_CENTRED)

@@ -65,8 +65,8 @@ class Scoring(Options):
     ) -> None:
         """Score the transform, or the original, and all baselines; print a table or JSON object.
 
-        The scale of all features is that of `features`, and so are the baselines, unless their
-        means are those of `means`. The output is checked before any work.
+        `features` give the scale of all features, and the column means of the baselines unless
+        `means` does. The output is checked before any work.
         """
         if self.out is not None:
             check_scores_target(self.out)
@@ -182,7 +182,7 @@ def _row(
 
 
 def _split_name(task: Task) -> str:
-    """The file of the scored data and that of their labels, if there is one."""
+    """The file of the scored data, and the file of their labels if there is one."""
     options = dict(task)
     labels = next((options[name] for name in _LABELS if options.get(name)), None)
     return ", ".join(file.name for file in (task.split, labels) if file is not None)

@@ -76,9 +76,9 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     """Turn each parameter of a command whose type is a model into the options of its fields.
 
     The ``model_fields_set`` of a model then holds exactly the options that were passed. A field
-    that two models share is one option, that of the first model. A parameter of the command with
-    the same name takes precedence, with its own help and default. An output that would replace an
-    input is refused. Each command also has ``--json``, which `print_result` obeys.
+    that two models share is one option, as the first model describes it. A parameter of the command
+    with the same name takes precedence, with its own help and default. An output that would replace
+    an input is refused. Each command also has ``--json``, which `print_result` obeys.
     """
     parameters = inspect.signature(command, eval_str=True).parameters
     models = {

@@ -46,8 +46,8 @@ class Chart(Block):
 def charts_of(run: Run) -> list[Chart]:
     """Return a chart of each network, its front or, of few points, its scores; and of differences.
 
-    The scores are those of all tasks, and for one transform those of its agreement. A single task
-    comes with the ends of the ceiling of people.
+    The scores are about all tasks, and for one transform about its agreement. A single task comes
+    with the ends of the ceiling of people.
     """
     charts = [chart for network in run.scores.networks for chart in _network_charts(run, network)]
     if gains := run.scores.network_gains:

@@ -85,7 +85,7 @@ def featured_arm(run: Run, network: str) -> str:
     the best agreement among those that keep .9 of the neighbours, or the arm that keeps most if
     none keeps so many. Without neighbours kept, it is the arm with the best agreement, and without
     agreement the best arm of the first task. An arm whose neighbours were not counted is featured
-    only if those of no arm were. An arm that was fitted to the answers is featured only
+    only if no arm has them counted. An arm that was fitted to the answers is featured only
     if all are.
     """
     if run.featured:

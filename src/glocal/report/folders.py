@@ -15,9 +15,10 @@ from glocal.data.planning import STUDY_FILE
 from glocal.errors import FileError, ParameterError
 from glocal.evaluation.view import View, load_view
 from glocal.files import PathLike, ending, file_name, read_object, reading
+from glocal.jsonlines import read_rows
 from glocal.report.runs import POINT_COLUMNS, Block, Run, apply_command, transform_run
 from glocal.results import RecordPart, check_fields, parameters_in_words, value_at
-from glocal.scores import SCORE_ENDINGS, Scores, read_rows, read_scores
+from glocal.scores import SCORE_ENDINGS, Scores, read_scores
 from glocal.suite.table import network_table
 from glocal.transform import LinearTransform
 from glocal.transform.checks import table_rows
@@ -236,7 +237,7 @@ def _network_blocks(scores: Scores) -> tuple[Block, ...]:
 
 
 def _views(path: Path, scores: Scores) -> dict[str, dict[str, View]]:
-    """The views in a run folder, without those of arms that have no scores any more."""
+    """The views in a run folder of arms that have scores."""
     views: dict[str, dict[str, View]] = {}
     for file in sorted((path / "views").rglob("*.npz")):
         view = load_view(file)

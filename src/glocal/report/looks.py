@@ -39,7 +39,7 @@ CONTROL = Look(COLOURS[ORIGINAL], (3, 3))
 
 
 def looks(arms: Iterable[str]) -> dict[str, Look]:
-    """Return the look of each arm: that of its method, or of one that no other arm has.
+    """Return the look of each arm: its method has a colour, and other arms have the free ones.
 
     Lines differ by the share that the name of an arm ends in.
 

@@ -29,8 +29,9 @@ from glocal.files import (
     write_npz,
     write_text,
 )
+from glocal.jsonlines import write_rows
 from glocal.results import Provenance, to_json
-from glocal.scores import AGREEMENT, PEOPLE, Score, Scores, write_rows
+from glocal.scores import AGREEMENT, PEOPLE, Score, Scores
 from glocal.screen import COLUMNS, Printable
 from glocal.suite.plan import PaperFit, Plan, SuiteArm, Unfitted, transform_of
 from glocal.suite.sources import Sources

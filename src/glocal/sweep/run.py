@@ -19,8 +19,8 @@ from glocal.errors import ParameterError
 from glocal.evaluation.axes import embeddings
 from glocal.evaluation.view import change_record, paired_views, save_view
 from glocal.files import PathLike, make_folder, write_text
+from glocal.jsonlines import read_rows, write_rows
 from glocal.results import HeldOutScores, to_json
-from glocal.scores import read_rows, write_rows
 from glocal.sweep.grid import (
     GridSource,
     Setting,
