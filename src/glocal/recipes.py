@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from glocal.aligner import Fit, FitData, Keep, fit
 from glocal.aligner.data import Centre
 from glocal.data.answers import Answers
 from glocal.data.check import diagnose
 from glocal.data.check.findings import Case
-from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.errors import DataError, DataWarning, warn
 from glocal.extract import open_images
@@ -33,7 +31,7 @@ def align(
     keep: float | None = None,
     centre: Centre | None = None,
     normalize: bool = False,
-    progress: Callable[[str, int, int], None] = lambda step, done, total: None,
+    progress: Callable[[str, int, int], None] = lambda step, count, total: None,
 ) -> Fit:
     """Extract features, check them, fit by `Keep`, and write transform, card and page.
 
@@ -88,12 +86,18 @@ def align(
         for name, source in sources.items()
     }
     objects = features["objects"]
-    data = _checked_data(
-        objects, answers, object_ids, features.get("local"), centre=centre, normalize=normalize
+    local = features.get("local")
+    _check(Case(objects, local, answers, object_ids=object_ids))
+    joined = join(objects, answers, object_ids)
+    data = FitData(
+        objects,
+        joined.answers,
+        local,
+        n_dropped=joined.n_dropped,
+        centre=centre,
+        normalize=normalize,
     )
-    fitted = fit(
-        data, Keep(keep=keep), on_step=lambda evaluations, _: progress("fit", evaluations, 0)
-    )
+    fitted = fit(data, Keep(keep=keep), on_step=lambda count, _: progress("fit", count, 0))
     save_pretrained(fitted.transform, out)
     progress("page", 0, 1)
     run = transform_run("aligned", fitted.transform, objects, data.answers)
@@ -106,21 +110,10 @@ def align(
     return fitted
 
 
-def _checked_data(
-    objects: Features,
-    answers: Answers,
-    object_ids: Sequence[str] | None,
-    local: Features | None = None,
-    **options: Any,
-) -> FitData:
-    """The data of a fit to these answers.
-
-    Raises a DataError if the check finds an error. Its warnings become DataWarnings.
-    """
-    for finding in diagnose(Case(objects, local, answers, object_ids=object_ids)):
+def _check(case: Case) -> None:
+    """Raise a DataError if the check finds an error; its warnings become DataWarnings."""
+    for finding in diagnose(case):
         if finding.severity == "error":
             raise DataError(f"the check stops here: {finding}")
         if finding.severity == "warning":
             warn(str(finding), DataWarning)
-    joined = join(objects, answers, object_ids)
-    return FitData(objects, joined.answers, local, n_dropped=joined.n_dropped, **options)

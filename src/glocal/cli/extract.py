@@ -84,11 +84,10 @@ def _print_extraction(extraction: Extraction, source: Source) -> None:
     for name, reason in extraction.missing[:50]:  # record.json lists all
         print_message(f"no row: {name} {reason}")
     record = extraction.record
-    lines = [
-        f"{record['rows']} rows of {record['dimensions'][layer]} dimensions ({layer}) written to "
-        f"{file}"
-        for layer, file in extraction.files.items()
-    ]
+    lines = []
+    for layer, file in extraction.files.items():
+        shape = f"{record['rows']} rows of {record['dimensions'][layer]} dimensions"
+        lines.append(f"{shape} ({layer}) written to {file}")
     if not lines:
         lines = [f"this part is done; the features appear in {extraction.folder} after all parts."]
     summary = {"finished": bool(extraction.files), "total": len(source), "out": extraction.folder}

@@ -112,7 +112,7 @@ def open_images(images: PathLike | Source) -> Source:
     images : path, pattern or Source
         A folder, searched with its subfolders; a pattern with ``*``, ``?``, ``[`` (``**`` for any
         depth); a text file with one path per line; or an image. The images of a folder or pattern
-        are sorted in natural order; those of a list keep its order. Relative paths in a list start
+        are sorted in natural order; a list keeps its own. Relative paths in a list start
         at the folder of the list. If all images of a folder lie in subfolders, these are their
         classes.
 

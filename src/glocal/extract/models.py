@@ -120,7 +120,7 @@ def described(value: object) -> str:
 
 
 def resolve(model: Model, layers: Sequence[str]) -> Layers:
-    """Return the place of each layer by its name; without names, that of the default layer."""
+    """Return the place of each named layer; without names, where the default layer is read."""
     names = list(layers) or [model.default_layer]
     layer_of = {OUTPUT: Layer(), **{name: Layer(name) for name in model.modules}, **model.named}
     for name in names:

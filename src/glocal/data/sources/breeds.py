@@ -41,14 +41,15 @@ def breeds_side(
     ids, or the ids themselves if the images are of all thousand classes. Raises a DataError if they
     are not, or if no image belongs to the part.
     """
-    names, numbers = np.unique(classes, return_inverse=True)
-    if classes.dtype.kind in "iu":
-        numbers = classes
-    elif len(names) != 1000:
-        raise DataError(
-            f"{task} needs the ImageNet class of each image: numbers from 0 to 999, or the WordNet "
-            f"ids of all 1000 classes; the labels are {len(names)} names (first {str(names[0])!r})."
-        )
+    numbers = classes
+    if classes.dtype.kind not in "iu":
+        names, numbers = np.unique(classes, return_inverse=True)
+        if len(names) != 1000:
+            raise DataError(
+                f"{task} needs the ImageNet class of each image: numbers from 0 to 999, or the "
+                f"WordNet ids of all 1000 classes; the labels are {len(names)} names (first "
+                f"{str(names[0])!r})."
+            )
     superclass: dict[int, str] = {}
     for name, (training_numbers, test_numbers) in breeds()[task].items():
         superclass |= dict.fromkeys(test_numbers if part == "test" else training_numbers, name)

@@ -99,7 +99,7 @@ def _download_path(entry: RemoteFile) -> Path:
 
 def _feature_folder(entry: RemoteFeatures, progress: Progress) -> Path:
     """The feature folder of published features, with the names of its rows and its record."""
-    (source,) = entry.parts
+    source = entry.names
     names = column_of_table(read_table(fetch(source), what="names"), entry.names_column)
     folder = cache_folder() / entry.path
     matrix = read_npy(retrieve(entry, progress), what="features")
@@ -116,22 +116,28 @@ def _feature_folder(entry: RemoteFeatures, progress: Progress) -> Path:
             DataWarning,
         )
     _write_unless_equal(folder / NAMES_FILE, "".join(f"{name}\n" for name in names))
-    unstated = {
-        "names": asdict(published_file(source)),
-        "extract_rows": None if entry.model is None else "not compared with those of extract",
+    record = json.dumps(_record(entry, width), indent=1)
+    _write_unless_equal(folder / RECORD_FILE, f"{record}\n")
+    return folder
+
+
+def _record(entry: RemoteFeatures, width: int) -> dict[str, object]:
+    """The record of published features: what their publisher states, and what not."""
+    published_facts = {
+        **asdict(entry),
+        "names": asdict(published_file(entry.names)),
+        "extract_rows": None if entry.model is None else "not compared with rows of extract",
         "not_stated": ["licence", "preprocessing"],
     }
-    record = {
+    return {
         "model": entry.model or entry.network,
         "layers": {} if entry.layer is None else {entry.layer: "as published"},
         "preprocessing": "not stated by the publisher",
-        "published": asdict(entry) | unstated,
+        "published": published_facts,
         "rows": entry.rows,
         "width": width,
         "versions": {"glocal": __version__},
     }
-    _write_unless_equal(folder / RECORD_FILE, f"{json.dumps(record, indent=1)}\n")
-    return folder
 
 
 def _answers_file(entry: RemoteFile, progress: Progress) -> Path:
@@ -139,8 +145,8 @@ def _answers_file(entry: RemoteFile, progress: Progress) -> Path:
     file = cache_folder() / entry.path
     key = _key(entry)
     if _key_in(file) != key:
-        order, names = map(fetch, entry.parts)
         raw = retrieve(entry, progress)
+        names, order = fetch(entry.ids), fetch(entry.order)
         answers, _, origin = import_answers(raw, names=names, order=order)
         make_folder(file.parent)
         answers.save(file, provenance={**origin, "source": entry.url, "key": key})
@@ -234,11 +240,11 @@ def matches(path: Path, checksum: str) -> bool:
     if not path.is_file():
         return False
     algorithm, _, digest = checksum.partition(":")
-    head = b""
+    prefix = b""
     if algorithm == "git":  # for files without a known SHA-256
         algorithm = "sha1"
-        head = b"blob %d\0" % path.stat().st_size
-    hasher = hashlib.new(algorithm, head, usedforsecurity=False)
+        prefix = b"blob %d\0" % path.stat().st_size
+    hasher = hashlib.new(algorithm, prefix, usedforsecurity=False)
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hasher).hexdigest() == digest
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +10,6 @@ from urllib.parse import quote
 from glocal.errors import ParameterError, did_you_mean
 from glocal.files import PathLike, read_object
 
-_PARTS = ("names", "order", "ids")  # the keys of an entry that name other entries
 REGISTRY = Path(__file__).with_name("files.toml")
 
 
@@ -19,14 +17,28 @@ REGISTRY = Path(__file__).with_name("files.toml")
 class RemoteFile:
     """A published file.
 
-    `path` is relative to the cache or an output folder. `checksum` is ``sha256:`` or ``git:``
-    followed by hexadecimal digits. `what` describes content, format and order, and `warning` a
-    known error of the file. `size` is in bytes, None if it is not known. `commit` is the version of
-    the repository that publishes it. `kind` is ``"file"``, ``"features"``, or ``"answers"``, which
-    are made from the `downloaded` file and two `parts`, the published sort index and the published
-    list of the objects in the order into which the answers are brought. `downloaded` is the path in
-    the cache of what is downloaded, if it is not `path`, and `parts` are the other published files
-    that this one is made of.
+    Parameters
+    ----------
+    name, path : str
+        The name in `fetch`, and the path in the cache or below an output folder.
+    url, commit : str
+        The address, and the version of the repository that publishes the file.
+    checksum : str
+        ``sha256:`` or ``git:`` and hexadecimal digits.
+    what : str
+        Content, format and order.
+    licence, citation : str
+    size : int or None
+        Bytes, if they are known.
+    warning : str or None
+        A known error of the file.
+    kind : str
+        ``"file"``, ``"features"`` or ``"answers"``.
+    downloaded : str
+        The path in the cache of what is downloaded, if it is not `path`.
+    names, order, ids : str
+        Published files from which this one is made: the table of the names of feature rows, the
+        sort index of answers, and the list of their objects.
     """
 
     name: str
@@ -42,11 +54,18 @@ class RemoteFile:
     commit: str = ""
     kind: str = "file"
     downloaded: str = ""
-    parts: Sequence[str] = ()
+    names: str = ""
+    order: str = ""
+    ids: str = ""
+
+    @property
+    def parts(self) -> list[str]:
+        """The other published files from which this one is made."""
+        return [name for name in (self.names, self.order, self.ids) if name]
 
     @property
     def size_in_words(self) -> str:
-        """The size of the download, as far as it is known."""
+        """The size of the download, or that it is unknown."""
         return f"{self.size / 1e6:.3g} MB" if self.size else "size unknown"
 
 
@@ -105,7 +124,6 @@ def read_registry(path: PathLike) -> dict[str, RemoteFile]:
         fields["citation"] = registry["citations"][fields["citation"]]
         fields["url"] = f"{repository}/{quote(source)}"
         fields["commit"] = repository.rpartition("/")[2]
-        fields["parts"] = tuple(fields.pop(key) for key in _PARTS if key in fields)
         kind = RemoteFeatures if fields.get("kind") == "features" else RemoteFile
         entries[fields["name"]] = kind(**fields)
     return entries
