@@ -92,13 +92,11 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
         if name not in models
     }
     options: dict[str, inspect.Parameter] = {}
-    for parameter_name in parameters:
-        if parameter_name in own_options:
-            options.setdefault(parameter_name, own_options[parameter_name])
-            continue
-        model = models[parameter_name]
-        for name, field in _fields(model).items():
-            options.setdefault(name, own_options.get(name) or _option(name, field, model))
+    for name, parameter in parameters.items():
+        listed = _model_options(models[name]) if name in models else [parameter]
+        for option in listed:
+            options.setdefault(option.name, option)
+    options |= own_options  # in the places of their namesakes
     options["as_json"] = _AS_JSON
 
     @wraps(command)
@@ -113,6 +111,11 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(required_first)  # type: ignore[attr-defined]
     run.__annotations__ = {name: option.annotation for name, option in options.items()}
     return run
+
+
+def _model_options(model: type[Options]) -> list[inspect.Parameter]:
+    """The options of a model."""
+    return [_option(name, field, model) for name, field in _fields(model).items()]
 
 
 def _built(model: type[Options], values: Mapping[str, Any]) -> Options:
@@ -150,11 +153,15 @@ def _option(name: str, field: FieldInfo, model: type[Options]) -> inspect.Parame
         rich_help_panel=model.panel or None,
     )
     kind: Any = field.annotation
+    default: Any = inspect.Parameter.empty
+    if not field.is_required():
+        kind = kind | None
+        default = None
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if field.is_required() else None,
-        annotation=Annotated[kind if field.is_required() else kind | None, option],
+        default=default,
+        annotation=Annotated[kind, option],
     )
 
 
@@ -173,12 +180,9 @@ def _help(field: FieldInfo) -> str:
         for name, word in _BOUNDS.items()
         if getattr(constraint, name, None) is not None
     ]
-    details = []
-    if bounds:
-        details.append(" and ".join(bounds))
-    if default:
-        details.append(f"default: {default}")
-    return f"{description} [{'; '.join(details)}]" if details else description
+    details = [" and ".join(bounds), default and f"default: {default}"]
+    stated = "; ".join(filter(None, details))
+    return f"{description} [{stated}]" if stated else description
 
 
 def refuse_overwriting_inputs(option: str, output: Path, *inputs: Path | None) -> None:
@@ -187,13 +191,13 @@ def refuse_overwriting_inputs(option: str, output: Path, *inputs: Path | None) -
     Links and other spellings of a path are resolved. The output may lie in a folder of features,
     unless it is the file that is read from there.
     """
-    for path in filter(None, inputs):
-        for source in _read_from(path):
-            if _is_same(output, source):
-                raise ParameterError(
-                    f"{option} {output} would replace {source}, which this command reads. "
-                    "Choose another path."
-                )
+    sources = [file for path in inputs if path is not None for file in _read_from(path)]
+    for source in sources:
+        if _is_same(output, source):
+            raise ParameterError(
+                f"{option} {output} would replace {source}, which this command reads. Choose "
+                "another path."
+            )
 
 
 def _read_from(path: Path) -> list[Path]:
