@@ -254,7 +254,7 @@ def test_another_order_of_things_is_found(things, data_dir, network):
 
 def test_repeats_among_many_answers_are_estimated(small, monkeypatch):
     """Of a sample of the questions, the number of copies is known to a fifth."""
-    monkeypatch.setattr("glocal.data.check._MAX_ANSWERS", 1000)
+    monkeypatch.setattr("glocal.data.check.answers._MAX_ANSWERS", 1000)
     n = len(small.answers)
     copied = replace(small, answers=small.answers.select(np.tile(np.arange(n), 2)))
     n_copies = int(re.search(r"about (\d+)", found("repeats", copied).message)[1])

@@ -112,7 +112,7 @@ def load_labels(path: PathLike, features: Features) -> LabelledRows:
     The first column of a table with the title image, file, file_name, filename, path, name, id,
     index, item or object, or without a title, has the names of rows; one that only counts the lines
     is taken if there is no other. If the features have names too, labels are joined by the rule of
-    `glocal.data.names`. Otherwise label i is that of row i, which a DataWarning says if one of the
+    `glocal.data.names`. Otherwise label i belongs to row i, which a DataWarning says if one of the
     two has names.
 
     Parameters

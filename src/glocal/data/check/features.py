@@ -30,7 +30,7 @@ def check_features(features: Features, what: str = "features") -> Findings:
         squares += np.square(np.subtract(rows, scalars.mean, dtype=np.float64)).sum(axis=0)
         is_constant &= (rows == features.matrix[0]).all(axis=0)
     if is_constant.any():
-        # those of 0 are units of a network that no image activates; others are no features
+        # columns of 0 are units of a network that no image activates; others are no features
         n_constant = np.count_nonzero(is_constant)
         verb = "is" if n_constant == 1 else "are"
         message = f"{what}: {n_constant} of {len(means)} columns {verb} constant"

@@ -133,7 +133,7 @@ def _best_reading(
 ) -> Findings:
     """Report the reading that gains most, if it is clearly better; or else agreement at chance.
 
-    `rows` are those of the features that the readings name.
+    `rows` are the rows of the features that the readings name.
     """
     shares_of = choice_model(features, rows)
     weights = answers.all_weights
