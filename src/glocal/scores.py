@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, ValidationError
 from pydantic.dataclasses import dataclass as checked
@@ -27,7 +27,6 @@ from glocal.screen import Cell
 if TYPE_CHECKING:
     import pandas as pd
 
-T = TypeVar("T")
 PEOPLE = "people"
 """The arm in rows that score people themselves. No arm of a suite may have this name."""
 ORIGINAL = "original"
@@ -119,6 +118,11 @@ class Score:
         return (self.seen_answers or 0) > MAX_SHARE_SEEN
 
     @property
+    def quantity(self) -> str:
+        """The metric of a score, and for a difference the metric that differs."""
+        return self.metric.removesuffix(DIFFERENCE)
+
+    @property
     def baseline(self) -> str | None:
         """The arm from which a difference is taken; None for a score."""
         if not self.metric.endswith(DIFFERENCE):
@@ -163,6 +167,18 @@ class _Place(NamedTuple):
     arm: str
     baseline: str | None = None
     baseline_network: str | None = None
+
+    @classmethod
+    def from_score(cls, score: Score) -> _Place:
+        """The place of a score."""
+        return cls(
+            score.network or "",
+            score.task,
+            score.quantity,
+            score.transform,
+            score.baseline,
+            score.baseline_network,
+        )
 
 
 class Scores(tuple[Score, ...]):
@@ -242,16 +258,20 @@ class Scores(tuple[Score, ...]):
     @cached_property
     def _titled(self) -> list[Score]:
         """The scores, with the split and the feature file in their task where these differ."""
-        arms = [score for score in self if score.transform != PEOPLE]
-        splits = _several(((score.network, score.task), score.split) for score in arms)
-        files = _several(
-            ((score.network, score.task, score.split), score.features) for score in arms
-        )
-        split_tasks = {task for _, task in splits}
-        file_tasks = {task for _, task, _ in files}
+        splits: dict[tuple[str | None, str], set[str]] = {}
+        files: dict[tuple[str | None, str, str], set[str | None]] = {}
+        for score in self:
+            if score.transform != PEOPLE:
+                place = (score.network, score.task)
+                splits.setdefault(place, set()).add(score.split)
+                files.setdefault((*place, score.split), set()).add(score.features)
+        split_tasks = {task for (_, task), names in splits.items() if len(names) > 1}
+        file_tasks = {task for (_, task, _), names in files.items() if len(names) > 1}
         titled = []
         for score in self:
-            parts = [score.split] if score.task in split_tasks else []
+            parts = []
+            if score.task in split_tasks:
+                parts.append(score.split)
             if score.task in file_tasks:
                 parts.append(score.features or "no file")
             title = f"{score.task} ({', '.join(parts)})" if parts else score.task
@@ -263,7 +283,7 @@ class Scores(tuple[Score, ...]):
         first: dict[str, str] = {}
         for score in self._titled:
             if score.transform != PEOPLE:
-                first.setdefault(score.task, score.metric.removesuffix(DIFFERENCE))
+                first.setdefault(score.task, score.quantity)
         return first
 
     @cached_property
@@ -272,22 +292,14 @@ class Scores(tuple[Score, ...]):
         scores: dict[_Place, Score] = {}
         settings: dict[tuple[str, str], dict[str, Any]] = {}
         for score in self._titled:
-            metric = score.metric.removesuffix(DIFFERENCE)
-            rest = {
+            shared = {
                 name: value
                 for name, value in score.settings.items()
                 if name not in ("baseline", "level")  # which a difference alone has
             }
-            if settings.setdefault((score.task, metric), rest) == rest:
-                arm = (score.network or "", score.task, metric, score.transform)
-                scores[_Place(*arm, score.baseline, score.baseline_network)] = score
+            if settings.setdefault((score.task, score.quantity), shared) == shared:
+                scores[_Place.from_score(score)] = score
         return scores
-
-
-def _several(pairs: Iterable[tuple[T, object]]) -> set[T]:
-    """The keys that come with several values."""
-    first: dict[T, object] = {}
-    return {key for key, value in pairs if first.setdefault(key, value) != value}
 
 
 def check_scores_target(path: PathLike) -> None:

@@ -227,7 +227,7 @@ def direction(gain: Score | None) -> str:
         return "same"
     if not (abs(gain.value) > MARGIN and gain.p_corrected < SIGNIFICANCE):
         return "same"
-    lower_is_better = gain.metric.removesuffix(DIFFERENCE) in _LOWER_IS_BETTER
+    lower_is_better = gain.quantity in _LOWER_IS_BETTER
     return "better" if (gain.value > 0) != lower_is_better else "worse"
 
 
@@ -295,7 +295,7 @@ def network_sentence(gain: Score) -> str:
     p = gain.p if gain.p_corrected is None else gain.p_corrected
     test = "" if p is None else f", p = {p:.2g}"
     is_certain = gain.low is not None and gain.high is not None and gain.low * gain.high > 0
-    lower_is_better = gain.metric.removesuffix(DIFFERENCE) in _LOWER_IS_BETTER
+    lower_is_better = gain.quantity in _LOWER_IS_BETTER
     outcome = "no difference is certain"
     if is_certain:
         outcome = "it is better" if (gain.value > 0) != lower_is_better else "it is worse"

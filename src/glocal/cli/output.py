@@ -17,7 +17,7 @@ import typer
 
 from glocal.errors import printable
 from glocal.results import flattened, to_json
-from glocal.scores import DIFFERENCE, Score
+from glocal.scores import Score
 from glocal.screen import Cell, block, fits, row_blocks, screen_width, text_table, wrapped
 
 IS_JSON: ContextVar[bool] = ContextVar("is_json", default=False)
@@ -122,7 +122,7 @@ def metric_lines(scores: Sequence[Score]) -> list[str]:
     """A line per metric and a column per arm and paired difference, or a block a metric."""
     by_metric: dict[str, list[Score]] = {}
     for score in scores:
-        by_metric.setdefault(score.metric.removesuffix(DIFFERENCE), []).append(score)
+        by_metric.setdefault(score.quantity, []).append(score)
     cells = {metric: _cells(rows, scores[0].network) for metric, rows in by_metric.items()}
     columns = dict.fromkeys(name for line in cells.values() for name in line)
     table = [["metric", *columns, "n"]]
