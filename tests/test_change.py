@@ -1,4 +1,4 @@
-"""The changes that a transform makes: axes, neighbours that people confirm, and answers."""
+"""The changes that a transform makes: axes, and answers that flip."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from glocal import Answers, Exact, Features, FitData, LinearTransform, Objective
 from glocal.aligner.folds import fit_folds
 from glocal.errors import DataError
 from glocal.evaluation.axes import chance_level, embeddings
-from glocal.evaluation.view import confirmed, flips, pair_support
+from glocal.evaluation.view import flips
 from glocal.similarity import unit_rows
 from glocal.transform import reduced
 
@@ -133,28 +133,6 @@ def test_an_identity_and_a_collapse_have_no_axes():
     """A transform that changes nothing, or leaves nothing, amplifies no axis."""
     for same in (STRETCH.at_strength(0), replace(STRETCH, weights=0 * STRETCH.weights)):
         assert not len(axes(same, X).query("factor > 1"))
-
-
-def test_support_counts_answers_that_chose_a_pair_and_those_that_could_have():
-    """The support of a pair counts answers of all kinds, in both directions, and by weight."""
-    answers = asked("0 1 2; 0 2 1; 1 0 3")
-    support = pair_support(matrix("0 1; 0 2; 3 1; 3 2", int), answers)
-    np.testing.assert_array_equal(support, matrix("2 3; 1 2; 0 1; 0 0"))
-    anchors = asked("0 1 2", kind="anchor", votes=[2])
-    support = pair_support(matrix("1 0; 1 2; 0 2", int), anchors)
-    np.testing.assert_array_equal(support, matrix("2 2; 0 0; 0 2"))
-
-
-def test_what_people_say_of_lost_and_gained_neighbours():
-    """Answers are counted for pairs that are neighbours only before or only after, and the counts
-    of several fits add up; objects that no answer names do not matter.
-    """
-    X = matrix("1 .05; 1 0; .05 1; 1 .1; 0 1; 1 1; .1 1")
-    Z = X[[0, 1, 2, 4, 3, 5, 6]]  # objects 3 and 4 swap places
-    answers = asked("1 4 6; 1 3 6; 1 4 3")
-    once = confirmed(X, [(Z, answers)], k=1)
-    assert once == {"lost": [1, 3], "gained": [2, 3]}
-    assert confirmed(X, [(Z, answers)] * 2, k=1)["gained"] == [4, 6]
 
 
 def test_flips_are_counted_by_weight_and_the_clearest_shown():

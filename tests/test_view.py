@@ -26,7 +26,7 @@ def test_views_before_and_after_are_read_back_whole(tmp_path):
     file.
     """
     rows = {"original": ROWS, "x": ROWS * np.linspace(0.1, 3, 12)}
-    views = paired_views(*rows.values(), NAMES, name="x", change={}, answers=None)
+    views = paired_views(*rows.values(), NAMES, name="x", change={})
     for arm, view in views.items():
         D = cdist(rows[arm], rows[arm], "cosine") + 9 * np.eye(40)
         np.testing.assert_array_equal(view.neighbours, np.argsort(D, axis=1)[:, :10])

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
-from glocal.data.people import asked_once, tally
+from glocal.data.people import asked_once, different_rows, tally
 from glocal.errors import DataError, DataWarning, warn
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.intervals import FRACTION, ItemValues, ObjectValues
@@ -337,7 +337,8 @@ def reliability(answers: Answers, *, splits: int = SPLITS) -> Reliability:
 
 def _correlations_of_halves(answers: Answers, splits: int) -> tuple[Values, Numbers]:
     """The correlation of the halves of each cut, and the number of pairs; some cuts have none."""
-    _, number = numbered_pairs(answers)
+    pairs = np.sort(answers.objects[:, np.array(answers.pairs)], axis=2)  # the chosen one first
+    number = different_rows(pairs.reshape(-1, 2))[1].reshape(pairs.shape[:2])
     weights = answers.all_weights
     people, person = np.unique(np.asarray(answers.person), return_inverse=True)
     is_first = np.arange(len(people)) < len(people) // 2
@@ -346,7 +347,7 @@ def _correlations_of_halves(answers: Answers, splits: int) -> tuple[Values, Numb
     n_pairs = []
     for _ in range(splits):
         is_first = rng.permutation(is_first)
-        halves = [pair_counts(number, weights * half[person]) for half in (is_first, ~is_first)]
+        halves = [_pair_counts(number, weights * half[person]) for half in (is_first, ~is_first)]
         chosen, shown = np.stack(halves).T  # (pairs, halves)
         is_known = shown.all(axis=1)
         first, second = (chosen[is_known] / shown[is_known]).T
@@ -356,22 +357,7 @@ def _correlations_of_halves(answers: Answers, splits: int) -> tuple[Values, Numb
     return np.array(correlations), np.array(n_pairs, dtype=np.int64)
 
 
-def pair_keys(pairs: Int[np.ndarray, "*shape 2"]) -> Int[np.ndarray, "*shape"]:
-    """A number for each pair of objects, whatever their order."""
-    return np.sort(pairs, axis=-1) @ np.array([1 << 32, 1])
-
-
-def numbered_pairs(answers: Answers) -> tuple[Numbers, Int[np.ndarray, "t k"]]:
-    """The `pair_keys` of all candidate pairs, and the number of each pair of an answer among them.
-
-    The chosen pair of an answer comes first.
-    """
-    keys = pair_keys(answers.objects[:, np.array(answers.pairs)])
-    different, number = np.unique(keys, return_inverse=True)
-    return different, number.reshape(keys.shape)
-
-
-def pair_counts(number: Int[np.ndarray, "t k"], weights: Values) -> Float[np.ndarray, "pairs 2"]:
+def _pair_counts(number: Int[np.ndarray, "t k"], weights: Values) -> Float[np.ndarray, "pairs 2"]:
     """The weights of the answers that chose each numbered pair, and of those that could have."""
     n = int(number.max(initial=-1)) + 1
     chosen = np.bincount(number[:, 0], weights, n)

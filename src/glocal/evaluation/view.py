@@ -9,14 +9,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as record
 from typing_extensions import TypedDict
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.evaluation.agreement import numbered_pairs, pair_counts, pair_keys
 from glocal.evaluation.axes import axes
 from glocal.evaluation.structure import Neighbours, neighbours
 from glocal.files import PathLike, read_npz, reading, write_npz
@@ -67,7 +66,6 @@ class Change(TypedDict, total=False):
     axes: list[Axis]
     chance: float | None
     flips: Flips
-    confirmed: dict[Literal["lost", "gained"], tuple[float, float]]
     is_unseen: bool | None
 
 
@@ -85,65 +83,49 @@ class Meta(TypedDict, total=False):
 class View:
     """One embedding of n objects, for display beside a baseline.
 
-    `neighbours` holds the nearest rows by cosine, nearest first. `support` holds for each neighbour
-    the number of answers that chose the pair and the number that could have; it is None without
-    answers. What a file holds is checked as what is made here.
+    `neighbours` holds the nearest rows by cosine, nearest first. A file is checked like a view that
+    is made here.
     """
 
     names: tuple[str, ...]
     neighbours: Neighbours
     meta: Meta = field(default_factory=Meta)
-    support: Float[np.ndarray, "n k 2"] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.names)
+        if len(self.neighbours) != n:
+            raise ValueError("its names and neighbours are of different numbers of objects")
         rows = self.neighbours.tolist()
         if (flips := self.meta.get("change", {}).get("flips")) is not None:
             rows += [*flips["better"], *flips["worse"]]
         if any(not 0 <= index < n for row in rows for index in row):
             raise ValueError("it names an object that it does not have")
-        parts = (self.neighbours, self.support)
-        if {len(part) for part in parts if part is not None} != {n}:
-            raise ValueError("its parts are of different numbers of objects")
 
 
 def object_view(
-    Z: Embedding,
-    names: Sequence[str],
-    *,
-    meta: Mapping[str, Any] | None = None,
-    answers: Answers | None = None,
+    Z: Embedding, names: Sequence[str], *, meta: Mapping[str, Any] | None = None
 ) -> View:
-    """Return the ten nearest neighbours in one embedding, whose rows `answers` index.
+    """Return the ten nearest neighbours in one embedding.
 
     >>> view = object_view(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), ["cat", "dog", "car"])
     >>> [view.names[i] for i in view.neighbours[0]]
     ['dog', 'car']
     """
-    nearest = neighbours(Z, min(SHOWN_NEIGHBOURS, len(Z) - 1))
-    pairs = np.stack(np.broadcast_arrays(np.arange(len(Z))[:, None], nearest), axis=-1)
     return View(
         names=tuple(names),
-        neighbours=nearest,
+        neighbours=neighbours(Z, min(SHOWN_NEIGHBOURS, len(Z) - 1)),
         meta=Meta({**(meta or {}), "collapsed": is_collapsed(Z)}),  # type: ignore[typeddict-item]
-        support=None if answers is None else pair_support(pairs, answers),
     )
 
 
 def paired_views(
-    X: Embedding,
-    Z: Embedding,
-    names: Sequence[str],
-    *,
-    name: str,
-    change: Mapping[str, Any],
-    answers: Answers | None,
+    X: Embedding, Z: Embedding, names: Sequence[str], *, name: str, change: Mapping[str, Any]
 ) -> dict[str, View]:
     """The views of objects before and after the transform `name`, with its `change` record."""
-    before = object_view(X, names, meta={"arm": "original"}, answers=answers)
-    meta = {"arm": name, "change": change}
-    after = object_view(Z, names, meta=meta, answers=answers)
-    return {"original": before, name: after}
+    return {
+        "original": object_view(X, names, meta={"arm": "original"}),
+        name: object_view(Z, names, meta={"arm": name, "change": change}),
+    }
 
 
 def save_view(view: View, path: PathLike) -> None:
@@ -151,36 +133,15 @@ def save_view(view: View, path: PathLike) -> None:
     arrays = {
         "text": np.array(to_json({"names": view.names, "meta": view.meta})),
         "neighbours": view.neighbours.astype(np.int32),
-        "support": None if view.support is None else view.support.astype(np.float32),
     }
     write_npz(path, arrays)
 
 
 def load_view(path: PathLike) -> View:
     """Read a view, or raise a FileError if it is missing or damaged."""
-    required = ("text", "neighbours")
-    arrays = read_npz(path, what="view", fix=_FIX, required=required, optional=("support",))
+    arrays = read_npz(path, what="view", fix=_FIX, required=("text", "neighbours"))
     with reading(path, "view", _FIX):
-        return View(
-            **json.loads(str(arrays["text"])),
-            neighbours=arrays["neighbours"],
-            support=arrays.get("support"),
-        )
-
-
-def pair_support(
-    pairs: Int[np.ndarray, "*shape 2"], answers: Answers
-) -> Float[np.ndarray, "*shape 2"]:
-    """Count the answers that chose each pair of objects, and those that could have.
-
-    Answers count by their weights.
-    """
-    import pandas as pd
-
-    keys, number = numbered_pairs(answers)
-    counts = pd.DataFrame(pair_counts(number, answers.all_weights), index=keys)
-    support = counts.reindex(pair_keys(pairs).ravel(), fill_value=0.0)
-    return support.to_numpy(np.float64).reshape(pairs.shape)
+        return View(**json.loads(str(arrays["text"])), neighbours=arrays["neighbours"])
 
 
 def change_record(
@@ -194,7 +155,7 @@ def change_record(
 ) -> dict[str, Any]:
     """The change record of a transform, as JSON values.
 
-    Without a transform it has no axes, and without parts no flips and no confirmed pairs.
+    Without a transform it has no axes, and without parts no flips.
 
     Parameters
     ----------
@@ -211,33 +172,8 @@ def change_record(
         table = axes(transform, features, folds=folds)
         changes |= {"axes": table.to_dict("records"), "chance": table.attrs["chance"]}
     if parts:
-        changes |= {
-            "flips": flips(X, parts),
-            "confirmed": confirmed(X, parts),
-            "is_unseen": is_unseen,
-        }
+        changes |= {"flips": flips(X, parts), "is_unseen": is_unseen}
     return changes
-
-
-def confirmed(
-    X: Embedding, parts: Sequence[Part], k: int = SHOWN_NEIGHBOURS
-) -> dict[str, list[float]]:
-    """Count the answers that confirm pairs of neighbours that a transform loses or gains.
-
-    ``lost`` pairs are neighbours only before the transform, ``gained`` pairs only after. Each entry
-    is [answers that chose such a pair, answers that could have], and each pair counts once.
-    Neighbours are the k nearest among the objects that the answers of a part name.
-    """
-    totals = {"lost": np.zeros(2), "gained": np.zeros(2)}
-    for Z, answers in parts:
-        named = answers.named_objects()
-        before, after = (neighbours(rows[named], min(k, len(named) - 1)) for rows in (X, Z))
-        for name, nearest, others in (("lost", before, after), ("gained", after, before)):
-            rows, places = np.nonzero(~is_among(nearest, others))
-            pairs = named[np.stack([rows, nearest[rows, places]], axis=1)]
-            pairs = np.unique(np.sort(pairs, axis=1), axis=0)
-            totals[name] += pair_support(pairs, answers).sum(axis=0)
-    return {name: total.tolist() for name, total in totals.items()}
 
 
 def is_among(neighbours: Neighbours, others: Neighbours) -> Bool[np.ndarray, "n k"]:

@@ -46,28 +46,18 @@ def _of_each_arm(findings: Sequence[Finding]) -> Iterable[Finding]:
 
 
 def _neighbours(before: View, after: View) -> dict[str, Any]:
-    """The nearest neighbours of all objects before and after, with marks of people's choices.
-
-    A mark is 1 if most answers chose the pair, 2 if they did not, and 0 without answers.
-    """
+    """The nearest neighbours of all objects before and after, and whether each stays."""
     lists = []
-    n_judged = np.zeros(len(before.names))
     for view, other in ((before, after), (after, before)):
         stays = is_among(view.neighbours, other.neighbours)
-        marks = np.zeros_like(view.neighbours)
-        if view.support is not None:
-            chose, could = np.moveaxis(view.support, -1, 0)
-            marks = np.where(could == 0, 0, np.where(2 * chose > could, 1, 2))
-        n_judged += ((marks > 0) & ~stays).sum(axis=1)
-        lists.append(np.stack([view.neighbours, stays, marks], axis=-1).tolist())
+        lists.append(np.stack([view.neighbours, stays], axis=-1).tolist())
     k = after.neighbours.shape[1]
-    n_kept = is_among(after.neighbours, before.neighbours).sum(axis=1)
-    order = np.lexsort((-n_judged, n_kept))
+    n_kept = stays.sum(axis=1)
+    order = np.argsort(n_kept, kind="stable")
     return {
         "names": before.names,
         "k": k,
         "lists": lists,
         "changed": [i for i in order[:_N_CHANGED].tolist() if n_kept[i] < k],
         "kept": float((n_kept / k).mean()),
-        "is_marked": after.support is not None,
     }

@@ -17,17 +17,6 @@ const thing = (name) => {
   }
   return make("span", "thing", ...picture, make("bdi", "", name.replaceAll("_", " ")));
 };
-const signs = { 1: ["✓", "people chose this pair"], 2: ["✗", "people chose another pair"] };
-const neighbour = (name, kind, mark) => {
-  const item = make("li", kind, thing(name));
-  if (mark) {
-    const sign = make("span", "mark", signs[mark][0]);
-    sign.setAttribute("role", "img");
-    sign.setAttribute("aria-label", signs[mark][1]);
-    item.append(sign);
-  }
-  return item;
-};
 for (const input of document.querySelectorAll("[data-find]")) {
   const { names, lists } = shown.objects[input.dataset.find];
   const spoken = names.map((name) => name.replaceAll("_", " ").toLowerCase());
@@ -42,7 +31,7 @@ for (const input of document.querySelectorAll("[data-find]")) {
     rows.querySelector(".match")?.remove();
     if (row < 0) return;
     const sides = ["before", "after"].map((when, side) => {
-      const items = lists[side][row].map(([other, stays, mark]) => neighbour(names[other], stays ? "stays" : ["lost", "gained"][side], mark));
+      const items = lists[side][row].map(([other, stays]) => make("li", stays ? "stays" : ["lost", "gained"][side], thing(names[other])));
       return make("div", "", make("small", "", when), make("ul", "near", ...items));
     });
     rows.prepend(make("div", "change match", make("b", "", thing(names[row])), ...sides));

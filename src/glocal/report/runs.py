@@ -203,7 +203,7 @@ def transform_run(
         record["chance"] = answers.chance
         bounds = ceiling(answers)
         scores += [] if bounds is None else bounds.scores
-    views = paired_views(X, Z, features.labels, name=name, change=change, answers=answers)
+    views = paired_views(X, Z, features.labels, name=name, change=change)
     path = features.source if os.path.exists(features.source) else "features.npy"
     return Run(
         name,

@@ -319,19 +319,17 @@ def _make_view(
     def write() -> None:
         objects = sources.objects.named(sources.object_ids)
         X, Z = (sources.embedding(transform)(objects) for transform in arms)
-        answers = None
         parts = []
         is_unseen = None
         if plan.answers is not None:
-            answers = sources.heldout_answers
-            parts.append((Z, answers))
+            parts.append((Z, sources.heldout_answers))
             if shares := _seen(plan.arms[name], OddOneOutTask(), sources, transforms[name]):
                 is_unseen = shares.is_unseen
         change: dict[str, Any] = {}
         if name != plan.baseline:
             change = change_record(transforms[name], objects, X, parts, is_unseen=is_unseen)
         record = {**meta, "key": key, "change": change}
-        save_view(object_view(Z, objects.labels, meta=record, answers=answers), file)
+        save_view(object_view(Z, objects.labels, meta=record), file)
 
     kept_by_key(file, key, load_view, lambda view: view.meta.get("key"), write)
 

@@ -286,7 +286,7 @@ def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder
     X, Z, fold_embeddings = embeddings(result.transform, features, transforms)
     parts = list(zip(fold_embeddings, [fold.answers for fold in plan.folds], strict=True))
     change = change_record(result.transform, features, X, parts, folds=transforms, is_unseen=True)
-    views = paired_views(X, Z, features.labels, name="chosen", change=change, answers=data.answers)
+    views = paired_views(X, Z, features.labels, name="chosen", change=change)
     views_folder = make_folder(folder / "views")
     for name, view in views.items():
         save_view(view, views_folder / f"{name}.npz")
