@@ -49,7 +49,8 @@ def matching_entries(texts: Sequence[str], entries: Iterable[str]) -> dict[str, 
     others = dict.fromkeys(text for text in texts if text not in entry_of)
     for name, same_texts in _by_bare_name(others).items():
         same_entries = entries_of.get(name, [])
-        if len(same_entries) > 1 or (same_entries and len(same_texts) > 1):
+        n_pairs = len(same_texts) * len(same_entries)
+        if n_pairs > 1:
             raise DataError(
                 f"{' and '.join(map(repr, same_texts[:2]))} may name "
                 f"{' or '.join(map(repr, same_entries[:2]))}, since capital letters, folders and "

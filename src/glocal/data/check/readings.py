@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from itertools import permutations
+from itertools import chain, permutations
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +18,9 @@ from glocal.data.answer_arrays import import_line
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, Findings, finding, warn_of_findings
 from glocal.data.features import Features
-from glocal.data.join import choice_model, feature_rows
+from glocal.data.join import ChoiceModel, choice_model, feature_rows
 from glocal.data.names import object_name
-from glocal.similarity import KINDS, Numbers, Objects
+from glocal.similarity import KINDS, Numbers, Objects, Values
 
 MAX_ANSWERS_BEFORE_FIT = 20_000
 """Enough answers to detect a difference of .025 between two columns."""
@@ -56,11 +57,12 @@ def check_readings(case: Case, answers: Answers) -> Findings:
     """
     features = case.features
     answers = _spaced(answers, _MAX_ANSWERS)
-    readings = [*_of_columns(answers)]
+    readings: Iterable[Reading] = _of_columns(answers)
     rows = answers.named_objects()
-    if case.answers is not None and np.prod(features.matrix.shape, dtype=np.int64) <= _MAX_ENTRIES:
+    n_entries = np.prod(features.matrix.shape, dtype=np.int64)
+    if case.answers is not None and n_entries <= _MAX_ENTRIES:
         rows = np.arange(len(features))
-        readings += _of_list(case, case.answers)
+        readings = chain(readings, _of_list(case, case.answers))
     return _best_reading(features, rows, answers, readings)
 
 
@@ -128,6 +130,13 @@ def _of_list(case: Case, answers: Answers) -> Iterator[Reading]:
         yield reading(description, rows[np.argsort(files)])
 
 
+class _Comparison(NamedTuple):
+    """The gain beyond the smallest one that is reported, in answers, and the finding about it."""
+
+    excess: float
+    finding: Finding
+
+
 def _best_reading(
     features: Features, rows: Numbers, answers: Answers, readings: Iterable[Reading]
 ) -> Findings:
@@ -136,37 +145,42 @@ def _best_reading(
     `rows` are the rows of the features that the readings name.
     """
     shares_of = choice_model(features, rows)
-    weights = answers.all_weights
-    credits = weights * shares_of(answers)[:, 0]
-    best: Finding | None = None
-    largest_excess = 0.0  # of the gain over the smallest one that is reported
-    for reading in readings:
-        differs = reading.objects != answers.objects
-        is_changed = differs.any(axis=1) & (reading.objects >= 0).all(axis=1)
-        n_changed = np.count_nonzero(is_changed)
-        if n_changed < _MIN_ANSWERS:
-            continue
-        other = Answers(reading.objects[is_changed], kind=answers.kind)
-        total = weights[is_changed].sum()
-        before = credits[is_changed]
-        after = weights[is_changed] * shares_of(other)[:, 0]
-        gains = after - before
-        excess = gains.sum() - reading.min_gain * total
-        is_certain = gains.sum() > _MIN_STANDARD_ERRORS * np.linalg.norm(gains)
-        if excess <= largest_excess or not is_certain:
-            continue
-        largest_excess = excess
-        best = finding(
-            reading.check,
-            f"answers: the features agree with {after.sum() / total:.3f} of the {n_changed} "
-            f"answers about {len(np.unique(answers.objects[differs]))} objects if "
-            f"{reading.description}, and with {before.sum() / total:.3f} as they are read now",
-            fix=reading.fix,
-        )
-    if best is not None:
-        yield best
-        return
-    agreement = credits.sum() / weights.sum()
+    credits = shares_of(answers)[:, 0]
+    comparisons = (_compared(reading, answers, credits, shares_of) for reading in readings)
+    best = max(comparisons, key=attrgetter("excess"))
+    if best.excess > 0:
+        yield best.finding
+    else:
+        yield from _check_chance(answers, credits)
+
+
+def _compared(
+    reading: Reading, answers: Answers, credits: Values, shares_of: ChoiceModel
+) -> _Comparison:
+    """Compare a reading with the present one, whose agreement with each answer is `credits`."""
+    differs = reading.objects != answers.objects
+    is_changed = differs.any(axis=1) & (reading.objects >= 0).all(axis=1)
+    weights = answers.all_weights[is_changed]
+    weight = max(weights.sum(), 1.0)
+    before = weights * credits[is_changed]
+    changed = Answers(reading.objects[is_changed], kind=answers.kind)
+    after = weights * shares_of(changed)[:, 0]
+    gain = (after - before).sum()
+    is_clear = gain > _MIN_STANDARD_ERRORS * np.linalg.norm(after - before)
+    n_objects = len(np.unique(answers.objects[differs]))
+    message = (
+        f"answers: the features agree with {after.sum() / weight:.3f} of the {len(changed)} "
+        f"answers about {n_objects} objects if {reading.description}, and with "
+        f"{before.sum() / weight:.3f} as they are read now"
+    )
+    is_reported = is_clear and len(changed) >= _MIN_ANSWERS
+    excess = gain - reading.min_gain * weight if is_reported else 0.0
+    return _Comparison(excess, finding(reading.check, message, fix=reading.fix))
+
+
+def _check_chance(answers: Answers, credits: Values) -> Findings:
+    """Report that features agree with many answers as often as by chance."""
+    agreement = np.average(credits, weights=answers.all_weights)
     error = math.sqrt(answers.chance * (1 - answers.chance) / len(answers))
     is_chance = abs(agreement - answers.chance) < _MAX_STANDARD_ERRORS_OF_CHANCE * error
     if is_chance and len(answers) >= _MIN_ANSWERS_FOR_CHANCE:
