@@ -282,12 +282,12 @@ def zeros_if_collapsed(*parts: Float[np.ndarray, "_ p"]) -> list[Float[np.ndarra
     """Return the rows of each part, or zeros if all parts together are collapsed.
 
     All cosines of zeros are tied, so that any ranking that shares credit among ties scores exactly
-    chance. A CollapseWarning reports this.
+    chance, and one in which ties count against it less. A CollapseWarning reports this.
     """
     if not is_collapsed(np.concatenate(parts)):
         return [*parts]
     warn(
-        "collapse: all rows are one point or one direction; the scores are those of chance.",
+        "collapse: all rows are one point or one direction; scores are those of chance or less.",
         CollapseWarning,
     )
     return [np.zeros_like(part) for part in parts]

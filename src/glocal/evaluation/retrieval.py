@@ -18,7 +18,6 @@ from glocal.similarity import (
     Numbers,
     Rows,
     cosine_blocks,
-    new_group,
     tie_tolerance,
     zeros_if_collapsed,
 )
@@ -49,12 +48,12 @@ def retrieval(
 
     A gallery row is relevant to a query with the same label. R@K is the share of queries with a
     relevant row among the K nearest, and P@10 the share of relevant rows among the ten nearest. One
-    is left out if its rank is at least the number of candidates. The
-    average precision (AP) of a query is the mean, over its relevant rows in the whole gallery, of
-    the precision at their rank; mAP is its mean over queries. Rows whose cosines differ by no more
-    than `tie_tolerance` are tied, and the score of a query is its expected value if tied rows come
-    in random order. A collapsed gallery therefore scores chance, never more, with a
-    CollapseWarning. Queries without a relevant row are left out, with a DataWarning.
+    is left out if its rank is at least the number of candidates. The average precision (AP) of a
+    query is the mean, over its relevant rows in the whole gallery, of the precision at their rank;
+    mAP is its mean over queries. Rows whose cosines differ by no more than `tie_tolerance` are
+    tied, and a tie counts against the query: relevant rows come last. A collapsed gallery therefore
+    scores below chance, with a CollapseWarning. Queries without a relevant row are left out, with a
+    DataWarning.
 
     Intervals are for other images of these classes: a jackknife leaves out groups of images, both
     as queries and as candidates, or with a gallery of its own groups of queries and groups of
@@ -124,9 +123,11 @@ def _search(sides: Sides, groups: Numbers, n_groups: int) -> tuple[Scores, Score
     scores = []
     scores_without = []
     for rows, S in cosine_blocks(*compared):
-        order = np.argsort(-S, axis=1, kind="stable")[:, :n_candidates]
-        is_relevant = queries.targets[rows, None] == gallery.targets[order]
-        scores.append(_query_scores(np.take_along_axis(S, order, axis=1), is_relevant, tolerance))
+        is_match = queries.targets[rows, None] == gallery.targets
+        # relevant rows come last among tied ones
+        order = np.argsort(tolerance * is_match - S, axis=1, kind="stable")[:, :n_candidates]
+        is_relevant = np.take_along_axis(is_match, order, axis=1)
+        scores.append(_query_scores(is_relevant))
         scores_without.append(_scores_without(is_relevant, groups[order], n_groups))
     return np.concatenate(scores), np.concatenate(scores_without)
 
@@ -156,7 +157,7 @@ def _mean_of_known(scores: ScoresWithout) -> Means:
 def _scores_without(is_relevant: Relevant, groups: Int[np.ndarray, "b m"], n: int) -> ScoresWithout:
     """The scores of each query without each of n groups of candidates; NaN without a relevant row.
 
-    Candidates are in descending order of similarity, and ties stay in this order.
+    Candidates are in descending order of similarity.
     """
     query, place = np.nonzero(is_relevant)  # of each relevant row, query by query
     group_of = groups[query, place]
@@ -199,45 +200,17 @@ def _result(query_scores: Scores, left_out: list[Means]) -> Result:
     )
 
 
-def _query_scores(S: Float[np.ndarray, "b m"], is_relevant: Relevant, tolerance: float) -> Scores:
-    """The scores of each query, with tied rows in random order.
+def _query_scores(is_relevant: Relevant) -> Scores:
+    """The scores of each query, whose candidates are in descending order of similarity.
 
     Ranks that every candidate reaches are left out, and the precision at such a rank.
-
-    Similarities are in descending order. In a group of g tied rows, of which r are relevant,
-    position j (from 0) is relevant with probability r/g. If it is relevant, the expected number of
-    relevant rows before it in the group is j (r - 1)/(g - 1), so that
-
-        AP = 1/R Σ over ranks t of P(relevant at t) · E[relevant up to t | relevant at t] / t.
-
-    If a rank ends in a group and includes s of its places, none of these s rows is relevant with
-    probability C(g - r, s) / C(g, s).
-
-    References
-    ----------
-    McSherry & Najork (2008), ECIR, Computing information retrieval performance measures efficiently
-    in the presence of tied scores.
     """
-    from scipy.special import comb
-
-    is_first = new_group(S, tolerance).ravel()
-    starts = np.flatnonzero(is_first)
-    group = np.cumsum(is_first) - 1  # the group of each row of each query
-    g = np.bincount(group)[group]
-    r = np.bincount(group, is_relevant.ravel())[group]
-    n_before = (np.cumsum(is_relevant, axis=1) - is_relevant).ravel()[starts][group]
-    rows = np.arange(S.size)
-    j = rows - starts[group]
-    t = rows % S.shape[1] + 1
-    terms = r / g * (n_before + 1 + j * (r - 1) / np.maximum(g - 1, 1)) / t
-    R = np.maximum(is_relevant.sum(axis=1), 1)
-    scores = [terms.reshape(S.shape).sum(axis=1) / R]
-    for rank in RANKS:
-        if rank >= S.shape[1]:
-            break
-        ends = t == rank
-        s = j[ends] + 1
-        scores.append(1 - (n_before[ends] == 0) * comb((g - r)[ends], s) / comb(g[ends], s))
-    if S.shape[1] > TEN:
-        scores.append((r / g).reshape(S.shape)[:, :TEN].mean(axis=1))
-    return np.stack(scores, axis=1)
+    n_candidates = is_relevant.shape[1]
+    n_found = np.cumsum(is_relevant, axis=1)
+    precision = n_found / np.arange(1, n_candidates + 1)
+    n_relevant = np.maximum(n_found[:, -1], 1)
+    scores = [(precision * is_relevant).sum(axis=1) / n_relevant]
+    scores += [n_found[:, rank - 1] > 0 for rank in RANKS if rank < n_candidates]
+    if n_candidates > TEN:
+        scores.append(precision[:, TEN - 1])
+    return np.stack(scores, axis=1).astype(float)
