@@ -87,7 +87,7 @@ class HeldOutScores(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    of: Literal["objects", "questions"]
+    of: Literal["objects", "questions", "people"]
     folds: Count
     seed: int
     converged: bool
