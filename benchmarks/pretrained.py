@@ -17,7 +17,9 @@ import workbench
 from glocal import FitData, Keep, LinearTransform, axes, few_shot, fit, odd_one_out, structure
 from glocal.aligner import keep_curve
 from glocal.aligner.data import Centre
+from glocal.evaluation.axes import FoldTransform
 from glocal.transform import save_pretrained
+from glocal.transform.record import Source
 
 CENTRES: dict[str, Centre] = {"clip-vit-b-32": 0, "clip-vit-b-32-centred": 1}
 NETWORK = "clip-vit-b32"
@@ -29,11 +31,11 @@ SETS = {
 """The labelled images on the card."""
 KEEP = 0.9
 FOLDER = workbench.ROOT / "src" / "glocal" / "transform" / "pretrained"
-SOURCE = {
-    "model": "openclip:ViT-B-32-quickgelu:openai",
-    "layer": "visual",
-    "preprocessing": "that of the model; each row is then scaled to length 1",
-}
+SOURCE = Source(
+    model="openclip:ViT-B-32-quickgelu:openai",
+    layer="visual",
+    preprocessing="that of the model; each row is then scaled to length 1",
+)
 DESCRIBED = {"licence": "cc-by-4.0", "base_model": "openai/clip-vit-base-patch32"}
 NOTES = Path(__file__).with_suffix(".md").read_text("utf-8")
 PURPOSES: dict[Centre, str] = {
@@ -94,35 +96,37 @@ def scores(transform: LinearTransform, X: np.ndarray, y: np.ndarray) -> dict[str
 
 def made(data: FitData, name: str) -> LinearTransform:
     """The transform of a name, with its weights rounded to float16, without a card."""
-    transform = fit(replace(data, centre=CENTRES[name]), Keep(keep=KEEP)).transform
-    kept_keys = ("fit", "rows", "fitted")
-    meta = {key: value for key, value in transform.meta.items() if key in kept_keys}
-    meta["source"] = SOURCE
-    table = axes(transform, data.features, folds=folds(transform, data))
-    meta["fit"]["heldout"]["axes_chance"] = table.attrs["chance"]
-    return replace(transform, weights=transform.weights.astype(np.float16), meta=meta)
+    data = replace(data, centre=CENTRES[name])
+    fitted = fit(data, Keep(keep=KEEP))
+    table = axes(fitted.transform, data.features, folds=folds(data))
+    assert fitted.record.heldout is not None
+    level = {"axes_chance": table.attrs["chance"]}
+    fitted = fitted.with_heldout(fitted.record.heldout.model_copy(update=level))
+    record = fitted.transform.record.model_copy(update={"source": SOURCE})
+    weights = fitted.transform.weights.astype(np.float16)
+    return replace(fitted.transform, weights=weights, record=record)
 
 
-def folds(transform: LinearTransform, data: FitData) -> list[LinearTransform]:
+def folds(data: FitData) -> list[FoldTransform]:
     """Fits of the same choice, each without the answers about a third of the objects."""
-    centre = transform.meta["fit"]["centre"]
-    curve = keep_curve(replace(data, centre=centre))
+    curve = keep_curve(data)
+    transforms = curve.fold_transforms(curve.choose(KEEP))
     return [
-        replace(fitted, meta={**transform.meta, "fit": {"n_answers": len(fold.data.answers)}})
-        for fitted, fold in zip(
-            curve.fold_transforms(curve.choose(KEEP)), curve.search.folds, strict=True
-        )
+        FoldTransform(fitted, len(fold.data.answers))
+        for fitted, fold in zip(transforms, curve.search.folds, strict=True)
     ]
 
 
 def write(transform: LinearTransform, data: FitData, name: str) -> None:
     """Write a folder of the package: the transform, and its card with the measured numbers."""
     numbers = measured(transform, data)
-    record = transform.meta["fit"]
+    record = transform.record.fit
+    assert record is not None
+    assert record.heldout is not None
     centre = CENTRES[name]
     line = "| {title} | {n:,} | {neighbours_kept:.3f} ± {error:.3f} | {original:.3f}, {shot:.3f} |"
     others = [line.format(title=title, **row) for title, row in numbers.pop("others").items()]
-    purpose = PURPOSES[centre].format(kept=record["heldout"]["neighbours_kept"])
+    purpose = PURPOSES[centre].format(kept=record.heldout.neighbours_kept)
     texts = {"purpose": purpose, "comparison": comparison(centre), "others": "\n".join(others)}
     notes = NOTES.format(name=name, centre=centre, keep=KEEP, fit=record, **texts, **numbers)
     save_pretrained(transform, FOLDER / name, notes=notes, **DESCRIBED)

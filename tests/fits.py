@@ -7,7 +7,8 @@ import numpy as np
 
 from glocal import Exact, FitData, ObjectiveSettings, fit, neighbours_kept, odd_one_out
 from glocal.aligner.data import Blocks
-from glocal.results import FitRecord, HeldOutScores, to_json
+from glocal.results import FitRecord, HeldOutScores, KeepRecord, to_json
+from glocal.transform.record import TransformRecord
 
 
 def fit_arm(features, answers, *, local_features=None, n_dropped=0, on_step=None, **options):
@@ -53,7 +54,7 @@ def spend_budget(monkeypatch, method, number):
     def spend(*arguments, **options):
         status = "budget" if len(solutions) == number else "converged"
         solution = made(*arguments, **options)
-        report = replace(solution.report, status=status, reason=status)
+        report = solution.report.model_copy(update={"status": status, "reason": status})
         solutions.append(replace(solution, report=report))
         return solutions[-1]
 
@@ -115,3 +116,32 @@ def fit_record(**changes):
         block_size=None,
     )
     return json.loads(to_json(record)) | changes
+
+
+def keep_record(**changes):
+    """The record of a choice by `Keep`, as JSON values, with these changes."""
+    record = KeepRecord(
+        keep=0.9,
+        share=1.0,
+        scale=1.0,
+        fits=(),
+        curve=(),
+        losses={},
+        evaluations=1,
+        gain=0.1,
+        gain_error=0.01,
+        freest=None,
+        forgone=0.0,
+        forgone_error=0.01,
+    )
+    return record.model_dump(mode="json") | changes
+
+
+def record_of(**parts):
+    """The record of a transform with these parts, as JSON values."""
+    return TransformRecord.model_validate_json(json.dumps(parts))
+
+
+def row_record(mean=0.0, std=1.0, mean_length=1.0, normalize=True):
+    """The statistics of rows, as JSON values."""
+    return {"mean": mean, "std": std, "mean_length": mean_length, "normalize": normalize}

@@ -193,7 +193,7 @@ def test_local_features_and_no_setting_are_a_keep_of_nine_tenths(world, as_a_use
     X = world.objects.matrix[:, :8]
     answers = world.answers.select(np.arange(300))
     local = world.local.matrix[:30, :8]
-    assert Aligner().fit(X, answers, local_features=local).record_.keep["keep"] == 0.9
+    assert Aligner().fit(X, answers, local_features=local).record_.keep.keep == 0.9
 
 
 def test_paths_and_names_are_read_and_joined(world, here, as_a_user):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import processes
 import pytest
+from fits import record_of, row_record
 from world import folder, normal, run
 
 from glocal import Features, LinearTransform
@@ -19,7 +20,7 @@ RNG = np.random.default_rng(0)
 TRANSFORM = LinearTransform(
     RNG.normal(size=(P, P)).astype("f4"), RNG.normal(size=P).astype("f4"), 0.3, 1.7
 )
-UNIT_FIT = replace(TRANSFORM, meta={"rows": {"normalize": True, "mean_length": 1.0}})
+UNIT_FIT = replace(TRANSFORM, record=record_of(rows=row_record(0.3, 1.7)))
 X = RNG.normal(0.3, 1.7, size=(230, P)).astype("f4")
 OTHER_SCALE = pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  # than that of a fit
 

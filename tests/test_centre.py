@@ -25,6 +25,7 @@ from glocal.data.rows import row_statistics
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.structure import kept_by_image
 from glocal.sweep import sweep
+from glocal.transform.record import Recentring
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
 COLLAPSED = 1e-4
@@ -62,8 +63,8 @@ def test_the_promise_is_about_the_centred_features_and_the_record_has_both_share
     assert record.centre == 1.0
     assert record.heldout.neighbours_kept_centred >= 0.8
     assert record.heldout.neighbours_kept < record.heldout.neighbours_kept_centred
-    rows = record.keep["curve"]
-    assert all(row["neighbours_kept"] < row["neighbours_kept_centred"] for row in rows)
+    rows = record.keep.curve
+    assert all(row.neighbours_kept < row.neighbours_kept_centred for row in rows)
 
 
 def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
@@ -94,7 +95,7 @@ def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):
     fitted = fit(data, Keep())
     original = odd_one_out(X, data.answers, interval=False).agreement
     assert fitted.record.heldout.original == pytest.approx(original)
-    assert fitted.transform.meta["rows"] == row_statistics(data.features)
+    assert fitted.transform.record.rows == row_statistics(data.features)
 
 
 def test_the_scalar_origin_is_the_standardization_of_the_paper(shifted):
@@ -153,7 +154,7 @@ def test_recentring_moves_the_origin_to_the_mean_of_other_images(shifted):
     lengths = [np.linalg.norm(transform.recentred(images, weight)(mean)) for weight in (0, 300)]
     assert lengths[0] < COLLAPSED * before
     assert lengths[1] == pytest.approx(before / 2, rel=1e-3)
-    assert transform.recentred(images).meta["recentred"] == {"n": 300, "weight": 30.0}
+    assert transform.recentred(images).record.recentred == Recentring(n=300, weight=30.0)
 
 
 def test_what_cannot_be_centred_is_refused(shifted):

@@ -10,7 +10,7 @@ import glocal
 from glocal import Answers, Exact, Features, FitData, LinearTransform, ObjectiveSettings, axes
 from glocal.aligner.folds import fit_folds
 from glocal.errors import DataError
-from glocal.evaluation.axes import chance_level, embeddings
+from glocal.evaluation.axes import FoldTransform, chance_level, embeddings
 from glocal.evaluation.view import flips
 from glocal.similarity import unit_rows
 from glocal.transform import reduced
@@ -107,7 +107,8 @@ def test_an_axis_stands_above_chance_by_the_folds(world, as_a_user):
             glocal.fit(part, ObjectiveSettings("global", lmbda=0.3), Exact(tol=1e-2))
             for part in parts
         ]
-        transform, *folds = (fitted.transform for fitted in fits)
+        transform, *unseen = (fitted.transform for fitted in fits)
+        folds = list(map(FoldTransform, unseen, [len(part.answers) for part in parts[1:]]))
         tables.append(axes(transform, world.objects, folds=folds))
         fractions = [len(part.answers) / len(answers) for part in parts[1:]]
         _, Z, others = embeddings(transform, world.objects, folds)
@@ -121,10 +122,11 @@ def test_an_axis_that_folds_do_not_share_is_unsure(monkeypatch):
     and has no column without folds; a fold with other axes raises the level of chance above it.
     """
     other = planted(seed=5)[2]
-    stability = lambda *folds: axes(STRETCH, X, 1, folds=folds)["stability"][0]
+    half = lambda transform: FoldTransform(transform, 0)
+    stability = lambda *folds: axes(STRETCH, X, 1, folds=[*map(half, folds)])["stability"][0]
     assert stability(STRETCH, STRETCH.at_strength(0.9)) > 0.99
     assert "stability" not in axes(STRETCH, X, 1)
-    assert not len(axes(STRETCH, X, 1, folds=[other]))
+    assert not len(axes(STRETCH, X, 1, folds=[half(other)]))
     monkeypatch.setattr("glocal.evaluation.axes.chance_level", lambda *_: 0.0)
     assert stability(other) < 0.8
     assert stability(STRETCH, other) == stability(other, STRETCH) == stability(other)

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import typer
+from fits import record_of, row_record
 from world import ROOT, folder, normal, run
 
 from glocal import LinearTransform, __version__, simulated_world
@@ -211,8 +212,8 @@ def test_a_transform_folded_into_a_layer_is_the_layer_and_the_transform(normaliz
     """
     torch = pytest.importorskip("torch")
     W = normal(64, 64).astype("f4")
-    rows = {"rows": {"mean": 0.0, "std": 1.0, "mean_length": 1.0, "normalize": normalize}}
-    names = {"transform": LinearTransform(W, W[0], mean=0.3, std=1.7, meta=rows)}
+    record = record_of(rows=row_record(normalize=normalize))
+    names = {"transform": LinearTransform(W, W[0], mean=0.3, std=1.7, record=record)}
     if normalize:
         with pytest.raises(ValueError, match="length 1"):
             exec(FOLD, names)

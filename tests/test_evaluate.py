@@ -25,6 +25,7 @@ from glocal.data.sources.breeds import breeds_side
 from glocal.evaluation.anomaly import anomaly_against
 from glocal.jsonlines import read_rows
 from glocal.scores import Score, Scores, read_scores
+from glocal.transform.record import TransformRecord
 from glocal.transform.reduction import baseline
 
 RNG = np.random.default_rng(3)
@@ -53,7 +54,7 @@ def folder(tmp_path_factory):
         tmp_path_factory.mktemp("evaluate"),
         x_npy=X, test_npy=TEST, others_npy=TEST[::-1] + 3, y_npy=Y, z_npy=Y[:40], rdm_npy=RDMS,
         classes_npy=CLASSES, answers_npy=answers, again_npy=AGAIN, long_npy=1000 * X,
-        t_npz=LinearTransform(W, None, 0.1, 2.0, {"rows": row_statistics(X)}),
+        t_npz=LinearTransform(W, None, 0.1, 2.0, TransformRecord(rows=row_statistics(X))),
         net_npy=IMAGENET.matrix, numbers_npy=NUMBERS,
         ids_txt=["nowhere", *(f"o{i}" for i in range(60))],
         super_csv="\n".join(["class,superclass", *map(",".join, SUPER.items())]),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fits import heldout
+from fits import fit_record, heldout, keep_record, record_of
 
 pytest.importorskip("altair")
 
@@ -19,6 +19,7 @@ from glocal.advice.finding import recorded_scores, scored_on
 from glocal.data.seen import sketch
 from glocal.data.splits import question_folds
 from glocal.errors import MissingDependencyError
+from glocal.evaluation.axes import FoldTransform
 from glocal.evaluation.view import View
 from glocal.files import array_sha256
 from glocal.report import Run, axes_svg, findings, report_page, save_figure, transform_run
@@ -36,11 +37,11 @@ GAIN = "agreement .45 .56 .08 .14"
 def transform(first, **meta):
     """A transform that multiplies the first column, with a record."""
     W = np.diag([first, 1, 1, 1, 1]).astype(np.float32)
-    return LinearTransform(W, None, 0.0, 1.0, meta)
+    return LinearTransform(W, None, 0.0, 1.0, record_of(**meta))
 
 
-RECORD = {"heldout": heldout(n=300)}
-SEEN = sketch(OBJECTS, ANSWERS)
+RECORD = fit_record(heldout=heldout(n=300))
+SEEN = vars(sketch(OBJECTS, ANSWERS))
 
 
 METRICS = {"agreement": "agreement", "kept": "neighbours_kept", "loss": "loss", "fpr95": "fpr95"}
@@ -69,7 +70,11 @@ def scores(text):
 
 def run_of(rows, fit=None, **options):
     """A run of one transform `t`, with the record of its fit."""
-    return Run("t", rows, fits={("", "t"): fit or {}}, featured="t", **options)
+    if fit and "keep" in fit:
+        fit = fit | {"keep": keep_record(keep=fit["keep"] or None)}
+    whole = record_of(fit=fit_record(**fit)).fit if fit else None
+    fits = {("", "t"): whole} if whole else {}
+    return Run("t", rows, fits=fits, featured="t", **options)
 
 
 # scores, the choice, numbers and names in the words about it, and fields of the record of the fit
@@ -163,7 +168,7 @@ def test_a_record_gives_each_score_its_own_interval():
     """Agreement before and after, the gain and the neighbours kept have the ends that the record
     has for them.
     """
-    rows = recorded_scores({"heldout": heldout()}, "t")
+    rows = recorded_scores(record_of(fit=fit_record(heldout=heldout())).fit, "t")
     tasks = ("odd-one-out", "structure")
     shown = [rows.score("", tasks[0], "original")]
     shown += [rows.score("", task, "t") for task in tasks] + [
@@ -210,7 +215,7 @@ def test_of_several_arms_the_one_that_keeps_neighbours_is_shown(featured, cells)
 @pytest.mark.parametrize(
     "meta, words",
     [
-        ({"fitted": sketch(OBJECTS, random_answers(200, 30, seed=9)), "fit": RECORD},
+        ({"fitted": vars(sketch(OBJECTS, random_answers(200, 30, seed=9))), "fit": RECORD},
          "HERE of 400 answers of which the fit had seen 5 %, up"),
         ({"fit": RECORD}, "HERE of 400 answers (it is not known whether"),
         ({"fitted": SEEN, "fit": RECORD}, "52.0 % of 300 answers about objects"),
@@ -236,9 +241,9 @@ GAIN; kept 1 .91 | {} | keeps 91.0 % of the 10 nearest neighbours of each image
 GAIN; cars .6 .5 .001 | {} | The score of cars changed by -0.100 (p 0.001, corrected by Holm).
 GAIN | {"n_answers": 9000, "n_objects": 50, "method": "global", "lmbda": 0.3} | to 9,000 answers about 50 objects by
 GAIN | {"method": "global", "lmbda": 0.3, "provenance": {"version": "9.9"}} | glocal 9.9 (global lmbda 0.3)
-GAIN | {"method": "global", "keep": {"keep": 0.9}} | chosen to keep 90 % of each image
-GAIN | {"method": "global", "keep": {"keep": null}} | λ was chosen on held-out questions
-GAIN | {"status": "unchanged"} | no transform was better
+GAIN | {"method": "global", "keep": 0.9} | chosen to keep 90 % of each image
+GAIN | {"method": "global", "keep": 0} | λ was chosen on held-out questions
+GAIN | {"status": "unchanged", "method": null} | no transform was better
 GAIN | {} | Muttenthaler, L."""  # noqa: E501
 
 
@@ -284,7 +289,7 @@ def test_nothing_is_to_copy_where_nothing_was_compared():
 def test_held_out_scores_of_centred_features_name_both_counts():
     """The sentence has the neighbours of the raw and of the centred features, and their number."""
     scores = heldout(of="questions", neighbours_kept_centred=0.9, gain_low=None, gain_high=None)
-    run = transform_run("t", transform(1, fit={"heldout": scores}), OBJECTS)
+    run = transform_run("t", transform(1, fit=fit_record(heldout=scores)), OBJECTS)
     for part in (
         "to questions that the fit had not seen, about the same objects, up from 41.0 %",
         "keeps 93.0 % of the 7 nearest neighbours",
@@ -297,9 +302,9 @@ def test_answers_are_scored_by_the_fit_that_has_not_seen_them():
     """With folds, each answer is scored by the fit without its fold, and the ceiling is stated."""
     repeated = Answers.from_array(np.tile(ANSWERS.objects[:60], (6, 1)))
     parts = map(repeated.select, question_folds(repeated))
-    folds = [(transform(4 + k), part) for k, part in enumerate(parts)]
+    folds = [(FoldTransform(transform(4 + k), 300), part) for k, part in enumerate(parts)]
     (finding,) = findings(transform_run("fit", transform(1), OBJECTS, repeated, folds=folds))
-    right = sum(len(part) * odd_one_out(fold(X), part).agreement for fold, part in folds)
+    right = sum(len(part) * odd_one_out(fold.transform(X), part).agreement for fold, part in folds)
     assert f"{100 * right / 360:.1f} % of 360 answers to questions" in finding.sentence
     ceiling = "People agree with each other on 100.0 to 100.0 % of 360 answers (6 answers a"
     assert ceiling in finding.details
@@ -308,7 +313,10 @@ def test_answers_are_scored_by_the_fit_that_has_not_seen_them():
 @pytest.mark.parametrize("data", [{"features": array_sha256(OBJECTS.matrix)}, {}])
 def test_the_network_is_named_if_the_features_are_of_it(data):
     """The network of the record is named for the features of the fit, and for no others."""
-    meta = {"source": {"model": "net"}, "fit": {"provenance": {"data": data}}}
+    meta = {
+        "source": {"model": "net"},
+        "fit": fit_record(provenance={"version": "1", "data": data}),
+    }
     run = transform_run("t", transform(2, **meta), OBJECTS)
     assert ("network net" in findings(run)[0].sentence) == bool(data)
     assert "on features of net" in report_page([run]) or data

@@ -74,7 +74,7 @@ def few(world):
 
 
 def test_the_record_says_how_the_fit_came_about(data, fits):
-    """The record, which the transform carries in its meta, has the settings, counts, convergence,
+    """The record, which the transform carries, has the settings, counts, convergence,
     certificate, hashes and seed.
     """
     arrays = {"features": data.features.matrix, "answers": data.answers.objects}
@@ -98,10 +98,8 @@ def test_the_record_says_how_the_fit_came_about(data, fits):
         assert provenance.data == hashes
         assert provenance.seed == 42
         assert provenance.threads == 1
-        meta = fitted.transform.meta
-        assert meta["fit"]["objective"] == record["objective"]
-        assert meta["rows"] == row_statistics(data.features)
-        assert json.loads(json.dumps(meta)) == meta
+        assert fitted.transform.record.fit is fitted.record
+        assert fitted.transform.record.rows == row_statistics(data.features)
 
 
 def test_alpha_0_is_global(data, fits):
@@ -183,7 +181,7 @@ def test_an_arm_with_few_answers_is_measured_by_default(few):
     assert scores.of == "questions"
     assert scores.folds == 3
     assert scores.axes_chance > 0
-    assert fitted.transform.meta["fit"]["heldout"] == scores.model_dump()
+    assert fitted.transform.record.fit.heldout == scores
     assert fit(data, arm, solver).record.heldout is None
     for n in (20, 12_000):
         plan = fitting.fit_plan(few(n), arm, solver)
@@ -248,7 +246,7 @@ def test_no_folds_leave_no_scores(world, as_a_user):
     plan = fitting.fit_plan(data, Keep(keep=0.9), None)
     records = [fitting.fit_and_score(plan, holdout=folds) for folds in (None, 0)]
     assert [fit.record.heldout is None for fit in records] == [False, True]
-    assert records[1].transform.meta["fit"]["heldout"] is None
+    assert records[1].transform.record.fit.heldout is None
 
 
 @pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")

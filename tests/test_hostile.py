@@ -107,7 +107,7 @@ def safetensors_file(path: Path) -> None:
 
 TRIALS = '[{"a": "x", "b": "y", "c": "z", "odd": "z", "seconds": 9}, {"task": "x"}]'
 ROWS = normal(6, 4).astype("f4")
-TRANSFORM = LinearTransform(ROWS[:4] + np.eye(4, dtype="f4"), ROWS[5], 0.5, 2.0, {"strength": 1.0})
+TRANSFORM = LinearTransform(ROWS[:4] + np.eye(4, dtype="f4"), ROWS[5], 0.5, 2.0)
 LABELLED = Features(ROWS[:2], ("a", "b"))
 ANSWERS = np.array([[0, 1, 2], [1, 2, 3], [3, 4, 5]], "i4")
 PEOPLE = {"person": np.arange(3), "seconds": np.ones(3), "names": tuple("abcdef")}

@@ -23,6 +23,7 @@ from glocal import (
     neighbours_kept,
     simulated_world,
 )
+from glocal.advice.finding import keep_notes
 from glocal.aligner import keep_curve
 from glocal.aligner.folds import best_similarity_scale, fit_folds, scaled_identity
 from glocal.aligner.mixtures import PathPosition, best_on_path
@@ -123,12 +124,12 @@ def test_fresh_images_keep_what_was_promised(photographs, solved, keep):
     kept = np.mean([neighbours_kept(rows, solution.transform(rows)) for rows in photographs.fresh])
     assert kept == pytest.approx(heldout.neighbours_kept, abs=0.04)
     assert kept > keep - 0.04
-    alphas = [settings["alpha"] for settings in record["fits"]]
+    alphas = [fit.alpha for fit in record.fits]
     assert alphas in ([None], [None, 0.5], [0.5, 0.75], [0.75])
-    assert 0 < record["share"] <= 1
-    assert record["share"] < 1 or len(alphas) == 1
-    promised = [row["neighbours_kept"] - row["neighbours_kept_error"] for row in record["curve"]]
-    excess = np.subtract(promised, [row["keep"] for row in record["curve"]])
+    assert 0 < record.share <= 1
+    assert record.share < 1 or len(alphas) == 1
+    promised = [row.neighbours_kept - row.neighbours_kept_error for row in record.curve]
+    excess = np.subtract(promised, [row.keep for row in record.curve])
     assert min(excess) >= -1e-9
     assert keep < 0.7 or np.mean(excess) < 0.004
 
@@ -155,14 +156,14 @@ def test_the_transform_is_the_stated_mix(photographs, curve, solved, keep):
     solution = solved(keep)
     record = solution.keep
     fits = [
-        fit(photographs.data, ObjectiveSettings.from_values(settings), TIGHT)
-        for settings in record["fits"]
+        fit(photographs.data, ObjectiveSettings.from_values(vars(mixed)), TIGHT)
+        for mixed in record.fits
     ]
     first, *rest = (fitted.transform.weights.astype(np.float64) for fitted in fits)
     identity = np.trace(first) / len(first) * np.eye(len(first))
-    mix = record["share"] * first + (1 - record["share"]) * [*rest, identity][0]
-    np.testing.assert_allclose(solution.transform.weights, record["scale"] ** 0.5 * mix, atol=2e-3)
-    assert {fit["status"] for fit in record["fits"]} == {solution.report.status} == {"converged"}
+    mix = record.share * first + (1 - record.share) * [*rest, identity][0]
+    np.testing.assert_allclose(solution.transform.weights, record.scale**0.5 * mix, atol=2e-3)
+    assert {mixed.status for mixed in record.fits} == {solution.report.status} == {"converged"}
     choice = curve.choose(keep)
     heldout = curve.search.heldout
     gain = heldout.estimate(choice.credit - heldout.original_credit)  # paired
@@ -199,7 +200,7 @@ def test_an_error_that_is_not_known_is_none(here):
     record = fit(data).record
     names = ("low", "high", "gain_low", "gain_high")
     assert {getattr(record.heldout, name) for name in names} == {None}
-    assert "nothing to gain" in record.keep["notes"][0]
+    assert "nothing to gain" in next(keep_notes(record.keep))
     folder(here, x_npy=data.features.matrix, a_npz=data.answers)
     code, output, notes = run("fit --features x.npy --answers a.npz --centre 1 --out t.npz")
     assert code == 0
@@ -222,8 +223,8 @@ def test_a_fit_that_changes_nothing_says_so(keep):
     expected = dict.fromkeys("method lmbda alpha objective parts".split())
     expected |= {"status": "unchanged", "converged": True, "n_local": n_local}
     assert record | expected == record
-    assert record["keep"]["share"] is None
-    assert record["keep"]["fits"] == []
+    assert record["keep"].share is None
+    assert record["keep"].fits == ()
     for heldout in (record["heldout"], cross_score(*arguments, folds=2)):
         assert heldout.loss == heldout.original_loss == pytest.approx(np.log(3), abs=0.01)
         assert heldout.gain == 0
@@ -243,7 +244,7 @@ def test_held_out_scores_say_that_a_fit_on_a_fold_did_not_converge(curve, monkey
     solutions = curve.search.fits.solutions
     key = path_settings(curve.penalty, 0.0)
     first, *others = solutions[key]
-    budget = replace(first, report=replace(first.report, status="budget"))
+    budget = replace(first, report=first.report.model_copy(update={"status": "budget"}))
     monkeypatch.setitem(solutions, key, [budget, *others])
     choice = curve.paths[-1][-1]
     assert choice.lmbda == curve.penalty
@@ -318,7 +319,7 @@ def test_each_note_has_its_condition(curve, monkeypatch, errors, keep, noun):
     paths = tuple([original, mixture] for mixture in mixtures)
     changed = replace(curve, original=original, paths=paths)
     monkeypatch.setattr(curve.search, "global_scores", lambda _: mixtures[0])
-    notes = changed.notes(float(keep) if keep else None)
+    notes = [*keep_notes(changed.record(float(keep) if keep else None, [], None, 1.0))]
     assert len(notes) == bool(noun)
     assert noun in "".join(notes)
 

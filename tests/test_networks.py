@@ -15,6 +15,7 @@ from glocal.scores import Score, Scores, read_scores
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
 from glocal.suite.sources import shared_objects
+from glocal.transform.record import TransformRecord
 
 N = 40
 RNG = np.random.default_rng(0)
@@ -36,7 +37,7 @@ def folder(tmp_path_factory):
     world.folder(path / "far", features_npy=FAR[ORDER], file_names_txt=others)
     scalars = (float(NEAR.mean()), float(NEAR.std()))
     W = np.diag([2.0] * 4 + [1.0] * 6).astype("f4")
-    transform = LinearTransform(W, None, *scalars, {"rows": row_statistics(NEAR)})
+    transform = LinearTransform(W, None, *scalars, TransformRecord(rows=row_statistics(NEAR)))
     return world.folder(
         path,
         near_npy=NEAR, far_npy=FAR, rdm_npy=cdist(MIND, MIND), a_npy=ANSWERS.objects,

@@ -314,4 +314,4 @@ def test_a_grid_of_the_loop_holds_eta():
     assert sorted(points.index) == [(0, 0.01), (0, 0.1), (1, 0.01), (1, 0.1)]
     alone = solver.replace(eta=0.1).solve(fit_folds(data, 2, "objects")[0].data, GLOBAL)
     assert points.loc[(0, 0.1), "objective"] == pytest.approx(alone.report.objective)
-    assert result.transform.meta["fit"]["eta"] == result.best["eta"]
+    assert result.transform.record.fit.eta == result.best["eta"]

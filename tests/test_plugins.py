@@ -12,6 +12,7 @@ from glocal.data.rows import row_statistics
 from glocal.errors import FileError
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
+from glocal.transform.record import TransformRecord
 
 MODULE = """
 from pydantic import BaseModel
@@ -81,9 +82,9 @@ def install(tmp_path, monkeypatch):
 @pytest.fixture
 def suite(tmp_path):
     """A function that runs a suite with a task of a kind, and options of it."""
-    meta = {"rows": row_statistics(world.X)}
+    record = TransformRecord(rows=row_statistics(world.X))
     root = float((world.X**2).mean() ** 0.5)
-    double = LinearTransform(2 * np.eye(8, dtype="f4"), None, 0.0, root, meta)
+    double = LinearTransform(2 * np.eye(8, dtype="f4"), None, 0.0, root, record)
     folder = world.folder(tmp_path / "suite", x_npy=world.X, y_txt=Y, double_npz=double)
 
     def write(kind, options=""):

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from fits import fit_record, record_of
 from world import folder, matrix, run, table
 
 from glocal import Features, FitData, LinearTransform, simulated_world
@@ -167,7 +168,8 @@ def test_warnings_are_those_of_the_arm_that_is_recommended():
     scores = [Score("t", "map", value, transform=arm) for arm, value in values.items()]
     loss = Score("t", "map_difference", -0.1, transform="bad", p_corrected=0)
     scores.append(replace(loss, settings={"baseline": "original"}))
-    fits = {("", "good"): {"converged": False, "status": "budget"}}
+    fit = record_of(fit=fit_record(converged=False, status="budget")).fit
+    fits = {("", "good"): fit}
     compared = Run("scores", Scores(scores), fits=fits)
     (finding,) = findings(compared)
     assert finding.arm == "good"

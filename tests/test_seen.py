@@ -11,6 +11,7 @@ from world import normal
 from glocal import Answers, Features, FitData, LinearTransform
 from glocal.data import seen as module
 from glocal.data.seen import Seen, object_hashes, seen, sketch
+from glocal.transform.record import TransformRecord
 
 X = Features(normal(60, 20).astype(np.float32))
 ANSWERS = world.answers(900, 60)
@@ -19,7 +20,7 @@ FITTED = ANSWERS.select(np.arange(450))
 
 def shares(fitted, X, answers):
     """The shares of questions and objects that a sketch knows."""
-    known = seen({"fitted": fitted}, X, answers)
+    known = seen(fitted, {}, X, answers)
     return known.questions, known.objects
 
 
@@ -87,10 +88,10 @@ def test_without_a_row_of_the_fit_nothing_is_known():
     columns so many objects have equal hashes that a transform stores none.
     """
     others = Features(normal(60, 20, seed=2))
-    assert seen({"fitted": sketch(X, ANSWERS)}, others, ANSWERS) is None
+    assert seen(sketch(X, ANSWERS), {}, others, ANSWERS) is None
     narrow = Features(X.matrix[:, :5])
-    assert sketch(narrow, ANSWERS) == {}
-    assert seen({"fitted": {}}, narrow, ANSWERS) is None
+    assert sketch(narrow, ANSWERS) is None
+    assert seen(None, {}, narrow, ANSWERS) is None
 
 
 @pytest.mark.parametrize("name", ["MAX_HASHES", "MAX_HASHES_OF_MANY"])
@@ -101,15 +102,15 @@ def test_a_sketch_of_many_answers_estimates_the_share(monkeypatch, name):
     monkeypatch.setattr(module, name, 100)
     monkeypatch.setattr(module, "MANY_ANSWERS", 450 if name == "MAX_HASHES" else 449)
     fitted = sketch(X, FITTED)
-    assert len(fitted["questions"]) < 600
+    assert len(fitted.questions) < 600
     assert shares(fitted, X, ANSWERS)[0] == pytest.approx(0.5, abs=0.12)
     assert shares(fitted, X, ANSWERS.select(np.arange(60))) == (None, 1.0)
 
 
 def test_the_command_warns_of_answers_that_features_of_another_rounding_do_not_hide(here):
     """`evaluate odd-one-out` reports the fitted questions as seen on features of other rounding."""
-    meta = {"fitted": sketch(X, FITTED)}
-    transform = LinearTransform(np.eye(20, dtype=np.float32), None, 0.0, 1.0, meta)
+    record = TransformRecord(fitted=sketch(X, FITTED))
+    transform = LinearTransform(np.eye(20, dtype=np.float32), None, 0.0, 1.0, record)
     world.folder(
         here, t_npz=transform, x_npy=X.matrix.astype(np.float16),
         a_npy=ANSWERS.objects[:250], new_npy=ANSWERS.objects[500:]
@@ -125,11 +126,10 @@ def test_equal_answers_are_seen_whatever_the_features():
     """The recorded answers are seen with any features; no record tells nothing."""
     few = ANSWERS.select(np.arange(20))
     hashes = FitData(X, few).hashes(local=False)
-    record = {"fit": {"provenance": {"data": hashes}}}
     others = Features(normal(60, 3, seed=2))
-    assert seen(record, others, few) == Seen(1.0, 1.0)
-    assert seen(record, others, ANSWERS) is None
-    assert seen({}, X, few) is None
+    assert seen(None, hashes, others, few) == Seen(1.0, 1.0)
+    assert seen(None, hashes, others, ANSWERS) is None
+    assert seen(None, {}, X, few) is None
 
 
 WARNINGS = """

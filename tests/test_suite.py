@@ -318,8 +318,10 @@ def change(file, *words):
     """
     if file.suffix == ".npz":
         transform = LinearTransform.load(file)
-        meta = transform.meta | dict.fromkeys(words)
-        replace(transform, weights=transform.weights * (1 if words else 2), meta=meta).save(file)
+        other = json.dumps(dict.fromkeys(words))
+        record = transform.record.model_copy(update={"other": other})
+        weights = transform.weights * (1 if words else 2)
+        replace(transform, weights=weights, record=record).save(file)
     elif file.suffix == ".npy":
         np.save(file, np.load(file)[::-1, ::-1])
     else:
@@ -458,8 +460,8 @@ def test_answers_about_objects_without_features_are_counted(copy):
     n_dropped = (MADE.answers.objects >= N - 4).any(axis=1).sum()
     with pytest.warns(DataWarning, match=f"{n_dropped} of 1500 answers"):
         splits = {score.split for score in again(copy, text).scores}
-    record = LinearTransform.load(copy / "out/transforms/few/global.npz").meta["fit"]
-    assert record["n_dropped"] == n_dropped
+    record = LinearTransform.load(copy / "out/transforms/few/global.npz").record.fit
+    assert record.n_dropped == n_dropped
     assert splits == {"few/images.npy"}
 
 
@@ -491,7 +493,7 @@ def test_an_arm_is_fitted_by_the_papers_loop(folder, tmp_path):
         data, ObjectiveSettings("global", lmbda=0.1), PaperLoop(eta=0.05, max_epochs=1)
     ).transform
     np.testing.assert_allclose(fitted.weights, expected.weights, atol=1e-6)
-    record = fitted.meta["fit"]
+    record = vars(fitted.record.fit)
     assert record | {"solver": "paper", "centre": "scalar", "eta": 0.05} == record
     assert {score.task for score in result.scores if score.transform == "global"} == set(TASKS)
 
@@ -571,9 +573,9 @@ def test_a_transform_that_was_fitted_to_the_answers_is_no_result(folder, result,
         return findings(of_suite)[0]
 
     objects = Features(MADE.objects.matrix, MADE.objects.names)
-    meta = {**CENTRED.meta, "fitted": sketch(objects, MADE.answers)}
+    record = CENTRED.record.model_copy(update={"fitted": sketch(objects, MADE.answers)})
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
-    world.folder(copy, fitted_npz=replace(CENTRED, meta=meta))
+    world.folder(copy, fitted_npz=replace(CENTRED, record=record))
     arms = '[arms.original]\n[arms.given]\ntransform = "FILE"\n'
     suite = ONE_ARM.replace("[arms.original]\n", arms) + HELDOUT
     with pytest.warns(DataWarning, match="given on heldout: .*100% of these questions"):

@@ -190,9 +190,9 @@ def test_few_answers_are_held_out_by_questions(data):
     steps = []
     result = sweep(few, folds=2, solver=LOOSE, progress=lambda row, *step: steps.append(step))
     assert result.means["lmbda"].dropna().tolist() == [4.0, 1.2, 0.4, 0.12, 0.04]
-    summary = result.transform.meta["sweep"]
-    assert summary["fold_unit"] == "questions"
-    assert summary["keep"] is None
+    summary = result.transform.record.sweep
+    assert summary.fold_unit == "questions"
+    assert summary.keep is None
     assert set(result.points["n_images"]) == {len(answers.named_objects())}
     assert steps[-1] == (len(result.points), len(result.points))
 
@@ -310,16 +310,17 @@ def test_the_choice_is_refitted_on_everything(swept, data):
     """The transform is fitted to every answer and carries the rule, the reason and the held-out
     scores, which are those over all folds.
     """
-    meta = swept.transform.meta
-    heldout = swept.heldout.model_dump()
-    fitted = {"n_answers": len(data.answers), "lmbda": swept.best["lmbda"], "heldout": heldout}
-    assert meta["fit"] | fitted == meta["fit"]
-    assert meta["sweep"]["keep"] is None
-    assert meta["sweep"]["reason"] == swept.reason
+    record = swept.transform.record
+    assert record.fit.n_answers == len(data.answers)
+    assert record.fit.lmbda == swept.best["lmbda"]
+    assert record.fit.heldout == swept.heldout
+    assert record.sweep.keep is None
+    assert record.sweep.reason == swept.reason
     assert swept.best["loss"] == swept.means["loss"].min()
     assert swept.means["chosen"].sum() == 1
     expected = {name: pytest.approx(swept.best[name], abs=0.01) for name in SCORES[1:4]}
     expected |= {"of": "objects", "folds": 2, "n": swept.points["n_heldout"][:2].sum()}
+    heldout = swept.heldout.model_dump()
     assert heldout | expected == heldout
 
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 import pandas as pd
 import pytest
-from fits import fit_record, heldout
+from fits import fit_record, heldout, record_of, row_record
 from hypothesis import given
 from hypothesis import strategies as st
 from world import folder, matrix, normal, run, table
@@ -20,16 +20,17 @@ from glocal.data.rows import row_statistics
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.files import array_sha256
 from glocal.transform import apply_file, check_rows, formats, reduced
+from glocal.transform.record import TransformRecord
 
 RNG = np.random.default_rng(0)
 P = 6
 W = RNG.normal(size=(P, P)).astype("f4")
 B = RNG.normal(size=P).astype("f4")
 X = RNG.normal(0.7, 2.3, size=(40, P)) * np.linspace(2, 0.5, P)
-META = {"fit": fit_record()}
-T = LinearTransform(W, B, mean=0.7, std=2.3, meta=META)
+RECORD = record_of(fit=fit_record())
+T = LinearTransform(W, B, mean=0.7, std=2.3, record=RECORD)
 BOTH = [T, replace(T, bias=None)]
-UNIT_FIT = replace(T, meta=META | {"rows": {"normalize": True, "mean_length": 1.0}})
+UNIT_FIT = replace(T, record=record_of(fit=fit_record(), rows=row_record(0.7, 2.3)))
 ALL = [*BOTH, reduced(T, X, 3)]
 both = pytest.mark.parametrize("transform", BOTH)
 has_safetensors = find_spec("safetensors") is not None
@@ -172,7 +173,7 @@ def test_fewer_dimensions_are_the_best_of_their_rank(transform, r):
     best = (U[:, :r] * values[:r]) @ U[:, :r].T
     assert np.abs(R @ R.T - best).max() < 1e-5 * values[0]
     energy = 1 - np.square(S - best).sum() / np.square(S).sum()
-    record = smaller.meta["reduced"]
+    record = vars(smaller.record.reduced)
     shares = (energy, values[:r].sum() / values.sum())
     assert (record["energy"], record["length"]) == pytest.approx(shares, abs=1e-9)
     close(smaller.weights, reduced(transform, X, P).weights[:, :r])  # directions are nested
@@ -217,14 +218,14 @@ def test_what_cannot_be_mapped_is_refused(as_a_user, case):
     meta=st.dictionaries(st.text(min_size=9), st.none() | st.integers(-9, 9) | st.text()),
 )  # fmt: skip
 def test_a_saved_transform_is_loaded_whole(tmp_path_factory, suffix, p, bias, mean, std, r, meta):
-    """Weights, bias, scalars and meta survive two rounds of saving, bit by bit, for any p and r."""
+    """Weights, bias, scalars and unknown keys survive saving, bit by bit, for any p and r."""
     weights = normal(p, min(p, r), seed=p).astype("f4")
-    transform = LinearTransform(weights, weights[0] if bias else None, mean, std, meta)
+    record = TransformRecord(other=json.dumps(meta))
+    transform = LinearTransform(weights, weights[0] if bias else None, mean, std, record)
     path = tmp_path_factory.mktemp("t") / f"t{suffix}"
     transform.save(path)
     LinearTransform.load(path).save(path)
-    whole = {**vars(transform), "meta": {"format": 1, **meta}}
-    np.testing.assert_equal(vars(LinearTransform.load(path)), whole)
+    np.testing.assert_equal(vars(LinearTransform.load(path)), vars(transform))
 
 
 @suffixes
@@ -237,7 +238,7 @@ def test_another_reader_reads_our_files(tmp_path, suffix, dtype):
     replace(T, weights=W.astype(dtype)).save(path)
     if suffix == ".npz":
         content = dict(np.load(path))
-        assert json.loads(content.pop("meta").item()) == {"format": 1, **META}
+        assert json.loads(content.pop("meta").item()) == {"format": 1, "fit": fit_record()}
     else:
         content = pytest.importorskip("safetensors.numpy").load_file(path)
     types = {"weights": dtype, "bias": "f4", "mean": "f8", "std": "f8"}
@@ -258,7 +259,7 @@ def test_files_of_the_authors_are_read(tmp_path, dtype, shape):
     scalars = {"mean": np.full(shape, 0.7, dtype), "std": np.full(shape, 2.3, dtype)}
     saved(tmp_path / "t.npz", weights=W.astype(dtype), **scalars)
     loaded = LinearTransform.load(tmp_path / "t.npz")
-    assert loaded.meta == {}
+    assert loaded.record == TransformRecord()
     close(loaded(X), by_hand(X, T))
 
 
@@ -334,7 +335,7 @@ def damaged(line):
         ("NaN", {"weights": np.nan * W}), ("NaN", {"bias": np.inf * B}), ("bias", {"bias": B[:3]}),
         ("damaged", {"mean": B}), *(("std", {"std": value}) for value in (0.0, np.inf)),
         ("mean", {"mean": np.nan}), ("damaged", {"meta": np.array("[" * 100_000)}),
-        *(("record|format 99", {"meta": np.array(json.dumps(damaged(line)))})
+        *(("record|Record", {"meta": np.array(json.dumps(damaged(line)))})
           for line in RECORDS.strip().split("\n")),
     ],
 )  # fmt: skip
@@ -418,7 +419,8 @@ def test_centring_of_many_columns_needs_no_matrix_of_them():
 def of(X, **meta):
     """A transform that was fitted on these rows."""
     fitted = LinearTransform.centring(X)
-    return replace(fitted, meta=fitted.meta | meta)
+    parts = {name: getattr(record_of(**meta), name) for name in meta}
+    return replace(fitted, record=fitted.record.model_copy(update=parts))
 
 
 ROWS = np.random.default_rng(3).normal(0.4, 1.5, size=(60, 16))
@@ -466,10 +468,10 @@ def test_a_fit_records_its_rows():
     length = pytest.approx(np.linalg.norm(ROWS, axis=1).mean())
     scalars = {"mean": pytest.approx(ROWS.mean()), "std": pytest.approx(ROWS.std())}
     statistics = {"mean_length": length, "normalize": False, "columns": {}}
-    assert row_statistics(ROWS) == scalars | statistics
+    assert vars(row_statistics(ROWS)) == scalars | statistics
     standard = (MARKED - MARKED.mean()) / MARKED.std()
     columns = {str(i): standard[:, i].mean() for i in range(4)}
-    assert row_statistics(MARKED)["columns"] == pytest.approx(columns, abs=3e-4)
+    assert row_statistics(MARKED).columns == pytest.approx(columns, abs=3e-4)
 
 
 @table("line", WARNINGS)
@@ -481,7 +483,7 @@ def test_other_rows_are_warned_of(rows, line):
     noun = noun.replace("none", "").replace("_", " ")
     transform = of(KINDS[fitted].astype("f8"))
     if fitted == "unrecorded":
-        transform.meta.clear()
+        transform = replace(transform, record=TransformRecord())
     x = rows(KINDS[other])
     with maybe(pytest.warns, DataWarning, noun):
         check_rows(transform, x)

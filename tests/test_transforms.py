@@ -1,7 +1,6 @@
 """Transforms by name, in the package, published, in folders and on the hub, with cards."""
 
 import importlib
-import json
 import re
 import time
 from dataclasses import replace
@@ -12,7 +11,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from command_lines import without_network
-from fits import fit_record, heldout
+from fits import fit_record, heldout, record_of
 from sites import site
 from world import ROOT, folder, normal, run, table
 
@@ -23,15 +22,16 @@ from glocal.files import file_sha256
 from glocal.transform import check_rows, push_to_hub, save_pretrained
 from glocal.transform.card import card
 from glocal.transform.catalogue import pull
+from glocal.transform.record import Source
 
 pytestmark = pytest.mark.usefixtures("cache", "here")
 P = 6
 
 
-def planted(seed: int = 0, **meta) -> LinearTransform:
+def planted(seed: int = 0, **parts) -> LinearTransform:
     """A random transform."""
     weights = np.random.default_rng(seed).normal(size=(P, P)).astype("f4")
-    return LinearTransform(weights, None, 0.4, 1.5, meta)
+    return LinearTransform(weights, None, 0.4, 1.5, record_of(**parts))
 
 
 def content(seed: int = 0) -> bytes:
@@ -65,9 +65,9 @@ def test_the_box_has_a_transform_with_its_card(tmp_path):
     same = LinearTransform.from_pretrained("clip_ViT-B/32")
     assert np.array_equal(transform.weights, same.weights)
     file = pull(BOX)
-    rows = transform.meta["rows"]  # by which raw rows and rows of other networks are recognised
-    assert rows["normalize"] is True
-    assert len(rows["columns"]) >= 4
+    rows = transform.record.rows  # by which raw rows and rows of other networks are recognised
+    assert rows.normalize
+    assert len(rows.columns) >= 4
     save_pretrained(transform, tmp_path)
     assert Path("README.md").read_bytes() == file.with_name("README.md").read_bytes()
     assert sum(path.stat().st_size for path in file.parent.iterdir()) < 700_000
@@ -111,7 +111,9 @@ def test_the_box_is_made_again(maker, name):
     repeated_fit = module.made(data, name)
     box = glocal.pretrained(name)
     assert np.abs(repeated_fit.weights - box.weights).max() < 0.01 * np.abs(box.weights).max()
-    promised, repeated = (transform.meta["fit"]["heldout"] for transform in (box, repeated_fit))
+    promised, repeated = (
+        transform.record.fit.heldout.model_dump() for transform in (box, repeated_fit)
+    )
     assert repeated == pytest.approx(promised, abs=0.002)
 
 
@@ -243,12 +245,14 @@ def test_a_transform_is_pushed_with_its_card(library, monkeypatch, tmp_path):
 # cards
 
 
-META = json.loads(r"""
-{"fit": {"method": "glocal", "alpha": 0.5, "lmbda": 0.3, "tau": 0.1, "n_answers": 42520,
-         "n_objects": 1230, "provenance": {"data": {"answers": "DIGEST"}}},
- "source": {"model": "timm:vit|x", "layer": "visual\n# b"}}
-""")
-META["fit"]["heldout"] = heldout(agreement=0.5612, low=0.55, high=0.57, original=0.488)
+PARTS = {
+    "fit": fit_record(
+        method="glocal", alpha=0.5, lmbda=0.3, tau=0.1, n_answers=42520, n_objects=1230,
+        provenance={"version": "1", "data": {"answers": "DIGEST"}},
+        heldout=heldout(agreement=0.5612, low=0.55, high=0.57, original=0.488),
+    ),
+    "source": {"model": "timm:vit|x", "layer": "visual\n# b"},
+}  # fmt: skip
 
 
 def test_a_card_tells_the_record():
@@ -256,7 +260,7 @@ def test_a_card_tells_the_record():
     library of the hub reads its front matter.
     """
     options = {"licence": "mit", "base_model": "timm/x", "datasets": ["me/answers"]}
-    transform = planted(**META, card=options)
+    transform = planted(**PARTS, card=options)
     text = card(transform)
     facts = ["method glocal, alpha 0.5, lmbda 0.3", "42520", "0.561 [0.550, 0.570]", "0.488"]
     assert [fact for fact in (*facts, "DIGEST") if fact not in text] == []
@@ -277,19 +281,19 @@ HOSTILE = "<script>alert(1)</script> ![x](https://a.b/c.png)"
 
 
 @pytest.mark.parametrize(
-    "meta, words, absent",
+    "parts, words, absent",
     [
-        *((meta, "None is stated", "held") for meta in ({}, {"fit": {"provenance": "x"}})),
-        ({"fit": {"heldout": heldout(of="questions")}}, "to questions that", "about objects"),
-        ({"fit": {"heldout": heldout(high=None)}}, "| 0.520 |", "0.520 ["),
+        *((parts, "None is stated", "held") for parts in ({}, {"fit": fit_record()})),
+        ({"fit": fit_record(heldout=heldout(of="questions"))}, "to questions", "about objects"),
+        ({"fit": fit_record(heldout=heldout(high=None))}, "| 0.520 |", "0.520 ["),
         ({"source": {"model": HOSTILE}}, "&lt;script&gt;", "<script>|](https"),
     ],
 )  # fmt: skip
-def test_a_card_has_what_the_record_has(meta, words, absent):
-    """A card leaves out what a record lacks or what does not have our types, names the unit that
+def test_a_card_has_what_the_record_has(parts, words, absent):
+    """A card leaves out what a record lacks, names the unit that
     was held out, takes no end of an interval for an error, and lets no markup through.
     """
-    text = card(planted(**meta))
+    text = card(planted(**parts))
     assert [part for part in absent.split("|") if part in text or words not in text] == []
 
 
@@ -312,16 +316,15 @@ def test_a_fit_is_shared_in_a_folder_that_is_not_published():
     Other addresses and endings are refused.
     """
     pytest.importorskip("safetensors")
-    meta = {"fit": fit_record(heldout=heldout())}
-    folder(Path(), t_npz=planted(**meta))
+    folder(Path(), t_npz=planted(fit=fit_record(heldout=heldout())))
     options = ("--preprocessing", "resized to 224", "--notes", "Of our pilot.")
     line = "transforms push t.npz me/aligned --licence mit --model-name my-net --layer b"
     pushed = run(line, *options)
     assert "hf://OWNER/NAME" in pushed.out
     assert "not published" in pushed.out
     shared = glocal.pretrained("me/aligned")
-    source = {"model": "my-net", "layer": "b", "preprocessing": "resized to 224"}
-    assert shared.meta["source"] == source
+    source = Source(model="my-net", layer="b", preprocessing="resized to 224")
+    assert shared.record.source == source
     words = ("my-net / b", "resized to 224", "pilot.", "agreement on held-out", 'license: "mit"')
     text = Path("me/aligned/README.md").read_text("utf-8")
     assert [part for part in words if part not in text] == []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fits import record_of, row_record
 from world import folder, run
 
 import glocal
@@ -36,8 +37,8 @@ from glocal.verdict.situations import (
 )
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")
-META = {"rows": {"mean": 9.0, "std": 1.0, "mean_length": 26.0, "normalize": False}}
-HARMLESS = LinearTransform(np.eye(8, dtype="f4"), np.full(8, 9, "f4"), 9.0, 1.0, META)  # z = x
+RECORD = record_of(rows=row_record(9.0, 1.0, 26.0, normalize=False))
+HARMLESS = LinearTransform(np.eye(8, dtype="f4"), np.full(8, 9, "f4"), 9.0, 1.0, RECORD)  # z = x
 
 
 def made_rows(n=20, classes=4, seed=0):
@@ -144,19 +145,24 @@ def test_many_images_are_sampled_for_all_labels(monkeypatch):
     assert by_name(result)[ALL_LABELS].head == "with 97 of your 180 labels"
 
 
+def fitted_to(features, answers):
+    """A harmless transform that says that it was fitted to these answers."""
+    fitted = {"fitted": sketch(features, answers)}
+    return replace(HARMLESS, record=HARMLESS.record.model_copy(update=fitted))
+
+
 def test_images_that_a_transform_was_fitted_to_are_warned_of():
     """A transform that was fitted to answers about the labelled images is named with their share;
     one that was fitted to others is not.
     """
     X, y = made_rows()
     answers = Answers(np.array([np.roll(np.arange(40), -k)[:3] for k in range(40)]))
-    fitted = replace(HARMLESS, meta={**HARMLESS.meta, "fitted": sketch(Features(X), answers)})
+    fitted = fitted_to(Features(X), answers)
     with pytest.warns(DataWarning, match="same was fitted to answers about 50% of these images"):
         verdict(X, y, transforms={"same": fitted})
     with pytest.warns(DataWarning, match="50%"):  # those that are scored count
         verdict(*made_rows(seed=1), test=X, test_labels=y, transforms={"same": fitted})
-    others = {**HARMLESS.meta, "fitted": sketch(Features(-X), answers)}
-    verdict(X, y, transforms={"same": replace(HARMLESS, meta=others)})
+    verdict(X, y, transforms={"same": fitted_to(Features(-X), answers)})
 
 
 def test_of_many_rows_a_sample_is_scored_and_said(monkeypatch):
@@ -334,7 +340,7 @@ def test_a_transform_is_beside_the_mean_and_can_be_used(here):
     """
     X, y = made_rows(n=40)
     # the directions of the classes, about the mean of the images
-    sharp = LinearTransform(np.diag([3.0] * 4 + [0.2] * 4).astype("f4"), None, 9.0, 1.0, META)
+    sharp = LinearTransform(np.diag([3.0] * 4 + [0.2] * 4).astype("f4"), None, 9.0, 1.0, RECORD)
     sharp = sharp.recentred(X, weight=0)
     result = verdict(X, y, transforms={"sharp": sharp})
     situation = by_name(result)[ONE_LABEL]
@@ -454,7 +460,7 @@ def test_the_command_prints_what_to_use_and_how(files):
     assert max(len(text) for text in printed if not text.startswith("glocal")) <= 80
     assert len(commands) == len({*commands}) >= 1
     assert run(*shlex.split(commands[0])[1:]).code == 0
-    assert LinearTransform.load("mine.npz").meta
+    assert LinearTransform.load("mine.npz").record.rows
     record = run(f"{line} --json").json["columns"]["kind"]
     one = record["situations"][1]
     assert one["arm"] == CENTRED

@@ -2,7 +2,6 @@
 
 import csv
 import inspect
-import json
 import re
 from dataclasses import fields
 
@@ -13,8 +12,10 @@ from test_docs import PAGES, ROOT, TEXTS
 import glocal
 from glocal.cli.app import app
 from glocal.errors import MissingDependencyError
-from glocal.results import FitRecord, HeldOutScores, KeepRecord
+from glocal.results import FitRecord, HeldOutScores, KeepRecord, KeepScores
 from glocal.scores import Score
+from glocal.transform.formats import record_json
+from glocal.transform.record import TransformRecord
 
 OTHERS = [
     ROOT / "packages" / "glocal-collect" / "README.md",
@@ -75,10 +76,10 @@ def keys(text):
 
 def record_keys():
     """The keys of records and rows, and the titles of the published tables."""
-    yield from HeldOutScores.model_fields
-    yield from KeepRecord.__annotations__
-    yield from (entry.name for kind in (FitRecord, Score) for entry in fields(kind))
-    yield from keys(json.dumps(glocal.pretrained("clip-vit-b-32").meta))
+    for record in (HeldOutScores, KeepRecord, KeepScores, FitRecord, TransformRecord):
+        yield from record.model_fields
+    yield from (entry.name for entry in fields(Score))
+    yield from keys(record_json(glocal.pretrained("clip-vit-b-32").record))
     yield from keys((ROOT / "docs" / "evidence.json").read_text("utf-8"))
     for file in (ROOT / "docs" / "all-results").glob("*.csv"):
         with file.open(encoding="utf-8", newline="") as stream:

@@ -39,7 +39,7 @@ class Options(BaseModel):
     )
     panel: ClassVar[str] = ""
 
-    def __init__(self, *values: Any, **options: Any) -> None:
+    def __init__(self, /, *values: Any, **options: Any) -> None:
         names = list(type(self).model_fields)
         if len(values) > len(names):
             raise ParameterError(

@@ -1,4 +1,4 @@
-"""Records on disk: that of a fit with its provenance and held-out scores, and how they become JSON.
+"""The records of fits, and how they become JSON.
 
 A class of records is its own schema: what is read from a file is checked as what is made here.
 """
@@ -9,13 +9,10 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic.dataclasses import dataclass as checked
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
-from typing_extensions import TypedDict
 
 from glocal.screen import Printable
 
@@ -26,23 +23,23 @@ UNCHANGED = "unchanged"
 """The status of a fit with W = I: the features stay as they are, but for a `centre` above 0."""
 
 
-def built(kind: type) -> BeforeValidator:
-    """Build the record of a field from the object of a file."""
-    return BeforeValidator(lambda value: kind(**value) if isinstance(value, Mapping) else value)
-
-
 STRICT = ConfigDict(strict=True, extra="forbid")
 
 
-@checked(frozen=True, config=STRICT)
-class Provenance:
+class Record(BaseModel):
+    """Base class of records, each of which is its own schema."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Provenance(Record):
     """The origin of a result: version, data hashes, seed, and the machine that computed it."""
 
     version: str
-    data: dict[str, str] = field(default_factory=dict)
+    data: dict[str, str] = {}
     seed: int | None = None
-    machine: str = field(default_factory=platform.machine)
-    python: str = field(default_factory=platform.python_version)
+    machine: str = Field(default_factory=platform.machine)
+    python: str = Field(default_factory=platform.python_version)
     threads: int | None = None
 
 
@@ -51,14 +48,14 @@ Difference = Annotated[float, Field(ge=-1, le=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class HeldOutScores(BaseModel):
+class HeldOutScores(Record):
     """The scores of fits on the answers and images of the folds that they were made without.
 
     The class is also the schema of the record.
 
     Parameters
     ----------
-    of : "objects" or "questions"
+    of : "objects", "questions" or "people"
         What the folds hold out. Scores are those of new objects, or of new answers about the same
         objects.
     folds, seed : int
@@ -85,7 +82,7 @@ class HeldOutScores(BaseModel):
         The change of an axis that the choice of the answers alone explains.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     of: Literal["objects", "questions", "people"]
     folds: Count
@@ -113,21 +110,65 @@ class HeldOutScores(BaseModel):
     axes_chance: float | None = Field(None, ge=0)
 
 
-class KeepRecord(TypedDict):
-    """How `Keep` chose; docs/file-formats.md describes the keys."""
+class MixedFit(Record):
+    """A fit whose matrix `Keep` mixed: its settings and its outcome."""
+
+    method: str
+    alpha: float | None
+    lmbda: float | None
+    tau: float | None
+    mix: float | None
+    objective: float | None
+    parts: dict[str, float] | None
+    status: str
+    gap: float | None
+    certificate: str
+    evaluations: int
+
+
+class KeepScores(Record):
+    """The held-out scores of the choice for a share of neighbours to keep.
+
+    `neighbours_kept_error` is the standard error of the promised share.
+    """
+
+    keep: float
+    agreement: Share
+    neighbours_kept: Share
+    neighbours_kept_centred: Share | None
+    neighbours_kept_error: float | None
+
+
+class KeepRecord(Record):
+    """How `Keep` chose; docs/file-formats.md describes the keys.
+
+    `gain` is what the choice adds to the agreement of the original features, and `forgone` what
+    `freest` would add to that of the choice: the choice without a share to keep, None if it is the
+    original features or no share is kept. Both have their standard errors.
+    """
 
     keep: float | None
     share: float | None
     scale: float
-    fits: list[dict[str, Any]]
-    curve: list[dict[str, float | None]]
+    fits: tuple[MixedFit, ...]
+    curve: tuple[KeepScores, ...]
     losses: dict[str, float]
     evaluations: int
-    notes: list[str]
+    gain: float
+    gain_error: float | None
+    freest: KeepScores | None
+    forgone: float
+    forgone_error: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class SolverReport:
+class Watched(Record):
+    """The answers that the stopping rule of the paper's loop watched: their number and losses."""
+
+    n: Count
+    parts: dict[str, float]
+
+
+class SolverReport(Record):
     """The outcome of a fit, as the solver reports it.
 
     `centre` is the share of the column means that was subtracted from the features, or "scalar" for
@@ -162,10 +203,9 @@ class SolverReport:
     optimiser: str | None = None
     epochs: int | None = None
     n_fitted: int | None = None
-    watched: dict[str, Any] | None = None
+    watched: Watched | None = None
 
 
-@checked(frozen=True, kw_only=True, config=STRICT, repr=False)
 class FitRecord(Printable, SolverReport):
     """The record of a fit, which ``glocal fit --json`` prints and the transform file contains.
 
@@ -192,7 +232,7 @@ class FitRecord(Printable, SolverReport):
     block_size: Count | None
     n_people: Count | None = None
     chance: float | None = None
-    provenance: Annotated[Provenance, built(Provenance)] | None = None
+    provenance: Provenance | None = None
 
     def summary(self) -> str:
         """Say in a sentence which method was fitted to which data, and how the fit ended."""
@@ -215,35 +255,39 @@ class FitRecord(Printable, SolverReport):
             return method_in_words(vars(self))
         if self.status == UNCHANGED:
             return unchanged_in_words(self.centre)
-        fits = [method_in_words(settings) for settings in curve["fits"]]
+        fits = [method_in_words(vars(settings)) for settings in curve.fits]
         other = fits[1] if len(fits) > 1 else "the original features"
         criterion = "lmbda chosen on held-out questions"
-        if curve["keep"] is not None:
-            criterion = f"keep {curve['keep']:g}"
-        share = curve["share"] or 0.0
+        if curve.keep is not None:
+            criterion = f"keep {curve.keep:g}"
+        share = curve.share or 0.0
         rest = f" and {1 - share:.2f} of {other}" if share < 1 else ""
         return f"{criterion}: {share:.2f} of {fits[0]}{rest}"
 
 
-class RecordPart(BaseModel):
-    """A part of a record: fields listed here have these types, others may hold anything."""
+class RowStatistics(Record):
+    """The statistics of the rows of a fit.
 
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+    `mean` and `std` are those of all entries, `mean_length` is the mean of the Euclidean lengths of
+    the rows, `normalize` says whether all lengths are 1, and `columns` holds the standardized means
+    of up to 16 columns that stand out, by column number.
+    """
+
+    mean: float
+    std: float = Field(gt=0)
+    mean_length: float = Field(ge=0)
+    normalize: bool
+    columns: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], float] = {}
 
 
-def wrong_place(error: ValidationError) -> str:
-    """The first field of a record that is wrong, and the reason."""
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    return f"wrong at {place or 'the top level'}: {first['msg']}"
+_Base64 = Annotated[str, Field(pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2,3}={1,2})?$")]
 
 
-def check_fields(kind: type[RecordPart], record: Any) -> None:
-    """Raise a ValueError if the fields of a record do not have the types of this kind."""
-    try:
-        kind.model_validate(record)
-    except ValidationError as error:
-        raise ValueError(f"it is {wrong_place(error)}") from error
+class Sketch(Record):
+    """Short hashes of the objects and questions of a fit, by which they are recognised."""
+
+    objects: _Base64
+    questions: _Base64
 
 
 def method_in_words(settings: Mapping[str, Any]) -> str:
@@ -289,13 +333,6 @@ def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
 
     (row,) = pd.json_normalize(dict(record)).to_dict("records")
     return {str(key): value for key, value in row.items()}
-
-
-def value_at(record: Any, place: str) -> Any:
-    """The value at a place of a record, such as ``"fit.heldout"``, or None if it is missing."""
-    for key in place.split("."):
-        record = record.get(key) if isinstance(record, Mapping) else None
-    return record
 
 
 def _jsonable(value: Any) -> Any:

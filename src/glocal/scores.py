@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from glocal._version import __version__
-from glocal.errors import FileError
+from glocal.errors import FileError, one_line
 from glocal.files import (
     PathLike,
     ending,
@@ -21,7 +21,7 @@ from glocal.files import (
     write_text,
 )
 from glocal.jsonlines import append_rows, read_rows
-from glocal.results import STRICT, Count, to_json, wrong_place
+from glocal.results import STRICT, Count, to_json
 from glocal.screen import Cell
 
 if TYPE_CHECKING:
@@ -361,5 +361,5 @@ def read_scores(path: PathLike) -> Scores:
         return Scores(Score(**row) for row in read_rows(path, _NEEDED, what="score"))
     except ValidationError as error:
         raise FileError(
-            f"score file {path} is damaged: a row is {wrong_place(error)}. Evaluate again."
+            f"score file {path} is damaged ({one_line(error)[:160]}). Evaluate again."
         ) from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from glocal.results import UNCHANGED, FitRecord, HeldOutScores, value_at
+from glocal.results import UNCHANGED, FitRecord, KeepRecord
 from glocal.scores import (
     AGREEMENT,
     DIFFERENCE,
@@ -123,16 +123,21 @@ class Subject:
     network: str = ""
     baseline: str = ORIGINAL
     title: str = "the transform"
-    fit: Mapping[str, Any] = field(default_factory=dict)
+    fit: FitRecord | None = None
     chance: float = 1 / 3
     is_collapsed: bool = False
     task: str = ""
 
     @classmethod
-    def of_fit(cls, fit: Mapping[str, Any]) -> Subject:
+    def from_fit(cls, fit: FitRecord) -> Subject:
         """The transform of a fit, by the record of the fit."""
         scores = recorded_scores(fit, "transform")
-        return cls(scores, "transform", fit=fit, chance=fit.get("chance") or 1 / 3)
+        return cls(scores, "transform", fit=fit, chance=fit.chance or 1 / 3)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the fit leaves the features as they are, but for their origin."""
+        return self.fit is not None and self.fit.status == UNCHANGED
 
     @property
     def name(self) -> str:
@@ -185,20 +190,20 @@ class Subject:
     @property
     def is_overfitted(self) -> bool:
         """Whether the held-out loss is above the loss of the features without a transform."""
-        if self.losses is None or self.fit.get("status") == UNCHANGED:
+        if self.losses is None or self.is_unchanged:
             return False
         before, after = self.losses
         return after > before
 
 
-def recorded_scores(fit: Mapping[str, Any], arm: str, network: str = "") -> Scores:
+def recorded_scores(fit: FitRecord | None, arm: str, network: str = "") -> Scores:
     """The held-out scores in the record of a fit as rows of the original features and of the arm.
 
     They are empty if the record has none.
     """
-    if fit.get("heldout") is None:
+    heldout = None if fit is None else fit.heldout
+    if heldout is None:
         return Scores()
-    heldout = HeldOutScores.model_validate(fit["heldout"])
     split = HELD_OUT_OBJECTS if heldout.of == "objects" else HELD_OUT_QUESTIONS
     score = partial(Score, split=split, network=network or None)
     agreement = partial(score, "odd-one-out", n=heldout.n)
@@ -252,8 +257,8 @@ def _choice(subject: Subject) -> Choice:
         return Choice.TOO_FEW_ANSWERS
     if agreement.after.is_seen:
         return Choice.SEEN
-    if subject.fit.get("status") == UNCHANGED:
-        return Choice.MOVED if subject.fit.get("centre") else Choice.UNCHANGED
+    if subject.fit is not None and subject.is_unchanged:
+        return Choice.MOVED if subject.fit.centre else Choice.UNCHANGED
     if agreement.change == "none":
         return Choice.UNCERTAIN
     if agreement.change == "down":
@@ -285,7 +290,8 @@ def sentence(subject: Subject) -> str:
     clauses = f"{_agreeing(subject, agreement)}.{kept and f' It {kept}.'} {guessing}"
     if agreement.change != "none":
         return f"With {subject.title}, {clauses}"
-    is_early = (subject.fit.get("n_answers") or agreement.after.n) < FEW_ANSWERS
+    n_answers = agreement.after.n if subject.fit is None else subject.fit.n_answers
+    is_early = n_answers < FEW_ANSWERS
     opening = "It is too early to tell" if is_early else "No gain is certain"
     return f"{opening}: with {subject.title}, {clauses}"
 
@@ -308,13 +314,32 @@ def network_sentence(gain: Score) -> str:
 def fit_notes(fit: FitRecord) -> Iterator[str]:
     """Yield what else to know of a fit: what another share would give, and what is unmeasured."""
     if fit.keep is not None:
-        yield from fit.keep["notes"]
+        yield from keep_notes(fit.keep)
     if fit.heldout is None:
         yield "generalisation is unmeasured: --holdout 3 also scores answers on held-out objects."
     elif fit.heldout.of == "questions" and fit.status != UNCHANGED:
         yield (
             "on new objects expect less; folds hold out objects, which measures how much, from "
             f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} answers on."
+        )
+
+
+def keep_notes(keep: KeepRecord) -> Iterator[str]:
+    """Yield that there is nothing to gain, or what another share of neighbours would give."""
+    freest = keep.freest
+    if keep.gain_error is None or keep.gain <= 2 * keep.gain_error:
+        action = "More answers may show a gain."
+        if freest is not None:
+            action = "A lower keep allows a larger change."
+        yield f"there is nothing to gain: agreement rises by {keep.gain:.3f}. {action}"
+        return
+    if freest is None or keep.forgone_error is None:
+        return
+    if keep.forgone > max(keep.gain, 2 * keep.forgone_error):
+        yield (
+            f"keep={keep.keep:g} reaches an agreement of {freest.agreement - keep.forgone:.3f}. "
+            f"These features allow {freest.agreement:.3f}, with {freest.neighbours_kept:.2f} of "
+            "the neighbours kept. Lower keep if agreement matters more."
         )
 
 
@@ -357,7 +382,7 @@ def _agreeing(subject: Subject, agreement: _Agreement) -> str:
 
 def _keeping(subject: Subject, kept: Score) -> str:
     """The neighbours kept, beside a moved origin also those in the centred features."""
-    k = value_at(kept.settings, "k")
+    k = kept.settings.get("k")
     number = "" if k is None else f"{k} "
     centred = subject.scores.score(subject.network, kept.task, subject.arm, KEPT_CENTRED)
     of_centred = ""

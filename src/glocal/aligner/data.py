@@ -22,6 +22,7 @@ from glocal.files import array_sha256
 from glocal.options import Options
 from glocal.similarity import Embedding, Numbers, Rows, Weights
 from glocal.transform import LinearTransform
+from glocal.transform.record import TransformRecord
 
 MAX_BLOCKS = 16
 """The number of blocks that are used; with 1024 images each, their teachers take 64 MB."""
@@ -141,8 +142,9 @@ class FitData:
         if scalars.shift is not None:
             bias = -(scalars.shift / scalars.std) @ weights.astype(np.float64)
             bias = bias.astype(np.float32)
-        meta = {"rows": row_statistics(self.features)}
-        return LinearTransform(weights.astype(np.float32), bias, scalars.mean, scalars.std, meta)
+        record = TransformRecord(rows=row_statistics(self.features))
+        W = weights.astype(np.float32)
+        return LinearTransform(W, bias, scalars.mean, scalars.std, record)
 
     @property
     def evaluation_images(self) -> Features:

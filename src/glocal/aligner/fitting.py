@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from glocal._version import __version__
 from glocal.advice import Subject, advise
 from glocal.aligner.data import SCALAR, FitData
-from glocal.aligner.exact import Exact, Solution
+from glocal.aligner.exact import Exact, Solution, Unfitted
 from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit, scaled_identity
 from glocal.aligner.keep import Keep, KeepCurve, curve_at
 from glocal.aligner.paper import PaperLoop
@@ -23,19 +22,13 @@ from glocal.aligner.settings import ObjectiveSettings
 from glocal.data.seen import sketch
 from glocal.errors import CollapseWarning, NotConvergedWarning, OverfitWarning, ParameterError, warn
 from glocal.evaluation.axes import chance_level
-from glocal.results import (
-    UNCHANGED,
-    FitRecord,
-    HeldOutScores,
-    Provenance,
-    SolverReport,
-    to_json,
-)
+from glocal.results import UNCHANGED, FitRecord, HeldOutScores, Provenance, SolverReport
 from glocal.scores import MIN_MEASURED_ANSWERS
 from glocal.screen import Printable
 from glocal.similarity import at_chance, one_point
 from glocal.solver import Counter, OnStep
 from glocal.transform import LinearTransform
+from glocal.transform.record import Source
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,7 +42,7 @@ DEFAULT_FOLDS = 3
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Fit(Printable):
-    """A fitted transform and the record of its fit, which is also in ``transform.meta``."""
+    """A fitted transform and the record of its fit, which is also in ``transform.record``."""
 
     transform: LinearTransform
     record: FitRecord
@@ -57,9 +50,15 @@ class Fit(Printable):
     def summary(self) -> str:
         """Say what the transform does to held-out answers and images, and what was fitted."""
         measured = (
-            f"{advise(Subject.of_fit(vars(self.record))).sentence} " if self.record.heldout else ""
+            f"{advise(Subject.from_fit(self.record)).sentence} " if self.record.heldout else ""
         )
         return measured + self.record.summary()
+
+    def with_heldout(self, scores: HeldOutScores | None) -> Fit:
+        """The fit with the scores of fits without its folds in its record."""
+        record = self.record.model_copy(update={"heldout": scores})
+        whole = self.transform.record.model_copy(update={"fit": record})
+        return Fit(replace(self.transform, record=whole), record)
 
     def table(self) -> pd.DataFrame:
         """Return the record, one field a row."""
@@ -177,7 +176,9 @@ class FitPlan(NamedTuple):
         solution = self.solver.solve(data, self.what.replace(lmbda=curve.penalty), counter)
         report = solution.report
         reason = f"{report.reason}; lmbda was chosen on held-out questions"
-        return replace(solution, report=replace(report, reason=reason))
+        if isinstance(report, Unfitted):
+            return replace(solution, report=replace(report, reason=reason))
+        return replace(solution, report=report.model_copy(update={"reason": reason}))
 
 
 def fit_plan(
@@ -242,9 +243,7 @@ def fit_and_score(
     folds = fit_folds(plan.data, holdout) if holdout else []  # before the fit: it may raise errors
     fitted = _fit(plan, on_step)
     scores = _cross_score(plan, folds, fitted.transform, on_step) if holdout else None
-    record = replace(fitted.record, heldout=scores)
-    meta = {**fitted.transform.meta, "fit": json.loads(to_json(record))}
-    return Fit(replace(fitted.transform, meta=meta), record)
+    return fitted.with_heldout(scores)
 
 
 def settings_or_keep(
@@ -343,7 +342,10 @@ def _timed_fit(data: FitData, solver: Solver, solve: Callable[[], Solution]) -> 
         n_people=data.answers.n_people,
         chance=data.answers.chance,
         provenance=Provenance(
-            __version__, data.hashes(local=local), data.seed, threads=solution.threads
+            version=__version__,
+            data=data.hashes(local=local),
+            seed=data.seed,
+            threads=solution.threads,
         ),
     )
     _LOG.info("fitted %s", record.summary())
@@ -360,21 +362,21 @@ def _timed_fit(data: FitData, solver: Solver, solve: Callable[[], Solution]) -> 
                 "features belong together.",
                 CollapseWarning,
             )
-    meta: dict[str, Any] = {
-        "fit": json.loads(to_json(record)),
-        **solution.transform.meta,
-        "fitted": sketch(data.features, data.answers),
-    }
-    if data.features.network:
-        meta["source"] = data.features.network
-    return Fit(replace(solution.transform, meta=meta), record)
+    whole = solution.transform.record.model_copy(
+        update={
+            "fit": record,
+            "fitted": sketch(data.features, data.answers),
+            "source": Source(**data.features.network),
+        }
+    )
+    return Fit(replace(solution.transform, record=whole), record)
 
 
 def _outcome(solution: Solution, data: FitData, solver: Solver) -> dict[str, Any]:
     """The fields of a record that say how a fit ended."""
     report = solution.report
     if isinstance(report, SolverReport):
-        return vars(report)
+        return dict(report)
     return {
         **vars(report),
         "centre": data.fixed_centre,

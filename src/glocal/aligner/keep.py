@@ -22,7 +22,7 @@ from glocal.aligner.search import FOLDS, NO_TRANSFORM, PathSearch, path_settings
 from glocal.errors import DataError, ParameterError
 from glocal.objective import single_threaded_blas
 from glocal.options import Options
-from glocal.results import UNCHANGED, HeldOutScores, KeepRecord, SolverReport
+from glocal.results import UNCHANGED, HeldOutScores, KeepRecord, KeepScores, MixedFit, SolverReport
 from glocal.solver import Counter
 from glocal.transform import LinearTransform
 
@@ -221,26 +221,6 @@ class KeepCurve:
         candidates = [self.original, *(best_on_path(path, keep) for path in self.paths)]
         return candidates[self.search.first_tie(candidates)]
 
-    def notes(self, keep: float | None) -> list[str]:
-        """Advice to the user: there is nothing to gain, or what another `keep` would give."""
-        chosen = self.choose(keep)
-        freest = chosen if keep is None else self.choose(_LOWEST_KEEP)
-        heldout = self.search.heldout
-        gain = heldout.estimate(chosen.credit - heldout.original_credit)
-        if gain.error is None or gain.mean <= 2 * gain.error:
-            advice = "A lower keep allows a larger change."
-            if keep is None or freest.is_original:
-                advice = "More answers may show a gain."
-            return [f"there is nothing to gain: agreement rises by {gain.mean:.3f}. {advice}"]
-        forgone = heldout.estimate(freest.credit - chosen.credit)
-        if forgone.mean > max(gain.mean, 2 * (forgone.error or np.inf)):
-            return [
-                f"keep={keep:g} reaches an agreement of {chosen.agreement:.3f}. These features "
-                f"allow {freest.agreement:.3f}, with {freest.kept.mean():.2f} of the neighbours "
-                "kept. Lower keep if agreement matters more."
-            ]
-        return []
-
     def solve(self, keep: float | None, counter: Counter | None = None) -> Solution:
         """Fit both sides of the chosen mixture to all data, and mix their matrices.
 
@@ -265,7 +245,7 @@ class KeepCurve:
             settings=None,
             report=Unfitted(UNCHANGED, reason, evaluations=counter.evaluations),
             threads=None,
-            keep=self._record(keep, [], None, 1.0),
+            keep=self.record(keep, [], None, 1.0),
             heldout=self.heldout_scores(chosen),
         )
 
@@ -276,16 +256,15 @@ class KeepCurve:
         W = chosen.weights([fit.transform.weights.astype(np.float64) for fit in fits])
         reported = min(fits, key=attrgetter("converged"))  # one that did not comes first
         assert isinstance(reported.report, SolverReport)
-        report = replace(
-            reported.report,
-            certificate="none: a mixture; keep.fits has the certificates of its fits",
-            evaluations=counter.evaluations,
-        )
+        outcome = {
+            "certificate": "none: a mixture; keep.fits has the certificates of its fits",
+            "evaluations": counter.evaluations,
+        }
         return replace(
             reported,
             transform=self.data.transform(scale**0.5 * W),
-            report=report,
-            keep=self._record(keep, fits, chosen.position.share, scale),
+            report=reported.report.model_copy(update=outcome),
+            keep=self.record(keep, fits, chosen.position.share, scale),
             heldout=self.heldout_scores(chosen),
         )
 
@@ -331,11 +310,17 @@ class KeepCurve:
         )
         return self.search.heldout.scores(self.fold_transforms(mixture), converged=is_converged)
 
-    def _record(
+    def record(
         self, keep: float | None, fits: Sequence[Solution], share: float | None, scale: float
     ) -> KeepRecord:
         """How `keep` chose."""
         outcome = ("objective", "parts", "status", "gap", "certificate", "evaluations")
+        heldout = self.search.heldout
+        chosen = self.choose(keep)
+        freest = chosen if keep is None else self.choose(_LOWEST_KEEP)
+        has_freest = keep is not None and not freest.is_original
+        gain = heldout.estimate(chosen.credit - heldout.original_credit)
+        forgone = heldout.estimate(freest.credit - chosen.credit)
         nearby: set[float] = set()
         if keep is not None:
             nearby = {round(min(1.0, max(_LOWEST_KEEP, keep + step)), 4) for step in _NEARBY_KEEPS}
@@ -343,24 +328,27 @@ class KeepCurve:
             keep=keep,
             share=share,
             scale=scale,
-            fits=[
-                fit.parameters | {name: getattr(fit.report, name) for name in outcome}
+            fits=tuple(
+                MixedFit(**fit.parameters, **{name: getattr(fit.report, name) for name in outcome})
                 for fit in fits
-            ],
-            curve=[self._curve_row(other) for other in sorted(nearby)],
+            ),
+            curve=tuple(self._scores(other, self.choose(other)) for other in sorted(nearby)),
             losses={f"{lmbda:g}": self.losses[lmbda] for lmbda in sorted(self.losses)},
             evaluations=self.evaluations,
-            notes=self.notes(keep),
+            gain=gain.mean,
+            gain_error=gain.error,
+            freest=self._scores(_LOWEST_KEEP, freest) if has_freest else None,
+            forgone=forgone.mean,
+            forgone_error=forgone.error,
         )
 
-    def _curve_row(self, keep: float) -> dict[str, float | None]:
-        """The scores of the choice for another share of neighbours."""
-        choice = self.choose(keep)
+    def _scores(self, keep: float, choice: Mixture) -> KeepScores:
+        """The scores of the choice for a share of neighbours."""
         is_centred = self.search.heldout.is_centred
-        return {
-            "keep": keep,
-            "agreement": choice.agreement,
-            "neighbours_kept": self.search.kept(choice),
-            "neighbours_kept_centred": float(choice.kept.mean()) if is_centred else None,
-            "neighbours_kept_error": choice.neighbours_kept_error,
-        }
+        return KeepScores(
+            keep=keep,
+            agreement=choice.agreement,
+            neighbours_kept=self.search.kept(choice),
+            neighbours_kept_centred=float(choice.kept.mean()) if is_centred else None,
+            neighbours_kept_error=choice.neighbours_kept_error,
+        )

@@ -15,7 +15,7 @@ from glocal.aligner.settings import ObjectiveSettings
 from glocal.data.answers import Answers
 from glocal.errors import DivergedError, import_optional
 from glocal.options import Options
-from glocal.results import SolverReport
+from glocal.results import SolverReport, Watched
 from glocal.solver import Counter
 
 if TYPE_CHECKING:
@@ -108,10 +108,9 @@ class PaperLoop(Options):
                 bias=self.bias,
                 epochs=epochs,
                 n_fitted=len(procedure.data["fitted"].answers),
-                watched={
-                    "n": len(procedure.data["watched"].answers),
-                    "parts": procedure.watched_losses,
-                },
+                watched=Watched(
+                    n=len(procedure.data["watched"].answers), parts=procedure.watched_losses
+                ),
             ),
         )
 

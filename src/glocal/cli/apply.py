@@ -81,9 +81,9 @@ def apply(
         "row_differences": [other.sentence for other in row_differences(fitted, rows)],
     }
     lines = [f"{n} rows of {fitted.out_dimensions} dimensions written to {out}"]
-    if dimensions is not None:
-        shares = fitted.meta["reduced"]
-        record |= {key: shares[key] for key in ("of", "energy", "length")}
+    shares = fitted.record.reduced
+    if dimensions is not None and shares is not None:
+        record |= {"of": shares.of, "energy": shares.energy, "length": shares.length}
         lines = []  # all fields
     print_result(record, *lines)
 

@@ -123,7 +123,7 @@ def fit(
 
 def show_fit(record: FitRecord, out: Path, files: str) -> None:
     """Print the result and the names of its files; as JSON, in which they are, without notes."""
-    advice = advise(Subject.of_fit(vars(record)))
+    advice = advise(Subject.from_fit(record))
     if not IS_JSON.get():
         for note in fit_notes(record):
             print_message(in_options(note))
@@ -227,19 +227,20 @@ def _show_sweep(result: Sweep, n_dropped: int, out: Path) -> None:
             f"warning: {unconverged} of {len(status)} points did not converge; see their status "
             "in points.jsonl."
         )
+    fitted = result.transform.record
     record = {
         "points": len(result.points),
         "evaluations": int(result.points["evaluations"].sum()),
         "unconverged": unconverged,
         "best": result.best,
-        "keep": result.transform.meta["sweep"]["keep"],
+        "keep": None if fitted.sweep is None else fitted.sweep.keep,
         "reason": result.reason,
         "n_dropped": n_dropped,
         "out": out,
     }
     print_result(
         record,
-        advise(Subject.of_fit(result.transform.meta["fit"])).sentence,
+        *([] if fitted.fit is None else [advise(Subject.from_fit(fitted.fit)).sentence]),
         f"chosen: {method_in_words(result.best)}, {result.reason}",
         f"written to {out}: transform.npz (refitted on all objects), the front, means, points",
     )

@@ -27,7 +27,7 @@ from glocal.errors import ParameterError
 from glocal.files import read_lines
 from glocal.options import Options
 from glocal.transform.formats import TRANSFORM_NAME
-from glocal.transform.record import network_name
+from glocal.transform.record import Source
 
 FEATURES = "Feature file, or folder with features.npy and file_names.txt."
 DATA = "Data"
@@ -260,4 +260,4 @@ def network_of(features: Features, file: Path) -> str:
     """The model and layer that features record, or else the name of their file, for rows."""
     is_unnamed = file.stem == "features" and file.parent.name
     name = file.parent.name if is_unnamed else file.stem
-    return network_name(features.network) or name
+    return Source(**features.network).network_name or name

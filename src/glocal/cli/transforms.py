@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from glocal.files import writable_target
 from glocal.transform import LinearTransform, push_to_hub, save_pretrained
 from glocal.transform.card import CARD_NAME
 from glocal.transform.catalogue import PUBLISHED, bundled, locate, pull
-from glocal.transform.formats import ENDINGS, TRANSFORM_NAME
+from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, record_json
 from glocal.transform.record import SourceOptions
 
 app = typer.Typer(
@@ -49,16 +50,16 @@ def pull_command(
         transform.save(out)
         path = out
     stated = {"path": str(path), "dimensions": transform.dimensions}
-    print_result(stated | transform.meta, str(path))
+    print_result(stated | json.loads(record_json(transform.record)), str(path))
 
 
 def _list() -> None:
     """Print the transforms of the package and the published transforms."""
     rows = []
     for name, path in bundled().items():
-        record = LinearTransform.load(path).meta
-        what = f"comes with glocal; for {record['source']['model']}"
-        rows.append((name, record["card"]["licence"], what, ""))
+        packaged = LinearTransform.load(path).record
+        what = f"comes with glocal; for {packaged.source.model}"
+        rows.append((name, packaged.card.licence, what, ""))
     for name, entry in published().items():
         if name.startswith(PUBLISHED):
             warning = entry.warning or ""
@@ -100,7 +101,7 @@ def push_command(
     """
     path = locate(transform)
     fitted = LinearTransform.load(path)
-    fitted = replace(fitted, meta=source.described(fitted.meta))
+    fitted = replace(fitted, record=source.described(fitted.record))
     options = {"licence": licence, "base_model": base_model, "datasets": dataset or ()}
     if "://" in to:
         name = push_to_hub(fitted, to, private=private, **options)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from glocal.data.features import Features, Standardization, are_unit, as_matrix
+from glocal.results import RowStatistics
 from glocal.similarity import Embedding
 
 # standardized features of one network on objects, ImageNet and CIFAR-10 have a mean of at most .03
@@ -31,8 +32,8 @@ class Difference(NamedTuple):
     is_certain: bool
 
 
-def row_statistics(X: Features | np.ndarray) -> dict[str, Any]:
-    """The statistics of the rows of a fit, which the transform keeps as ``meta["rows"]``.
+def row_statistics(X: Features | np.ndarray) -> RowStatistics:
+    """The statistics of the rows of a fit, which the transform keeps as ``record.rows``.
 
     Parameters
     ----------
@@ -40,12 +41,9 @@ def row_statistics(X: Features | np.ndarray) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        ``mean`` and ``std``, the mean and standard deviation of all entries; ``mean_length``, the
-        mean of the Euclidean lengths of the rows; ``normalize``, whether all lengths are 1; and
-        ``columns``, the standardized means of up to 16 columns that stand out, by column number.
-        The outputs of transformers have such columns whatever the input. ``columns`` is empty if
-        fewer than four stand out.
+    RowStatistics
+        The outputs of transformers have columns that stand out whatever the input. ``columns`` is
+        empty if fewer than four do.
     """
     features = X if isinstance(X, Features) else Features(X)
     scalars = features.standardization
@@ -56,18 +54,18 @@ def row_statistics(X: Features | np.ndarray) -> dict[str, Any]:
         for column in order.tolist()
         if abs(means[column]) >= _MIN_COLUMN_MEAN
     }
-    return {
-        "mean": scalars.mean,
-        "std": scalars.std,
-        "mean_length": float(features.lengths.mean()),
-        "normalize": features.unit(always=False).is_unit,
-        "columns": columns if len(columns) >= _MIN_COLUMNS else {},
-    }
+    return RowStatistics(
+        mean=scalars.mean,
+        std=scalars.std,
+        mean_length=float(features.lengths.mean()),
+        normalize=features.unit(always=False).is_unit,
+        columns=columns if len(columns) >= _MIN_COLUMNS else {},
+    )
 
 
 def difference(
     rows: Embedding,
-    statistics: dict[str, Any],
+    statistics: RowStatistics | None,
     scalars: Standardization,
     origin: str = "fit",
 ) -> Difference | None:
@@ -76,21 +74,21 @@ def difference(
     Compared are the lengths of the rows, the mean and spread of all values, and the columns that
     stand out. The first two differ little between sets of images that one network has seen in the
     same way, and such a column stands out on other images too. `statistics` are those of
-    `row_statistics`, or empty; `scalars` then take the place of their mean and std, and no
+    `row_statistics`, or None; `scalars` then take the place of their mean and std, and no
     difference is certain. `origin` is what the fit is called.
     """
     lengths = np.linalg.norm(rows, axis=1)
     lengths = lengths[lengths > 0]
-    if statistics and not scalars.is_unit and are_unit(lengths):
+    if statistics is not None and not scalars.is_unit and are_unit(lengths):
         sentence = (
             f"the rows have length 1, but those of the {origin} have mean length "
-            f"{statistics['mean_length']:.3g}"
+            f"{statistics.mean_length:.3g}"
         )
         return Difference(sentence, is_certain=True)
     if len(rows) < _MIN_ROWS:
         return None
-    if "mean" in statistics:
-        scalars = replace(scalars, mean=statistics["mean"], std=statistics["std"])
+    if statistics is not None:
+        scalars = replace(scalars, mean=statistics.mean, std=statistics.std)
     standardized = scalars(rows, "float64")
     mean = float(standardized.mean())
     std = float(standardized.std())
@@ -102,8 +100,8 @@ def difference(
             f"{std:.3g}, not about 0 and 1: they come from another network or layer, or were "
             "scaled or normalized"
         )
-        return Difference(sentence, bool(statistics))
-    columns = statistics.get("columns") or {}
+        return Difference(sentence, statistics is not None)
+    columns = {} if statistics is None else statistics.columns
     fitted_means = np.array([*columns.values()])
     means = standardized[:, [int(column) for column in columns]].mean(axis=0)
     agreement = means @ fitted_means / (fitted_means @ fitted_means) if columns else 1.0

@@ -14,7 +14,7 @@ from jaxtyping import UInt
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.files import array_sha256
-from glocal.results import value_at
+from glocal.results import Sketch
 from glocal.scores import MAX_SHARE_SEEN
 
 MAX_HASHES = 4_096
@@ -73,52 +73,49 @@ class Seen:
         return None
 
 
-def sketch(features: Features, answers: Answers) -> dict[str, str]:
+def sketch(features: Features, answers: Answers) -> Sketch | None:
     """Hash the fitted data: an object by the order of its columns, a question by its objects.
 
-    The sketch is empty if rows have so few columns that different objects have equal hashes.
+    There is none if rows have so few columns that different objects have equal hashes.
     """
     hashes = object_hashes(features)
     objects = answers.named_objects()
     n_different_rows = len({row.tobytes() for row in features.rows(objects)})
     n_different_hashes = len(_different(hashes[objects]))
     if n_different_hashes < (1 - _MAX_SHARE_OF_EQUAL_HASHES) * n_different_rows:
-        return {}
+        return None
     n = MAX_HASHES_OF_MANY if len(answers) > MANY_ANSWERS else MAX_HASHES
-    return {
-        "objects": _text(hashes[objects], n),
-        "questions": _text(_question_hashes(hashes, answers), n),
-    }
-
-
-def seen(record: Mapping[str, Any], features: Features, answers: Answers) -> Seen | None:
-    """Compare answers with the answers of the fit in a transform's record.
-
-    The same answers are seen, whatever the features. Otherwise the hashes of the objects decide.
-    None means that nothing is known: the record has no sketch, or no row of the features is an
-    object of the fit, so that the network or the photographs may be others.
-    """
-    data = value_at(record, "fit.provenance.data") or {}
-    if data.get("answers") == array_sha256(answers.objects):
-        return Seen(1.0, 1.0)
-    fitted = {name: _hashes(text) for name, text in (record.get("fitted") or {}).items()}
-    if not fitted:
-        return None
-    hashes = object_hashes(features)
-    if not np.isin(hashes, fitted["objects"]).any():
-        return None
-    return Seen(
-        questions=_share(_question_hashes(hashes, answers), fitted["questions"]),
-        objects=_share(hashes[answers.named_objects()], fitted["objects"]),
+    return Sketch(
+        objects=_text(hashes[objects], n), questions=_text(_question_hashes(hashes, answers), n)
     )
 
 
-def seen_rows(record: Mapping[str, Any], features: Features) -> float | None:
-    """The share of rows that are objects of the fit in a transform's record; None if not known."""
-    fitted = record.get("fitted")
-    if not fitted:
+def seen(
+    fitted: Sketch | None, hashes: Mapping[str, str], features: Features, answers: Answers
+) -> Seen | None:
+    """Compare answers with the answers of a fit, by the sketch and the hashes of its data.
+
+    The same answers are seen, whatever the features. Otherwise the hashes of the objects decide.
+    None means that nothing is known: there is no sketch, or no row of the features is an object of
+    the fit, so that the network or the photographs may be others.
+    """
+    if hashes.get("answers") == array_sha256(answers.objects):
+        return Seen(1.0, 1.0)
+    if fitted is None:
         return None
-    return _share(object_hashes(features), _hashes(fitted["objects"]))
+    objects = object_hashes(features)
+    fitted_objects = _hashes(fitted.objects)
+    if not np.isin(objects, fitted_objects).any():
+        return None
+    return Seen(
+        questions=_share(_question_hashes(objects, answers), _hashes(fitted.questions)),
+        objects=_share(objects[answers.named_objects()], fitted_objects),
+    )
+
+
+def seen_rows(fitted: Sketch | None, features: Features) -> float | None:
+    """The share of rows that are objects of a fit, by its sketch; None if that is not known."""
+    return None if fitted is None else _share(object_hashes(features), _hashes(fitted.objects))
 
 
 def object_hashes(features: Features) -> Hashes:

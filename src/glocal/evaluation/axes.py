@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from glocal.data.features import Features
-from glocal.results import value_at
 from glocal.similarity import (
     Embedding,
     Numbers,
@@ -29,12 +28,19 @@ _MIN_GAIN = 1e-9  # a smaller change of a share is rounding
 _SPARE_AXES = 4  # further axes of a fold that are compared, because its order may differ
 
 
+class FoldTransform(NamedTuple):
+    """A fit without a part of the answers, and the number of answers that it was fitted to."""
+
+    transform: LinearTransform
+    n_answers: int
+
+
 def axes(
     transform: LinearTransform,
     features: Features | Embedding,
     n: int = 5,
     *,
-    folds: Sequence[LinearTransform] = (),
+    folds: Sequence[FoldTransform] = (),
 ) -> pd.DataFrame:
     """The axes among objects whose share of all differences a transform changes the most.
 
@@ -60,9 +66,8 @@ def axes(
     n : int
         Largest number of axes whose share grows. After them come up to half as many axes whose
         share shrinks.
-    folds : sequence of LinearTransform
-        Fits of the same arm, each without a part of the answers. Their records state the number of
-        answers that they were fitted to.
+    folds : sequence of FoldTransform
+        Fits of the same arm, each without a part of the answers.
 
     Returns
     -------
@@ -119,11 +124,11 @@ def axes(
 
 
 def embeddings(
-    transform: LinearTransform, features: Features, folds: Sequence[LinearTransform] = ()
+    transform: LinearTransform, features: Features, folds: Sequence[FoldTransform] = ()
 ) -> tuple[Embedding, Embedding, list[Embedding]]:
     """The objects before a transform, after it, and after the fit of each fold, in float64."""
     raw = np.asarray(features.matrix, dtype=np.float64)
-    return features.scaling(raw, "float64"), transform(raw), [fold(raw) for fold in folds]
+    return features.scaling(raw, "float64"), transform(raw), [fold.transform(raw) for fold in folds]
 
 
 def _stability(
@@ -159,16 +164,18 @@ def chance_level(Z: Embedding, folds: Sequence[Embedding], fractions: Sequence[f
     return max(levels)
 
 
-def _fraction(fold: LinearTransform, transform: LinearTransform) -> float:
-    """The fraction of the answers that a fold was fitted to, or 0.5 if no record states it."""
-    part, whole = (value_at(fit.meta, "fit.n_answers") or 0 for fit in (fold, transform))
-    return part / whole if 0 < part < whole else 0.5
+def _fraction(fold: FoldTransform, transform: LinearTransform) -> float:
+    """The fraction of the answers that a fold was fitted to, or 0.5 if that is not recorded."""
+    fit = transform.record.fit
+    return fold.n_answers / fit.n_answers if fit and 0 < fold.n_answers < fit.n_answers else 0.5
 
 
 def _recorded_chance(transform: LinearTransform) -> float | None:
     """The chance level in the record, times the strength of the transform; None without one."""
-    level = value_at(transform.meta, "fit.heldout.axes_chance")
-    return level * transform.meta.get("strength", 1.0) if isinstance(level, float) else None
+    fit = transform.record.fit
+    if fit is None or fit.heldout is None or fit.heldout.axes_chance is None:
+        return None
+    return fit.heldout.axes_chance * transform.record.strength
 
 
 def _centred(rows: Embedding) -> Embedding:

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.evaluation.axes import axes
+from glocal.evaluation.axes import FoldTransform, axes
 from glocal.evaluation.structure import Neighbours, neighbours
 from glocal.files import PathLike, read_npz, reading, write_npz
 from glocal.results import to_json
@@ -150,7 +150,7 @@ def change_record(
     X: Embedding,
     parts: Sequence[Part],
     *,
-    folds: Sequence[LinearTransform] = (),
+    folds: Sequence[FoldTransform] = (),
     is_unseen: bool | None,
 ) -> dict[str, Any]:
     """The change record of a transform, as JSON values.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from glocal._version import __version__
 from glocal.advice.finding import (
@@ -21,7 +21,7 @@ from glocal.advice.finding import (
 from glocal.evaluation.agreement import MIN_REPEATED_ANSWERS, ceiling_in_words
 from glocal.report.runs import Run, is_of_network
 from glocal.report.templates import render
-from glocal.results import method_in_words, value_at
+from glocal.results import FitRecord, method_in_words
 from glocal.scores import AGREEMENT, DIFFERENCE, KEPT, Scores
 from glocal.screen import plural
 
@@ -59,7 +59,7 @@ def findings(run: Run) -> tuple[Finding, ...]:
 
     A page, its figures and its tables share them.
     """
-    if n_points := run.record.get("unfinished_points"):
+    if n_points := run.record.unfinished_points:
         unfinished = (
             f"The sweep is unfinished: {n_points} of its points are computed, and nothing is "
             "chosen yet."
@@ -132,8 +132,8 @@ def _warnings(run: Run) -> Iterator[Warned]:
             )
             yield Warned(score.network or "", score.transform, message)
     for (network, arm), fit in run.fits.items():
-        if fit.get("converged") is False:
-            yield Warned(network, arm, f"Not converged: {arm} ended as {fit.get('status')}.")
+        if not fit.converged:
+            yield Warned(network, arm, f"Not converged: {arm} ended as {fit.status}.")
     for network in run.scores.networks:
         subject = run.subject(network, run.featured)
         if subject.is_overfitted and subject.losses is not None:
@@ -166,9 +166,9 @@ def _finding(run: Run, network: str, arm: str, task: str) -> Finding:
 
 def _details(run: Run, subject: Subject) -> Iterator[str]:
     """Sentences on the data of the fit, on the ceiling and on other tasks."""
-    if value_at(run.record, "plan.simulated"):
+    if run.record.plan is not None and run.record.plan.simulated:
         yield "These are simulated data: the “people” are simulated too."
-    if subject.fit.get("n_answers"):
+    if subject.fit is not None:
         yield f"The transform was fitted to {_fitted_data(subject.fit)}."
     if ceiling := ceiling_in_words(run.scores.of_people(subject.network, subject.task)):
         yield ceiling
@@ -195,8 +195,7 @@ def methods_paragraph(run: Run, findings: Sequence[Finding]) -> str:
         version=__version__,
         sentence=sentence,
         fitted_data=_fitted_data,
-        method_in_words=method_in_words,
-        value_at=value_at,
+        method_in_words=lambda fit: method_in_words(vars(fit)),
     )
     return " ".join(text.split())
 
@@ -208,13 +207,12 @@ def _ceiling(scores: Scores) -> str:
     return ceiling_in_words(score for score in scores if score.n >= MIN_REPEATED_ANSWERS)
 
 
-def _fitted_data(fit: Mapping[str, Any]) -> str:
-    """The answers, people, objects and local images of a fit, as far as its record counts them."""
-    participants = plural("participant", fit.get("n_people") or 0)
-    counts = {
-        "n_answers": "{:,} answers",
-        "n_people": f" from {{:,}} {participants}",
-        "n_objects": " about {:,} objects",
-        "n_local": " and the neighbours of {:,} images",
-    }
-    return "".join(text.format(fit[name]) for name, text in counts.items() if fit.get(name))
+def _fitted_data(fit: FitRecord) -> str:
+    """The answers, people, objects and local images of a fit."""
+    parts = [f"{fit.n_answers:,} answers"]
+    if fit.n_people:
+        parts.append(f" from {fit.n_people:,} {plural('participant', fit.n_people)}")
+    parts.append(f" about {fit.n_objects:,} objects")
+    if fit.n_local:
+        parts.append(f" and the neighbours of {fit.n_local:,} images")
+    return "".join(parts)

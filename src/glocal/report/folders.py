@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from glocal.advice.finding import recorded_scores
 from glocal.data.answers import Answers
@@ -14,16 +14,15 @@ from glocal.data.features import Features
 from glocal.data.planning import STUDY_FILE
 from glocal.errors import FileError, ParameterError
 from glocal.evaluation.view import View, load_view
-from glocal.files import PathLike, ending, file_name, read_object, reading
+from glocal.files import PathLike, ending, file_name, reading
 from glocal.jsonlines import read_rows
-from glocal.report.runs import POINT_COLUMNS, Block, Run, apply_command, transform_run
-from glocal.results import RecordPart, check_fields, parameters_in_words, value_at
+from glocal.report.runs import POINT_COLUMNS, Block, Run, RunRecord, apply_command, transform_run
+from glocal.results import parameters_in_words
 from glocal.scores import SCORE_ENDINGS, Scores, read_scores
 from glocal.suite.table import network_table
 from glocal.transform import LinearTransform
 from glocal.transform.checks import table_rows
 from glocal.transform.formats import TRANSFORM_NAME
-from glocal.transform.record import network_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,17 +33,6 @@ CHOSEN = "chosen"
 """The arm of the setting that a sweep chose."""
 _SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
 _FIX = "Run again what wrote it."
-
-
-class _Plan(RecordPart):
-    networks: dict[str, dict[str, str]]
-
-
-class _Record(RecordPart):
-    """The fields of ``sweep.json`` and ``suite.json`` that a page reads."""
-
-    plan: _Plan | None = None
-    provenance: dict[str, Any] | None = None
 
 
 def load_runs(
@@ -133,11 +121,10 @@ def _folder_run(path: Path, kind: str) -> Run:
             f"{path} is not a run folder: it holds neither {_ROWS} nor {_POINTS}. Name the folder "
             "that glocal suite --out or glocal sweep --out wrote."
         )
-    record = {}
+    record = RunRecord()
     if (path / f"{kind}.json").is_file():
-        record = read_object(path / f"{kind}.json", what="run", fix=_FIX)
-        with reading(path / f"{kind}.json", "run", _FIX):
-            check_fields(_Record, record)
+        with reading(path / f"{kind}.json", "run", _FIX) as file:
+            record = RunRecord.model_validate_json(file.read_bytes())
     run = Run(path.resolve().name, record=record)
     run = _with_settings(run, path) if kind == "sweep" else _with_fits(run, path)
     return replace(run, views=_views(path, run.scores))
@@ -147,22 +134,23 @@ def _with_settings(run: Run, path: Path) -> Run:
     """The run of a sweep with its settings and its choice, or with the number of its points."""
     if not (path / "means.csv").is_file():
         n_points = len(read_rows(path / _POINTS, what="run"))
-        return replace(run, record={**run.record, "unfinished_points": n_points})
+        return replace(run, record=run.record.model_copy(update={"unfinished_points": n_points}))
     transform = LinearTransform.load(path / TRANSFORM_NAME)
-    meta = transform.meta
-    fit = meta.get("fit") or {}
-    scores = recorded_scores(fit, CHOSEN, network_name(meta.get("source")))
+    fit = transform.record.fit
+    scores = recorded_scores(fit, CHOSEN, transform.record.source.network_name)
     settings, note = _settings(path / "means.csv", scores)
     place = ("".join(scores.networks), CHOSEN)
+    sweep = transform.record.sweep
+    reason = "" if sweep is None else sweep.reason
     return replace(
         run,
         scores=scores,
-        record={**run.record, "normalize": transform.normalize},
+        record=run.record.model_copy(update={"normalize": transform.normalize}),
         settings=settings,
-        fits={place: fit},
+        fits={} if fit is None else {place: fit},
         commands={place: apply_command(str(path / TRANSFORM_NAME), "features.npy")},
         featured=CHOSEN,
-        blocks=(_settings_block(settings, value_at(meta, "sweep.reason") or "", note),),
+        blocks=(_settings_block(settings, reason, note),),
     )
 
 
@@ -211,19 +199,21 @@ def _settings_block(settings: pd.DataFrame, reason: str, note: str) -> Block:
 
 def _with_fits(run: Run, path: Path) -> Run:
     """The run of a suite with its scores, the records of its fits, and commands to apply them."""
-    networks = value_at(run.record, "plan.networks") or {}
+    networks = {} if run.record.plan is None else run.record.plan.networks
     scores = read_scores(path / _ROWS)
     fits = {}
     commands = {}
     for network, arm in scores.arms:
         file = path / "transforms" / file_name(network) / f"{file_name(arm)}.npz"
         if file.exists():
-            fits[network, arm] = LinearTransform.load(file).meta.get("fit") or {}
-            features = networks.get(network, {}).get("features", "features.npy")
-            features = features.replace("{network}", network)
+            fit = LinearTransform.load(file).record.fit
+            if fit is not None:
+                fits[network, arm] = fit
+            pattern = networks.get(network, {}).get("features", "features.npy")
+            features = pattern.replace("{network}", network)
             if (path / features).exists():  # the suite file lies in its folder
-                features = path / features
-            commands[network, arm] = apply_command(str(file), str(features))
+                features = str(path / features)
+            commands[network, arm] = apply_command(str(file), features)
     blocks = _network_blocks(scores)
     return replace(run, scores=scores, fits=fits, commands=commands, blocks=blocks)
 

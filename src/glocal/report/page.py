@@ -23,9 +23,9 @@ from glocal.files import (
 from glocal.report.charts import charts_of
 from glocal.report.finding import findings, methods_paragraph, warnings_of
 from glocal.report.objects import axes_records, objects_of
-from glocal.report.runs import Run
+from glocal.report.runs import Run, RunRecord
 from glocal.report.templates import render
-from glocal.results import flattened, value_at
+from glocal.results import Provenance, flattened
 from glocal.scores import AGREEMENT, KEPT, Scores
 from glocal.suite.table import long_scores, score_table
 
@@ -198,11 +198,20 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
         "objects": objects,
         "columns": list(_columns(run)),
         "methods": methods_paragraph(run, headlines),
-        "model": value_at(run.record, "source.model"),
-        "provenance": run.stated("provenance", dict, run.record),
+        "model": "" if run.record.source is None else run.record.source.model,
+        "provenance": _provenance(run),
         "rows_origin": _origin_of_rows(run.scores),
-        "record": flattened(run.record or {"glocal": __version__}),
+        "record": flattened(
+            run.record.model_dump(exclude_defaults=True) or {"glocal": __version__}
+        ),
     }
+
+
+def _provenance(run: Run) -> Provenance | RunRecord:
+    """The origin of the scores, or else of the first fit; a sweep records its own."""
+    fitted = (fit.provenance for fit in run.fits.values())
+    origins = [origin for origin in (run.record.provenance, *fitted) if origin is not None]
+    return origins[0] if origins else run.record
 
 
 def _origin_of_rows(scores: Scores) -> str:

@@ -6,29 +6,29 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from glocal.advice.finding import Subject, recorded_scores
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.seen import Seen, seen
 from glocal.evaluation.agreement import agreement_scores, answer_credit, ceiling
-from glocal.evaluation.axes import embeddings
+from glocal.evaluation.axes import FoldTransform, embeddings
 from glocal.evaluation.structure import kept_neighbours
 from glocal.evaluation.view import Part, View, change_record, paired_views
 from glocal.files import array_sha256
-from glocal.results import value_at
+from glocal.results import FitRecord, Provenance
 from glocal.scores import AGREEMENT, HELD_OUT_QUESTIONS, KEPT, ORIGINAL, Score, Scores
 from glocal.similarity import Embedding
 from glocal.transform import LinearTransform
-from glocal.transform.record import network_name
+from glocal.transform.record import Source
 
 if TYPE_CHECKING:
     import pandas as pd
 
-T = TypeVar("T")
 Place = tuple[str, str]
 """A network, which is empty if there is but one without a name, and its arm."""
 POINT_COLUMNS = [
@@ -55,14 +55,43 @@ class Block:
     data: pd.DataFrame | None = None
 
 
+class PlanRecord(BaseModel):
+    """What a page reads of the plan of a suite."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    networks: dict[str, dict[str, str]] = {}
+    baseline: str = ORIGINAL
+    simulated: bool = False
+
+
+class RunRecord(BaseModel):
+    """The content of ``suite.json`` or ``sweep.json``, or what is known of a transform.
+
+    The page lists other fields too, and reads none of them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+
+    plan: PlanRecord | None = None
+    provenance: Provenance | None = None
+    version: str = ""
+    data: dict[str, str] = {}
+    seed: int | None = None
+    source: Source | None = None
+    fit: FitRecord | None = None
+    chance: float | None = None
+    normalize: bool = False
+    unfinished_points: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """One section of a report: the folder of a suite or a sweep, a file of scores, or a transform.
 
-    `name` is the heading of the section. `record` is the content of ``suite.json`` or
-    ``sweep.json``. `fits` has the records of fits by network and arm, and `commands` the commands
-    that use them. `views` maps each network to its views by arm; an empty name is that of any
-    network.
+    `name` is the heading of the section. `fits` has the records of fits by network and arm, and
+    `commands` the commands that use them. `views` maps each network to its views by arm; an empty
+    name is that of any network.
 
     `featured` is the arm that the run is about: a transform, or the choice of a sweep. It is empty
     if the run compares arms. `settings` are those of a sweep, with `POINT_COLUMNS`. `lead` is a
@@ -72,8 +101,8 @@ class Run:
 
     name: str
     scores: Scores = field(default_factory=Scores)
-    record: dict[str, Any] = field(default_factory=dict)
-    fits: dict[Place, dict[str, Any]] = field(default_factory=dict)
+    record: RunRecord = field(default_factory=RunRecord)
+    fits: dict[Place, FitRecord] = field(default_factory=dict)
     commands: dict[Place, str] = field(default_factory=dict)
     views: dict[str, dict[str, View]] = field(default_factory=dict)
     featured: str = ""
@@ -85,17 +114,22 @@ class Run:
     @property
     def chance(self) -> float:
         """The agreement that guessing gives, as the record, the scores or the fits state it."""
-        return self.stated("chance", float, 1 / 3)
+        fitted = (fit.chance for fit in self.fits.values())
+        scored = (score.settings.get("chance") for score in self.scores)
+        known = (chance for chance in (self.record.chance, *fitted, *scored) if chance is not None)
+        return next(known, 1 / 3)
 
     @property
     def baseline(self) -> str:
         """The arm with which the others are compared."""
-        return self.stated("plan.baseline", str, ORIGINAL)
+        return ORIGINAL if self.record.plan is None else self.record.plan.baseline
 
     @property
     def is_unit(self) -> bool:
         """Whether all rows were scaled to length 1 first."""
-        return self.stated("normalize", bool, default=False)
+        return self.record.normalize or any(
+            score.settings.get("normalize") for score in self.scores
+        )
 
     def agreement_tasks(self, network: str) -> list[str]:
         """The tasks by which findings about a network judge it; one without a name if none does."""
@@ -118,7 +152,7 @@ class Run:
             network,
             self.baseline,
             title="the transform" if self.featured else arm,
-            fit=self.fits.get((network, arm)) or {},
+            fit=self.fits.get((network, arm)),
             chance=self.chance,
             is_collapsed=any(arms[arm].meta.get("collapsed") for _, arms in views),
             task=task,
@@ -129,12 +163,6 @@ class Run:
         for name, views in self.views.items():
             if arm in views and is_of_network(name, network):
                 yield name, views
-
-    def stated(self, key: str, kind: type[T], default: T) -> T:
-        """What the record, the fits and the scores state, in this order, as a value of a kind."""
-        settings = (score.settings for score in self.scores)
-        values = (value_at(part, key) for part in (self.record, *self.fits.values(), *settings))
-        return next((value for value in values if isinstance(value, kind)), default)
 
 
 def is_of_network(name: str, network: str) -> bool:
@@ -153,7 +181,7 @@ def transform_run(
     features: Features,
     answers: Answers | None = None,
     *,
-    folds: Sequence[tuple[LinearTransform, Answers]] = (),
+    folds: Sequence[tuple[FoldTransform, Answers]] = (),
     file: str = "transform.npz",
 ) -> Run:
     """Make the run of one transform from features of objects and, if given, answers about them.
@@ -171,36 +199,37 @@ def transform_run(
     answers : Answers or None
         Answers that index the rows of the features. The record of the transform tells whether it
         was fitted to them.
-    folds : sequence of (LinearTransform, Answers)
+    folds : sequence of (FoldTransform, Answers)
         The same fit without a part of the questions, and the answers to that part. Each answer is
         then scored by the fit that has not seen it.
     file : str
         The file or name of the transform, for the command that applies it.
     """
+    record = transform.record
     fold_transforms = [fold for fold, _ in folds]
     X, Z, fold_embeddings = embeddings(transform, features, fold_transforms)
     parts: list[Part] = list(zip(fold_embeddings, [part for _, part in folds], strict=True))
     shares = Seen(0.0, 1.0)  # of the answers to a fold
     if answers is not None and not folds:
         parts = [(Z, answers)]
-        shares = seen(transform.meta, features, answers) or Seen(None, None)
+        shares = seen(record.fitted, record.hashes, features, answers) or Seen(None, None)
     change = change_record(
         transform, features, X, parts, folds=fold_transforms, is_unseen=shares.is_unseen
     )
     network = _network(transform, features)
-    fit = transform.meta.get("fit") or {}
+    fit = record.fit
     scores = [*recorded_scores(fit, name)]
     if parts and shares.is_unseen is not False:
         scores = [replace(score, **shares.fields) for score in _agreement(name, X, parts)]
     if KEPT not in {score.metric for score in scores}:
         scores += _neighbours(name, X, Z)
-    record = {
-        "fit": fit,
-        "source": transform.meta.get("source"),
-        "normalize": transform.normalize,
-    }
+    shown = RunRecord(
+        source=record.source,
+        fit=fit,
+        normalize=transform.normalize,
+        chance=None if answers is None else answers.chance,
+    )
     if answers is not None:
-        record["chance"] = answers.chance
         bounds = ceiling(answers)
         scores += [] if bounds is None else bounds.scores
     views = paired_views(X, Z, features.labels, name=name, change=change)
@@ -208,8 +237,8 @@ def transform_run(
     return Run(
         name,
         Scores(replace(score, network=network or None) for score in scores),
-        record=record,
-        fits={(network, name): fit},
+        record=shown,
+        fits={} if fit is None else {(network, name): fit},
         commands={(network, name): apply_command(file, path)},
         views={network: views},
         featured=name,
@@ -218,10 +247,9 @@ def transform_run(
 
 def _network(transform: LinearTransform, features: Features) -> str:
     """The network of the features, by their record or because the transform was fitted to them."""
-    fitted = value_at(transform.meta, "fit.provenance.data.features")
-    if fitted == array_sha256(features.matrix):
-        return network_name(transform.meta.get("source"))
-    return network_name(features.network)
+    if transform.record.hashes.get("features") == array_sha256(features.matrix):
+        return transform.record.source.network_name
+    return Source(**features.network).network_name
 
 
 def _agreement(name: str, X: Embedding, parts: Sequence[Part]) -> list[Score]:

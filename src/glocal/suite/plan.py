@@ -123,10 +123,11 @@ def transform_of(arm: SuiteArm, sources: Sources, file: Path) -> LinearTransform
         data = replace(sources.fold.data, local_features=local_features)
         fitted = fit(data, arm.arm, arm.solver) if isinstance(arm, PaperFit) else fit(data, arm)
         transform = fitted.transform
-        replace(transform, meta={**transform.meta, "key": key}).save(file)
+        record = transform.record.model_copy(update={"key": key})
+        replace(transform, record=record).save(file)
 
     load = LinearTransform.load
-    return kept_by_key(file, key, load, lambda transform: transform.meta.get("key"), write)[0]
+    return kept_by_key(file, key, load, lambda transform: transform.record.key, write)[0]
 
 
 class Plan(Shared):

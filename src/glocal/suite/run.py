@@ -338,7 +338,10 @@ def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: Sco
     """Write the rows, the table and the record."""
     settings = {**plan.model_dump(mode="json", exclude_none=True), "fold": 0}
     hashes = {file: value for sources in networks for file, value in sources.hashed.items()}
-    record = {"plan": settings, "provenance": Provenance(__version__, hashes, plan.seed)}
+    record = {
+        "plan": settings,
+        "provenance": Provenance(version=__version__, data=hashes, seed=plan.seed),
+    }
     write_rows(folder / "rows.jsonl", (score.row() for score in scores))
     write_text(folder / "scores.csv", long_scores(scores).to_csv(index=False))
     write_text(folder / "suite.json", to_json(record) + "\n")
@@ -346,6 +349,6 @@ def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: Sco
 
 def _content(transform: LinearTransform | None) -> list[Any]:
     """What a transform is: the hash of its map, and its record; empty for the original features."""
-    return (
-        [] if transform is None else [array_sha256(np.vstack(transform.folded())), transform.meta]
-    )
+    if transform is None:
+        return []
+    return [array_sha256(np.vstack(transform.folded())), transform.record.model_dump(mode="json")]

@@ -60,7 +60,8 @@ class Task(Options):
         answers = self.scored_answers(sources)
         if answers is None or transform is None:
             return None if answers is None else Seen(0.0, 0.0)
-        return seen(transform.meta, sources.objects, answers)
+        record = transform.record
+        return seen(record.fitted, record.hashes, sources.objects, answers)
 
     def shared_data(self, sources: Sources) -> Any:
         """The answers, RDMs or labels by object; networks with the same ones are compared.

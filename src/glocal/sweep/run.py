@@ -16,7 +16,7 @@ from glocal.aligner import Exact, FitData, Keep, ObjectiveSettings, PaperLoop, f
 from glocal.aligner.fitting import Solver, with_centre
 from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit
 from glocal.errors import ParameterError
-from glocal.evaluation.axes import embeddings
+from glocal.evaluation.axes import FoldTransform, embeddings
 from glocal.evaluation.view import change_record, paired_views, save_view
 from glocal.files import PathLike, make_folder, write_text
 from glocal.jsonlines import read_rows, write_rows
@@ -40,6 +40,7 @@ from glocal.sweep.points import (
     with_eta,
 )
 from glocal.transform import LinearTransform
+from glocal.transform.record import SweepChoice
 
 _LOG = logging.getLogger(__name__)
 
@@ -244,7 +245,7 @@ def _points(plan: _Plan, rows: Mapping[str, list[Row]]) -> list[Row]:
 
 def _choice(
     plan: _Plan, points: list[Row], keep: float | None, solver: Solver
-) -> tuple[Sweep, list[LinearTransform]]:
+) -> tuple[Sweep, list[FoldTransform]]:
     """Choose one setting, and fit it to all data and without each fold."""
     means = means_over_folds(points, len(plan.folds))
     chosen, reason = choose(means, keep)
@@ -252,28 +253,29 @@ def _choice(
     means = means.assign(front=means.index.isin(front), chosen=means.index == chosen)
     best = json.loads(to_json(means.loc[chosen].to_dict()))
     arm = ObjectiveSettings.from_values(best)
-    refit = fit(plan.data, arm, with_eta(solver, best)).transform
+    refit = fit(plan.data, arm, with_eta(solver, best))
     transforms = []
     for fold in plan.folds:
         unseen = with_eta(plan.solver, best).solve(fold.data, arm).transform
-        meta = {**unseen.meta, "fit": {"n_answers": len(fold.data.answers)}}
-        transforms.append(replace(unseen, meta=meta))
-    heldout = FoldScorer(plan.folds).scores(transforms, converged=best["converged"])
-    summary = {
-        "keep": keep,
-        "reason": reason,
-        "folds": len(plan.folds),
-        "fold_unit": plan.folds[0].unit,
-        "seed": plan.data.seed,
-        "n_settings": len(plan.settings),
-    }
-    meta = {**refit.meta, "sweep": summary}
-    meta["fit"] = {**refit.meta["fit"], "heldout": heldout.model_dump()}
-    transform = replace(refit, meta=meta)
+        transforms.append(FoldTransform(unseen, len(fold.data.answers)))
+    heldout = FoldScorer(plan.folds).scores(
+        [fold.transform for fold in transforms], converged=best["converged"]
+    )
+    refit = refit.with_heldout(heldout)
+    summary = SweepChoice(
+        keep=keep,
+        reason=reason,
+        folds=len(plan.folds),
+        fold_unit=plan.folds[0].unit,
+        seed=plan.data.seed,
+        n_settings=len(plan.settings),
+    )
+    record = refit.transform.record.model_copy(update={"sweep": summary})
+    transform = replace(refit.transform, record=record)
     return Sweep(pd.DataFrame(points), means, best, reason, transform, heldout), transforms
 
 
-def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder: Path) -> None:
+def _write(result: Sweep, plan: _Plan, transforms: list[FoldTransform], folder: Path) -> None:
     """Write the files of a finished sweep; `transforms` are the choice without each fold.
 
     The changes that the choice makes are measured on answers that these fits have not seen.

@@ -5,19 +5,18 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from glocal.advice import Subject, advise
-from glocal.results import UNCHANGED, unchanged_in_words, value_at
+from glocal.results import UNCHANGED, HeldOutScores, unchanged_in_words
 from glocal.transform.linear import LinearTransform
-from glocal.transform.record import CardOptions, network_name
+from glocal.transform.record import Source
 
 CARD_NAME = "README.md"
 CARD_MARK = 'library_name: "glocal"'
 """A line in the front matter of every card that glocal writes."""
 _TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "feature-extraction"]
-_SETTINGS = ("keep.keep", "centre", "method", "alpha", "lmbda", "tau", "mix")
+_SETTINGS = ("centre", "method", "alpha", "lmbda", "tau", "mix")
 _TEMPLATE = """---
 {front}
 ---
@@ -69,16 +68,18 @@ def card(transform: LinearTransform) -> str:
     ParameterError
         The licence is not an identifier, or the network or a data set is not a name on the hub.
     """
-    record = transform.meta
-    options = CardOptions(**(record.get("card") or {}))
-    heldout = value_at(record, "fit.heldout") or {}
-    subject = Subject.of_fit(record.get("fit") or {})
-    facts = {**_facts(transform), **_heldout_facts(subject, heldout)}
-    finding = f"\n{advise(subject).sentence}\n" if heldout else ""
+    record = transform.record
+    options = record.card
+    facts = _facts(transform)
+    finding = ""
+    if record.fit is not None and record.fit.heldout is not None:
+        subject = Subject.from_fit(record.fit)
+        facts |= _heldout_facts(subject, record.fit.heldout)
+        finding = f"\n{advise(subject).sentence}\n"
     front = {
         "library_name": "glocal",
         "license": options.licence,
-        "base_model": options.base_model or _timm_repository(record),
+        "base_model": options.base_model or _timm_repository(record.source),
         "datasets": list(options.datasets),
         "tags": _TAGS,
     }
@@ -86,7 +87,7 @@ def card(transform: LinearTransform) -> str:
     is_unit = transform.normalize
     return _TEMPLATE.format(
         front="\n".join(lines),
-        model=_cell(network_name(record.get("source"))) or "features",
+        model=_cell(record.source.network_name) or "features",
         finding=finding,
         facts="\n".join(
             f"| {_cell(name)} | {_cell(value)} |" for name, value in facts.items() if value
@@ -99,40 +100,47 @@ def card(transform: LinearTransform) -> str:
     )
 
 
-def _timm_repository(record: Mapping[str, Any]) -> str | None:
+def _timm_repository(source: Source) -> str | None:
     """The repository on the hub of a network from timm, which has the name of the model."""
-    match = re.fullmatch(r"timm:([\w.-]+)", str(value_at(record, "source.model")))
+    match = re.fullmatch(r"timm:([\w.-]+)", source.model or "")
     return f"timm/{match[1]}" if match else None
 
 
 def _facts(transform: LinearTransform) -> dict[str, Any]:
     """The rows of a card's table that are not scores, by their headings."""
-    record = transform.meta
-    settings = {name.split(".")[-1]: value_at(record, f"fit.{name}") for name in _SETTINGS}
-    stated = [f"{name} {value}" for name, value in settings.items() if value]
-    status = value_at(record, "fit.status")
-    unchanged = unchanged_in_words(value_at(record, "fit.centre"))
-    hashes = value_at(record, "fit.provenance.data") or {}
-    return {
+    record = transform.record
+    facts: dict[str, Any] = {
         "dimensions": "{} to {}".format(*transform.weights.shape),
         "mean and std": f"{transform.mean:.6g}, {transform.std:.6g}",
-        "preprocessing": value_at(record, "source.preprocessing") or "not recorded",
-        "settings": ", ".join(stated) or "not recorded",
-        "answers": value_at(record, "fit.n_answers"),
-        "objects": value_at(record, "fit.n_objects"),
-        "local images": value_at(record, "fit.n_local"),
-        "fit": f"{status}: {unchanged}" if status == UNCHANGED else status,
-        **{f"sha256 of the {name}": f"`{digest}`" for name, digest in hashes.items()},
+        "preprocessing": record.source.preprocessing or "not recorded",
+        "settings": "not recorded",
     }
+    if fit := record.fit:
+        settings = {name: getattr(fit, name) for name in _SETTINGS}
+        if fit.keep is not None:
+            settings = {"keep": fit.keep.keep, **settings}
+        stated = [f"{name} {value}" for name, value in settings.items() if value]
+        is_unchanged = fit.status == UNCHANGED
+        facts |= {
+            "settings": ", ".join(stated) or "not recorded",
+            "answers": fit.n_answers,
+            "objects": fit.n_objects,
+            "local images": fit.n_local,
+            "fit": f"{fit.status}: {unchanged_in_words(fit.centre)}"
+            if is_unchanged
+            else fit.status,
+        }
+    hashes = {f"sha256 of the {name}": f"`{digest}`" for name, digest in record.hashes.items()}
+    return facts | hashes
 
 
-def _heldout_facts(subject: Subject, heldout: Mapping[str, Any]) -> dict[str, str]:
+def _heldout_facts(subject: Subject, heldout: HeldOutScores) -> dict[str, str]:
     """The rows of a card's table on held-out answers and images; empty without any."""
     agreement = subject.agreement
     kept = subject.kept
     if agreement is None or kept is None:
         return {}
-    nearest = f"of the {heldout['k']} nearest among {kept.n} {heldout['among']}"
+    nearest = f"of the {heldout.k} nearest among {kept.n} {heldout.among}"
     return {
         "agreement on held-out answers": agreement.after.text(),
         "agreement without the transform": agreement.before.text(),

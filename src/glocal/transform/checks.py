@@ -15,7 +15,7 @@ import numpy as np
 from glocal.data.features import Features, Standardization
 from glocal.data.rows import Difference, difference, spaced_rows
 from glocal.errors import DataError, DataWarning, warn
-from glocal.transform.record import folded_name
+from glocal.transform.record import TransformRecord, folded_name
 
 
 @runtime_checkable
@@ -23,8 +23,8 @@ class RowMap(Protocol):
     """What the checks read of a transform."""
 
     @property
-    def meta(self) -> dict[str, Any]:
-        """The record of the fit."""
+    def record(self) -> TransformRecord:
+        """Where the transform comes from, and how it was fitted."""
 
     @property
     def dimensions(self) -> int:
@@ -121,7 +121,7 @@ def table_rows(
     recorded: dict[str, bool] = {}
     for name, transform in transforms.items():
         transform.check_shape(objects.matrix.shape)
-        if transform.meta.get("rows"):
+        if transform.record.rows is not None:
             check_rows(transform, objects, force=force)
             recorded[name] = transform.standardization.is_unit
         else:
@@ -158,19 +158,18 @@ def row_differences(transform: RowMap, X: Any) -> list[Difference]:
             f"the rows have {X.shape[1]} columns, but those of the fit {transform.dimensions}"
         )
         return [Difference(sentence, is_certain=True)]
-    statistics = transform.meta.get("rows") or {}
+    statistics = transform.record.rows
     differences = []
-    strength = transform.meta.get("strength", 1.0)
-    if statistics or strength:  # at strength 0 the mean of the rows is not known
+    strength = transform.record.strength
+    if statistics is not None or strength:  # at strength 0 the mean of the rows is not known
         mean = transform.standardization.mean / (strength or 1.0)
         scalars = replace(transform.standardization, mean=mean)
         with np.errstate(over="ignore", invalid="ignore"):  # values near the limits of float64
             other = difference(spaced_rows(X, size), statistics, scalars)
         differences += [] if other is None else [other]
-    source = transform.meta.get("source") or {}
-    for name in ("model", "layer"):
+    source = transform.record.source
+    for name, fitted in (("model", source.model), ("layer", source.layer)):
         current = network.get(name)
-        fitted = source.get(name)
         if current and fitted and folded_name(current) != folded_name(fitted):
             sentence = (
                 f"the features are of {name} {current}, but the transform was fitted on {fitted}"

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import BaseModel
 
 from glocal.errors import DataError, DataWarning, FileError, ParameterError, import_optional, warn
 from glocal.files import PathLike, array_sha256, atomic_write, ending, read_npz, reading
 from glocal.results import to_json
 from glocal.similarity import Values, Weights
-from glocal.transform.record import FORMAT, check_record
+from glocal.transform.record import FORMAT, TransformRecord
 
 ENDINGS = (".npz", ".safetensors")
 TRANSFORM_NAME = "transform.npz"
@@ -34,7 +35,7 @@ class StoredTransform(NamedTuple):
     bias: Values | None
     mean: float
     std: float
-    meta: dict[str, Any]
+    record: TransformRecord
 
 
 def write_transform(path: PathLike, transform: StoredTransform) -> None:
@@ -42,7 +43,7 @@ def write_transform(path: PathLike, transform: StoredTransform) -> None:
     kind = ending(path)
     if kind not in ENDINGS:
         raise ParameterError(f"transform file {path} must end in {' or '.join(ENDINGS)}.")
-    record = to_json({"format": FORMAT, **transform.meta})
+    record = record_json(transform.record)
     W = transform.weights
     arrays: dict[str, Any] = {
         "weights": W if W.dtype == np.float16 else W.astype(np.float32),
@@ -58,6 +59,38 @@ def write_transform(path: PathLike, transform: StoredTransform) -> None:
             write = import_optional("safetensors.numpy", "a .safetensors file").save
             tensors = {key: np.array(value, ndmin=1, order="C") for key, value in arrays.items()}
             stream.write(write(tensors, metadata={"meta": record}))
+
+
+def record_json(record: TransformRecord) -> str:
+    """The record as one line of JSON, without the parts that do not apply."""
+    document = {"format": FORMAT, **json.loads(record.other)}
+    defaults = TransformRecord()
+    for name, part in record:
+        if name != "other" and part != getattr(defaults, name):
+            is_sparse = name in ("source", "card")
+            document[name] = (
+                part.model_dump(exclude_none=is_sparse, exclude_unset=is_sparse)
+                if isinstance(part, BaseModel)
+                else part
+            )
+    return to_json(document)
+
+
+def _read_record(text: str | bytes, dimensions: int) -> TransformRecord:
+    """Read the record of a transform of so many dimensions; files may come from strangers."""
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError("its record is no object of JSON")
+    file_format = document.pop("format", FORMAT)
+    if file_format != FORMAT:
+        raise ValueError(f"its record has the format {file_format!r}; this version reads {FORMAT}")
+    fields = TransformRecord.model_fields.keys() - {"other"}
+    known = {key: part for key, part in document.items() if key in fields}
+    other = {key: part for key, part in document.items() if key not in fields}
+    record = TransformRecord.model_validate_json(json.dumps({**known, "other": json.dumps(other)}))
+    if record.rows and any(int(column) >= dimensions for column in record.rows.columns):
+        raise ValueError(f"its record names a column beyond the {dimensions} dimensions")
+    return record
 
 
 def holds_transform(path: PathLike) -> bool:
@@ -87,21 +120,20 @@ def read_transform(path: PathLike) -> StoredTransform:
         )
     # values that overflow float32 become infinity, which LinearTransform rejects
     with reading(path, "transform", _FIX), np.errstate(over="ignore", invalid="ignore"):
-        meta = json.loads(arrays.pop("meta", np.array("{}")).item())
+        record = _read_record(arrays.pop("meta", np.array("{}")).item(), len(arrays["weights"]))
         if any(array.dtype.kind not in "fiu" for array in arrays.values()):
             raise DataError("it holds values that are not real numbers.")
         weights = arrays["weights"].astype(np.float32)
         bias = arrays["bias"].astype(np.float32) if "bias" in arrays else None
         mean = float(arrays["mean"].item())
         std = float(arrays["std"].item())
-        check_record(meta, len(weights))
     if array_sha256(weights) == WRONG and _DINO not in str(Path(path).absolute()):
         warn(
             f"transform file {path} is that of {_DINO}, which its authors also published as "
             f"dinov2-vit-base-p14, by mistake. Apply it to features of {_DINO} only.",
             DataWarning,
         )
-    return StoredTransform(weights, bias, mean, std, meta)
+    return StoredTransform(weights, bias, mean, std, record)
 
 
 def _read_safetensors(path: PathLike) -> dict[str, np.ndarray]:

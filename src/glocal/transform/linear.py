@@ -20,11 +20,11 @@ from glocal.data.features import (
 from glocal.data.rows import row_statistics
 from glocal.errors import DataError, DataWarning, ParameterError, import_optional, warn
 from glocal.files import PathLike
-from glocal.results import value_at
 from glocal.similarity import Embedding, Values, Weights
 from glocal.transform.catalogue import locate
 from glocal.transform.checks import check_rows
 from glocal.transform.formats import StoredTransform, read_transform, write_transform
+from glocal.transform.record import Centring, Recentring, TransformRecord
 
 if TYPE_CHECKING:
     import torch
@@ -49,8 +49,8 @@ class LinearTransform:
     mean, std : float
         The scalars that are subtracted from each value, and by which it is then divided. For a fit
         without `centre` the mean is 0.
-    meta : dict
-        Provenance and scores, as JSON values; empty for a file of the authors.
+    record : TransformRecord
+        Origin, fit and scores; empty for a file of the authors.
 
     Raises
     ------
@@ -68,7 +68,7 @@ class LinearTransform:
     bias: Values | None
     mean: float
     std: float
-    meta: dict[str, Any] = field(default_factory=dict)
+    record: TransformRecord = field(default_factory=TransformRecord)
 
     def __post_init__(self) -> None:
         W = self.weights
@@ -85,11 +85,14 @@ class LinearTransform:
             raise DataError(f"transform std is {self.std}; it must be finite and above 0.")
 
     def __repr__(self) -> str:
-        keep = value_at(self.meta, "fit.keep.keep")
-        strength = self.meta.get("strength", 1.0)
+        fit = self.record.fit
+        method = None if fit is None else fit.method
+        if fit is not None and fit.keep is not None and fit.keep.keep is not None:
+            method = f"keep {fit.keep.keep}"
+        strength = self.record.strength
         fewer = "" if self.out_dimensions == self.dimensions else f" to {self.out_dimensions}"
         parts = (
-            value_at(self.meta, "fit.method") if keep is None else f"keep {keep}",
+            method,
             "" if strength == 1.0 else f"strength {strength:g}",
             f"{self.dimensions}{fewer} dimensions",
             "" if self.bias is None else "bias",
@@ -116,7 +119,7 @@ class LinearTransform:
     @property
     def normalize(self) -> bool:
         """Whether the fit scaled rows to length 1; the transform then scales all rows first."""
-        return bool(value_at(self.meta, "rows.normalize"))
+        return self.record.rows is not None and self.record.rows.normalize
 
     def apply(self, features: Any, *, force: bool = False) -> Any:
         """Transform rows of features; calling the transform does the same.
@@ -269,13 +272,13 @@ class LinearTransform:
         c = np.trace(W) / len(W)
         blended = strength * W + (1 - strength) * c * np.eye(len(W))
         bias = None if self.bias is None else (strength * self.bias).astype(self.bias.dtype)
-        meta = {**self.meta, "strength": strength * self.meta.get("strength", 1.0)}
+        total = float(strength * self.record.strength)
         return replace(
             self,
             weights=blended.astype(self.weights.dtype),
             bias=bias,
             mean=strength * self.mean,
-            meta=meta,
+            record=self.record.model_copy(update={"strength": total}),
         )
 
     @classmethod
@@ -306,8 +309,8 @@ class LinearTransform:
         scalars = features.standardization
         deviations = (features.column_means - scalars.mean) / scalars.std
         W = _identity(features.dimensions)
-        meta = {"centring": {"n": len(features)}, "rows": row_statistics(features)}
-        return cls(W, -deviations.astype(np.float32), scalars.mean, scalars.std, meta)
+        record = TransformRecord(centring=Centring(n=len(features)), rows=row_statistics(features))
+        return cls(W, -deviations.astype(np.float32), scalars.mean, scalars.std, record)
 
     def recentred(self, images: Any, weight: float = 30.0) -> LinearTransform:
         """Move the origin toward the mean of other images, those of the user's own collection.
@@ -356,8 +359,9 @@ class LinearTransform:
         means = images.unit(always=self.normalize).column_means
         b_images = -self._times_weights((means - self.mean) / self.std)
         bias = (n * b_images + weight * b) / (n + weight)
-        meta = {**self.meta, "recentred": {"n": n, "weight": float(weight)}}
-        return replace(self, bias=bias.astype(np.float32), meta=meta)
+        recentred = Recentring(n=n, weight=float(weight))
+        record = self.record.model_copy(update={"recentred": recentred})
+        return replace(self, bias=bias.astype(np.float32), record=record)
 
     def to_linear(self) -> torch.nn.Linear | torch.nn.Sequential:
         """Make the ``torch.nn.Linear`` that transforms raw features, z = x A + c: p → r.
@@ -388,7 +392,7 @@ class LinearTransform:
             The path has another ending, safetensors is not installed, or the file cannot be
             written. A previous file then stays unchanged.
         """
-        stored = StoredTransform(self.weights, self.bias, self.mean, self.std, self.meta)
+        stored = StoredTransform(self.weights, self.bias, self.mean, self.std, self.record)
         write_transform(path, stored)
 
     @classmethod

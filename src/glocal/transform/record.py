@@ -6,14 +6,13 @@ Files come from strangers, so that a damaged or hostile record is rejected befor
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from glocal.errors import ParameterError
 from glocal.options import Options
-from glocal.results import FitRecord, RecordPart, built, wrong_place
+from glocal.results import FitRecord, Record, RowStatistics, Sketch
 
 FORMAT = 1
 
@@ -71,79 +70,91 @@ class SourceOptions(Options):
     )
     notes: str | None = Field(None, description="Markdown for the card: data, limits, purpose.")
 
-    def described(self, record: Mapping[str, Any]) -> dict[str, Any]:
+    def described(self, record: TransformRecord) -> TransformRecord:
         """Return the record of a transform, with its entries replaced by these options."""
-        described = dict(record)
-        stated = self.model_dump(exclude={"notes"}, exclude_none=True)
-        if "model_name" in stated:
-            stated["model"] = stated.pop("model_name")
-        if stated:
-            described["source"] = {**(record.get("source") or {}), **stated}
-        if self.notes is not None:
-            described["card"] = {**(record.get("card") or {}), "notes": self.notes}
-        return described
+        options = {
+            "model": self.model_name,
+            "layer": self.layer,
+            "preprocessing": self.preprocessing,
+        }
+        stated = {name: option for name, option in options.items() if option is not None}
+        card = record.card if self.notes is None else record.card.replace(notes=self.notes)
+        source = record.source.model_copy(update=stated)
+        return record.model_copy(update={"source": source, "card": card})
 
 
-_Base64 = Annotated[str, Field(pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2,3}={1,2})?$")]
+class Source(Record):
+    """The network, layer and preprocessing of the features that a transform maps."""
 
-
-class _Source(RecordPart):
     model: str | None = None
     layer: str | None = None
+    preprocessing: str | None = None
+
+    @property
+    def network_name(self) -> str:
+        """The model and layer; empty if neither is recorded."""
+        return " / ".join(filter(None, (self.model, self.layer)))
 
 
-class _Sweep(RecordPart):
+class SweepChoice(Record):
+    """How a sweep chose a setting: by the share to keep, None for the loss, on these folds."""
+
     keep: float | None = Field(None, gt=0, le=1)
-    reason: str | None = None
-    fold_unit: str | None = None
+    reason: str
+    folds: int
+    fold_unit: str
+    seed: int
+    n_settings: int
 
 
-class _Rows(RecordPart):
-    mean: float
-    std: float = Field(gt=0)
-    mean_length: float = Field(ge=0)
-    normalize: bool
-    columns: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], float] = Field({})
+class Reduction(Record):
+    """The dimensions that `glocal.transform.reduced` left, and the shares that they keep."""
+
+    dimensions: int
+    of: int
+    rows: int
+    energy: float
+    length: float
 
 
-class _Sketch(RecordPart):
-    objects: _Base64
-    questions: _Base64
+class Centring(Record):
+    """The number of rows whose means a transform subtracts."""
+
+    n: int
 
 
-class TransformRecord(RecordPart):
-    """The record in a transform file, which is ``meta`` of `LinearTransform`."""
+class Recentring(Record):
+    """How many images the origin was moved toward, and the weight of the old origin."""
 
-    format: int = Field(FORMAT, ge=1, le=FORMAT)
+    n: int
+    weight: float
+
+
+class TransformRecord(Record):
+    """Where a transform comes from, how it was fitted and changed, and what its card states.
+
+    A part is None if it does not apply. `key` is the hash by which a suite keeps a fit. `other` is
+    the JSON text of the keys of a file that this version does not know; it is written back.
+    """
+
+    source: Source = Source()
+    fit: FitRecord | None = None
+    rows: RowStatistics | None = None
+    fitted: Sketch | None = None
+    sweep: SweepChoice | None = None
+    reduced: Reduction | None = None
     strength: float = Field(1.0, ge=0)
-    source: _Source | None = None
-    fit: Annotated[FitRecord, built(FitRecord)] | None = None
-    rows: _Rows | None = None
-    fitted: _Sketch | None = None
-    sweep: _Sweep | None = None
-    reduced: dict[str, Any] | None = None
-    card: dict[str, Any] | None = None
+    centring: Centring | None = None
+    recentred: Recentring | None = None
+    key: str | None = None
+    card: CardOptions = CardOptions()
+    other: str = "{}"
 
-
-def check_record(record: Any, dimensions: int) -> None:
-    """Raise a ValueError if `record` is not valid for a transform of `dimensions` dimensions."""
-    try:
-        checked = TransformRecord.model_validate(record)
-        CardOptions(**(checked.card or {}))
-    except ValidationError as error:
-        raise ValueError(f"its record is {wrong_place(error)}") from error
-    except (ParameterError, TypeError) as error:  # a TypeError if a key is called self
-        raise ValueError(f"its record is wrong at card: {error}") from error
-    if checked.rows and any(int(column) >= dimensions for column in checked.rows.columns):
-        raise ValueError(
-            f"its record is wrong at rows: it has a column beyond the {dimensions} dimensions"
-        )
-
-
-def network_name(source: Mapping[str, Any] | None) -> str:
-    """The model and layer of the features of a transform; empty if neither is recorded."""
-    parts = [(source or {}).get(part) for part in ("model", "layer")]
-    return " / ".join(filter(None, parts))
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The hashes of the data of the fit, by their names."""
+        provenance = None if self.fit is None else self.fit.provenance
+        return {} if provenance is None else provenance.data
 
 
 def folded_name(name: str) -> str:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from glocal.data.features import Features
 from glocal.errors import DataError, ParameterError
 from glocal.transform.linear import LinearTransform
+from glocal.transform.record import Reduction
 
 BASELINES = ("centred", "pca")
 _PCA_AXES = 100
@@ -60,7 +61,7 @@ def reduced(
     Returns
     -------
     LinearTransform
-        The reduced transform. Its ``meta["reduced"]`` holds r as ``dimensions``, the previous
+        The reduced transform. Its ``record.reduced`` holds r as ``dimensions``, the previous
         dimensions as ``of``, the number of ``rows``, and the shares that r dimensions keep:
         ``energy``, the share of ‖S‖²_F, which is 1 - ‖S - S_r‖²_F / ‖S‖²_F, and ``length``, the
         share of tr S.
@@ -99,19 +100,19 @@ def reduced(
     largest = U[np.abs(U).argmax(axis=0), np.arange(dimensions)]
     U = U * np.where(largest < 0, -1, 1)  # eigh leaves the signs to the library
     squares = values**2
-    record = {
-        "dimensions": dimensions,
-        "of": q,
-        "rows": n,
-        "energy": float(squares[:dimensions].sum() / squares.sum()),
-        "length": float(values[:dimensions].sum() / values.sum()),
-    }
+    reduction = Reduction(
+        dimensions=int(dimensions),
+        of=q,
+        rows=n,
+        energy=float(squares[:dimensions].sum() / squares.sum()),
+        length=float(values[:dimensions].sum() / values.sum()),
+    )
     b = transform.bias
     bias = None if b is None else (b.astype(np.float64) @ U).astype(b.dtype)
     W = transform.weights
     weights = (W.astype(np.float64) @ U).astype(W.dtype)
-    meta = {**transform.meta, "reduced": record}
-    return replace(transform, weights=weights, bias=bias, meta=meta)
+    record = transform.record.model_copy(update={"reduced": reduction})
+    return replace(transform, weights=weights, bias=bias, record=record)
 
 
 def _second_moments(

@@ -14,7 +14,6 @@ from glocal.transform.card import CARD_MARK, CARD_NAME, card
 from glocal.transform.catalogue import REPOSITORY, hub
 from glocal.transform.formats import TRANSFORM_NAME
 from glocal.transform.linear import LinearTransform
-from glocal.transform.record import CardOptions
 
 
 def save_pretrained(transform: LinearTransform, folder: PathLike, **described: Any) -> None:
@@ -41,10 +40,9 @@ def save_pretrained(transform: LinearTransform, folder: PathLike, **described: A
 
 def _described(transform: LinearTransform, options: Mapping[str, Any]) -> LinearTransform:
     """The transform with these options of its card in its record."""
-    stated = {key: value for key, value in options.items() if value}
-    options = {**(transform.meta.get("card") or {}), **stated}
-    CardOptions(**options)
-    return replace(transform, meta={**transform.meta, "card": options})
+    stated = {key: option for key, option in options.items() if option}
+    card_options = transform.record.card.replace(**stated)
+    return replace(transform, record=transform.record.model_copy(update={"card": card_options}))
 
 
 def check_replaceable(folder: PathLike) -> None:

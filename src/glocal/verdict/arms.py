@@ -91,7 +91,7 @@ def _with_recentred(
 def warn_of_seen(transforms: Mapping[str, LinearTransform], features: Features) -> None:
     """Warn of transforms that were fitted to many of the images that are scored."""
     for name, transform in transforms.items():
-        share = seen_rows(transform.meta, features) or 0.0
+        share = seen_rows(transform.record.fitted, features) or 0.0
         if share > MAX_SHARE_SEEN:
             warn(
                 f"{name} was fitted to answers about {share:.0%} of these images; its gains on "

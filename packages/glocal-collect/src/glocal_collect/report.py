@@ -17,6 +17,7 @@ from glocal.data.features import Features
 from glocal.data.join import Joined, join
 from glocal.errors import DataError
 from glocal.evaluation.agreement import ceiling
+from glocal.evaluation.axes import FoldTransform
 from glocal.report import Block, Run, transform_run
 from glocal.screen import plural
 from glocal_collect.curve import curve_block
@@ -143,7 +144,10 @@ def _fitted(features: Features, joined: Joined, progress: Callable[[str], None])
     progress("fitting")
     transform = fit(data).transform
     progress("fitting parts of the answers")
-    folds = [(fit(fold.data).transform, fold.answers) for fold in fit_folds(data, unit="questions")]
+    folds = [
+        (FoldTransform(fit(fold.data).transform, len(fold.data.answers)), fold.answers)
+        for fold in fit_folds(data, unit="questions")
+    ]
     return transform_run("transform", transform, features, joined.answers, folds=folds)
 
 
