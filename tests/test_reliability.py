@@ -4,11 +4,12 @@ import json
 from collections import defaultdict
 
 import numpy as np
+import pandas as pd
 import pytest
 import world
 from world import normal, run
 
-from glocal import Answers, reliability, simulated_answers
+from glocal import Answers, people, reliability, simulated_answers
 from glocal.errors import DataError
 from glocal.evaluation.agreement import ceiling
 
@@ -79,3 +80,21 @@ def test_answers_alone_can_be_checked(here):
     np.save("x.npy", np.eye(12))
     for options in ("", "--answers a.npz --local-features x.npy"):
         assert "nothing to check" in run(f"data check {options}").error(2)
+
+
+def test_people_of_any_answers_are_listed_and_marked(here):
+    """`data people` writes the table of `glocal.people`, and `data check` names whom it marks."""
+    answers = study(6, 200)
+    rows = answers.objects.copy()
+    rows[:200] = np.random.default_rng(0).permuted(rows[:200], axis=1)
+    random = Answers(rows, person=np.repeat([*"eabcdf"], 200))
+    random.save("a.npz")
+    listed = run("data people a.npz --out p.csv --json").json["people"]
+    assert [row["person"] for row in listed if row["is_marked"]] == ["e"]
+    table = pd.read_csv("p.csv", index_col="person")
+    pd.testing.assert_frame_equal(table, people(random), check_names=False, check_dtype=False)
+    assert "as if at random" in run("data people a.npz").out
+    checked = run("data check --answers a.npz --json").json["findings"]
+    (named,) = [finding for finding in checked if finding["check"] == "random"]
+    assert "1 of 6 answer as if at random (first: e)" in named["message"]
+    assert run("data people a.npz --out a.npz").code

@@ -13,6 +13,7 @@ from pydantic import Field
 from typer import Argument, Option
 
 from glocal._version import __version__
+from glocal.aligner.people import people
 from glocal.cli.options import (
     FEATURES,
     Normalize,
@@ -32,6 +33,7 @@ from glocal.cli.output import (
 )
 from glocal.data.answers import Answers
 from glocal.data.check import diagnose, diagnose_answers
+from glocal.data.check.answers import named_people
 from glocal.data.check.findings import SEVERITIES, Case, Finding
 from glocal.data.features import Features
 from glocal.data.importing import import_answers
@@ -84,7 +86,7 @@ def check_command(
     With warnings and notes alone, the exit code is 0. The command takes the conventions of other
     systems, and data import then converts the answers. It checks answers alone too. If answers
     name people, it states how reliable they are: the ceiling, and how well two halves of the people
-    agree.
+    agree; and it names those who answer as if at random.
 
     Example: glocal data check --features features.npy --answers triplets.npy
     Example: glocal data check --answers answers.npz
@@ -111,7 +113,48 @@ def check_command(
         agreement = None
         if trained is not None and (trained.n_people or 0) > 1:
             agreement = reliability(trained)
+            table = people(trained)
+            findings = [
+                *findings,
+                *named_people(table, table["is_marked"], "random", "answer as if at random"),
+            ]
     _print_findings(findings, objects, agreement)
+
+
+@app.command("people")
+@flat
+def people_command(
+    answers: Annotated[Path, Argument(help="Answers that name their people.", metavar="ANSWERS")],
+    features: Path | None = Option(
+        None, help="Features of the objects, for the model of the answers."
+    ),
+    object_ids: ObjectIds = None,
+    out: Path | None = Option(None, help="CSV file of the table, with all columns."),
+) -> None:
+    """List the people of any answers, and mark those who answer as if at random.
+
+    Each person is compared with the others, and with a model of their answers. Above 256 objects
+    the model needs --features.
+
+    Example: glocal data people answers.npz --out people.csv
+    """
+    if out is not None:
+        writable_target(out, what="--out", endings=(".csv",))
+        refuse_overwriting_inputs("--out", out, answers, features)
+    loaded = Answers.load(answers, names=read_ids(object_ids))
+    with progress_bar("comparing people"):
+        table = people(loaded, None if features is None else Features.load(features))
+    if out is not None:
+        write_text(out, table.to_csv(index_label="person"))
+    lines = [
+        [str(row.Index), f"{row.answers:g}", f"{row.agreement:.2f}", row.judgement]
+        for row in table.itertuples()
+    ]
+    rows = table.astype(object).where(table.notna(), None)
+    print_result(
+        {"people": rows.rename_axis("person").reset_index().to_dict("records"), "out": out},
+        table=table_lines(["person", "answers", "agrees with others", "judgement"], lines),
+    )
 
 
 def _read(

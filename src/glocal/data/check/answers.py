@@ -85,7 +85,7 @@ def check_heldout(train: Answers, test: Answers) -> Findings:
 def check_people(answers: Answers) -> Findings:
     """Find weights that are not votes, and inattentive persons.
 
-    Persons who answer as if at random are found by `glocal.aligner.people`.
+    People who answer as if at random are found by `glocal.people`, which fits models.
     """
     weights = answers.weights
     if weights is not None and weights.max() > 1 and (weights != np.round(weights)).any():
@@ -96,17 +96,18 @@ def check_people(answers: Answers) -> Findings:
     table = describe(answers)
     if "fast" in table:
         description = f"give more than half of their answers in less than {FAST} s"
-        yield from _persons(table, table["fast"] > _MAX_SHARE_FAST, "fast", description)
+        yield from named_people(table, table["fast"] > _MAX_SHARE_FAST, "fast", description)
     if "catch" in table:
         has_enough = table["catch_trials"] >= _MIN_CATCH_TRIALS
         description = "fail more than a quarter of their catch trials"
-        yield from _persons(table, has_enough & (table["catch"] < _MIN_CATCH), "catch", description)
+        is_inattentive = has_enough & (table["catch"] < _MIN_CATCH)
+        yield from named_people(table, is_inattentive, "catch", description)
 
 
-def _persons(
+def named_people(
     table: pd.DataFrame, is_named: pd.Series[bool], check: str, description: str
 ) -> Findings:
-    """Yield the finding about the marked persons, if there are any."""
+    """Yield the finding about the named people, if there are any."""
     if is_named.any():
         persons = table.index[is_named].tolist()
         shown = ", ".join(map(str, persons[:_MAX_PERSONS_SHOWN]))
