@@ -14,8 +14,8 @@ from world import answers as random_answers
 from world import chosen, matrix, normal, table
 
 from glocal import Answers, Features, LinearTransform, axes, odd_one_out
-from glocal.advice import Choice
-from glocal.advice.finding import recorded_scores, scored_on
+from glocal.advice import Choice, recorded_scores
+from glocal.advice.sentences import scored_on
 from glocal.data.seen import sketch
 from glocal.data.splits import question_folds
 from glocal.errors import MissingDependencyError
@@ -320,6 +320,16 @@ def test_the_network_is_named_if_the_features_are_of_it(data):
     run = transform_run("t", transform(2, **meta), OBJECTS)
     assert ("network net" in findings(run)[0].sentence) == bool(data)
     assert "on features of net" in report_page([run]) or data
+
+
+def test_a_network_without_a_record_has_the_name_of_its_file(tmp_path):
+    """A paragraph to copy names the network by its file, or by the folder of features.npy."""
+    for name in ("near.npy", "near/features.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / name, X)
+        features = Features.load(tmp_path / name)
+        run = transform_run("t", transform(4), features, ANSWERS)
+        assert "the network near agrees" in methods_paragraph(run, findings(run))
 
 
 def test_guessing_gives_what_it_gives_for_the_kind_of_the_answers():

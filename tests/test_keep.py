@@ -23,7 +23,7 @@ from glocal import (
     neighbours_kept,
     simulated_world,
 )
-from glocal.advice.finding import keep_notes
+from glocal.advice.sentences import keep_notes
 from glocal.aligner import keep_curve
 from glocal.aligner.folds import best_similarity_scale, fit_folds, scaled_identity
 from glocal.aligner.mixtures import PathPosition, best_on_path

@@ -3,6 +3,21 @@
 Only what prints imports it; the core returns numbers.
 """
 
-from glocal.advice.finding import Advice, Choice, Subject, advise, fit_notes
+from glocal.advice.choice import ACTIONS, Advice, Choice, advise
+from glocal.advice.sentences import fit_notes, network_sentence, sentence
+from glocal.advice.subject import MARGIN, SIGNIFICANCE, Subject, direction, recorded_scores
 
-__all__ = ["Advice", "Choice", "Subject", "advise", "fit_notes"]
+__all__ = [
+    "ACTIONS",
+    "MARGIN",
+    "SIGNIFICANCE",
+    "Advice",
+    "Choice",
+    "Subject",
+    "advise",
+    "direction",
+    "fit_notes",
+    "network_sentence",
+    "recorded_scores",
+    "sentence",
+]

@@ -12,7 +12,7 @@ import typer
 from pydantic import Field
 from typer import Option
 
-from glocal.cli.options import FORCE, SCORES_OUT, FeaturesPath, ObjectFiles, flat, network_of
+from glocal.cli.options import FORCE, SCORES_OUT, FeaturesPath, ObjectFiles, flat
 from glocal.cli.output import metric_lines, print_message, print_result, progress_bar
 from glocal.data.seen import Seen
 from glocal.errors import ParameterError
@@ -34,6 +34,7 @@ from glocal.suite.tasks import (
 )
 from glocal.transform.checks import row_differences
 from glocal.transform.formats import holds_transform
+from glocal.transform.record import network_of
 from glocal.transform.reduction import BASELINES
 
 app = typer.Typer(

@@ -27,7 +27,6 @@ from glocal.errors import ParameterError
 from glocal.files import read_lines
 from glocal.options import Options
 from glocal.transform.formats import TRANSFORM_NAME
-from glocal.transform.record import Source
 
 FEATURES = "Feature file, or folder with features.npy and file_names.txt."
 DATA = "Data"
@@ -254,10 +253,3 @@ class ObjectFiles(Options):
         case = Case(features, answers=answers, object_ids=read_ids(self.object_ids))
         warn_of_order(case, joined.answers)
         return features, joined
-
-
-def network_of(features: Features, file: Path) -> str:
-    """The model and layer that features record, or else the name of their file, for rows."""
-    is_unnamed = file.stem == "features" and file.parent.name
-    name = file.parent.name if is_unnamed else file.stem
-    return Source(**features.network).network_name or name

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from glocal.cli.options import SCORES_OUT, Force, flat, network_of
+from glocal.cli.options import SCORES_OUT, Force, flat
 from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.labels import class_names, load_labels, load_superclasses, split_column
@@ -20,6 +20,7 @@ from glocal.scores import Score, check_scores_target, save_scores
 from glocal.screen import COLUMNS, screen_width, wrapped
 from glocal.transform import LinearTransform
 from glocal.transform.catalogue import bundled
+from glocal.transform.record import network_of
 from glocal.verdict.choice import Situation
 from glocal.verdict.decision import Verdict
 from glocal.verdict.decision import verdict as find_verdict

@@ -12,8 +12,9 @@ from glocal.report.page import (
     save_page,
     save_tables,
 )
-from glocal.report.runs import Block, Run, transform_run
+from glocal.report.runs import Block, Run
 from glocal.report.thumbnails import load_thumbnails
+from glocal.report.transform import transform_run
 
 __all__ = [
     "Block",

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from glocal._version import __version__
-from glocal.advice.finding import (
+from glocal.advice import (
     ACTIONS,
     Advice,
     Choice,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glocal.advice.finding import recorded_scores
+from glocal.advice import recorded_scores
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.planning import STUDY_FILE
@@ -16,7 +16,8 @@ from glocal.errors import FileError, ParameterError
 from glocal.evaluation.view import View, load_view
 from glocal.files import PathLike, ending, file_name, reading
 from glocal.jsonlines import read_rows
-from glocal.report.runs import POINT_COLUMNS, Block, Run, RunRecord, apply_command, transform_run
+from glocal.report.runs import POINT_COLUMNS, Block, Run, RunRecord, apply_command
+from glocal.report.transform import transform_run
 from glocal.results import parameters_in_words
 from glocal.scores import SCORE_ENDINGS, Scores, read_scores
 from glocal.suite.table import network_table

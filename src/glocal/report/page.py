@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glocal._version import __version__
-from glocal.advice.finding import MARGIN, direction
+from glocal.advice import MARGIN, direction
 from glocal.errors import import_optional
 from glocal.files import (
     PathLike,

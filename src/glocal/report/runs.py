@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from glocal.advice.finding import Subject, recorded_scores
-from glocal.data.answers import Answers
-from glocal.data.features import Features
-from glocal.data.seen import Seen, seen
-from glocal.evaluation.agreement import agreement_scores, answer_credit, ceiling
-from glocal.evaluation.axes import FoldTransform, embeddings
-from glocal.evaluation.structure import kept_neighbours
-from glocal.evaluation.view import Part, View, change_record, paired_views
-from glocal.files import array_sha256
+from glocal.advice import Subject
+from glocal.evaluation.view import View
 from glocal.results import FitRecord, Provenance
-from glocal.scores import AGREEMENT, HELD_OUT_QUESTIONS, KEPT, ORIGINAL, Score, Scores
-from glocal.similarity import Embedding
-from glocal.transform import LinearTransform
+from glocal.scores import AGREEMENT, ORIGINAL, Score, Scores
 from glocal.transform.record import Source
 
 if TYPE_CHECKING:
@@ -173,98 +162,3 @@ def is_of_network(name: str, network: str) -> bool:
 def apply_command(transform: str, features: str) -> str:
     """The command that applies a transform."""
     return shlex.join(["glocal", "apply", transform, features, "--out", "aligned.npy"])
-
-
-def transform_run(
-    name: str,
-    transform: LinearTransform,
-    features: Features,
-    answers: Answers | None = None,
-    *,
-    folds: Sequence[tuple[FoldTransform, Answers]] = (),
-    file: str = "transform.npz",
-) -> Run:
-    """Make the run of one transform from features of objects and, if given, answers about them.
-
-    Answers that the fit has not seen are the result. Without such answers it is the held-out scores
-    in the record of the fit.
-
-    Parameters
-    ----------
-    name : str
-        The heading.
-    transform : LinearTransform
-    features : Features
-        Raw features of at least 4 objects.
-    answers : Answers or None
-        Answers that index the rows of the features. The record of the transform tells whether it
-        was fitted to them.
-    folds : sequence of (FoldTransform, Answers)
-        The same fit without a part of the questions, and the answers to that part. Each answer is
-        then scored by the fit that has not seen it.
-    file : str
-        The file or name of the transform, for the command that applies it.
-    """
-    record = transform.record
-    fold_transforms = [fold for fold, _ in folds]
-    X, Z, fold_embeddings = embeddings(transform, features, fold_transforms)
-    parts: list[Part] = list(zip(fold_embeddings, [part for _, part in folds], strict=True))
-    shares = Seen(0.0, 1.0)  # of the answers to a fold
-    if answers is not None and not folds:
-        parts = [(Z, answers)]
-        shares = seen(record.fitted, record.hashes, features, answers) or Seen(None, None)
-    change = change_record(
-        transform, features, X, parts, folds=fold_transforms, is_unseen=shares.is_unseen
-    )
-    network = _network(transform, features)
-    fit = record.fit
-    scores = [*recorded_scores(fit, name)]
-    if parts and shares.is_unseen is not False:
-        scores = [replace(score, **shares.fields) for score in _agreement(name, X, parts)]
-    if KEPT not in {score.metric for score in scores}:
-        scores += _neighbours(name, X, Z)
-    shown = RunRecord(
-        source=record.source,
-        fit=fit,
-        normalize=transform.normalize,
-        chance=None if answers is None else answers.chance,
-    )
-    if answers is not None:
-        bounds = ceiling(answers)
-        scores += [] if bounds is None else bounds.scores
-    views = paired_views(X, Z, features.labels, name=name, change=change)
-    path = features.source if os.path.exists(features.source) else "features.npy"
-    return Run(
-        name,
-        Scores(replace(score, network=network or None) for score in scores),
-        record=shown,
-        fits={} if fit is None else {(network, name): fit},
-        commands={(network, name): apply_command(file, path)},
-        views={network: views},
-        featured=name,
-    )
-
-
-def _network(transform: LinearTransform, features: Features) -> str:
-    """The network of the features, by their record or because the transform was fitted to them."""
-    if transform.record.hashes.get("features") == array_sha256(features.matrix):
-        return transform.record.source.network_name
-    return Source(**features.network).network_name
-
-
-def _agreement(name: str, X: Embedding, parts: Sequence[Part]) -> list[Score]:
-    """Agreement before and after with the answers of all parts, and the gain."""
-    from glocal.aligner.folds import pooled_answers
-
-    split = "all" if len(parts) == 1 else HELD_OUT_QUESTIONS
-    credit = {
-        ORIGINAL: np.concatenate([answer_credit(X, part) for _, part in parts]),
-        name: np.concatenate([answer_credit(after, part) for after, part in parts]),
-    }
-    return agreement_scores(credit, pooled_answers([part for _, part in parts]), split)
-
-
-def _neighbours(name: str, X: Embedding, Z: Embedding) -> list[Score]:
-    """The neighbours that the original features, X, and the transformed ones, Z, keep."""
-    (kept,) = kept_neighbours(X, Z, min(10, len(X) - 1)).scores
-    return [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]

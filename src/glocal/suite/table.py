@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby, product
 from typing import TYPE_CHECKING
 
-from glocal.advice.finding import SIGNIFICANCE
+from glocal.advice import SIGNIFICANCE
 from glocal.evaluation.comparison import Result, difference, holm
 from glocal.scores import Score, Scores
 from glocal.screen import Cell, block, fits, text_table

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
+from glocal.data.features import Features
 from glocal.options import Options
 from glocal.results import FitRecord, Record, RowStatistics, Sketch
 
@@ -160,3 +162,10 @@ class TransformRecord(Record):
 def folded_name(name: str) -> str:
     """The name of a network in lower case, with a dash for each slash and underscore."""
     return str(name).casefold().replace("/", "-").replace("_", "-")
+
+
+def network_of(features: Features, file: Path) -> str:
+    """The model and layer that features record, or else the name of their file, for rows."""
+    is_unnamed = file.stem == "features" and file.parent.name
+    name = file.parent.name if is_unnamed else file.stem
+    return Source(**features.network).network_name or name
