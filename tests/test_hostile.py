@@ -30,7 +30,7 @@ from glocal.extract.images import Unreadable, decode_image
 from glocal.files import read_lines
 from glocal.jsonlines import read_rows
 from glocal.suite.plan import Plan
-from glocal.sweep.grid import settings
+from glocal.sweep.grid import read_grid
 
 COPIES = 15  # of each kind of file
 # nightly: the fraction that is tried of 20,000 .npy and .npz files, and of 2,000 others
@@ -145,7 +145,7 @@ READERS = {
     "transform.safetensors": (safetensors_file, applied),
     "view.npz": (view_file, load_view),
     "rows.jsonl": ('{"task": "a", "value": 0.5}\n{"task": "b"}\n', read_rows),
-    "grid.toml": (GRID, lambda path: settings(path, local=True)),
+    "grid.toml": (GRID, lambda path: read_grid(path, local=True)),
     "suite.toml": (SUITE, Plan.load),
     **dict.fromkeys(
         "a.png a.jpeg a.gif a.tiff a.webp a.bmp a.ppm".split(),

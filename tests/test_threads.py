@@ -27,9 +27,9 @@ def test_a_problem_gets_the_threads_its_size_calls_for(shape, threads):
     """A problem gets one thread for each half a billion operations, but at least one, and at most
     as many as BLAS had.
     """
-    assert Workers.of(shape, 100, (), 4).threads == threads
-    assert Workers.of(shape, 100, [3000, 3000], 4).threads >= threads
-    assert Workers.of(shape, 100, [3000, 3000], 1).threads == 1
+    assert Workers.from_sizes(shape, 100, (), 4).threads == threads
+    assert Workers.from_sizes(shape, 100, [3000, 3000], 4).threads >= threads
+    assert Workers.from_sizes(shape, 100, [3000, 3000], 1).threads == 1
 
 
 def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world, monkeypatch):

@@ -3,33 +3,73 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from glocal.aligner.exact import Problem, Solution, WarmStart
+from glocal.aligner.exact import Solution, Unfitted, WarmStart
 from glocal.aligner.settings import ObjectiveSettings
+from glocal.aligner.store import FoldProblem, Outcome, PathStore, key_of
+from glocal.errors import DivergedError, TrivialOptimumError
 from glocal.similarity import Square
 
-Order = Literal["arms", "cold"]
+Order = Literal["arms", "paths", "cold"]
 """How fits follow each other and where they start; see `crossfit`."""
-OnFit = Callable[[int, ObjectiveSettings, Solution], None]
-"""Called with the number of the fold, the settings and the solution, as each fit ends."""
+OnFit = Callable[[int, ObjectiveSettings, Outcome], None]
+"""Called with the number of the fold, the settings and the outcome, as each fit ends."""
+Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterable[Any]]
+"""Calls a function with each tuple of arguments, and yields the results in any order."""
+
+
+class StoredPath(NamedTuple):
+    """A finished path of a fold in a store, and the number of some settings on it."""
+
+    store: PathStore
+    file: Path
+    problem: FoldProblem
+    path: Sequence[ObjectiveSettings]
+    number: int
+
+    def read(self) -> Outcome:
+        """Read the fit."""
+        outcomes = self.store.read(self.file, self.problem, self.path)
+        assert outcomes is not None
+        return outcomes[self.number]
 
 
 @dataclass(frozen=True, eq=False)
 class FoldFits:
-    """The fits of several settings: the solution of each fold, in the order in which they ended."""
+    """The fits of several settings, in the order in which they ended.
+
+    Attributes
+    ----------
+    solutions : mapping
+        The solution of each fold, of the settings whose fits are kept in memory.
+    stored : mapping
+        Where the fit of each fold is stored, of the settings whose fits are in files.
+    """
 
     solutions: Mapping[ObjectiveSettings, Sequence[Solution]] = field(default_factory=dict)
+    stored: Mapping[ObjectiveSettings, Sequence[StoredPath]] = field(default_factory=dict)
+
+    def outcomes(self, settings: ObjectiveSettings) -> Sequence[Outcome]:
+        """The outcome of each fold, from memory or from the store."""
+        if settings in self.solutions:
+            return self.solutions[settings]
+        return [path.read() for path in self.stored[settings]]
 
     def weights(self, settings: ObjectiveSettings) -> list[Square]:
         """The W of each fold."""
-        solutions = self.solutions[settings]
-        return [solution.transform.weights.astype(np.float64) for solution in solutions]
+        return [
+            outcome.transform.weights.astype(np.float64)
+            for outcome in self.outcomes(settings)
+            if isinstance(outcome, Solution)
+        ]
 
     def nearest(self, settings: ObjectiveSettings) -> Sequence[Solution] | None:
         """The solutions of the settings that are nearest in λ and then in α, if there are any."""
@@ -44,11 +84,13 @@ class FoldFits:
 
 
 def crossfit(
-    problems: Sequence[Problem],
+    problems: Sequence[FoldProblem],
     paths: Sequence[Sequence[ObjectiveSettings]],
     *,
     start: FoldFits | None = None,
     order: Order,
+    run: Run | None = None,
+    store: PathStore | None = None,
     on_fit: OnFit | None = None,
 ) -> FoldFits:
     """Fit the settings of all paths to the data without each fold.
@@ -57,25 +99,39 @@ def crossfit(
 
     Parameters
     ----------
-    problems : sequence of Problem
-        The standardized data without each fold, with the solver.
+    problems : sequence of Problem or LoopProblem
+        The data without each fold, with the solver.
     paths : sequence of sequences of ObjectiveSettings
         Neighbours on a path have neighbouring optima.
     start : FoldFits or None
         Earlier fits to the same problems, which are not repeated, and from which others start.
-    order : "arms" or "cold"
+    order : "arms", "paths" or "cold"
         "arms" goes through the folds for each settings. A fit starts at the nearest fit, in λ and
         then in α, of the same fold, moved by the step that the fold before made from its nearest
         fit. Without any other fit it starts at the fit of the fold before. "cold" starts each fit
-        at the scaled identity of its own fold.
+        at the scaled identity of its own fold. "paths" makes each path of a fold a unit of work, on
+        which a fit starts at the one before; fits without an optimum are then `Unfitted`, and none
+        is kept in memory.
+    run : function or None
+        Runs the units of work of "paths"; None runs one after the other.
+    store : PathStore or None
+        Keeps the finished units of "paths", which are not fitted again.
     on_fit : function or None
-        Called as each fit ends.
+        Called as each fit ends, or is read from the store.
 
     Returns
     -------
     FoldFits
         The fits of `start`, and the new ones.
+
+    Raises
+    ------
+    TrivialOptimumError, DivergedError
+        A fit has no optimum but W = 0, or diverged; not with "paths".
     """
+    report = on_fit or (lambda *outcome: None)
+    if order == "paths":
+        return _fit_paths(problems, paths, run or _in_turn, store, report)
     fits = start or FoldFits()
     for settings in chain.from_iterable(paths):
         if settings in fits.solutions:
@@ -84,10 +140,8 @@ def crossfit(
         solutions: list[Solution] = []
         for number, problem in enumerate(problems):
             warm = _start(near, solutions) if order == "arms" else None
-            solution = problem.solver.minimise(problem, settings, warm, certified=False)
-            solutions.append(solution)
-            if on_fit is not None:
-                on_fit(number, settings, solution)
+            solutions.append(problem.fit(settings, warm))
+            report(number, settings, solutions[-1])
         fits = FoldFits({**fits.solutions, settings: solutions})
     return fits
 
@@ -101,3 +155,69 @@ def _start(near: Sequence[Solution] | None, solutions: Sequence[Solution]) -> Wa
     if start is None or previous is None:
         return start
     return start.moved(near[len(solutions) - 1].warm, previous)
+
+
+def _fit_paths(
+    problems: Sequence[FoldProblem],
+    paths: Sequence[Sequence[ObjectiveSettings]],
+    run: Run,
+    store: PathStore | None,
+    report: OnFit,
+) -> FoldFits:
+    """Fit each path on each fold as a unit of work, unless the store has it."""
+    stored: dict[ObjectiveSettings, list[StoredPath]] = {}
+    missing = []
+    keys = [] if store is None else [key_of(problem) for problem in problems]
+    for path in paths:
+        for number, problem in enumerate(problems):
+            outcomes = None
+            if store is not None:
+                file = store.file(keys[number], path)
+                outcomes = store.read(file, problem, path)
+                for position, settings in enumerate(path):
+                    place = StoredPath(store, file, problem, path, position)
+                    stored.setdefault(settings, []).append(place)
+            if outcomes is None:
+                missing.append((problem, path, number))
+            else:
+                _report(report, number, path, outcomes)
+    for path, number, outcomes in run(fit_path, missing):
+        if store is not None:
+            store.write(store.file(keys[number], path), outcomes)
+        _report(report, number, path, outcomes)
+    return FoldFits(stored=stored)
+
+
+def _in_turn(
+    function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]
+) -> Iterator[tuple[Any, ...]]:
+    """Call a function with each tuple of arguments."""
+    return (function(*each) for each in arguments)
+
+
+def _report(
+    report: OnFit, number: int, path: Sequence[ObjectiveSettings], outcomes: Sequence[Outcome]
+) -> None:
+    for settings, outcome in zip(path, outcomes, strict=True):
+        report(number, settings, outcome)
+
+
+def fit_path(
+    problem: FoldProblem, path: Sequence[ObjectiveSettings], number: int
+) -> tuple[Sequence[ObjectiveSettings], int, list[Outcome]]:
+    """Fit a path to the problem of the fold with this number, each fit from the one before."""
+    start: WarmStart | None = None
+    outcomes: list[Outcome] = []
+    for settings in path:
+        start_time = time.perf_counter()
+        try:
+            solution = problem.fit(settings, start)
+            start = solution.warm
+            outcome: Outcome = replace(solution, warm=None)
+        except TrivialOptimumError as error:  # no fit starts from W = 0
+            outcome = Unfitted("trivial", str(error), lambda_max=error.lambda_max)
+        except DivergedError as error:
+            outcome = Unfitted("diverged", str(error), evaluations=error.steps)
+        seconds = time.perf_counter() - start_time
+        outcomes.append(replace(outcome, seconds=seconds))
+    return path, number, outcomes

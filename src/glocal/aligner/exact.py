@@ -68,12 +68,15 @@ class Unfitted:
     """Why there is no fit, and the evaluations that this took to find out.
 
     `status` is ``"unchanged"`` if the original features are the best, ``"trivial"`` if the optimum
-    is W = 0, and ``"diverged"``.
+    is W = 0, which it is from `lambda_max` on, and ``"diverged"``. `seconds` is the time of a
+    fit on a path.
     """
 
     status: str
     reason: str
     evaluations: int = 0
+    lambda_max: float | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +85,7 @@ class Solution:
 
     A fit with neighbouring settings can start from `warm`, which is None for the paper's loop.
     `settings` is None if nothing was fitted. `keep` and `heldout` say how `Keep` chose, and how its
-    choice scored on the folds.
+    choice scored on the folds. `seconds` is the time of a fit on a path.
     """
 
     transform: LinearTransform
@@ -92,6 +95,7 @@ class Solution:
     warm: WarmStart | None = None
     keep: KeepRecord | None = None
     heldout: HeldOutScores | None = None
+    seconds: float = 0.0
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -157,7 +161,7 @@ class Exact(Options):
         X, answers = data.objects_and_answers(self.dtype)
         blocks = data.local_rows(self.dtype) if local else []
         with single_threaded_blas() as max_threads:
-            workers = Workers.of(X.shape, len(answers), map(len, blocks), max_threads)
+            workers = Workers.from_sizes(X.shape, len(answers), map(len, blocks), max_threads)
             axes = axes or Axes.from_rows(X, blocks)
             U = axes.U.astype(self.dtype)
             choices = ChoiceLoss(
@@ -275,8 +279,7 @@ class Problem:
     """The data of a fit in their principal axes, to which `solver` can fit several objectives.
 
     `choices` is the loss of the answers on the objects that they name, `blocks` are the local
-    images, `workers` are the threads that share the work, and `counter` counts evaluations. A
-    problem owns a thread pool and cannot be pickled: build it in the process that uses it.
+    images, `workers` are the threads that share the work, and `counter` counts evaluations.
     """
 
     data: FitData
@@ -299,6 +302,10 @@ class Problem:
         return Objective(
             self.choices, self._local[settings.tau], settings.alpha, settings.penalty, mix
         )
+
+    def fit(self, settings: ObjectiveSettings, start: WarmStart | None = None) -> Solution:
+        """Fit without a certificate, from the best scaled identity or from another fit."""
+        return self.solver.minimise(self, settings, start, certified=False)
 
     def start(self, weights: Square, settings: ObjectiveSettings) -> WarmStart:
         """Build a start with these settings in these axes, from W on the original columns."""

@@ -378,7 +378,9 @@ def _outcome(solution: Solution, data: FitData, solver: Solver) -> dict[str, Any
     if isinstance(report, SolverReport):
         return dict(report)
     return {
-        **vars(report),
+        "status": report.status,
+        "reason": report.reason,
+        "evaluations": report.evaluations,
         "centre": data.fixed_centre,
         "certificate": "none: nothing was fitted",
         "solver": solver.name,

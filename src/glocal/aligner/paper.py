@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 
 FOLDS = 4
 """The number of folds of objects and local images, of which the stopping rule watches fold 0."""
+
+
+@dataclass(frozen=True)
+class LoopProblem:
+    """The data of fits by the authors' procedure, and its options."""
+
+    data: FitData
+    solver: PaperLoop
+
+    def fit(self, settings: ObjectiveSettings, start: Any = None) -> Solution:
+        """Fit by the procedure, which has its own start."""
+        return self.solver.solve(self.data, settings)
 
 
 class PaperLoop(Options):

@@ -61,16 +61,19 @@ def _blas() -> ThreadpoolController:
 class Workers:
     """Threads for products and for passes over rows, inside `single_threaded_blas`.
 
-    One thread needs no pool. Several threads form a pool, which cannot be pickled: build the
-    workers in the process that uses them.
+    One thread needs no pool. Several threads form a pool, and another process makes a pool of its
+    own, within its limit.
     """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
+    def __reduce__(self) -> tuple[Callable[[int], Workers], tuple[int]]:
+        return _limited_workers, (self.threads,)
+
     @classmethod
-    def of(
+    def from_sizes(
         cls, shape: tuple[int, ...], answers: int, blocks: Iterable[int], max_threads: int
     ) -> Workers:
         """Use one thread for each half a billion operations of an evaluation, within a maximum.
@@ -109,3 +112,9 @@ class Workers:
             row_slices(len(Z), _GRAM_BLOCK_ROWS),
         )
         return S
+
+
+def _limited_workers(threads: int) -> Workers:
+    """So many workers, or as many as this process allows."""
+    with single_threaded_blas() as max_threads:
+        return Workers(min(threads, max_threads))

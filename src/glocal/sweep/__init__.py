@@ -1,6 +1,6 @@
 """Fit every setting of a grid on folds, find the Pareto front, and refit the chosen setting."""
 
-from glocal.sweep.grid import choose, pareto_front, settings
+from glocal.sweep.grid import choose, pareto_front, read_grid
 from glocal.sweep.run import Sweep, sweep
 
-__all__ = ["Sweep", "choose", "pareto_front", "settings", "sweep"]
+__all__ = ["Sweep", "choose", "pareto_front", "read_grid", "sweep"]

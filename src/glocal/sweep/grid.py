@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
@@ -16,8 +17,6 @@ from glocal.errors import ParameterError
 from glocal.files import PathLike, read_object
 from glocal.options import Options
 
-Setting = dict[str, Any]
-"""The setting of a fit: `ObjectiveSettings.parameters`, with eta for the paper's loop."""
 GridSource = str | Mapping[str, Any] | PathLike
 """The name of a grid, its lists, or the path of a file with its lists."""
 SETTING = ("method", "lmbda", "mix", "alpha", "tau", "eta")
@@ -51,6 +50,8 @@ class Grid(Options):
 
     @model_validator(mode="after")
     def _check_settings(self) -> Grid:
+        if self.eta and len({*self.eta}) < len(self.eta):
+            raise ParameterError("the grid has an eta twice. Remove one.")
         self.settings()
         return self
 
@@ -61,7 +62,7 @@ class Grid(Options):
             return self.method
         return [*self.lmbda] if isinstance(self.lmbda, dict) else ["glocal"]
 
-    def settings(self) -> list[Setting]:
+    def settings(self) -> list[ObjectiveSettings]:
         """All settings, with λ falling and neighbours that differ by one step of alpha or tau.
 
         Raises
@@ -70,21 +71,18 @@ class Grid(Options):
             No method reads one of the lists, a method has no λ, or a setting occurs twice.
         """
         self._check_read()
-        settings = []
-        rates: Sequence[float | None] = self.eta or [None]
+        settings: list[ObjectiveSettings] = []
         for method in self.methods:
             lmbdas = self.lmbda[method] if isinstance(self.lmbda, dict) else self.lmbda
             mixes: Sequence[float | None] = [None] if method == "naive" else self.mix
             local = self._snake() if method == "glocal" else [{}]
-            falling = sorted(lmbdas, reverse=True)
-            for eta, lmbda, mix, values in product(rates, falling, mixes, local):
-                arm = ObjectiveSettings.from_values(
-                    {"method": method, "lmbda": lmbda, "mix": mix, **values}
-                )
-                settings.append(arm.parameters | ({} if eta is None else {"eta": eta}))
-        for number, setting in enumerate(settings):
-            if setting in settings[:number]:
-                raise ParameterError(f"the grid has the setting {setting} twice. Remove one.")
+            for lmbda, mix, values in product(sorted(lmbdas, reverse=True), mixes, local):
+                parameters = {"method": method, "lmbda": lmbda, "mix": mix, **values}
+                settings.append(ObjectiveSettings.from_values(parameters))
+        values_of = [each.parameters for each in settings]
+        for number, values in enumerate(values_of):
+            if values in values_of[:number]:
+                raise ParameterError(f"the grid has the setting {values} twice. Remove one.")
         return settings
 
     def _check_read(self) -> None:
@@ -127,14 +125,14 @@ def default_grid(unit: float) -> Grid:
     return Grid(lmbda={"global": lmbdas, "glocal": lmbdas[:-1]}, alpha=[0.1, 0.25, 0.5], tau=[0.1])
 
 
-def settings(
+def read_grid(
     grid: GridSource,
     *,
     local: bool,
     eta: bool = False,
     unit: float = 0.1,
-) -> list[Setting]:
-    """All settings of a grid, in the order of its paths.
+) -> Grid:
+    """The lists of a grid, which fit the solver and the data.
 
     Parameters
     ----------
@@ -174,14 +172,17 @@ def settings(
         raise ParameterError(
             "the grid lists eta, but the exact solver has no learning rate. Use the paper's loop."
         )
-    all_settings = lists.settings()
-    possible = [setting for setting in all_settings if local or setting["method"] != "glocal"]
-    if len(possible) < len(all_settings) and str(grid) != "arms":
-        raise ParameterError("the grid has method glocal, which needs `local_features`.")
-    return possible
+    if "glocal" in lists.methods and not local:
+        if str(grid) != "arms":
+            raise ParameterError("the grid has method glocal, which needs `local_features`.")
+        assert isinstance(lists.lmbda, dict)
+        lists = Grid(lmbda={"global": lists.lmbda["global"]})
+    return lists
 
 
-def paths(grid: list[Setting], *, warm: bool = True) -> list[list[Setting]]:
+def paths(
+    settings: Sequence[ObjectiveSettings], *, warm: bool = True
+) -> list[list[ObjectiveSettings]]:
     """Paths of settings that differ only in alpha and tau, the longest path first.
 
     `global` begins a path, as `glocal` with alpha 0. Neighbours on a path have neighbouring optima,
@@ -190,11 +191,11 @@ def paths(grid: list[Setting], *, warm: bool = True) -> list[list[Setting]]:
     setting.
     """
     if not warm:
-        return [[setting] for setting in grid]
-    groups: dict[tuple[Any, ...], list[Setting]] = {}
-    for setting in sorted(grid, key=lambda setting: setting["method"] == "glocal"):
-        key = setting["method"] == "naive", setting["lmbda"], setting["mix"]
-        groups.setdefault(key, []).append(setting)
+        return [[each] for each in settings]
+    groups: dict[tuple[bool, float, float], list[ObjectiveSettings]] = {}
+    for each in sorted(settings, key=attrgetter("local")):
+        key = each.method == "naive", each.penalty, each.identity
+        groups.setdefault(key, []).append(each)
     return sorted(groups.values(), key=len, reverse=True)
 
 

@@ -3,46 +3,33 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
 from glocal._version import __version__
-from glocal.aligner import Exact, FitData, Keep, ObjectiveSettings, PaperLoop, fit
+from glocal.aligner import Exact, FitData, Keep, ObjectiveSettings, PaperLoop, Solution, fit
+from glocal.aligner.driver import FoldFits, Run, crossfit
 from glocal.aligner.fitting import Solver, with_centre
 from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit
+from glocal.aligner.paper import LoopProblem
+from glocal.aligner.store import FoldProblem, PathStore
 from glocal.errors import ParameterError
 from glocal.evaluation.axes import FoldTransform, embeddings
 from glocal.evaluation.view import change_record, paired_views, save_view
 from glocal.files import PathLike, make_folder, write_text
-from glocal.jsonlines import read_rows, write_rows
 from glocal.results import HeldOutScores, to_json
-from glocal.sweep.grid import (
-    GridSource,
-    Setting,
-    choose,
-    means_over_folds,
-    pareto_front,
-    paths,
-    settings,
-)
-from glocal.sweep.points import (
-    ORIGINAL,
-    POINT_TOLERANCE,
-    Row,
-    Unit,
-    fit_units,
-    units_of,
-    with_eta,
-)
+from glocal.sweep.grid import GridSource, choose, means_over_folds, pareto_front, paths, read_grid
+from glocal.sweep.points import Points, Row, runner
 from glocal.transform import LinearTransform
 from glocal.transform.record import SweepChoice
 
-_LOG = logging.getLogger(__name__)
+POINT_TOLERANCE = 3e-4
+"""Relative tolerance of fits that are only scored: a tenth of it changes no score by over .002."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +85,7 @@ def sweep(
     data : FitData
         Without local features `glocal` is left out, and neighbours are counted among the objects.
     grid : "arms", "paper", mapping or path
-        See `glocal.sweep.settings`. With fewer than 5,000 answers every λ of "arms" is a multiple
+        See `glocal.sweep.read_grid`. With fewer than 5,000 answers every λ of "arms" is a multiple
         of p / t.
     folds : int
         The number of folds of the local images, and of the objects, or of the questions if there
@@ -155,109 +142,128 @@ def sweep(
     solver = solver or Exact()
     data = with_centre(data, solver)
     plan = _plan(data, grid, folds, solver)
-    rows: dict[str, list[Row]] = {}  # of each unit, by its name
-    if out is not None:
-        rows = _finished_rows(Path(out), plan, resume=resume)
-    missing = [unit for unit in plan.units if unit.name not in rows]
-    for name, unit_rows in fit_units(plan.folds, plan.solver, missing, jobs, scheduler):
-        rows[name] = unit_rows
-        _LOG.info("finished path %s of %d", name, len(plan.units))
-        points = _points(plan, rows)
-        if out is not None:
-            write_rows(_path_file(Path(out), name), unit_rows)
-            write_rows(Path(out) / "points.jsonl", points)
-        if progress is not None:
-            progress(unit_rows[-1], len(points), folds * (len(plan.settings) + 1))
-    result, transforms = _choice(plan, _points(plan, rows), share, solver)
-    if out is not None:
-        _write(result, plan, transforms, Path(out))
+    folder = None if out is None else _open_folder(Path(out), plan, resume=resume)
+    points = Points(
+        plan.folds,
+        plan.paths,
+        folds * (len(plan.settings) * len(plan.solvers) + 1),
+        None if folder is None else folder / "points.jsonl",
+        progress,
+    )
+    store = None if folder is None else PathStore(folder / "paths")
+    fits = {}
+    for eta, fold_solver in plan.solvers.items():
+        problems = _problems(plan, fold_solver)
+        with runner(jobs, scheduler, problems) as run:
+            fits[eta] = crossfit(
+                problems,
+                plan.paths,
+                order="paths",
+                run=partial(_run_and_write, run, points),
+                store=store,
+                on_fit=partial(points.add, eta=eta),
+            )
+    points.write()
+    result, transforms = _choice(plan, points.by_path(), fits, share, solver)
+    if folder is not None:
+        _write(result, plan, transforms, folder)
     return result
+
+
+def _run_and_write(
+    run: Run, points: Points, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]
+) -> Iterator[Any]:
+    """Run paths, and write the points before the first and after each of them."""
+    points.write()
+    for result in run(function, arguments):
+        yield result
+        points.write()
 
 
 def number_of_fits(data: FitData, grid: GridSource, *, folds: int = 3, solver: Solver) -> int:
     """The number of fits of a sweep and its refit."""
-    return folds * len(_plan(data, grid, folds, solver).settings) + 1
+    plan = _plan(data, grid, folds, solver)
+    return folds * len(plan.settings) * len(plan.solvers) + 1
 
 
 class _Plan(NamedTuple):
-    """The data, folds and settings of a sweep, the solver of its points, and its units of work.
-
-    The first units are those of the original features, which are no setting.
-    """
+    """The data, folds and paths of a sweep, and the solver of its points for each eta."""
 
     data: FitData
     folds: list[Fold]
-    settings: list[Setting]
-    solver: Solver
-    units: list[Unit]
+    settings: list[ObjectiveSettings]
+    paths: list[list[ObjectiveSettings]]
+    solvers: dict[float | None, Solver]
 
 
 def _plan(data: FitData, grid: GridSource, folds: int, solver: Solver) -> _Plan:
     """Read the grid, and check what can be checked before any fit."""
-    has_local = data.local_features is not None
-    options: dict[str, Any] = {"local": has_local, "eta": isinstance(solver, PaperLoop)}
+    is_loop = isinstance(solver, PaperLoop)
+    penalty = 0.1
     if fold_unit(data) == "questions" and len(data.answers):
-        options["unit"] = data.features.dimensions / data.answers.effective_size
-    grid_settings = settings(grid, **options)
-    data.check(reads_local=any(setting["method"] == "glocal" for setting in grid_settings))
-    parts = fit_folds(data, folds)
-    all_paths = [[ORIGINAL], *paths(grid_settings, warm=isinstance(solver, Exact))]
+        penalty = data.features.dimensions / data.answers.effective_size
+    has_local = data.local_features is not None
+    lists = read_grid(grid, local=has_local, eta=is_loop, unit=penalty)
+    settings = lists.settings()
+    data.check(reads_local=any(each.local for each in settings))
+    solvers: dict[float | None, Solver] = {None: solver}
     if isinstance(solver, Exact):
-        solver = solver.replace(tol=solver.tol or POINT_TOLERANCE)
-    return _Plan(data, parts, grid_settings, solver, units_of(parts, all_paths, solver))
+        solvers = {None: solver.replace(tol=solver.tol or POINT_TOLERANCE)}
+    elif lists.eta:
+        solvers = {eta: solver.replace(eta=eta) for eta in lists.eta}
+    return _Plan(data, fit_folds(data, folds), settings, paths(settings, warm=not is_loop), solvers)
 
 
-def _path_file(folder: Path, name: str) -> Path:
-    return folder / "paths" / f"{name}.jsonl"
+def _problems(plan: _Plan, solver: Solver) -> list[FoldProblem]:
+    """The problem of each fold."""
+    if isinstance(solver, PaperLoop):
+        return [LoopProblem(fold.data, solver) for fold in plan.folds]
+    local = any(each.local for each in plan.settings)
+    return [solver.problem(fold.data, local=local) for fold in plan.folds]
 
 
-def _finished_rows(folder: Path, plan: _Plan, *, resume: bool) -> dict[str, list[Row]]:
-    """The rows of the finished paths in a folder, which is made, by the names of their units."""
+def _open_folder(folder: Path, plan: _Plan, *, resume: bool) -> Path:
+    """Make the folder of a sweep, and write what is fitted."""
     make_folder(folder)
     if any(make_folder(folder / "paths").iterdir()) and not resume:
         raise ParameterError(
             f"{folder} holds finished paths of a sweep. Pass `resume=True` to go on with it, or "
             "choose another `out`."
         )
+    (solver, *_) = plan.solvers.values()
     record = {
         "version": __version__,
-        "settings": plan.settings,
+        "settings": [each.parameters for each in plan.settings],
+        "eta": [*plan.solvers],
         "folds": len(plan.folds),
         "fold_unit": plan.folds[0].unit,
         "seed": plan.data.seed,
         "centre": plan.data.centre,
-        "solver": {"name": plan.solver.name, **vars(plan.solver)},
+        "solver": {"name": solver.name, **vars(solver)},
         "data": plan.data.hashes(local=True),
     }
     write_text(folder / "sweep.json", to_json(record))
-    rows = {}
-    for unit in plan.units:
-        file = _path_file(folder, unit.name)
-        if file.exists():
-            rows[unit.name] = read_rows(file, ("fold", "method", "status"), what="points")
-    return rows
-
-
-def _points(plan: _Plan, rows: Mapping[str, list[Row]]) -> list[Row]:
-    """The points of finished paths, path by path."""
-    return [row for unit in plan.units for row in rows.get(unit.name, ())]
+    return folder
 
 
 def _choice(
-    plan: _Plan, points: list[Row], keep: float | None, solver: Solver
+    plan: _Plan,
+    points: list[Row],
+    fits: dict[float | None, FoldFits],
+    keep: float | None,
+    solver: Solver,
 ) -> tuple[Sweep, list[FoldTransform]]:
-    """Choose one setting, and fit it to all data and without each fold."""
+    """Choose a setting, fit it to all data, and score its fits without each fold."""
     means = means_over_folds(points, len(plan.folds))
     chosen, reason = choose(means, keep)
     front = pareto_front(means[means["method"] != "original"]).index
     means = means.assign(front=means.index.isin(front), chosen=means.index == chosen)
     best = json.loads(to_json(means.loc[chosen].to_dict()))
-    arm = ObjectiveSettings.from_values(best)
-    refit = fit(plan.data, arm, with_eta(solver, best))
-    transforms = []
-    for fold in plan.folds:
-        unseen = with_eta(plan.solver, best).solve(fold.data, arm).transform
-        transforms.append(FoldTransform(unseen, len(fold.data.answers)))
+    settings = ObjectiveSettings.from_values(best)
+    eta = best.get("eta")
+    final_solver = solver if eta is None else plan.solvers[eta]
+    refit = fit(plan.data, settings, final_solver)
+    transforms = _fold_transforms(plan, fits[eta], settings, plan.solvers[eta])
     heldout = FoldScorer(plan.folds).scores(
         [fold.transform for fold in transforms], converged=best["converged"]
     )
@@ -268,11 +274,24 @@ def _choice(
         folds=len(plan.folds),
         fold_unit=plan.folds[0].unit,
         seed=plan.data.seed,
-        n_settings=len(plan.settings),
+        n_settings=len(plan.settings) * len(plan.solvers),
     )
     record = refit.transform.record.model_copy(update={"sweep": summary})
     transform = replace(refit.transform, record=record)
     return Sweep(pd.DataFrame(points), means, best, reason, transform, heldout), transforms
+
+
+def _fold_transforms(
+    plan: _Plan, fits: FoldFits, settings: ObjectiveSettings, solver: Solver
+) -> list[FoldTransform]:
+    """The transform of each fold: of the point if it is stored, else of another fit."""
+    if settings not in fits.stored:
+        fits = crossfit(_problems(plan, solver), [[settings]], order="cold")
+    transforms = []
+    for fold, solution in zip(plan.folds, fits.outcomes(settings), strict=True):
+        assert isinstance(solution, Solution)  # a setting without a fit has no mean
+        transforms.append(FoldTransform(solution.transform, len(fold.data.answers)))
+    return transforms
 
 
 def _write(result: Sweep, plan: _Plan, transforms: list[FoldTransform], folder: Path) -> None:
