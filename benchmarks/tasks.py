@@ -23,6 +23,7 @@ from glocal.data.names import object_name
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.episodes import EpisodeValues
 from glocal.evaluation.intervals import FRACTION, ItemValues, Units
+from glocal.evaluation.structure import kept_by_image
 from glocal.files import read_lines
 from glocal.suite.plan import Plan
 
@@ -198,14 +199,27 @@ def paired_rows(results: dict[str, Result], pairs: list[tuple[str, str]]) -> lis
 
 
 def properties(network: str) -> list[Row]:
-    """The agreement of each arm with held-out answers, and its share of raw neighbours kept."""
+    """The agreement of each arm with held-out answers, and its shares of raw neighbours kept.
+
+    The neighbours are those of held-out local images, and those of the objects of each fold among
+    each other.
+    """
     data = data_of(network)
     folds = fit_folds(data, arms.FOLDS, "objects")
+    objects_of_folds = [data.features.matrix[workbench.heldout_objects(data, f)] for f in folds]
+    originals = arms.transforms(network, "original").values()
     rows = []
     for arm in arm_names(network):
         of_folds = list(arms.transforms(network, arm).values())[: arms.FOLDS]
         scores = FoldScorer(folds).scores(of_folds)
-        rows.append({"network": network, "arm": arm, **scores.model_dump()})
+        kept_objects = [
+            kept_by_image(original(X), transform(X))
+            for X, original, transform in zip(objects_of_folds, originals, of_folds, strict=False)
+        ]
+        bounds = ItemValues(values=np.concatenate(kept_objects)).bounded()
+        names = ("objects_kept", "objects_kept_low", "objects_kept_high")
+        row = scores.model_dump() | dict(zip(names, bounds, strict=True))
+        rows.append({"network": network, "arm": arm, **row})
     return rows
 
 

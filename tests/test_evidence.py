@@ -50,6 +50,7 @@ def test_the_table_of_the_readme_is_that_of_the_record():
         [ARMS[arm]["agreement"] for arm in columns],
         [SCORES[CLIP, "things 1", arm]["value"] for arm in columns],
         [ARMS[arm]["neighbours_kept"] for arm in columns],
+        [ARMS[arm]["objects_kept"] for arm in columns],
     ]
     text = (ROOT / "README.md").read_text("utf-8").replace("**", "")
     rows = re.findall(r"(?m)^\|[^|]*" + 4 * r"\| ([\d.]+) % " + r"\|$", text)
