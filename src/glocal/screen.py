@@ -88,12 +88,13 @@ def text_table(rows: Iterable[Sequence[str]]) -> list[str]:
     ['arm       mAP', 'original  0.5']
     """
     rows = [[*row] for row in rows]
-    widths = [max(map(_length, column)) for column in zip(*rows, strict=True)]
+    first_width, *widths = (max(map(_length, column)) for column in zip(*rows, strict=True))
     lines = []
     for first, *others in rows:
-        line = first + " " * (widths[0] - _length(first))
-        for text, width in zip(others, widths[1:], strict=True):
-            line += " " * (_GAP + width - _length(text)) + text
+        line = first + " " * (first_width - _length(first))
+        for text, width in zip(others, widths, strict=True):
+            padding = _GAP + width - _length(text)
+            line += " " * padding + text
         lines.append(line.rstrip())
     return lines
 
@@ -108,17 +109,19 @@ def block(title: str, lines: Sequence[tuple[str, Sequence[Cell]]], width: int) -
 
     Where a line would be wider than the screen, intervals take lines of their own, and then names.
     """
+    heading = wrapped(title, width)
     in_one_line = text_table([name, *map(str, cells)] for name, cells in lines)
+    if fits(in_one_line, width - _GAP):
+        return heading + _indented(in_one_line)
     in_two_lines = text_table(row for name, cells in lines for row in _two_rows(name, cells))
-    for text in (in_one_line, in_two_lines):
-        if fits(text, width - _GAP):
-            return [*wrapped(title, width), *_indented(text)]
+    if fits(in_two_lines, width - _GAP):
+        return heading + _indented(in_two_lines)
     below_names = text_table(row for _, cells in lines for row in _two_rows("", cells))
     text = []
     for number, (name, _) in enumerate(lines):
         text += textwrap.wrap(name, width - _GAP)  # breaks a name that is too long anywhere
         text += below_names[2 * number : 2 * number + 2]
-    return [*wrapped(title, width), *_indented(text)]
+    return heading + _indented(text)
 
 
 def row_blocks(headers: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
@@ -132,7 +135,9 @@ def row_blocks(headers: Sequence[str], rows: Iterable[Sequence[str]], width: int
 
 def _two_rows(name: str, cells: Sequence[Cell]) -> list[list[str]]:
     """The values of a line, and below them their intervals."""
-    return [[name, *(cell.value for cell in cells)], ["", *(cell.interval for cell in cells)]]
+    values = [cell.value for cell in cells]
+    intervals = [cell.interval for cell in cells]
+    return [[name, *values], ["", *intervals]]
 
 
 def _indented(lines: Iterable[str]) -> list[str]:

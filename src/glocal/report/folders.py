@@ -84,8 +84,7 @@ def load_runs(
     runs = []
     for path, kind in kinds.items():
         if kind == "scores":
-            scores = read_scores(path)
-            runs.append(Run(Path(path).stem, scores, blocks=_network_blocks(scores)))
+            runs.append(_scores_run(Path(path)))
         elif kind != "transform":
             runs.append(_folder_run(Path(path), kind))
         elif features is None:
@@ -97,6 +96,12 @@ def load_runs(
             name = Path(path).name.removesuffix(ending(path)) or path
             runs.append(transform_run(name, transforms[path], features, answers, file=path))
     return runs
+
+
+def _scores_run(path: Path) -> Run:
+    """The run of a file of scores."""
+    scores = read_scores(path)
+    return Run(path.stem, scores, blocks=_network_blocks(scores))
 
 
 def _kind(path: Path) -> str:

@@ -81,27 +81,29 @@ def save_page(page: str, out: PathLike) -> None:
 
 def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     """Write every chart as PNG, PDF and SVG, as in ``1-front.png``, and return the files."""
+    titled = [drawing for run in runs for drawing in _drawings(run)]
+    files = []
+    for number, (title, drawing) in enumerate(titled, start=1):
+        stem = re.sub(r"[^\w.-]+", "-", f"{number}-{title}")[:_MAX_NAME]
+        for kind in ("png", "pdf", "svg"):
+            file = make_folder(folder) / f"{stem}.{kind}"
+            save_figure(drawing, file)
+            files.append(file)
+    return files
+
+
+def _drawings(run: Run) -> Iterator[tuple[str, Any]]:
+    """Yield the title of each chart of a run, and of the axes of each of its transforms."""
     import pandas as pd
 
-    drawings: dict[str, Any] = {}
-    for run in runs:
-        for part in (*run.blocks, *charts_of(run)):
-            if part.chart is not None:
-                chart = part.chart.properties(width=_FIGURE_WIDTH)
-                drawings[f"{len(drawings) + 1}-{part.title}"] = chart
-        for record in axes_records(run):
-            axes = pd.DataFrame(record["axes"]).query("factor > 1")
-            name = record["network"] or record["arm"]
-            title = f"What people’s answers amplify in {name}"
-            if len(axes):
-                drawings[f"{len(drawings) + 1}-axes-{name}"] = axes_svg(axes, title)
-    files = []
-    for name, drawing in drawings.items():
-        stem = re.sub(r"[^\w.-]+", "-", name)[:_MAX_NAME]
-        for kind in ("png", "pdf", "svg"):
-            files.append(make_folder(folder) / f"{stem}.{kind}")
-            save_figure(drawing, files[-1])
-    return files
+    for part in (*run.blocks, *charts_of(run)):
+        if part.chart is not None:
+            yield part.title, part.chart.properties(width=_FIGURE_WIDTH)
+    for record in axes_records(run):
+        axes = pd.DataFrame(record["axes"]).query("factor > 1")
+        name = record["network"] or record["arm"]
+        if len(axes):
+            yield f"axes-{name}", axes_svg(axes, f"What people’s answers amplify in {name}")
 
 
 def save_figure(drawing: Any, out: PathLike) -> None:
@@ -144,31 +146,38 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     The CSV files hold plain numbers, one row for each network, arm, task and metric. The numbers of
     a block are a file too, such as ``participants.csv``, and so are the axes of all transforms.
     """
-    import pandas as pd
-
-    texts = {}
-    axes = [
-        {"run": run.name, "network": record["network"], "arm": record["arm"], **axis}
-        for run in runs
-        for record in axes_records(run)
-        for axis in record["axes"]
-    ]
-    if axes:
-        texts["axes.csv"] = pd.DataFrame(axes).to_csv(index=False)
+    texts: dict[str, str] = {}
+    if axes := [row for run in runs for row in _axes_rows(run)]:
+        texts["axes.csv"] = _csv(axes)
     for number, run in enumerate(runs, start=1):
         for block in run.blocks:
             if block.data is not None:
                 texts[f"{block.title.lower()}.csv"] = block.data.to_csv()
         if run.scores:
             rows = long_scores(run.scores).fillna({"network": run.name})
-            texts[f"{number}-scores.csv"] = rows.to_csv(index=False)
             table = score_table(run.scores, run.baseline)
             latex = table.to_latex(index=False, escape=True, caption=_CAPTION)
+            texts[f"{number}-scores.csv"] = rows.to_csv(index=False)
             texts[f"{number}-scores.tex"] = latex
     files = {make_folder(folder) / name: text for name, text in texts.items()}
     for file, text in files.items():
         write_text(file, text)
     return list(files)
+
+
+def _axes_rows(run: Run) -> Iterator[dict[str, Any]]:
+    """Yield the axes of each transform of a run as rows of a table."""
+    for record in axes_records(run):
+        names = {"run": run.name, "network": record["network"], "arm": record["arm"]}
+        for axis in record["axes"]:
+            yield names | axis
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as the text of a CSV file."""
+    import pandas as pd
+
+    return pd.DataFrame(rows).to_csv(index=False)
 
 
 def _script_hash(script: str) -> str:

@@ -80,12 +80,12 @@ class Run:
 
     `name` is the heading of the section. `fits` has the records of fits by network and arm, and
     `commands` the commands that use them. `views` maps each network to its views by arm; an empty
-    name is that of any network.
+    name stands for any network.
 
     `featured` is the arm that the run is about: a transform, or the choice of a sweep. It is empty
-    if the run compares arms. `settings` are those of a sweep, with `POINT_COLUMNS`. `lead` is a
-    sentence that follows the advice, and `blocks` follow the scores. `design` are sentences on how
-    the answers were collected.
+    if the run compares arms. `settings` has the settings of a sweep, with `POINT_COLUMNS`. `lead`
+    is a sentence that follows the advice, and `blocks` follow the scores. `design` are sentences on
+    how the answers were collected.
     """
 
     name: str
@@ -103,10 +103,10 @@ class Run:
     @property
     def chance(self) -> float:
         """The agreement that guessing gives, as the record, the scores or the fits state it."""
-        fitted = (fit.chance for fit in self.fits.values())
-        scored = (score.settings.get("chance") for score in self.scores)
-        known = (chance for chance in (self.record.chance, *fitted, *scored) if chance is not None)
-        return next(known, 1 / 3)
+        of_fits = [fit.chance for fit in self.fits.values()]
+        of_scores = [score.settings.get("chance") for score in self.scores]
+        recorded = [self.record.chance, *of_fits, *of_scores]
+        return next((chance for chance in recorded if chance is not None), 1 / 3)
 
     @property
     def baseline(self) -> str:
