@@ -98,6 +98,21 @@ def test_the_command_writes_rows_and_the_transform_of_queries(here):
         np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_names_of_rows_lie_beside_the_array(here):
+    """`apply` makes the folder of its output and writes the names there; names of other rows that
+    are there already are refused.
+    """
+    folder(here / "x", features_npy=X[:3], file_names_txt="a\nb\nc")
+    folder(here, t_npz=TRANSFORM)
+    line = "apply t.npz {} --out new/folder/features.npy"
+    assert run(line.format("x")).code == 0
+    assert Features.load("new/folder").names == ("a", "b", "c")
+    assert run(line.format("x")).code == 0
+    folder(here / "y", features_npy=X[:3], file_names_txt="c\nb\na")
+    assert "other rows" in run(line.format("y")).error(1)
+    assert Features.load("new/folder").names == ("a", "b", "c")
+
+
 def test_a_table_has_names_and_the_rows_of_the_array(tmp_path, monkeypatch):
     """A CSV file has the rows that the array has, in chunks too, after the names of the images; one
     that would be too large is refused before any work.

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.spatial.distance import pdist, squareform
-from world import table
+from world import folder, run, table
 
 from glocal import Features, model_rdm, rsa
 from glocal.data.rdm import check_rdms, join_rdms, load_rdms
-from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
+from glocal.errors import CollapseWarning, DataError, DataWarning, FileError, ParameterError
 from glocal.evaluation.rsa import KERNELS
+from glocal.jsonlines import read_rows
 
 RNG = np.random.default_rng(0)
 Z = RNG.normal(size=(14, 5))
@@ -143,7 +144,7 @@ def test_rdms_are_real_symmetric_and_0_on_the_diagonal(tmp_path):
     assert not np.diag(check_rdms(noisy)[0]).any()
     ranks = squareform(np.arange(91)).astype(int)
     np.savetxt(tmp_path / "r.txt", ranks)
-    for checked in (check_rdms(ranks), load_rdms(tmp_path / "r.txt")):
+    for checked in (check_rdms(ranks), load_rdms(tmp_path / "r.txt").rdms):
         np.testing.assert_array_equal(checked, ranks[None] * 1.0, strict=True)
 
 
@@ -197,7 +198,7 @@ def test_published_embeddings_correlate_as_before(data_dir, embedding, spearman)
     index = json.loads((things / "rdm48_index.json").read_text("utf-8"))[
         "concept_index0_in_unique_id"
     ]
-    result = rsa(np.load(things / f"{embedding}.npy")[index], load_rdms(things / "rdm48.npy"))
+    result = rsa(np.load(things / f"{embedding}.npy")[index], load_rdms(things / "rdm48.npy").rdms)
     assert result.spearman == pytest.approx(spearman, abs=5e-5)
     assert result.low < spearman < result.high
 
@@ -218,3 +219,59 @@ def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
     assert model_rdm(Z, "correlation") == pytest.approx(reference.get_vectors()[0], rel=1e-9)
     compared = toolbox.rdm.compare(reference, people, "spearman")
     assert result.spearman == pytest.approx(compared.mean(), rel=1e-9)
+
+
+def written_by_r(names, matrix, columns=None):
+    """A matrix as ``write.csv`` of R writes it, with its names."""
+    lines = [
+        ["", *(columns or names)],
+        *([name, *row] for name, row in zip(names, matrix.tolist(), strict=True)),
+    ]
+    cell = lambda value: f'"{value}"' if isinstance(value, str) else str(value)
+    return "".join(",".join(map(cell, line)) + "\n" for line in lines)
+
+
+@pytest.mark.parametrize("suite", [False, True])
+def test_a_matrix_with_names_is_joined_by_name(here, suite):
+    """The table that R writes, whose objects are in another order and have one more than the
+    features, gives the correlation of the same objects in the order of the features.
+    """
+    names = [f"thing {i}" for i in range(14)]
+    order = RNG.permutation(14)
+    matrix = HUMAN[np.ix_(order, order)]
+    folder(here, rdm_csv=written_by_r([names[i] for i in order], matrix))
+    folder(here / "net", features_npy=Z[:13], file_names_txt="\n".join(names[:13]))
+    expected = rsa(Z[:13], HUMAN[:13, :13]).spearman
+    if suite:
+        folder(here, s_toml=SUITE, whole_npy=matrix, ids_txt="\n".join(names[i] for i in order))
+        run("suite s.toml --out out")
+        rows = read_rows("out/rows.jsonl")
+        assert [row["value"] for row in rows] == pytest.approx([expected, expected])
+        return
+    result = run("evaluate rsa --features net --rdm rdm.csv --json")
+    assert result.json["spearman"] == pytest.approx(expected)
+    assert "1 objects of the RDM have no features" in result.err
+    np.save("bare.npy", Z)
+    assert "names" in run("evaluate rsa --features bare.npy --rdm rdm.csv").error(1)
+
+
+SUITE = """
+[networks.net]
+features = "net"
+[arms.original]
+[tasks.named]
+kind = "rsa"
+rdm = "rdm.csv"
+[tasks.listed]
+kind = "rsa"
+rdm = "whole.npy"
+object_ids = "ids.txt"
+"""
+
+
+def test_a_matrix_whose_columns_are_not_its_rows_is_refused(tmp_path):
+    """Names of columns in another order than those of the rows are an error."""
+    names = [f"thing {i}" for i in range(14)]
+    file = folder(tmp_path, rdm_csv=written_by_r(names, HUMAN, names[::-1])) / "rdm.csv"
+    with pytest.raises(FileError, match="columns"):
+        load_rdms(file)

@@ -13,7 +13,7 @@ from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
 from glocal.errors import ParameterError
 from glocal.evaluation.alarms import Anomalies, find_anomalies
-from glocal.files import ending, writable_target, write_text
+from glocal.files import ending, make_folder, writable_target, write_text
 from glocal.transform import LinearTransform, check_rows, reduced
 from glocal.transform.apply import apply_csv, apply_file
 from glocal.transform.checks import row_differences
@@ -38,7 +38,7 @@ def apply(
     features: Annotated[Path, Argument(help="Feature file or folder, not standardized.")],
     out: Annotated[
         Path,
-        Option(help="Output: a .npy file, or a small .csv table."),
+        Option(help="Output: a .npy file, with the names of the rows beside it, or a small .csv."),
     ],
     strength: float = Option(1.0, help="0 changes nothing but the scale, 1 is the full transform."),
     normalize: bool = Option(
@@ -63,6 +63,7 @@ def apply(
     """
     if save_transform is not None:
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
+    make_folder(out.parent)
     writable_target(out, what="--out", endings=_ENDINGS)
     rows = Features.load(features)
     fitted = _adapted(_loaded(transform, features, normalize), recentre, strength, force)

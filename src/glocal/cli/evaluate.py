@@ -216,15 +216,12 @@ def rsa_command(
     scoring: Scoring,
     features: FeaturesPath,
     task: RSATask,
-    object_ids: Path | None = Option(
-        None, help="Names of the objects that the RDM indexes, one per line."
-    ),
 ) -> None:
     """Rank correlation with people's dissimilarities, with interval over objects and noise ceiling.
 
     Example: glocal evaluate rsa --features features.npy --rdm rdm.npy --transform transform.npz
     """
-    scoring.show(task, features, Shared(object_ids=object_ids))
+    scoring.show(task, features)
 
 
 @app.command("few-shot")

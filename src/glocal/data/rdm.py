@@ -9,9 +9,9 @@ from jaxtyping import Float
 
 from glocal.data.features import Features
 from glocal.data.join import feature_rows
-from glocal.data.tables import read_numbers
+from glocal.data.tables import has_titles, listed, parse_csv, read_numbers
 from glocal.errors import DataError, DataWarning, warn
-from glocal.files import PathLike
+from glocal.files import PathLike, ending, reading
 from glocal.similarity import Numbers
 
 # RDMs are often float32 and written as text: pairs (i, j) and (j, i) may differ in the last digits
@@ -21,6 +21,13 @@ RDMs = Float[np.ndarray, "people n n"]
 """The dissimilarities of n objects, for each person."""
 
 
+class NamedRDMs(NamedTuple):
+    """RDMs, and the names of their objects, None if their file has none."""
+
+    rdms: RDMs
+    names: tuple[str, ...] | None
+
+
 class JoinedRDMs(NamedTuple):
     """RDMs, and the feature row of each of their objects."""
 
@@ -28,12 +35,22 @@ class JoinedRDMs(NamedTuple):
     rows: Numbers
 
 
-def load_rdms(path: PathLike) -> RDMs:
+def load_rdms(path: PathLike) -> NamedRDMs:
     """Read one RDM (n, n) from ``.npy`` or text, or one per person (people, n, n) from ``.npy``.
 
-    `check_rdms` checks them.
+    A text may have the names of the objects as its first column and as its first line, as
+    ``write.csv`` of R and ``to_csv`` of pandas write them. `check_rdms` checks the numbers.
     """
-    return check_rdms(read_numbers(path, what="RDM"), str(path))
+    if ending(path) == ".npy" or not has_titles(path):
+        return NamedRDMs(check_rdms(read_numbers(path, what="RDM"), str(path)), None)
+    fix = "Its first column and its first line must be the same names in the same order."
+    with reading(path, "RDM", fix) as file:
+        table = parse_csv(file, header=0)
+        names = tuple(table.iloc[:, 0].astype(str))
+        if tuple(table.columns[1:]) != names:
+            raise ValueError(f"it has rows {listed(names)} and columns {listed(table.columns[1:])}")
+        numbers = table.iloc[:, 1:].to_numpy(dtype=np.float64)
+    return NamedRDMs(check_rdms(numbers, str(path)), names)
 
 
 def check_rdms(rdms: np.ndarray, source: str = "RDM") -> RDMs:

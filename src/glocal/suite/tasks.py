@@ -26,7 +26,7 @@ from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
-from glocal.files import array_sha256
+from glocal.files import array_sha256, read_lines
 from glocal.options import Options
 from glocal.suite.sources import Embed, File, MaybeFile, Sources
 from glocal.transform import LinearTransform
@@ -112,10 +112,14 @@ class RSATask(Task):
     reads_answers: ClassVar[bool] = True
     kind: Literal["rsa"] = "rsa"
     rdm: File = Field(
-        description="Human dissimilarities, (n, n) or (people, n, n); NaN for a missing pair."
+        description="Human dissimilarities, (n, n) or (people, n, n); NaN for a missing pair. A "
+        "table with names as its first column and line is joined by name."
     )
     rdm_index: MaybeFile = Field(
         None, description="Objects of the RDM: one index per row, .npy or text."
+    )
+    object_ids: MaybeFile = Field(
+        None, description="Names of the objects that the RDM indexes, one per line."
     )
     kernel: Literal["cosine", "correlation", "dot"] = Field(
         "cosine", description="Similarity of a pair."
@@ -127,18 +131,25 @@ class RSATask(Task):
         return [_by_name(sources.objects, joined.rows), array_sha256(joined.rdms)]
 
     def _joined(self, sources: Sources) -> JoinedRDMs:
+        rdms, names = load_rdms(sources.path(self.rdm))
+        if names is not None:
+            if self.rdm_index is not None:
+                raise ParameterError("the RDM names its objects; leave `rdm_index` out.")
+            return join_rdms(sources.objects, rdms, object_ids=names)
+        object_ids = sources.listed_objects
+        if self.object_ids is not None:
+            object_ids = read_lines(sources.path(self.object_ids), what="object ids")
         index = None
         if self.rdm_index is not None:
             index = read_list(sources.path(self.rdm_index), what="RDM index")
-            if sources.object_ids is None and sources.objects.names is not None:
+            if object_ids is None and sources.objects.names is not None:
                 warn(
                     "the index of the RDM is read as rows of the features, although these have "
                     "names. If it indexes a list of objects, name that list with `object_ids`: "
                     "objects that the features lack would shift all others.",
                     DataWarning,
                 )
-        rdms = load_rdms(sources.path(self.rdm))
-        return join_rdms(sources.objects, rdms, index, sources.listed_objects)
+        return join_rdms(sources.objects, rdms, index, object_ids)
 
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `rsa`, with a DataWarning if the correlation cannot be told from 0."""

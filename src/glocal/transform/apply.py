@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy_format
 
-from glocal.data.features import Features
-from glocal.errors import ParameterError
-from glocal.files import PathLike, atomic_write
+from glocal.data.features import NAMES_FILE, Features
+from glocal.errors import FileError, ParameterError
+from glocal.files import PathLike, atomic_write, read_lines, write_text
 from glocal.transform.checks import check_rows
 from glocal.transform.linear import LinearTransform
 
@@ -30,7 +31,8 @@ def apply_file(
     """Transform all rows of `features` into the ``.npy`` file `out` and return their number.
 
     The file appears only once it is complete. It has the float type of the input, or float32 if
-    the input holds integers.
+    the input holds integers. The names of the rows, if they have any, are written into
+    ``file_names.txt`` beside it.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ def apply_file(
         The rows do not have the input dimension of the transform, or a row contains NaN or
         infinity before or after the transform.
     FileError
-        `out` cannot be written.
+        `out` cannot be written, or the names beside it are those of other rows.
 
     Warns
     -----
@@ -54,6 +56,15 @@ def apply_file(
         The rows differ from those of the fit; see `glocal.transform.check_rows`.
     """
     check_rows(transform, features, force=force)
+    names_file = Path(out).parent / NAMES_FILE
+    has_names = features.names is not None
+    if has_names and names_file.exists():
+        if read_lines(names_file, what="names") != features.names:
+            raise FileError(
+                f"{names_file} names other rows than {features.source}. Write into a folder of its "
+                "own, such as --out aligned/features.npy."
+            )
+        has_names = False
     n, p = features.matrix.shape
     dtype = np.dtype(np.float32)
     if features.matrix.dtype.kind == "f":
@@ -69,6 +80,8 @@ def apply_file(
             Z = transform.map_rows(rows, source=features.source, first=start)
             stream.write(np.ascontiguousarray(Z, dtype).data)
             progress(start + len(rows))
+    if has_names:
+        write_text(names_file, "".join(f"{name}\n" for name in features.labels))
     return n
 
 
