@@ -106,6 +106,7 @@ figure: setup
 	$(BIN)/python benchmarks/evidence.py figures
 	$(BIN)/python docs/method_figure.py
 	$(BIN)/python docs/demo_figure.py
+	$(BIN)/python docs/front_figure.py
 
 bench: setup
 	$(BIN)/python benchmarks/bench.py

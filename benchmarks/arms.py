@@ -215,7 +215,7 @@ def images(network: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         file, labels = (f"{real_data()}/{each[key]}".format(network=network) for key in FILES)
         if Path(file).exists() and LOCAL[network] != each["name"]:
             with warnings.catch_warnings():  # line i of these tables is row i
-                warnings.filterwarnings("ignore", "the labels have names", DataWarning)
+                warnings.filterwarnings("ignore", ".* label i is taken", DataWarning)
                 features, names = load_labels(labels, Features.load(file))
             classes = pd.Series(names).astype(str)
             if "class" in each:

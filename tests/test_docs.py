@@ -112,7 +112,7 @@ def write_embeddings():
     """Write rows with the great column of CLIP, and labels for them."""
     likeness_of_clip = -14 * np.eye(512)[92]
     np.save("embeddings.npy", np.random.default_rng(0).normal(likeness_of_clip, size=(32, 512)))
-    Path("labels.csv").write_text("column\n" + "cat\ndog\n" * 16, encoding="utf-8")
+    Path("labels.csv").write_text("masterCategory\n" + "cat\ndog\n" * 16, encoding="utf-8")
 
 
 @every_page
