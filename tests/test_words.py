@@ -30,18 +30,40 @@ EXCEPTIONS = {
 """Where a word may stand all the same, each a page or a name, and why."""
 
 
-def glossary():
-    """The words that are not written, each with what to write: names are in backticks."""
-    table = TEXTS[ROOT / "docs" / "concepts.md"].split("| not written |")[1].split("\n\n")[0]
-    names, phrases = {}, {}
-    for line in table.strip().splitlines()[1:]:
-        word, _, _, others = (cell.strip() for cell in line.strip("|").split("|"))
-        for other in others.split(", "):
-            (names if other.startswith("`") else phrases)[other.strip("`")] = word
-    return names, phrases
+REPLACED_NAMES = {
+    "agreement": "accuracy_cosine accuracy_dot",
+    "tie rate": "tie_rate_cosine tie_rate_dot",
+    "neighbours kept": "kept kept_raw kept_low kept_high kept_centred",
+    "answer": "triplets n_triplets",
+    "trial": "screens",
+    "rows of length 1": "normalise normalised",
+}
+REPLACED_PHRASES = {
+    "agreement": "odd-one-out accuracy, accuracy on answers",
+    "neighbours kept": "neighbours that stay, neighbourhoods kept",
+    "original": "untransformed, unaligned, gain over the features as they are",
+    "mean subtracted": "own means subtracted, column means subtracted, demeaned",
+    "centred": "centered",
+    "people": "persons, raters, annotators",
+    "participants": "subjects, respondents",
+    "question": "query set",
+    "held-out": "hold-out set, held out set",
+    "method": "algorithm",
+    "arm": "competitor",
+    "one example a class": "one-shot, one image a class, 1 image a class, single-shot",
+    "rows of length 1": "unit rows",
+    "transform": "mapping matrix, projection head",
+}
+"""What is not written for a word of the glossary, in code and in sentences."""
+NAMES = {name: word for word, names in REPLACED_NAMES.items() for name in names.split()}
+PHRASES = {text: word for word, texts in REPLACED_PHRASES.items() for text in texts.split(", ")}
 
 
-NAMES, PHRASES = glossary()
+def test_every_replaced_word_has_its_word_in_the_glossary():
+    """What is written instead stands in the table of docs/concepts.md."""
+    table = TEXTS[ROOT / "docs" / "concepts.md"].split("| word |")[1].split("\n\n")[0]
+    words = {line.strip("| ").partition(" |")[0] for line in table.splitlines()[2:]}
+    assert {*NAMES.values(), *PHRASES.values()} <= words
 
 
 def options():

@@ -129,10 +129,9 @@ RUN_OPTIONS = {
 }
 
 
-def test_the_page_shows_the_files_as_they_are():
-    """The page shows each file of examples/deploy in full."""
-    for file in DEPLOY.iterdir():
-        assert f"\n{file.read_text(encoding='utf-8')}```" in ONLINE, file
+def test_the_page_names_every_file():
+    """The page says what each file of examples/deploy is for."""
+    assert [file.name for file in DEPLOY.iterdir() if f"`{file.name}`" not in ONLINE] == []
 
 
 def test_the_service_and_the_container_run_the_command():
