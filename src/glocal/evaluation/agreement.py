@@ -1,4 +1,4 @@
-"""Agreement with people: that of an embedding and its loss, and that of people with each other."""
+"""Agreement with people: of an embedding, with its loss, and of people with each other."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def odd_one_out(
         score("loss", loss),
         score("tie_rate", tie_rate),
     )
-    return Result.of(scores, units, similarity, similarity=similarity, ceiling=None)
+    return Result.from_scores(scores, units, similarity, similarity=similarity, ceiling=None)
 
 
 def answer_credit(Z: np.ndarray, answers: Answers, similarity: str = "cosine") -> Values:
@@ -132,10 +132,10 @@ def agreement_scores(credits: Mapping[str, Values], answers: Answers, split: str
 def ceiling(answers: Answers) -> Result | None:
     """Compute how far people agree with each other, a range, from repeated answers of any kind.
 
-    Each answer is compared with the other answers to its question, also with those of the same
-    person. Only questions with `MIN_ANSWERS_A_QUESTION` answers count if they have
-    `MIN_REPEATED_ANSWERS` answers in all: they were repeated on purpose, others by accident.
-    Otherwise all repeated questions count.
+    Each answer is compared with the other answers to its question, also by the same person. Only
+    questions with `MIN_ANSWERS_A_QUESTION` answers count if they have `MIN_REPEATED_ANSWERS`
+    answers in all: they were repeated on purpose, others by accident. Otherwise all repeated
+    questions count.
 
     Returns
     -------

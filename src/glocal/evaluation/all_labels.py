@@ -69,7 +69,7 @@ def all_labels(
         Score("all-labels", f"accuracy_{probe}", *units.bounded(), len(credits), settings=settings),
         Score("all-labels", f"accuracy_plain_{probe}", float(credits.mean()), n=len(credits)),
     )
-    return Result.of(scores, units, probe, chance=1 / len(sides.targets), probe=probe)
+    return Result.from_scores(scores, units, probe, chance=1 / len(sides.targets), probe=probe)
 
 
 def _splits(sides: Sides, seed: int, repeats: int) -> list[Split]:

@@ -277,7 +277,7 @@ def _score(
     units = ItemValues(values=auroc + _within_classes(influence / len(rows), classes))
     score_row = partial(Score, "anomaly", n=len(classes), settings=settings)
     first = score_row("auroc", auroc, *units.estimate().interval(FRACTION))
-    return Result.of((first, *map(score_row, METRICS[1:], others)), units, per_class=rows)
+    return Result.from_scores((first, *map(score_row, METRICS[1:], others)), units, per_class=rows)
 
 
 def _influence(anomalous: Mask, score: Values) -> Values:

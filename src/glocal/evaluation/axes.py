@@ -197,7 +197,7 @@ def _change(Z: Embedding, X: Embedding) -> tuple[Embedding, Float[np.ndarray, "r
 def _changed_axes(
     Z: Embedding, X: Embedding, n_growing: int, n_shrinking: int
 ) -> Float[np.ndarray, "n k"]:
-    """The eigenvectors of the largest eigenvalues of ZZᵀ - XXᵀ, then those of the smallest.
+    """The eigenvectors of ZZᵀ - XXᵀ with the largest eigenvalues, then with the smallest.
 
     Eigenvalues that rounding explains are left out.
     """

@@ -36,7 +36,9 @@ class Result(Printable):
     values: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, scores: Sequence[Score], units: Units, variant: str = "", **values: Any) -> Result:
+    def from_scores(
+        cls, scores: Sequence[Score], units: Units, variant: str = "", **values: Any
+    ) -> Result:
         """Return a result with the values of all rows, the fields of the first row, and `values`.
 
         The name of a value is the metric of its row, without the `variant` at its end.
@@ -84,8 +86,8 @@ def compared(results: Mapping[str, Result], pairs: Iterable[tuple[str, str]]) ->
     """The score rows of arms that were scored on the same data, and of their differences.
 
     The rows of each arm come first, then the rows of people once, then the differences. The row of
-    a pair (arm, baseline) is the first score of the arm minus that of the baseline, in paired
-    units. It is left out if one of the two is undefined.
+    a pair (arm, baseline) is the difference of their first scores in paired units. It is left out
+    if one of the two is undefined.
     """
     rows = [
         replace(row, transform=arm)
@@ -102,7 +104,7 @@ def compared(results: Mapping[str, Result], pairs: Iterable[tuple[str, str]]) ->
 def difference(
     arm: tuple[str, Result], baseline: tuple[str, Result], level: float = 0.95
 ) -> Iterator[Score]:
-    """Yield the first score of a named arm minus that of a baseline, unless one is undefined."""
+    """Yield the difference of the first scores of two named arms, unless one is undefined."""
     name, result = arm
     baseline_name, baseline_result = baseline
     units = result.units

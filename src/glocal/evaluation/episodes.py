@@ -94,7 +94,7 @@ class EpisodeValues(Units):
         parts = np.array([pool + both + v_d / draws, tests + both + v_x / (draws * n)])
         variance = float(parts.sum())
         freedom = satterthwaite(variance, parts, freedoms)
-        return Estimate.of(mean, variance, freedom, np.nan_to_num(self.values))
+        return Estimate.from_variance(mean, variance, freedom, np.nan_to_num(self.values))
 
 
 def _components(

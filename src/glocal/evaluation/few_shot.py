@@ -283,4 +283,4 @@ def _result(
         score(f"accuracy_plain_{probe}", float(np.nanmean(credits, axis=1).mean())),
     )
     draws = tuple(per_draw.tolist())
-    return Result.of(scores, units, probe, per_draw=draws, **values, probe=probe)
+    return Result.from_scores(scores, units, probe, per_draw=draws, **values, probe=probe)

@@ -40,7 +40,9 @@ class Estimate:
     freedom: float
 
     @classmethod
-    def of(cls, mean: float, variance: float, freedom: float, values: np.ndarray) -> Estimate:
+    def from_variance(
+        cls, mean: float, variance: float, freedom: float, values: np.ndarray
+    ) -> Estimate:
         """Create an estimate from the variance of the mean.
 
         The error is None if it is only the rounding of the values.
@@ -86,7 +88,7 @@ class Units(ABC):
     """The values whose (weighted) mean is the score of an arm, and how they depend on each other.
 
     Each kind of dependence is a class: `ItemValues`, `CrossedValues`, `ObjectValues`, and
-    `glocal.evaluation.episodes.EpisodeValues`. `limits` are those of the score.
+    `glocal.evaluation.episodes.EpisodeValues`. The score lies within the `limits`.
 
     Examples
     --------
@@ -108,7 +110,7 @@ class Units(ABC):
         return self.estimate().bounded(self.limits)
 
     def minus(self, baseline: Units) -> Estimate:
-        """Estimate the score of this arm minus that of the baseline on the same items.
+        """Estimate how much higher the score of this arm is than the baseline's, item by item.
 
         The `p` of the estimate is the p-value of no difference.
         """
@@ -129,8 +131,8 @@ class CrossedValues(Units):
     def estimate(self) -> Estimate:
         """Estimate the mean of the table for other people and other objects.
 
-        With x̄_p the mean of a person, x̄_o that of an object and x̄ that of all, the two-way analysis
-        of variance gives
+        With the means x̄_p of a person, x̄_o of an object and x̄ of all, the two-way analysis of
+        variance gives
 
             Var = Σ_p (x̄_p - x̄)² / (P (P-1)) + Σ_o (x̄_o - x̄)² / (O (O-1))
                   - Σ_po (x_po - x̄_p - x̄_o + x̄)² / (P (P-1) O (O-1))
@@ -158,14 +160,14 @@ class CrossedValues(Units):
         variance = max(variances @ (1, 1, -1), *variances)
         smaller_margin = min(filter(None, freedoms[:2]), default=0.0)
         freedom = max(satterthwaite(variance, variances, freedoms), smaller_margin)
-        return Estimate.of(mean, variance, freedom, table)
+        return Estimate.from_variance(mean, variance, freedom, table)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ObjectValues(Units):
     """One value for each answer, which varies with the objects that the answer names.
 
-    `weights` are those of the answers, and `persons` those who gave them, if they are known.
+    `weights` and `persons` hold the weight of each answer and who gave it, if they are known.
     """
 
     objects: Objects
@@ -181,7 +183,7 @@ class ObjectValues(Units):
 
             Var = Σ over pairs of answers sharing at least one object of e_t e_t' / ((Σ w)² q),
 
-        but not less than that of independent questions. q is the share of pairs of answers without
+        but not less than with independent questions. q is the share of pairs of answers without
         a common object. Because the deviations are from the mean of the same answers, the sum falls
         short of its target by just this factor. q is taken as at least 0.1: a smaller share rests
         on so few pairs that dividing by it would only multiply their noise. The error is None if
@@ -209,13 +211,13 @@ class ObjectValues(Units):
                 parts = np.array([variance, of_persons])
                 variance = float(parts.sum())
                 freedom = satterthwaite(variance, parts, np.array([freedom, person_freedom]))
-        return Estimate.of(mean, variance, freedom, self.values)
+        return Estimate.from_variance(mean, variance, freedom, self.values)
 
 
 def mean_estimate(values: Values, clusters: Labels | None = None) -> Estimate:
     """Estimate the mean of scores that are dependent within a cluster (a question).
 
-    The variance is that of leaving out one cluster (`share_variance`), but not less than that of
+    The variance comes from leaving out one cluster (`share_variance`), and is not less than with
     independent scores. Everything else that the scores depend on counts as fixed.
     """
     mean = float(values.mean())
@@ -223,11 +225,11 @@ def mean_estimate(values: Values, clusters: Labels | None = None) -> Estimate:
     if clusters is not None:
         of_clusters, freedom = _over_clusters(clusters, values - mean, np.ones(len(values)))
         variance = max(variance, of_clusters)
-    return Estimate.of(mean, variance, freedom, values)
+    return Estimate.from_variance(mean, variance, freedom, values)
 
 
 def pseudo_values(mean: float, *left_out: Float[np.ndarray, " _"]) -> Float[np.ndarray, " groups"]:
-    """Values with this mean, whose independent error is that of a jackknife over groups of items.
+    """Values with this mean, whose error, if they were independent, is a jackknife's over groups.
 
     Each array has the score without each group of one kind of items (queries, gallery rows), NaN
     where it is undefined. With θ_g the score without group g of G, and θ̄ their mean, the jackknife
@@ -297,20 +299,22 @@ def _over_objects(objects: Objects, e: Values, w: Values) -> tuple[float, float]
     subsets of objects: with E_s the sum of e over the answers that contain subset s, it is
     Σ_s (-1)^(|s|+1) E_s². The same sum of the weights gives the share of unrelated pairs.
     """
-    total = float(w.sum())
     columns = np.sort(objects, axis=1).T.astype(np.int64, order="C")
     values = np.stack([e, w])
     sizes = range(1, len(columns))
-    squares = [_squared_subset_sums(columns, size, values) for size in sizes]
-    squares.append(_squared_question_sums(columns, values))
-    any_object, related = np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0)
-    all_objects, _ = squares[-1]
-    unrelated_share = 1 - related / total**2
+    by_size = [_squared_subset_sums(columns, size, values) for size in sizes]
+    of_questions = _squared_question_sums(columns, values)
+    by_size.append(of_questions)
+    signs = (-1.0) ** np.arange(len(columns))
+    products_of_related, weight_of_related = signs @ np.array(by_size)
+    squared_total = float(w.sum()) ** 2
+    unrelated_share = 1 - weight_of_related / squared_total
     freedom = 0.0
     if unrelated_share > 1e-12:
-        freedom = np.count_nonzero(np.bincount(objects[w > 0].ravel())) - 1.0
-    variance = max(any_object, all_objects)
-    return variance / max(unrelated_share, _MIN_UNRELATED_SHARE) / total**2, freedom
+        n_objects = np.count_nonzero(np.bincount(objects[w > 0].ravel()))
+        freedom = n_objects - 1.0
+    variance = max(products_of_related, of_questions[0]) / squared_total
+    return float(variance / max(unrelated_share, _MIN_UNRELATED_SHARE)), freedom
 
 
 def _over_clusters(clusters: Labels, e: Values, w: Values) -> tuple[float, float]:
@@ -324,10 +328,10 @@ def _squared_question_sums(
     columns: Int[np.ndarray, "m t"], values: Float[np.ndarray, "v n"]
 ) -> Float[np.ndarray, " v"]:
     """Σ_s E_s² over the sets of all objects; answers to questions asked once are not sorted."""
-    rest_rows = np.flatnonzero(~asked_once(columns.T))
-    rest = values[:, rest_rows]
-    asked_again = _squared_subset_sums(columns[:, rest_rows], len(columns), rest)
-    return np.einsum("vt,vt->v", values, values) - np.einsum("vt,vt->v", rest, rest) + asked_again
+    is_alone = asked_once(columns.T)
+    of_single = np.square(values[:, is_alone]).sum(axis=1)
+    others = np.flatnonzero(~is_alone)
+    return of_single + _squared_subset_sums(columns[:, others], len(columns), values[:, others])
 
 
 def _squared_subset_sums(

@@ -79,7 +79,7 @@ def retrieval(
     Raises
     ------
     DataError
-        If the number of labels is not that of the rows, labels are of two kinds, no query has a
+        If there are more or fewer labels than rows, labels are of two kinds, no query has a
         relevant row, or a value is NaN or infinite.
 
     Examples
@@ -160,18 +160,20 @@ def _scores_without(is_relevant: Relevant, groups: Int[np.ndarray, "b m"], n: in
     Candidates are in descending order of similarity.
     """
     query, place = np.nonzero(is_relevant)  # of each relevant row, query by query
-    group_of = groups[query, place]
+    group_of_row = groups[query, place]
     scores = np.full((len(is_relevant), n, 2 + len(RANKS)), np.nan)
     for group in range(n):
         n_removed = np.cumsum(groups == group, axis=1, dtype=np.int32)[query, place]
-        is_kept = group_of != group
-        t = (place + 1 - n_removed)[is_kept]  # ranks, ascending in each query
-        kept = query[is_kept]
-        rows, first, R = np.unique(kept, return_index=True, return_counts=True)
-        precision = (np.arange(len(t)) - np.repeat(first, R) + 1) / t
-        scores[rows, group, 0] = np.bincount(kept, precision)[rows] / R
-        scores[rows, group, 1:-1] = t[first, None] <= np.array(RANKS)
-        scores[rows, group, -1] = np.bincount(kept, t <= TEN)[rows] / TEN
+        is_kept = group_of_row != group
+        rank = (place + 1 - n_removed)[is_kept]  # ascending in each query
+        query_of_row = query[is_kept]
+        queries, first, n_relevant = np.unique(query_of_row, return_index=True, return_counts=True)
+        n_found = np.arange(len(rank)) - np.repeat(first, n_relevant) + 1
+        sums = np.bincount(query_of_row, n_found / rank)
+        n_in_ten = np.bincount(query_of_row, rank <= TEN)
+        scores[queries, group, 0] = sums[queries] / n_relevant
+        scores[queries, group, 1:-1] = rank[first, None] <= np.array(RANKS)
+        scores[queries, group, -1] = n_in_ten[queries] / TEN
     return scores
 
 
@@ -189,8 +191,8 @@ def _result(query_scores: Scores, left_out: list[Means]) -> Result:
     values: dict[str, Any] = {}
     if len(others) > len(RANKS):
         scores.append(score(f"precision_{TEN}", *others[-1]))
-        values["first_ten"] = Result.of(scores[-1:], units[-1])
-    return Result.of(
+        values["first_ten"] = Result.from_scores(scores[-1:], units[-1])
+    return Result.from_scores(
         scores,
         units[0],
         recall=recall,

@@ -107,7 +107,7 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
     scores = [score(f"spearman_{kernel}", *bounded)]
     for name, bound in zip(("lower", "upper"), ceiling or (), strict=False):
         scores.append(score(f"ceiling_{name}", bound, transform=PEOPLE))
-    return Result.of(scores, units, kernel, ceiling=ceiling, kernel=kernel)
+    return Result.from_scores(scores, units, kernel, ceiling=ceiling, kernel=kernel)
 
 
 def _jackknife(model: Values, human: Values, n: int) -> Float[np.ndarray, " groups"]:

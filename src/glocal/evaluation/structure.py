@@ -54,7 +54,7 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10) -> Result:
         with ``low`` and ``high``, its 95 % interval over ``n`` images with fixed candidates (a
         little too narrow because images share candidates; None if all shares are equal); ``cka``
         (debiased), which is 1 for embeddings that are equal up to rotation and scale; ``n_images``,
-        of which ``n`` are the sample.
+        the number before a sample of ``n`` was drawn.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10) -> Result:
     (Z,) = zeros_if_collapsed(finite(Z, "features after the transform"))
     kept = kept_neighbours(X, Z, k)
     other = Score("structure", "cka", cka(X, Z), n=len(X), settings={"k": k})
-    return Result.of((*kept.scores, other), kept.units, n_images=n_images)
+    return Result.from_scores((*kept.scores, other), kept.units, n_images=n_images)
 
 
 def kept_neighbours(

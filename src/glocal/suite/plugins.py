@@ -104,7 +104,7 @@ class PluginTask(LabelledTask):
         units = ItemValues(values=values, limits=_ANY_VALUE)
         settings = {**self.options, "unit": unit}
         score = Score(self.kind, self.kind, *units.bounded(), n=len(values), settings=settings)
-        return Result.of([score], units)
+        return Result.from_scores([score], units)
 
 
 def _entry_point(kind: str, kinds: Sequence[str]) -> EntryPoint:
