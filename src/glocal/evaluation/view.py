@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Literal, NotRequired
 
 import numpy as np
 from jaxtyping import Bool
@@ -61,7 +61,7 @@ class Flips(TypedDict):
 
 
 class Change(TypedDict, total=False):
-    """The record of `change_record`."""
+    """What a transform changes."""
 
     axes: list[Axis]
     chance: float | None
@@ -70,7 +70,7 @@ class Change(TypedDict, total=False):
 
 
 class Meta(TypedDict, total=False):
-    """What a view is of, and what its transform changed."""
+    """The network and the arm of a view, and what its transform changed."""
 
     network: str
     arm: str
@@ -102,9 +102,7 @@ class View:
             raise ValueError("it names an object that it does not have")
 
 
-def object_view(
-    Z: Embedding, names: Sequence[str], *, meta: Mapping[str, Any] | None = None
-) -> View:
+def object_view(Z: Embedding, names: Sequence[str], *, meta: Meta | None = None) -> View:
     """Return the ten nearest neighbours in one embedding.
 
     >>> view = object_view(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), ["cat", "dog", "car"])
@@ -114,12 +112,12 @@ def object_view(
     return View(
         names=tuple(names),
         neighbours=neighbours(Z, min(SHOWN_NEIGHBOURS, len(Z) - 1)),
-        meta=Meta({**(meta or {}), "collapsed": is_collapsed(Z)}),  # type: ignore[typeddict-item]
+        meta=Meta(**(meta or {}), collapsed=is_collapsed(Z)),
     )
 
 
 def paired_views(
-    X: Embedding, Z: Embedding, names: Sequence[str], *, name: str, change: Mapping[str, Any]
+    X: Embedding, Z: Embedding, names: Sequence[str], *, name: str, change: Change
 ) -> dict[str, View]:
     """The views of objects before and after the transform `name`, with its `change` record."""
     return {
@@ -152,8 +150,8 @@ def change_record(
     *,
     folds: Sequence[FoldTransform] = (),
     is_unseen: bool | None,
-) -> dict[str, Any]:
-    """The change record of a transform, as JSON values.
+) -> Change:
+    """What a transform changes.
 
     Without a transform it has no axes, and without parts no flips.
 
@@ -167,13 +165,15 @@ def change_record(
     is_unseen : bool or None
         Whether the fits had not seen the answers of the parts; None if that is not known.
     """
-    changes: dict[str, Any] = {}
+    change = Change()
     if transform is not None:
         table = axes(transform, features, folds=folds)
-        changes |= {"axes": table.to_dict("records"), "chance": table.attrs["chance"]}
+        change["axes"] = table.to_dict("records")
+        change["chance"] = table.attrs["chance"]
     if parts:
-        changes |= {"flips": flips(X, parts), "is_unseen": is_unseen}
-    return changes
+        change["flips"] = flips(X, parts)
+        change["is_unseen"] = is_unseen
+    return change
 
 
 def is_among(neighbours: Neighbours, others: Neighbours) -> Bool[np.ndarray, "n k"]:
@@ -181,12 +181,12 @@ def is_among(neighbours: Neighbours, others: Neighbours) -> Bool[np.ndarray, "n 
     return (neighbours[:, :, None] == others[:, None, :]).any(axis=2)
 
 
-def flips(X: Embedding, parts: Sequence[Part]) -> dict[str, Any]:
+def flips(X: Embedding, parts: Sequence[Part]) -> Flips:
     """Count the answers that became right or wrong, and list the clearest of them.
 
     Returns
     -------
-    dict
+    Flips
         ``counts`` holds the weights of the answers that became right (``better``) or wrong
         (``worse``), or were ``right`` or ``wrong`` both times. ``better`` and ``worse`` list the
         objects of the four clearest answers, the chosen pair first: those whose smaller margin,
@@ -201,11 +201,12 @@ def flips(X: Embedding, parts: Sequence[Part]) -> dict[str, Any]:
     outcomes = np.array(_OUTCOMES)[2 * (before > 0) + (after > 0)]
     counts = {name: float(weights[outcomes == name].sum()) for name in _OUTCOMES}
     order = np.argsort(-np.minimum(np.abs(before), np.abs(after)), kind="stable")
-    examples = {}
-    for name in ("better", "worse"):
-        clearest = objects[order[outcomes[order] == name]]
-        examples[name] = list(islice(_without_repetition(clearest), _SHOWN_FLIPS))
-    return {"counts": counts, **examples}
+
+    def clearest(outcome: str) -> list[list[int]]:
+        ordered = objects[order[outcomes[order] == outcome]]
+        return list(islice(_without_repetition(ordered), _SHOWN_FLIPS))
+
+    return Flips(counts=counts, better=clearest("better"), worse=clearest("worse"))
 
 
 def _margins(Z: Rows, answers: Answers) -> Values:

@@ -18,7 +18,7 @@ from glocal.errors import DataWarning, PluginError, warn
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.episodes import EpisodeValues
 from glocal.evaluation.intervals import CrossedValues, ItemValues, ObjectValues
-from glocal.evaluation.view import change_record, load_view, object_view, save_view
+from glocal.evaluation.view import Meta, change_record, load_view, object_view, save_view
 from glocal.files import (
     PathLike,
     array_sha256,
@@ -325,11 +325,10 @@ def _make_view(
             parts.append((Z, sources.heldout_answers))
             if shares := _seen(plan.arms[name], OddOneOutTask(), sources, transforms[name]):
                 is_unseen = shares.is_unseen
-        change: dict[str, Any] = {}
+        view = Meta(network=sources.name, arm=name, key=key, change={})
         if name != plan.baseline:
-            change = change_record(transforms[name], objects, X, parts, is_unseen=is_unseen)
-        record = {**meta, "key": key, "change": change}
-        save_view(object_view(Z, objects.labels, meta=record), file)
+            view["change"] = change_record(transforms[name], objects, X, parts, is_unseen=is_unseen)
+        save_view(object_view(Z, objects.labels, meta=view), file)
 
     kept_by_key(file, key, load_view, lambda view: view.meta.get("key"), write)
 
