@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, NotRequired
+from typing import TYPE_CHECKING, Literal, NotRequired, get_args
 
 import numpy as np
 from jaxtyping import Bool
@@ -37,7 +37,8 @@ Part = tuple[Embedding, Answers]
 """An embedding Z of all objects, and the answers that are compared with it."""
 SHOWN_NEIGHBOURS = 10
 _SHOWN_FLIPS = 4
-_OUTCOMES = ("wrong", "better", "worse", "right")  # wrong before and after, right after, …
+Outcome = Literal["wrong", "better", "worse", "right"]
+_OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)  # wrong before and after, right after, …
 _FIX = "Delete it and repeat the command that wrote it."
 
 
@@ -55,7 +56,7 @@ class Axis(TypedDict):
 class Flips(TypedDict):
     """The answers of `flips`."""
 
-    counts: dict[Literal["better", "worse", "right", "wrong"], float]
+    counts: dict[Outcome, float]
     better: list[list[int]]
     worse: list[list[int]]
 
