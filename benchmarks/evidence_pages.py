@@ -22,15 +22,12 @@ PLAN = tomllib.loads((ROOT / "benchmarks/evidence_pages.toml").read_text("utf-8"
 NAMES: dict[str, str] = PLAN["names"]
 LEVEL = 0.05
 HEAD = """\
----
-orphan: true
----
 # All results
 
-`make evidence` writes this page from [the record](evidence.json); each table is also a CSV file.
-[Results](results.md) says what the numbers mean. Brackets are 95 % intervals; those of differences
-are paired, and bold ones have p < .05 after Holm's correction for all comparisons of tasks. A
-difference is marked *rough* if its interval rests on too few draws or images. Intervals of
+`make evidence` writes this page from [the record](evidence.json): a table for each network, and CSV
+files with all arms. [Results](results.md) says what the numbers mean. Brackets are 95 % intervals.
+Differences are paired, and bold ones have p < .05 after Holm's correction for all comparisons of
+tasks. A difference is marked *rough* if its interval rests on too few draws or images. Intervals of
 few-shot classification, anomaly detection and retrieval are for other images of the same classes.
 """
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -146,6 +143,7 @@ def markdown(texts: pd.DataFrame) -> str:
 def page(record: Record) -> str:
     """The page of all tables."""
     parts = [HEAD]
+    files = []
     for plan in PLAN["tables"]:
         rows = selected_rows(record, plan)
         compared = [row for row in rows if row.get("difference_high") is not None]
@@ -154,9 +152,14 @@ def page(record: Record) -> str:
             rows = [row for row in compared if row["difference_high"] < 0]
         if rows:
             note = plan["note"].format(n=n, worse=len(rows), by_chance=round(n * LEVEL / 2))
-            file = f"[CSV](all-results/{plan['rows']}.csv)"
+            address = f"all-results/{plan['rows']}.csv"
+            if plan.get("is_file_alone"):
+                files.append(f"- [{plan['title']}]({address}). {note}")
+                continue
             text = markdown(table(rows, plan))
-            parts.append(f"## {plan['title']}\n\n{note} {file}\n\n{text}\n")
+            parts.append(f"## {plan['title']}\n\n{note} [CSV]({address})\n\n{text}\n")
+    listing = "\n".join(files)
+    parts.append(f"## Tables that are files alone\n\n{listing}\n")
     return "\n".join(parts)
 
 

@@ -56,13 +56,7 @@ and `-v` or `--verbose` (a line for each step); `glocal --version` prints the ve
 
 A command that names one of these options, and has no line of its own for it, means this.
 
-{shared}
-```{{toctree}}
-:hidden:
-
-{pages}
-```
-"""
+{shared}"""
 _RANGE_AND_DEFAULT = re.compile(r"\s*\[((?:at |above |below |default: )[^\[\]]*)\]$")
 _OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*")  # two hyphens in a sentence would become a dash
 
@@ -97,13 +91,11 @@ def pages() -> dict[str, str]:
         sections = [
             _section(name, command, shared) for name, command in named if name.split()[1] in words
         ]
-        intro = f"# {group}\n\n{WRITTEN}\n\n{subject[0].upper()}{subject[1:]}.\n"
+        intro = f"# Commands: {group.lower()}\n\n{WRITTEN}\n\n{subject[0].upper()}{subject[1:]}.\n"
         texts[group.lower()] = intro + "".join(sections)
         listing = ", ".join(f"`{word}`" for word in words)
         lines.append(f"| [{group}]({group.lower()}.md): {listing} | {subject} |")
-    texts["index"] = INDEX.format(
-        written=WRITTEN, groups="\n".join(lines), shared=_table(shared), pages="\n".join(texts)
-    )
+    texts["index"] = INDEX.format(written=WRITTEN, groups="\n".join(lines), shared=_table(shared))
     return texts
 
 

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +27,7 @@ version = release = glocal.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 root_doc = "index"
 source_suffix = {".md": "markdown"}
+smartquotes = False  # two hyphens begin an option
 exclude_patterns = ["**/.ipynb_checkpoints", "log.md"]  # the log is read in the repository
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
@@ -52,14 +56,23 @@ python_use_unqualified_type_names = True
 python_display_short_literal_types = True
 
 html_theme = "pydata_sphinx_theme"
-html_title = "glocal"
+html_title = f"glocal {release}"
+html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_copy_source = False
+_PROJECT = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text("utf-8"))
 html_theme_options = {
-    "logo": {"text": "glocal"},
+    "logo": {"text": f"glocal {release}"},
+    "icon_links": [
+        {
+            "name": "Repository",
+            "url": _PROJECT["project"]["urls"]["Repository"],
+            "icon": "fa-brands fa-github",
+        }
+    ],
     "navbar_align": "left",
     "header_links_before_dropdown": 6,  # all of them: none is hidden behind "More"
     "show_nav_level": 1,
@@ -70,7 +83,7 @@ html_theme_options = {
     "footer_end": [],
 }
 templates_path = ["_templates"]
-html_sidebars = {"**": ["sidebar-pages.html"]}
+html_sidebars = {"**": ["sidebar-pages.html"], "index": [], "start": [], "search": []}
 project_copyright = author
 copybutton_exclude = ".linenos, .gp, .go"
 
@@ -109,6 +122,71 @@ def add_narrow_drawings(app: Sphinx, doctree: nodes.document, docname: str) -> N
             image.parent.insert(place, nodes.raw("", source, format="html"))
 
 
+SECTIONS = {
+    "index": """
+        Start <start>
+        Should I use it? <should-i-use-it>
+        Guide <concepts>
+        A study <collect>
+        Results <results>
+        Reference <cli/index>""",
+    "should-i-use-it": "use-it recipes other-networks",
+    "concepts": "data fit tune evaluate extract troubleshooting",
+    "collect": "deploy collect-manual",
+    "results": "all-results data-sources",
+    "cli/index": """decide fit use measure prepare /file-formats /measures /method
+        /api/align /api/aligner /api/transform /api/data /api/evaluation /api/sweep /api/report
+        /api/extract /api/solver /api/records /extend /security /scale-out /windows /changes""",
+}
+"""The pages below a page. They stand here because the repository would show a toctree as code."""
+
+
+def add_pages_below(app: Sphinx, docname: str, source: list[str]) -> None:
+    """List the pages of a section below its first page."""
+    if docname in SECTIONS:
+        entries = SECTIONS[docname]
+        lines = entries.splitlines() if "<" in entries else entries.split()
+        listing = "\n".join(line.strip() for line in lines if line.strip())
+        source[0] += f"\n```{{toctree}}\n:hidden:\n\n{listing}\n```\n"
+
+
+def add_description(
+    app: Sphinx, docname: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """State the title and the first paragraph of a page where previews of a link look for them."""
+    if doctree is None:
+        return
+    paragraph = next(iter(doctree.findall(nodes.paragraph)), None)
+    words = paragraph.astext().split() if paragraph is not None else [project]
+    description = html.escape(" ".join(words)[:300])
+    title = html.escape(re.sub("<[^>]+>", "", context["title"]))
+    context["metatags"] = (
+        f"{context.get('metatags', '')}\n"
+        f'<meta name="description" content="{description}">\n'
+        f'<meta property="og:type" content="website">\n'
+        f'<meta property="og:site_name" content="{project}">\n'
+        f'<meta property="og:title" content="{title}">\n'
+        f'<meta property="og:description" content="{description}">\n'
+        '<meta name="twitter:card" content="summary">'
+    )
+
+
+_BLOCK = re.compile(r"<pre>.*?</pre>", re.DOTALL)
+_HYPHENATED = re.compile(r"[\w./:]*-[\w./:-]*\w(?![^<>]*>)")  # outside a tag
+
+
+def keep_options_whole(
+    app: Sphinx, docname: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Let the lines of a block of code break between words only, never inside an option."""
+
+    def whole(block: re.Match[str]) -> str:
+        return _HYPHENATED.sub(r'<span class="whole">\g<0></span>', block[0])
+
+    if "body" in context:
+        context["body"] = _BLOCK.sub(whole, context["body"])
+
+
 INCLUDED = {"collect-manual": "../packages/glocal-collect/README.md", "changes": "../CHANGELOG.md"}
 """Files of the repository that pages of the site show in place of the link to them."""
 
@@ -122,6 +200,9 @@ def include_file(app: Sphinx, docname: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> None:
     """Register the functions above."""
     app.connect("source-read", include_file)
+    app.connect("source-read", add_pages_below)
+    app.connect("html-page-context", add_description)
+    app.connect("html-page-context", keep_options_whole)
     app.connect("doctree-resolved", add_narrow_drawings)
     app.add_html_math_renderer("mathml", (write_mathml, None), (write_mathml, None))
     app.connect("autodoc-process-docstring", escape_bars)
