@@ -41,7 +41,7 @@ def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     arm = ARMS[name]
     data = FitData(OBJECTS, WEIGHTED, LOCAL)
     small = SOLVER.solve(data, arm)
-    monkeypatch.setattr(exact.Axes, "of", staticmethod(all_columns))
+    monkeypatch.setattr(exact.Axes, "from_rows", staticmethod(all_columns))
     full = SOLVER.solve(data, arm)
     assert small.converged
     if name == "naive":

@@ -180,45 +180,51 @@ class DualityGap:
         if not self.certified:
             return self.estimate(evaluation, W)
         sums, dM = self.objective.choices.derivatives(W)
+        scaling = self._scaling(evaluation, W, sums, dM)
+        start = self._dual_point(scaling, sums, dM)
+        has_bound = scaling.curvature > 0 and np.isfinite(start.A).all()
+        if not has_bound:
+            return math.inf
+        if start.is_feasible and start.gap <= allowed:
+            return max(start.gap, 0.0)
+        points = [start, *self._scaled_points(scaling, W, start.violation, allowed)]
+        gap = _least_gap(points, self._violation, allowed)
+        is_nearly_singular = gap <= -allowed
+        return math.inf if is_nearly_singular else max(gap, 0.0)
+
+    def _scaling(self, evaluation: Evaluation, W: Square, sums: AnswerSums, dM: Square) -> _Scaling:
+        """How f changes with the scale of M, from the sums and ∂L/∂M at W."""
         weight = self.objective.global_weight
         local_dM, local_slope = self._local_derivative(evaluation, W, weight * dM)
-        linear = self.objective.lmbda * evaluation.parts["penalty"] + local_slope
-        line = _Line(
-            value=weight * sums.loss + linear,
+        linear_terms = self.objective.lmbda * evaluation.parts["penalty"] + local_slope
+        return _Scaling(
+            value=weight * sums.loss + linear_terms,
             local_dM=local_dM,
-            slope=weight * sums.slope + linear,
+            slope=weight * sums.slope + linear_terms,
             curvature=weight * sums.curvature,
         )
-        start = self._dual_point(line, sums, dM)
-        if not (line.curvature > 0 and np.isfinite(start.A).all()):
-            return math.inf
-        if start.violation <= 0 and start.gap <= allowed:
-            return max(start.gap, 0.0)
-        points = [start, *self._scaled_points(line, W, start.violation, allowed)]
-        gap = _least_gap(points, self._violation, allowed)
-        return math.inf if gap <= -allowed else max(gap, 0.0)  # below 0 if W is nearly singular
 
-    def _dual_point(self, line: _Line, sums: AnswerSums, dM: Square) -> _DualPoint:
-        """The dual point that is the softmax of similarities, with the sums and ∂L/∂M at these."""
+    def _dual_point(self, scaling: _Scaling, sums: AnswerSums, dM: Square) -> _DualPoint:
+        """The dual point that is the softmax of similarities, with the sums and ∂L/∂M there."""
         weight = self.objective.global_weight
-        A = weight * dM + line.local_dM
-        return _DualPoint(line.value - weight * sums.entropy, A, self._violation(A))
+        A = weight * dM + scaling.local_dM
+        return _DualPoint(scaling.value - weight * sums.entropy, A, self._violation(A))
 
     def _scaled_points(
-        self, line: _Line, W: Square, violation: float, allowed: float
+        self, scaling: _Scaling, W: Square, violation: float, allowed: float
     ) -> Iterator[_DualPoint]:
         """Softmaxes of mS until one is feasible, with m from the minimum of f(mM) on.
 
-        `violation` is that of the softmax of S, which may be feasible itself.
+        `violation` belongs to the softmax of S, which may be feasible itself.
         """
-        m_lowest = 1 - line.slope / line.curvature  # a Newton step
+        m_lowest = 1 - scaling.slope / scaling.curvature  # a Newton step
         if violation > 0:
             m_lowest = max(m_lowest, 1.0)
         for margin in _SCALE_MARGINS:
-            m = max(m_lowest + margin * allowed / line.curvature, 0.25)
+            m = max(m_lowest + margin * allowed / scaling.curvature, 0.25)
             with np.errstate(over="ignore", invalid="ignore"):  # `_violation` reports overflow
                 point = self._dual_point(
-                    line, *self.objective.choices.derivatives(math.sqrt(m) * W)
+                    scaling, *self.objective.choices.derivatives(math.sqrt(m) * W)
                 )
             yield point
             if min(violation, point.violation) <= 0:
@@ -280,8 +286,8 @@ class NaiveGap:
         return abs(dot(H @ W, W)) + excess_slope * evaluation.value / lmbda
 
 
-class _Line(NamedTuple):
-    """What all dual points at W share, and the slope and curvature of f(mM) in m at m = 1.
+class _Scaling(NamedTuple):
+    """f(mM) as a function of the scale m: its value, slope and curvature at m = 1.
 
     The gap of a point is `value` - H(q); `value` is f(M), with the slope of the local term for its
     value. `local_dM` is the derivative of the local term.
@@ -300,6 +306,11 @@ class _DualPoint(NamedTuple):
     A: Square
     violation: float
 
+    @property
+    def is_feasible(self) -> bool:
+        """Whether the point gives a bound."""
+        return self.violation <= 0
+
 
 def _least_gap(
     points: Sequence[_DualPoint], violation: Callable[[np.ndarray], float], allowed: float
@@ -309,8 +320,8 @@ def _least_gap(
     The weight of a mixture comes from a straight line through both violations, at a value below 0.
     The gap is infinite if no point is feasible.
     """
-    feasible = next((point for point in reversed(points) if point.violation <= 0), None)
-    infeasible = next((point for point in reversed(points) if point.violation > 0), None)
+    feasible = next((point for point in reversed(points) if point.is_feasible), None)
+    infeasible = next((point for point in reversed(points) if not point.is_feasible), None)
     if feasible is None or infeasible is None:
         return math.inf if feasible is None else feasible.gap
     for _ in range(_MAX_REFINEMENTS):
@@ -322,7 +333,7 @@ def _least_gap(
             share = min(max(-0.9 * excess / (infeasible.violation - excess), 0.05), 0.95)
         A = A + share * (infeasible.A - A)
         point = _DualPoint(gap + share * (infeasible.gap - gap), A, violation(A))
-        if point.violation <= 0:
+        if point.is_feasible:
             feasible = point
         else:
             infeasible = point

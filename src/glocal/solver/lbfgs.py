@@ -149,55 +149,24 @@ def minimise(
     >>> minimise(f, np.eye(2)).status
     'converged'
     """
-    counter = counter or Counter()
-    criterion = criterion or FirstOrderEstimate()
-    first = counter.evaluations
-    last = first + max_evaluations
-    vectors = _Vectors(len(W), W.dtype)
-
-    def evaluate(W: np.ndarray, x: np.ndarray) -> _Iterate:
-        f = objective(W)
-        counter(f)
-        return _Iterate(W, f, x, vectors.pack(f.dW))
-
-    hessian = _InverseHessian(vectors.diagonal(moments), pairs)
-    current = evaluate(W, vectors.pack(W))
-    measure = _GapMeasure(criterion, tol)
-    stagnation = _Stagnation(current.f.value, norm(current.g))
-    last_restart = math.inf
-    while True:
-        gap = measure(current.f, current.W)
-        if gap is not None and gap <= allowed_gap(current.f, tol):
-            status: Status = "converged"
-            break
-        step = None
-        if not stagnation.is_reached:
-            step = _line_search(evaluate, vectors, current, hessian, last - counter.evaluations)
-        if step is not None:
-            hessian.learn(step.x - current.x, step.g - current.g)
-            stagnation.see(step)
-            current = step
+    hessian = _InverseHessian(_Vectors(len(W), W.dtype).diagonal(moments), pairs)
+    budget = _Budget(counter or Counter(), max_evaluations)
+    descent = _Descent(objective, W, criterion or FirstOrderEstimate(), hessian, budget, tol)
+    status: Status | None = None
+    while status is None:
+        if descent.is_converged():
+            status = "converged"
+        elif descent.step():
             continue
-        # no step lowers f: the budget is spent, or W is a saddle, or the curvature is wrong
-        if counter.evaluations >= last:
+        elif not budget.remaining:
             status = "budget"
-            break
-        if current.f.value < last_restart and not is_definite(current.W):
-            last_restart = current.f.value - rounding_error(current)
-            W = symmetric_start(current.W)
-            current = evaluate(W, vectors.pack(W))
-            measure = _GapMeasure(criterion, tol)
-            stagnation = _Stagnation(current.f.value, norm(current.g))
-        elif not hessian.pairs or stagnation.is_reached:
+        elif descent.is_at_saddle():
+            descent.restart()
+        elif descent.has_old_curvature():
+            hessian.pairs.clear()
+        else:
             status = "stalled"
-            break
-        hessian.pairs.clear()
-    if gap is None:  # the estimate may have been too large
-        gap = criterion.gap(current.f, current.W, allowed_gap(current.f, tol))
-        status = "converged" if gap <= allowed_gap(current.f, tol) else status
-    bound = gap if gap < math.inf else None
-    evaluations = counter.evaluations - first
-    return SolverResult(current.W, current.f, status, bound, evaluations, tuple(hessian.pairs))
+    return descent.result(status)
 
 
 def allowed_gap(evaluation: Evaluation, tol: float) -> float:
@@ -208,6 +177,107 @@ def allowed_gap(evaluation: Evaluation, tol: float) -> float:
     if not math.isfinite(evaluation.value):
         return 0.0
     return tol * max(abs(evaluation.value), float(np.finfo(evaluation.dW.dtype).eps))
+
+
+class _Budget:
+    """The evaluations that a descent may still take, of which a counter knows."""
+
+    def __init__(self, counter: Counter, max_evaluations: int) -> None:
+        self.counter = counter
+        self._first = counter.evaluations
+        self._max_evaluations = max_evaluations
+
+    @property
+    def spent(self) -> int:
+        """The number of evaluations so far."""
+        return self.counter.evaluations - self._first
+
+    @property
+    def remaining(self) -> int:
+        """The number of evaluations that are left, at least 0."""
+        return max(0, self._max_evaluations - self.spent)
+
+
+class _Descent:
+    """A descent: its last iterate, its curvature, and when its gap is measured next."""
+
+    def __init__(
+        self,
+        objective: Callable[[np.ndarray], Evaluation],
+        W: Square,
+        criterion: Criterion,
+        hessian: _InverseHessian,
+        budget: _Budget,
+        tol: float,
+    ) -> None:
+        self._objective = objective
+        self._criterion = criterion
+        self._hessian = hessian
+        self._budget = budget
+        self._tol = tol
+        self._vectors = _Vectors(len(W), W.dtype)
+        self._last_restart = math.inf
+        self._gap: float | None = None
+        self._begin(W)
+
+    def _begin(self, W: Square) -> None:
+        """Go on from W as from a start."""
+        self._current = self._evaluate(W, self._vectors.pack(W))
+        self._measure = _GapMeasure(self._criterion, self._tol)
+        self._stagnation = _Stagnation(self._current.f.value, norm(self._current.g))
+
+    def _evaluate(self, W: np.ndarray, x: np.ndarray) -> _Iterate:
+        f = self._objective(W)
+        self._budget.counter(f)
+        return _Iterate(W, f, x, self._vectors.pack(f.dW))
+
+    @property
+    def _allowed(self) -> float:
+        return allowed_gap(self._current.f, self._tol)
+
+    def is_converged(self) -> bool:
+        """Whether the gap was measured, and is allowed."""
+        self._gap = self._measure(self._current.f, self._current.W)
+        return self._gap is not None and self._gap <= self._allowed
+
+    def step(self) -> bool:
+        """Take a step that lowers f, and return whether there is one."""
+        if self._stagnation.is_reached:
+            return False
+        remaining = self._budget.remaining
+        step = _line_search(self._evaluate, self._vectors, self._current, self._hessian, remaining)
+        if step is None:
+            return False
+        self._hessian.learn(step.x - self._current.x, step.g - self._current.g)
+        self._stagnation.see(step)
+        self._current = step
+        return True
+
+    def is_at_saddle(self) -> bool:
+        """Whether W is not definite, and f is lower than at the last restart."""
+        is_lower = self._current.f.value < self._last_restart
+        return is_lower and not is_definite(self._current.W)
+
+    def restart(self) -> None:
+        """Go on from (W Wᵀ)^½ without the old curvature."""
+        self._last_restart = self._current.f.value - rounding_error(self._current)
+        self._begin(symmetric_start(self._current.W))
+        self._hessian.pairs.clear()
+
+    def has_old_curvature(self) -> bool:
+        """Whether steps are remembered that may be why no step lowers f."""
+        return bool(self._hessian.pairs) and not self._stagnation.is_reached
+
+    def result(self, status: Status) -> SolverResult:
+        """The last iterate; it may have converged although its estimate was too large to see it."""
+        current = self._current
+        gap = self._gap
+        if gap is None:
+            gap = self._criterion.gap(current.f, current.W, self._allowed)
+            status = "converged" if gap <= self._allowed else status
+        bound = gap if gap < math.inf else None
+        pairs = tuple(self._hessian.pairs)
+        return SolverResult(current.W, current.f, status, bound, self._budget.spent, pairs)
 
 
 @dataclass
