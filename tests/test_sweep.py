@@ -31,7 +31,7 @@ from glocal import (
 )
 from glocal.aligner.driver import fit_path
 from glocal.aligner.folds import fit_folds
-from glocal.aligner.store import PathStore, key_of
+from glocal.aligner.store import PathStore
 from glocal.errors import ClusterError, DataError, DivergedError, FileError, ParameterError
 from glocal.evaluation.view import load_view
 from glocal.jsonlines import read_rows
@@ -332,6 +332,26 @@ def test_the_choice_is_refitted_on_everything(swept, data):
     assert heldout | expected == heldout
 
 
+def test_a_choice_that_is_stored_is_not_fitted_again_without_each_fold(data, tmp_path, monkeypatch):
+    """With a folder, the fits of a sweep are those of its points and of the choice on all data, and
+    the held-out scores are those of the points, weighted by their answers.
+    """
+    sizes = []
+    minimise = Exact.minimise
+
+    def count(self, problem, *arguments, **options):
+        sizes.append(len(problem.data.answers))
+        return minimise(self, problem, *arguments, **options)
+
+    monkeypatch.setattr(Exact, "minimise", count)
+    result = sweep(data, PATH, folds=2, out=tmp_path, solver=LOOSE)
+    assert len(sizes) == 2 * 2 + 1
+    assert sizes.count(len(data.answers)) == 1
+    points = result.points[result.points["method"] == result.best["method"]]
+    agreement = np.average(points["agreement"], weights=points["n_heldout"])
+    assert result.heldout.agreement == pytest.approx(agreement)
+
+
 # the folder
 
 
@@ -386,9 +406,9 @@ def names(data, grid=PATH, folds=2, solver=LOOSE):
     plan = _plan(data, grid, folds, solver)
     store = PathStore(Path())
     return {
-        store.file(key_of(problem), path).stem
-        for fold_solver in plan.solvers.values()
-        for problem in _problems(plan, fold_solver)
+        store.file(problem, path).stem
+        for solver in plan.solvers.values()
+        for problem in _problems(plan, solver)
         for path in plan.paths
     }
 

@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 from glocal.aligner.exact import Solution, Unfitted, WarmStart
 from glocal.aligner.settings import ObjectiveSettings
-from glocal.aligner.store import FoldProblem, Outcome, PathStore, key_of
+from glocal.aligner.store import FoldProblem, Outcome, PathStore
 from glocal.errors import DivergedError, TrivialOptimumError
 from glocal.similarity import Square
+from glocal.transform import LinearTransform
 
 Order = Literal["arms", "paths", "cold"]
 """How fits follow each other and where they start; see `crossfit`."""
@@ -24,22 +24,6 @@ OnFit = Callable[[int, ObjectiveSettings, Outcome], None]
 """Called with the number of the fold, the settings and the outcome, as each fit ends."""
 Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterable[Any]]
 """Calls a function with each tuple of arguments, and yields the results in any order."""
-
-
-class StoredPath(NamedTuple):
-    """A finished path of a fold in a store, and the number of some settings on it."""
-
-    store: PathStore
-    file: Path
-    problem: FoldProblem
-    path: Sequence[ObjectiveSettings]
-    number: int
-
-    def read(self) -> Outcome:
-        """Read the fit."""
-        outcomes = self.store.read(self.file, self.problem, self.path)
-        assert outcomes is not None
-        return outcomes[self.number]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,26 +34,25 @@ class FoldFits:
     ----------
     solutions : mapping
         The solution of each fold, of the settings whose fits are kept in memory.
-    stored : mapping
-        Where the fit of each fold is stored, of the settings whose fits are in files.
+    read : function or None
+        Reads the solution of each fold of some settings whose fits are stored.
     """
 
     solutions: Mapping[ObjectiveSettings, Sequence[Solution]] = field(default_factory=dict)
-    stored: Mapping[ObjectiveSettings, Sequence[StoredPath]] = field(default_factory=dict)
+    read: Callable[[ObjectiveSettings], Sequence[Solution]] | None = None
 
-    def outcomes(self, settings: ObjectiveSettings) -> Sequence[Outcome]:
-        """The outcome of each fold, from memory or from the store."""
-        if settings in self.solutions:
-            return self.solutions[settings]
-        return [path.read() for path in self.stored[settings]]
+    def transforms(self, settings: ObjectiveSettings) -> list[LinearTransform]:
+        """The transform of each fold, from memory or from the store."""
+        solutions = self.solutions.get(settings)
+        if solutions is None:
+            assert self.read is not None, "these settings were not fitted"
+            solutions = self.read(settings)
+        return [solution.transform for solution in solutions]
 
     def weights(self, settings: ObjectiveSettings) -> list[Square]:
         """The W of each fold."""
-        return [
-            outcome.transform.weights.astype(np.float64)
-            for outcome in self.outcomes(settings)
-            if isinstance(outcome, Solution)
-        ]
+        transforms = self.transforms(settings)
+        return [transform.weights.astype(np.float64) for transform in transforms]
 
     def nearest(self, settings: ObjectiveSettings) -> Sequence[Solution] | None:
         """The solutions of the settings that are nearest in λ and then in α, if there are any."""
@@ -165,27 +148,29 @@ def _fit_paths(
     report: OnFit,
 ) -> FoldFits:
     """Fit each path on each fold as a unit of work, unless the store has it."""
-    stored: dict[ObjectiveSettings, list[StoredPath]] = {}
     missing = []
-    keys = [] if store is None else [key_of(problem) for problem in problems]
     for path in paths:
         for number, problem in enumerate(problems):
-            outcomes = None
-            if store is not None:
-                file = store.file(keys[number], path)
-                outcomes = store.read(file, problem, path)
-                for position, settings in enumerate(path):
-                    place = StoredPath(store, file, problem, path, position)
-                    stored.setdefault(settings, []).append(place)
+            outcomes = None if store is None else store.read(problem, path)
             if outcomes is None:
                 missing.append((problem, path, number))
             else:
                 _report(report, number, path, outcomes)
     for path, number, outcomes in run(fit_path, missing):
         if store is not None:
-            store.write(store.file(keys[number], path), outcomes)
+            store.write(problems[number], path, outcomes)
         _report(report, number, path, outcomes)
-    return FoldFits(stored=stored)
+    if store is None:
+        return FoldFits()
+
+    def read(settings: ObjectiveSettings) -> list[Solution]:
+        path = next(path for path in paths if settings in path)
+        fits = [store.read(problem, path) or [] for problem in problems]
+        position = path.index(settings)
+        outcomes = [outcomes[position] for outcomes in fits]
+        return [outcome for outcome in outcomes if isinstance(outcome, Solution)]
+
+    return FoldFits(read=read)
 
 
 def _in_turn(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,31 @@ from glocal.results import SolverReport, to_json
 FoldProblem = Problem | LoopProblem
 """The data without a fold, with their solver."""
 Outcome = Solution | Unfitted
+_WHAT = "finished path"
+_FIX = "Remove it to fit the path again."
 
 
-@dataclass(frozen=True)
 class PathStore:
     """The files of finished paths in a folder, which is made when it is first used."""
 
-    folder: Path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._keys: dict[FoldProblem, str] = {}
 
-    def file(self, key: str, path: Sequence[ObjectiveSettings]) -> Path:
-        """The file of a path of fits to the problem of a key, whether it exists or not."""
+    def file(self, problem: FoldProblem, path: Sequence[ObjectiveSettings]) -> Path:
+        """The file of a path of fits to a problem, whether it exists or not."""
+        if problem not in self._keys:
+            self._keys[problem] = _key(problem)
+        key = self._keys[problem]
         settings = [each.parameters for each in path]
         return self.folder / f"{_sha256([key, settings])}.npz"
 
-    def write(self, file: Path, outcomes: Sequence[Outcome]) -> None:
+    def write(
+        self,
+        problem: FoldProblem,
+        path: Sequence[ObjectiveSettings],
+        outcomes: Sequence[Outcome],
+    ) -> None:
         """Write the fits of a path."""
         arrays: dict[str, Any] = {"outcomes": np.array(to_json([*map(_fields, outcomes)]))}
         for number, outcome in enumerate(outcomes):
@@ -42,56 +53,38 @@ class PathStore:
                 arrays[f"weights{number}"] = outcome.transform.weights
                 arrays[f"bias{number}"] = outcome.transform.bias
         make_folder(self.folder)
-        write_npz(file, arrays, level=0)  # to compress W takes as long as some fits
+        # to compress W takes as long as some fits
+        write_npz(self.file(problem, path), arrays, level=0)
 
-    def read(
-        self, file: Path, problem: FoldProblem, path: Sequence[ObjectiveSettings]
-    ) -> list[Outcome] | None:
+    def read(self, problem: FoldProblem, path: Sequence[ObjectiveSettings]) -> list[Outcome] | None:
         """Read the fits of a path; None if it is not finished, a FileError if it is damaged."""
+        file = self.file(problem, path)
         if not file.exists():
             return None
         names = [f"{name}{number}" for number in range(len(path)) for name in ("weights", "bias")]
-        what = "finished path"
-        fix = "Remove it to fit the path again."
-        arrays = read_npz(file, what=what, fix=fix, required=("outcomes",), optional=names)
-        with reading(file, what, fix):
+        arrays = read_npz(file, what=_WHAT, fix=_FIX, required=("outcomes",), optional=names)
+        with reading(file, _WHAT, _FIX):
             fields = json.loads(str(arrays["outcomes"]))
-            return [
-                _outcome(fields[number], arrays, number, problem, settings)
-                for number, settings in enumerate(path)
-            ]
+            outcomes: list[Outcome] = []
+            for number, settings in enumerate(path):
+                if "report" not in fields[number]:
+                    outcomes.append(Unfitted(**fields[number]))
+                    continue
+                transform = problem.data.transform(arrays[f"weights{number}"])
+                transform = replace(transform, bias=arrays.get(f"bias{number}"))
+                report = SolverReport(**fields[number].pop("report"))
+                outcomes.append(Solution(transform, settings, report, **fields[number]))
+            return outcomes
 
 
 def _fields(outcome: Outcome) -> dict[str, Any]:
     """How a fit ended, without its arrays."""
     if isinstance(outcome, Unfitted):
         return vars(outcome)
-    return {
-        "report": vars(outcome.report),
-        "threads": outcome.threads,
-        "seconds": outcome.seconds,
-    }
+    return {"report": outcome.report, "threads": outcome.threads, "seconds": outcome.seconds}
 
 
-def _outcome(
-    fields: dict[str, Any],
-    arrays: dict[str, Any],
-    number: int,
-    problem: FoldProblem,
-    settings: ObjectiveSettings,
-) -> Outcome:
-    """A fit of a path, from its fields and arrays."""
-    if "report" not in fields:
-        return Unfitted(**fields)
-    transform = problem.data.transform(arrays[f"weights{number}"])
-    transform = replace(transform, bias=arrays.get(f"bias{number}"))
-    report = SolverReport(**fields["report"])
-    return Solution(
-        transform, settings, report, threads=fields["threads"], seconds=fields["seconds"]
-    )
-
-
-def key_of(problem: FoldProblem) -> str:
+def _key(problem: FoldProblem) -> str:
     """The hash of all that determines the fits to a problem."""
     data = problem.data
     objects = data.answers.named_objects() if data.objects is None else data.objects

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from glocal._version import __version__
-from glocal.aligner import Exact, FitData, Keep, ObjectiveSettings, PaperLoop, Solution, fit
+from glocal.aligner import Exact, FitData, Keep, ObjectiveSettings, PaperLoop, fit
 from glocal.aligner.driver import FoldFits, Run, crossfit
 from glocal.aligner.fitting import Solver, with_centre
 from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit
@@ -152,8 +152,8 @@ def sweep(
     )
     store = None if folder is None else PathStore(folder / "paths")
     fits = {}
-    for eta, fold_solver in plan.solvers.items():
-        problems = _problems(plan, fold_solver)
+    for eta, point_solver in plan.solvers.items():
+        problems = _problems(plan, point_solver)
         with runner(jobs, scheduler, problems) as run:
             fits[eta] = crossfit(
                 problems,
@@ -264,9 +264,8 @@ def _choice(
     final_solver = solver if eta is None else plan.solvers[eta]
     refit = fit(plan.data, settings, final_solver)
     transforms = _fold_transforms(plan, fits[eta], settings, plan.solvers[eta])
-    heldout = FoldScorer(plan.folds).scores(
-        [fold.transform for fold in transforms], converged=best["converged"]
-    )
+    matrices = [each.transform for each in transforms]
+    heldout = FoldScorer(plan.folds).scores(matrices, converged=best["converged"])
     refit = refit.with_heldout(heldout)
     summary = SweepChoice(
         keep=keep,
@@ -285,13 +284,10 @@ def _fold_transforms(
     plan: _Plan, fits: FoldFits, settings: ObjectiveSettings, solver: Solver
 ) -> list[FoldTransform]:
     """The transform of each fold: of the point if it is stored, else of another fit."""
-    if settings not in fits.stored:
+    if fits.read is None:
         fits = crossfit(_problems(plan, solver), [[settings]], order="cold")
-    transforms = []
-    for fold, solution in zip(plan.folds, fits.outcomes(settings), strict=True):
-        assert isinstance(solution, Solution)  # a setting without a fit has no mean
-        transforms.append(FoldTransform(solution.transform, len(fold.data.answers)))
-    return transforms
+    sizes = [len(fold.data.answers) for fold in plan.folds]
+    return [*map(FoldTransform, fits.transforms(settings), sizes)]
 
 
 def _write(result: Sweep, plan: _Plan, transforms: list[FoldTransform], folder: Path) -> None:
