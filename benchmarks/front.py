@@ -30,7 +30,7 @@ def measure() -> Record:
     fitted = glocal.FitData(
         data.features, fold.data.answers, data.local_features, normalize=data.normalize
     )
-    transform = glocal.fit(fitted, glocal.Keep(KEEP)).transform
+    transform = glocal.fit(fitted, glocal.Keep(keep=KEEP)).transform
     X = data.features.unit().matrix.astype(np.float64)
     return {"answer": example(fold, X, transform(X)), **printed()}
 

@@ -16,9 +16,9 @@ import sys
 import time
 import tomllib
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -26,7 +26,6 @@ from numpy.lib import format as npy_format
 from glocal.errors import DataError, FileError, GLocalError, ParameterError, one_line
 
 PathLike = str | os.PathLike[str]
-T = TypeVar("T")
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 _ABANDONED_SECONDS = 3600  # a file that is being written has changed since
 _MAX_INFLATED_BYTES = 1 << 28  # larger contents only up to 100 times the size of the file
@@ -173,27 +172,6 @@ def file_name(name: str) -> str:
     'keep-0.8'
     """
     return name.replace(" ", "-")
-
-
-def kept_by_key(
-    file: Path,
-    key: str,
-    load: Callable[[Path], T],
-    key_of: Callable[[T], object],
-    write: Callable[[], None],
-) -> tuple[T, bool]:
-    """Load a file if it holds this key, the hash of all that it is made from; else write it first.
-
-    `load` returns the content of a file, and `key_of` its key. The second value says whether the
-    file was kept.
-    """
-    if file.exists():
-        content = load(file)
-        if key_of(content) == key:
-            return content, True
-    make_folder(file.parent)
-    write()
-    return load(file), False
 
 
 def make_folder(path: PathLike) -> Path:

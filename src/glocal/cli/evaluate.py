@@ -80,7 +80,9 @@ class Scoring(Options):
             means=means,
             force=self.force,
         )
-        others = _other_networks(task, sources, networks) if networks else {}
+        others: dict[str, Sources] = {}
+        if networks:
+            sources, others = _on_shared_objects(task, sources, networks)
         results, shares = _scored(task, sources, others, arms)
         first, *baselines = arms
         rows = [
@@ -117,24 +119,26 @@ def _is_network(baseline: str) -> bool:
     return os.path.exists(baseline) and not holds_transform(baseline)
 
 
-def _other_networks(task: Task, sources: Sources, names: list[str]) -> dict[str, Sources]:
-    """The data of other networks; all networks then have the objects that each of them has."""
+def _on_shared_objects(
+    task: Task, sources: Sources, names: list[str]
+) -> tuple[Sources, dict[str, Sources]]:
+    """The data of a network and of others by name, on the objects that each of them has."""
     if not isinstance(task, OddOneOutTask | RSATask):
         raise ParameterError(
             f"--baseline {names[0]} is no transform, and features of another network are compared "
             "by odd-one-out and rsa alone."
         )
-    others = {
-        name: Sources(sources.shared, Network(features=Path(name)), force=sources.force)
-        for name in names
-    }
-    networks = [sources, *others.values()]
+    others = [
+        Sources(sources.shared, Network(features=Path(name)), force=sources.force) for name in names
+    ]
+    networks = [sources, *others]
     features = [each.features(each.network.features) for each in networks]
     title = " or ".join(str(each.network.features) for each in networks)
-    for each, shared in zip(networks, shared_objects(features), strict=True):
-        each.shared_objects = replace(shared, source=title)
-        each.listed = features[0].names
-    return others
+    first, *others = [
+        replace(each, shared_objects=replace(shared, source=title), listed=features[0].names)
+        for each, shared in zip(networks, shared_objects(features), strict=True)
+    ]
+    return first, dict(zip(names, others, strict=True))
 
 
 def _scored(

@@ -21,7 +21,7 @@ from glocal.aligner import ObjectiveSettings, PaperLoop, fit
 from glocal.aligner.keep import Keep
 from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
-from glocal.files import PathLike, file_name, kept_by_key, read_object
+from glocal.files import PathLike, file_name, make_folder, read_object
 from glocal.options import Options
 from glocal.scores import PEOPLE
 from glocal.suite.plugins import PluginTask
@@ -118,16 +118,18 @@ def transform_of(arm: SuiteArm, sources: Sources, file: Path) -> LinearTransform
     hashes = sources.hashes(sources.network.features, local, shared.answers, shared.object_ids)
     key = sources.key(arm.model_dump(mode="json"), hashes)
 
-    def write() -> None:
-        local_features = None if local is None else sources.features(local)
-        data = replace(sources.fold.data, local_features=local_features)
-        fitted = fit(data, arm.arm, arm.solver) if isinstance(arm, PaperFit) else fit(data, arm)
-        transform = fitted.transform
-        record = transform.record.model_copy(update={"key": key})
-        replace(transform, record=record).save(file)
-
-    load = LinearTransform.load
-    return kept_by_key(file, key, load, lambda transform: transform.record.key, write)[0]
+    if file.exists():
+        transform = LinearTransform.load(file)
+        if transform.record.key == key:
+            return transform
+    local_features = None if local is None else sources.features(local)
+    data = replace(sources.fold.data, local_features=local_features)
+    fitted = fit(data, arm.arm, arm.solver) if isinstance(arm, PaperFit) else fit(data, arm)
+    transform = fitted.transform
+    record = transform.record.model_copy(update={"key": key})
+    make_folder(file.parent)
+    replace(transform, record=record).save(file)
+    return LinearTransform.load(file)
 
 
 class Plan(Shared):

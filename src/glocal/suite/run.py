@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +15,19 @@ from glocal.aligner import PaperLoop
 from glocal.data.seen import Seen
 from glocal.errors import DataWarning, PluginError, warn
 from glocal.evaluation.comparison import Result, compared
-from glocal.evaluation.episodes import EpisodeValues
-from glocal.evaluation.intervals import CrossedValues, ItemValues, ObjectValues
 from glocal.evaluation.view import Meta, change_record, load_view, object_view, save_view
 from glocal.files import (
     PathLike,
     array_sha256,
     file_name,
-    kept_by_key,
     make_folder,
-    read_npz,
-    write_npz,
     write_text,
 )
 from glocal.jsonlines import write_rows
 from glocal.results import Provenance, to_json
 from glocal.scores import AGREEMENT, PEOPLE, Score, Scores
 from glocal.screen import COLUMNS, Printable
+from glocal.suite.cells import CellFile
 from glocal.suite.plan import PaperFit, Plan, SuiteArm, Unfitted, transform_of
 from glocal.suite.sources import Sources
 from glocal.suite.table import (
@@ -58,8 +53,6 @@ Transforms = dict[str, LinearTransform | None]
 """The transform of each arm of a network; None for the original features."""
 Results = dict[str, Result]
 """The result of each arm of a network on a task."""
-_UNITS = {kind.__name__: kind for kind in (ItemValues, ObjectValues, CrossedValues, EpisodeValues)}
-_VALUES = tuple({field.name for kind in _UNITS.values() for field in fields(kind)})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -248,36 +241,48 @@ def _shared_hash(results: Results) -> str:
 
 
 def _cell(
-    file: Path, arm: SuiteArm, task: Task, sources: Sources, transform: LinearTransform | None
+    path: Path, arm: SuiteArm, task: Task, sources: Sources, transform: LinearTransform | None
 ) -> tuple[Result, bool]:
     """The result of a task for an arm, and whether it was read from the file of the cell."""
-    shared = sources.shared
+    file = CellFile(path, _cell_key(task, sources, transform))
+    result = file.read()
+    if result is not None:
+        return result, True
+    file.write(_measured(arm, task, sources, transform), _shared_data_hash(task, sources))
+    result = file.read()
+    assert result is not None
+    return result, False
+
+
+def _cell_key(task: Task, sources: Sources, transform: LinearTransform | None) -> str:
+    """The hash of all that the result of a task is made from."""
     files: list[Path | None] = [sources.network.features, *task.paths]
     if task.reads_answers:  # those of a fit are in the content of its transform
-        files += [shared.answers, shared.object_ids]
+        files += [sources.shared.answers, sources.shared.object_ids]
     has_fits = task.split is None and sources.has_fits
     options = task.model_dump(mode="json")
-    key = sources.key(options, sources.hashes(*files), _content(transform), has_fits)
+    return sources.key(options, sources.hashes(*files), _content(transform), has_fits)
 
-    def write() -> None:
-        result = task.score(sources, sources.embedding(transform))
-        split = sources.split_name if task.split is None else sources.text(task.split)
-        shares = _seen(arm, task, sources, transform)
-        of_arm = {} if shares is None else shares.fields
-        rows = [
-            replace(score, split=split, **({} if score.transform == PEOPLE else of_arm))
-            for score in result.scores
-        ]
-        data = task.shared_data(sources)
-        record = {
-            "key": key,
-            "shared": "" if data is None else hashlib.sha256(to_json(data).encode()).hexdigest(),
-            "units": type(result.units).__name__,
-            "scores": rows,
-        }
-        write_npz(file, {"record": np.array(to_json(record)), **vars(result.units)})
 
-    return kept_by_key(file, key, _load_cell, lambda result: result.values["key"], write)
+def _measured(
+    arm: SuiteArm, task: Task, sources: Sources, transform: LinearTransform | None
+) -> Result:
+    """Score a task for an arm; each row names its split, and what the arm had seen of it."""
+    result = task.score(sources, sources.embedding(transform))
+    split = sources.split_name if task.split is None else sources.text(task.split)
+    shares = _seen(arm, task, sources, transform)
+    seen = {} if shares is None else shares.fields
+    rows = [
+        replace(score, split=split, **({} if score.transform == PEOPLE else seen))
+        for score in result.scores
+    ]
+    return replace(result, scores=tuple(rows))
+
+
+def _shared_data_hash(task: Task, sources: Sources) -> str:
+    """The hash of the answers, RDMs or labels of a task by object; empty if it has none."""
+    data = task.shared_data(sources)
+    return "" if data is None else hashlib.sha256(to_json(data).encode()).hexdigest()
 
 
 def _seen(
@@ -289,18 +294,6 @@ def _seen(
     if task.split is not None or sources.fold.unit == "people":
         return task.seen(sources, transform)
     return None if task.seen(sources, None) is None else _SEEN[sources.fold.unit]
-
-
-def _load_cell(file: Path) -> Result:
-    fix = "Delete it; the task will then be scored again."
-    arrays = read_npz(file, what="cell", fix=fix, required=["record"], optional=_VALUES)
-    record = json.loads(str(arrays.pop("record")))
-    values: dict[str, Any] = {
-        name: array if array.ndim else array.item() for name, array in arrays.items()
-    }
-    values["limits"] = tuple(values["limits"].tolist())
-    scores = tuple(Score(**row) for row in record["scores"])
-    return Result(scores, _UNITS[record["units"]](**values), record)
 
 
 def _make_view(
@@ -316,21 +309,21 @@ def _make_view(
     key = sources.key(meta, plan.baseline, hashes, list(map(_content, arms)))
     file = _file(folder / "views", sources.name, name)
 
-    def write() -> None:
-        objects = sources.objects.named(sources.object_ids)
-        X, Z = (sources.embedding(transform)(objects) for transform in arms)
-        parts = []
-        is_unseen = None
-        if plan.answers is not None:
-            parts.append((Z, sources.heldout_answers))
-            if shares := _seen(plan.arms[name], OddOneOutTask(), sources, transforms[name]):
-                is_unseen = shares.is_unseen
-        view = Meta(network=sources.name, arm=name, key=key, change={})
-        if name != plan.baseline:
-            view["change"] = change_record(transforms[name], objects, X, parts, is_unseen=is_unseen)
-        save_view(object_view(Z, objects.labels, meta=view), file)
-
-    kept_by_key(file, key, load_view, lambda view: view.meta.get("key"), write)
+    if file.exists() and load_view(file).meta.get("key") == key:
+        return
+    objects = sources.objects.named(sources.object_ids)
+    X, Z = (sources.embedding(transform)(objects) for transform in arms)
+    parts = []
+    is_unseen = None
+    if plan.answers is not None:
+        parts.append((Z, sources.heldout_answers))
+        shares = _seen(plan.arms[name], OddOneOutTask(), sources, transforms[name])
+        is_unseen = None if shares is None else shares.is_unseen
+    view = Meta(network=sources.name, arm=name, key=key, change={})
+    if name != plan.baseline:
+        view["change"] = change_record(transforms[name], objects, X, parts, is_unseen=is_unseen)
+    make_folder(file.parent)
+    save_view(object_view(Z, objects.labels, meta=view), file)
 
 
 def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: Scores) -> None:

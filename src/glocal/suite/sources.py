@@ -66,7 +66,7 @@ class Shared(Options):
     split: Unit | None = None
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Sources:
     """The data of one network.
 
