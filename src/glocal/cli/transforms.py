@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
+from pydantic import Field
 from typer import Argument, Option
 
 from glocal.cli.options import flat, refuse_overwriting_inputs
@@ -15,11 +16,12 @@ from glocal.cli.output import catalogue, print_result, progress_bar
 from glocal.data.sources.registry import published
 from glocal.errors import ParameterError
 from glocal.files import writable_target
+from glocal.options import Options
 from glocal.transform import LinearTransform, push_to_hub, save_pretrained
 from glocal.transform.card import CARD_NAME
 from glocal.transform.catalogue import PUBLISHED, bundled, locate, pull
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, record_json
-from glocal.transform.record import SourceOptions
+from glocal.transform.record import TransformRecord
 
 app = typer.Typer(
     help="List, pull and push transforms.", no_args_is_help=True, rich_markup_mode="markdown"
@@ -75,6 +77,33 @@ def list_command() -> None:
     raise ParameterError(
         "glocal transforms pull, without a name, lists the names of all transforms."
     )
+
+
+class SourceOptions(Options):
+    """The features that a transform maps, and notes on it, for its record and its card."""
+
+    panel: ClassVar[str] = "Record and card"
+
+    model_name: str | None = Field(
+        None, description="Name of the network, for the record and the card."
+    )
+    layer: str | None = Field(None, description="Layer of that network.")
+    preprocessing: str | None = Field(
+        None, description="Preprocessing of the images, or of the rows after extraction."
+    )
+    notes: str | None = Field(None, description="Markdown for the card: data, limits, purpose.")
+
+    def described(self, record: TransformRecord) -> TransformRecord:
+        """Return the record of a transform, with its entries replaced by these options."""
+        options = {
+            "model": self.model_name,
+            "layer": self.layer,
+            "preprocessing": self.preprocessing,
+        }
+        stated = {name: option for name, option in options.items() if option is not None}
+        card = record.card if self.notes is None else record.card.replace(notes=self.notes)
+        source = record.source.model_copy(update=stated)
+        return record.model_copy(update={"source": source, "card": card})
 
 
 @app.command("push")

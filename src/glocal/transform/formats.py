@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel
 
 from glocal.errors import DataError, DataWarning, FileError, ParameterError, import_optional, warn
 from glocal.files import PathLike, array_sha256, atomic_write, ending, read_npz, reading
@@ -62,18 +61,10 @@ def write_transform(path: PathLike, transform: StoredTransform) -> None:
 
 
 def record_json(record: TransformRecord) -> str:
-    """The record as one line of JSON, without the parts that do not apply."""
-    document = {"format": FORMAT, **json.loads(record.other)}
-    defaults = TransformRecord()
-    for name, part in record:
-        if name != "other" and part != getattr(defaults, name):
-            is_sparse = name in ("source", "card")
-            document[name] = (
-                part.model_dump(exclude_none=is_sparse, exclude_unset=is_sparse)
-                if isinstance(part, BaseModel)
-                else part
-            )
-    return to_json(document)
+    """The record as one line of JSON, without what was never set."""
+    other = json.loads(record.other)
+    document = record.model_dump(exclude_unset=True, exclude={"other"})
+    return to_json({"format": FORMAT, **other, **document})
 
 
 def _read_record(text: str | bytes, dimensions: int) -> TransformRecord:
@@ -84,10 +75,10 @@ def _read_record(text: str | bytes, dimensions: int) -> TransformRecord:
     file_format = document.pop("format", FORMAT)
     if file_format != FORMAT:
         raise ValueError(f"its record has the format {file_format!r}; this version reads {FORMAT}")
-    fields = TransformRecord.model_fields.keys() - {"other"}
-    known = {key: part for key, part in document.items() if key in fields}
-    other = {key: part for key, part in document.items() if key not in fields}
-    record = TransformRecord.model_validate_json(json.dumps({**known, "other": json.dumps(other)}))
+    unknown = [key for key in document if key not in TransformRecord.model_fields]
+    other = {key: document.pop(key) for key in [*unknown, "other"] if key in document}
+    document["other"] = json.dumps(other)
+    record = TransformRecord.model_validate_json(json.dumps(document))
     if record.rows and any(int(column) >= dimensions for column in record.rows.columns):
         raise ValueError(f"its record names a column beyond the {dimensions} dimensions")
     return record
@@ -120,7 +111,8 @@ def read_transform(path: PathLike) -> StoredTransform:
         )
     # values that overflow float32 become infinity, which LinearTransform rejects
     with reading(path, "transform", _FIX), np.errstate(over="ignore", invalid="ignore"):
-        record = _read_record(arrays.pop("meta", np.array("{}")).item(), len(arrays["weights"]))
+        text = arrays.pop("meta", np.array("{}"))
+        record = _read_record(text.item(), len(arrays["weights"]))
         if any(array.dtype.kind not in "fiu" for array in arrays.values()):
             raise DataError("it holds values that are not real numbers.")
         weights = arrays["weights"].astype(np.float32)
@@ -140,6 +132,8 @@ def _read_safetensors(path: PathLike) -> dict[str, np.ndarray]:
     """Read the arrays of a ``.safetensors`` file, and its record as the array `meta`."""
     library = import_optional("safetensors", "a .safetensors file")
     with reading(path, "transform", _FIX) as file, library.safe_open(file, "numpy") as opened:
-        names = {*_REQUIRED, *(set(opened.keys()) & {"bias"})}
+        names = {*opened.keys()} & {"bias"} | {*_REQUIRED}
         arrays = {name: opened.get_tensor(name) for name in names}
-        return arrays | {"meta": np.array((opened.metadata() or {}).get("meta", "{}"))}
+        metadata = opened.metadata() or {}
+        arrays["meta"] = np.array(metadata.get("meta", "{}"))
+        return arrays

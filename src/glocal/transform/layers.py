@@ -14,14 +14,20 @@ class UnitLength(torch.nn.Module):
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Scale along the last axis; any number of leading axes is allowed."""
         largest = rows.abs().amax(dim=-1, keepdim=True)  # dividing by it avoids overflow
-        return torch.nn.functional.normalize(rows / torch.where(largest > 0, largest, 1), dim=-1)
+        divisors = torch.where(largest > 0, largest, 1)
+        return torch.nn.functional.normalize(rows / divisors, dim=-1)
 
 
 def linear_layer(A: Weights, c: Values) -> torch.nn.Linear:
     """The frozen float32 layer x A + c."""
     # NOTE the meta device draws no initial values, so that the random state stays unchanged
     layer = torch.nn.Linear(len(A), len(c), device="meta")
-    for name, values in (("weight", A.T), ("bias", c)):
-        tensor = torch.from_numpy(np.ascontiguousarray(values)).float()
-        setattr(layer, name, torch.nn.Parameter(tensor, requires_grad=False))
+    layer.weight = _constant(A.T)
+    layer.bias = _constant(c)
     return layer
+
+
+def _constant(values: np.ndarray) -> torch.nn.Parameter:
+    """A frozen float32 parameter."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values)).float()
+    return torch.nn.Parameter(tensor, requires_grad=False)

@@ -206,7 +206,8 @@ class LinearTransform:
     def _map_array(self, X: np.ndarray) -> np.ndarray:
         is_double = X.dtype.kind == "f" and X.dtype.itemsize >= 8
         dtype = np.dtype(np.float64 if is_double else np.float32)
-        Z = np.empty((len(X), self.out_dimensions), dtype=X.dtype if X.dtype.kind == "f" else dtype)
+        out_dtype = X.dtype if X.dtype.kind == "f" else dtype
+        Z = np.empty((len(X), self.out_dimensions), dtype=out_dtype)
         # NOTE standardize before the product: subtracting a large offset later loses digits
         for block in row_blocks(*X.shape):
             mapped = self._times_weights(self.standardization(X[block], dtype))
@@ -230,7 +231,8 @@ class LinearTransform:
             rows = UnitLength()(rows)
         # NOTE the mean is subtracted in two parts, since not every device computes in float64
         rounded = float(np.float32(self.mean))
-        standardized = ((rows - rounded) - (self.mean - rounded)) / self.std
+        remainder = self.mean - rounded
+        standardized = ((rows - rounded) - remainder) / self.std
         W = np.ascontiguousarray(self.weights)
         Z = standardized @ torch.as_tensor(W, dtype=dtype, device=X.device)
         if self.bias is not None:
@@ -357,7 +359,8 @@ class LinearTransform:
             )
         b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
         means = images.unit(always=self.normalize).column_means
-        b_images = -self._times_weights((means - self.mean) / self.std)
+        deviations = (means - self.mean) / self.std
+        b_images = -self._times_weights(deviations)
         bias = (n * b_images + weight * b) / (n + weight)
         recentred = Recentring(n=n, weight=float(weight))
         record = self.record.model_copy(update={"recentred": recentred})

@@ -1,6 +1,6 @@
-"""The schemas of a transform's record and of the options of its card.
+"""The record of a transform, and the options of its card.
 
-Files come from strangers, so that a damaged or hostile record is rejected before it is used.
+The models are the schemas of files, which come from strangers.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -50,39 +50,13 @@ class CardOptions(Options):
     @field_validator("base_model", "datasets")
     @classmethod
     def _are_repositories(cls, value: Any) -> Any:
-        for name in [value] if isinstance(value, str) else value or ():
+        names = [value] if isinstance(value, str) else value or ()
+        for name in names:
             if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
                 raise ValueError(
                     f"{name!r} is not the name of a repository on the Hugging Face hub, OWNER/NAME."
                 )
         return value
-
-
-class SourceOptions(Options):
-    """The features that a transform maps, and notes on it, for its record and its card."""
-
-    panel: ClassVar[str] = "Record and card"
-
-    model_name: str | None = Field(
-        None, description="Name of the network, for the record and the card."
-    )
-    layer: str | None = Field(None, description="Layer of that network.")
-    preprocessing: str | None = Field(
-        None, description="Preprocessing of the images, or of the rows after extraction."
-    )
-    notes: str | None = Field(None, description="Markdown for the card: data, limits, purpose.")
-
-    def described(self, record: TransformRecord) -> TransformRecord:
-        """Return the record of a transform, with its entries replaced by these options."""
-        options = {
-            "model": self.model_name,
-            "layer": self.layer,
-            "preprocessing": self.preprocessing,
-        }
-        stated = {name: option for name, option in options.items() if option is not None}
-        card = record.card if self.notes is None else record.card.replace(notes=self.notes)
-        source = record.source.model_copy(update=stated)
-        return record.model_copy(update={"source": source, "card": card})
 
 
 class Source(Record):

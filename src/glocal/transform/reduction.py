@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from numbers import Integral
 
@@ -39,7 +38,7 @@ def baseline(name: str, features: Features) -> LinearTransform:
 
 def reduced(
     transform: LinearTransform,
-    features: Features | np.ndarray | Iterable[np.ndarray],
+    features: Features | np.ndarray,
     dimensions: int,
 ) -> LinearTransform:
     """Reduce a transform to the r dimensions that best preserve its similarities.
@@ -53,7 +52,7 @@ def reduced(
 
     Parameters
     ----------
-    features : Features, (n, p) array, or iterable of (m, p) arrays
+    features : Features or (n, p) array
         Any number of raw (not standardized) rows. Memory holds p × p values and 32 MB of rows.
     dimensions : int
         r, from 1 to the output dimensions of the transform.
@@ -71,7 +70,7 @@ def reduced(
     ParameterError
         `dimensions` is not an integer from 1 to the output dimensions of the transform.
     DataError
-        There are no rows; the rows do not have p columns, or hold NaN, infinity or values too large
+        The rows do not have p columns, or hold NaN, infinity or values too large
         to be squared; or the transform maps all rows to 0.
 
     References
@@ -91,8 +90,9 @@ def reduced(
             f"`dimensions` is {dimensions!r}; the transform has {q}, so it must be an "
             f"integer from 1 to {q}."
         )
-    n, moments = _second_moments(transform, features)
-    values, U = np.linalg.eigh(moments)
+    if not isinstance(features, Features):
+        features = Features(features)
+    values, U = np.linalg.eigh(_second_moments(transform, features))
     values = np.maximum(values[::-1], 0)  # the largest first
     U = U[:, ::-1][:, :dimensions]
     if not values[0] > 0:
@@ -103,7 +103,7 @@ def reduced(
     reduction = Reduction(
         dimensions=int(dimensions),
         of=q,
-        rows=n,
+        rows=len(features),
         energy=float(squares[:dimensions].sum() / squares.sum()),
         length=float(values[:dimensions].sum() / values.sum()),
     )
@@ -115,27 +115,17 @@ def reduced(
     return replace(transform, weights=weights, bias=bias, record=record)
 
 
-def _second_moments(
-    transform: LinearTransform,
-    features: Features | np.ndarray | Iterable[np.ndarray],
-) -> tuple[int, Float[np.ndarray, "r r"]]:
-    """The number of rows, and the second moments of the transformed rows."""
-    source = "features"
-    if isinstance(features, np.ndarray):
-        features = Features(features)
-    if isinstance(features, Features):
-        source = features.source
-        features = (rows for _, rows in features.chunks())
-    n = 0
-    squares = np.zeros((transform.out_dimensions, transform.out_dimensions))
-    for rows in features:
+def _second_moments(transform: LinearTransform, features: Features) -> Float[np.ndarray, "r r"]:
+    """The second moments of the transformed rows."""
+    r = transform.out_dimensions
+    squares = np.zeros((r, r))
+    for start, rows in features.chunks():
         X = rows.astype(np.float64)
-        Z = transform.map_rows(X, source=source, first=n)
-        n += len(Z)
+        Z = transform.map_rows(X, source=features.source, first=start)
         with np.errstate(over="ignore", invalid="ignore"):  # raised below
             squares += Z.T @ Z
-    if not n:
-        raise DataError("there is no row from which directions could be computed.")
     if not np.isfinite(squares).all():
-        raise DataError(f"{source} holds values too large to be squared and summed in float64.")
-    return n, squares / n
+        raise DataError(
+            f"{features.source} holds values too large to be squared and summed in float64."
+        )
+    return squares / len(features)
