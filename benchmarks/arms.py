@@ -28,7 +28,7 @@ from workbench import LOCAL, OUT, ROOT, UNIT, data_of, kept, object_ids, real_da
 from glocal import Answers, Features, FitData, LinearTransform, ObjectiveSettings, fit, join
 from glocal.aligner import Exact, KeepCurve, keep_curve
 from glocal.aligner.data import Centre
-from glocal.aligner.folds import fit_folds
+from glocal.aligner.folds import Fold, fit_folds
 from glocal.aligner.mixtures import Mixture, best_on_path
 from glocal.aligner.search import PathSearch
 from glocal.data.labels import load_labels
@@ -123,7 +123,8 @@ def save(network: str, arm: str, data: FitData, weights: list[np.ndarray]) -> No
 def keep_row(network: str, arm: str, curve: KeepCurve, keep: float) -> Record:
     """What a `keep` gives on the folds, whose transforms it saves, for `KEEPS` with that of all."""
     position = curve.choose(keep)
-    weights = [part.weights for part in curve.fold_transforms(position)]
+    parts = curve.fold_transforms(position)
+    weights = [part.weights for part in parts]
     if keep in KEEPS:
         weights.append(curve.solve(keep).transform.weights)
     save(network, arm, curve.data, weights)
@@ -152,7 +153,7 @@ def make_other(network: str, arm: str, data: FitData, lmbda: float) -> None:
         answers = Answers.from_array(other_answers(arm, data))
         data = replace(data, answers=answers, objects=data.answers.named_objects())
     folds = fit_folds(data, FOLDS, "objects")
-    parts = [*(fold.data for fold in folds), replace(data, objects=None)]
+    parts = parts_of(data, folds)
     if arm == "random":
         fitted = transforms(network, "global").values()
         weights = [random_directions(part.weights.astype(np.float64)) for part in fitted]
@@ -167,6 +168,11 @@ def make_other(network: str, arm: str, data: FitData, lmbda: float) -> None:
         of_all = fit(parts[-1], ObjectiveSettings(method="global", lmbda=lmbda)).transform.weights
         weights = [*PathSearch(Exact().problem(data, local=False), folds).fit(lmbda), of_all]
     save(network, arm, data, weights)
+
+
+def parts_of(data: FitData, folds: list[Fold]) -> list[FitData]:
+    """The data without each fold, and all data."""
+    return [*(fold.data for fold in folds), replace(data, objects=None)]
 
 
 def other_answers(arm: str, data: FitData) -> np.ndarray:

@@ -111,10 +111,8 @@ def folds(data: FitData) -> list[FoldTransform]:
     """Fits of the same choice, each without the answers about a third of the objects."""
     curve = keep_curve(data)
     transforms = curve.fold_transforms(curve.choose(KEEP))
-    return [
-        FoldTransform(fitted, len(fold.data.answers))
-        for fitted, fold in zip(transforms, curve.search.folds, strict=True)
-    ]
+    sizes = [len(problem.data.answers) for problem in curve.search.problems]
+    return [*map(FoldTransform, transforms, sizes)]
 
 
 def write(transform: LinearTransform, data: FitData, name: str) -> None:

@@ -86,10 +86,10 @@ def test_the_grids_that_are_built_in():
     """
     assert len(settings("paper", local=True)) == 64
     assert len(read_grid("paper", local=True, eta=True).eta) == 4
-    arms = settings("arms", local=True, unit=0.3)
+    arms = settings("arms", local=True, smallest=0.3)
     assert len(arms) == 17
     assert {setting.method for setting in arms} == {"global", "glocal"}
-    assert settings("arms", local=False, unit=0.3) == arms[:5]
+    assert settings("arms", local=False, smallest=0.3) == arms[:5]
     assert list(dict.fromkeys(setting.lmbda for setting in arms)) == [30, 9, 3, 0.9, 0.3]
     own = settings({"lmbda": {"global": [1, 3], "glocal": 0.3}}, local=True)
     pairs = [(setting.method, setting.lmbda) for setting in own]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -61,23 +61,29 @@ def learning_curve(
             f"there are {answers.effective_size:.0f} answers; a curve of held-out "
             f"agreement needs at least {MIN_ANSWERS}."
         )
-    rng = np.random.default_rng(seed)
     data = FitData(features, answers, seed=seed)
     problem = _SOLVER.problem(data, local=False)
     parts = fit_folds(data, folds, "questions")
-    orders = [rng.permutation(len(part.data.answers)) for part in parts]
     credit_of = {}
-    for share in SHARES:
-        nested = []
-        for part, order in zip(parts, orders, strict=True):
-            fitted = part.data.answers.select(order[: max(3, round(share * len(order)))])
-            nested.append(part._replace(data=replace(part.data, answers=fitted)))
+    for nested in _nested_parts(parts, seed):
         size = np.mean([len(part.data.answers) for part in nested])
         credit_of[f"{size:.0f} answers"] = choose_global(problem, nested)
     heldout = pooled_answers([part.answers for part in parts])
     agreement = agreement_scores(credit_of, heldout, HELD_OUT_QUESTIONS)[: len(SHARES)]
     last_two = {name: credit_of[name] for name in [*credit_of][-2:]}
     return [*agreement, agreement_scores(last_two, heldout, HELD_OUT_QUESTIONS)[-1]]
+
+
+def _nested_parts(parts: Sequence[Fold], seed: int) -> Iterator[list[Fold]]:
+    """The folds with a share of their fitted answers, for each size of the curve."""
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(part.data.answers)) for part in parts]
+    for share in SHARES:
+        nested = []
+        for part, order in zip(parts, orders, strict=True):
+            fitted = part.data.answers.select(order[: max(3, round(share * len(order)))])
+            nested.append(part._replace(data=replace(part.data, answers=fitted)))
+        yield nested
 
 
 def choose_global(problem: Problem, folds: Sequence[Fold]) -> Values:

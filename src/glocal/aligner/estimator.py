@@ -124,7 +124,7 @@ class Aligner(_Transforming):
         Parameters
         ----------
         X : (n, p) array, tensor, DataFrame, list, Features or path
-            Features of the objects, not standardized. A path is that of a file or folder, which
+            Features of the objects, not standardized. A path names a file or folder, which
             `Features.load` reads.
         y : Answers, (t, 3) integers, DataFrame, path, or anything
             The answers; ignored if `answers` is given. In a Pipeline y may thus be the labels of a
@@ -143,7 +143,7 @@ class Aligner(_Transforming):
         DataError, ParameterError, TrivialOptimumError
             See `glocal.aligner.fit`, also for the warnings.
         ValueError
-            The columns of the local features are not those of X.
+            The local features have other columns than X.
 
         Notes
         -----

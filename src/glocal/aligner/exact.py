@@ -320,7 +320,7 @@ class Axes:
     With fewer rows than columns U spans the rows of the objects and local images. Outside this span
     no loss depends on W, so that the penalty alone determines it. There W = cI with
     c = mix t / (p - mix q), t = tr UᵀWU and q = p - r (c = 0 for `naive`, mix 0). The remaining
-    penalty is that of UᵀWU with the share mix r / (p - mix q), which is 1 for mix 1.
+    penalty is the penalty of UᵀWU with the share mix r / (p - mix q), which is 1 for mix 1.
 
     If the features are not centred, their mean is a large part of the second moment of an axis or
     two, and tells no answers apart. The `spreads` (r,), the geometric means of the second moments
@@ -403,7 +403,7 @@ def _certificate(settings: ObjectiveSettings, status: str, *, certified: bool) -
 
 
 def _rank(settings: ObjectiveSettings, W: Square, p: int) -> int | None:
-    """The number of fitted directions if it is below p; for `naive` that of large singular values.
+    """The number of fitted directions if it is below p; for `naive`, of large singular values.
 
     A singular value of `naive` counts if it is above a thousandth of the largest.
     """

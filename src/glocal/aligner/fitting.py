@@ -130,7 +130,7 @@ def cross_score(
     """Fit without each fold, and score these fits on what the folds hold out.
 
     Folds are of objects, or of questions if there are fewer than 5,000 answers, and of the local
-    images. With a `Keep` each of these fits chooses anew, so that the choice is not part of the
+    images. With a `Keep` each of these fits chooses anew, so that the choice does not flatter the
     scores.
 
     Parameters
@@ -151,7 +151,7 @@ def cross_score(
     Warns
     -----
     OverfitWarning
-        The held-out loss is above that of features that are only scaled.
+        Features that are only scaled have a lower held-out loss.
     """
     plan = fit_plan(data, what, solver)
     return _cross_score(plan, fit_folds(data, int(folds)), transform, on_step)
@@ -165,7 +165,7 @@ class FitPlan(NamedTuple):
     solver: Solver
 
     def solve(self, data: FitData, counter: Counter) -> Solution:
-        """Fit to these data, which are those of the plan or a part of them."""
+        """Fit to the data of the plan or to a part of them."""
         if isinstance(self.what, Keep):
             return self.what.solve(data, self.solver, counter)
         if self.what.lmbda is not None:
@@ -186,7 +186,7 @@ def fit_plan(
 ) -> FitPlan:
     """Fill in the defaults of a fit, and check its data, before they are cut into folds.
 
-    The exceptions and warnings are those of `fit`.
+    It raises and warns as `fit` does.
     """
     if not isinstance(data, FitData):
         raise ParameterError(
@@ -277,7 +277,7 @@ def _fit(plan: FitPlan, on_step: OnStep | None) -> Fit:
 def fit_each_fold(
     plan: FitPlan, folds: Sequence[Fold], counter: Counter | None = None
 ) -> list[Solution]:
-    """Fit to the data without each fold; a `Keep` chooses anew each time."""
+    """Fit to the data without each fold; a `Keep` chooses for each."""
     counter = counter or Counter()
     return [plan.solve(fold.data, counter) for fold in folds]
 

@@ -215,7 +215,7 @@ class FoldScorer:
         """The share of its neighbours that each image keeps if embedded as Z.
 
         They are neighbours in the raw rows, or, if `centred`, in the rows with the origin of the
-        fit, of which `keep` promises a part. Without a `centre` these are the same.
+        fit, as `keep` promises. Without a `centre` these are the same.
         """
         is_moved = centred and self.is_centred
         images = self.image_rows if is_moved else self.images
@@ -256,7 +256,7 @@ class FoldScorer:
     ) -> HeldOutScores:
         """Score the transform of each fold on the answers and the images that the fold holds out.
 
-        Agreement, loss and neighbours are compared with those of the original features, for the
+        Agreement, loss and neighbours are compared with the original features, for the
         loss at the scale that fits the other answers best.
         """
         data = self.folds[0].data

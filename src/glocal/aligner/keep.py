@@ -101,8 +101,8 @@ def keep_curve(
        With fitted images among the candidates the share of neighbours would be too high by up to
        .02.
 
-    Folds are of objects, so that scores are those of new objects. With fewer than 5,000 answers,
-    and if λ is chosen by the loss, folds are of questions. Scores are then those of new answers
+    Folds are of objects, so that scores hold for new objects. With fewer than 5,000 answers,
+    and if λ is chosen by the loss, folds are of questions. Scores then hold for new answers
     about the same objects.
 
     Parameters
@@ -224,11 +224,11 @@ class KeepCurve:
     def solve(self, keep: float | None, counter: Counter | None = None) -> Solution:
         """Fit both sides of the chosen mixture to all data, and mix their matrices.
 
-        The solution is that of the fit nearer to `global`, but its weights are mixed, its
-        evaluations are those of all fits, and it has no certificate. If one of the fits did not
-        converge, it is that fit instead. The ``keep`` entry of its record has both fits with their
-        certificates. If the choice is the original features, nothing is fitted, W is the identity,
-        and the solution has no settings.
+        The solution has the report of the fit nearer to `global`, but its weights are mixed, its
+        evaluations count all fits, and it has no certificate. If one of the fits did not
+        converge, the report is of that fit instead. The ``keep`` entry of its record has both
+        fits with their certificates. If the choice is the original features, nothing is fitted, W
+        is the identity, and the solution has no settings.
         """
         counter = counter or Counter(evaluations=self.evaluations)
         chosen = self.choose(keep)

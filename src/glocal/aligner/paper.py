@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from glocal.solver.paper_loop import LoopSettings, Procedure
 
 FOLDS = 4
-"""The number of folds of objects and local images, of which the stopping rule watches fold 0."""
+"""The number of folds of objects and local images; the stopping rule watches fold 0."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class PaperLoop(Options):
     def solve(
         self, data: FitData, settings: ObjectiveSettings, counter: Counter | None = None
     ) -> Solution:
-        """Fit an objective without the watched fold; the weights are those of the last epoch.
+        """Fit an objective without the watched fold; the weights come from the last epoch.
 
         Raises
         ------

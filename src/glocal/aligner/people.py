@@ -52,12 +52,12 @@ def people(answers: Answers, features: Features | None = None, judge: bool = Tru
     answers of the others best, and compared with these. Each fit starts at the scaled identity of
     its own fold, since a fit that starts at another one knows answers that it judges.
 
-    The odds of a person are those of answers at random against careful ones. Careful people differ:
+    The odds of a person compare answers at random with careful ones. Careful people differ:
     the numbers of their answers that agree with the model are beta-binomial, with the mean and the
     spread that are most likely for the *other* people who are not marked. If these are fewer than
     `MIN_PEOPLE`, the standard deviation of the rates is at least `MIN_SPREAD`. A person is marked
     if the odds are above 10 : 1 and the agreement is not significantly above chance. Below chance
-    the odds are at least those of an agreement at chance. The answers of marked people are then
+    the odds are at least as high as at chance. The answers of marked people are then
     left out of the fits, and the fits are repeated until the same people are marked again.
 
     Parameters
@@ -69,7 +69,7 @@ def people(answers: Answers, features: Features | None = None, judge: bool = Tru
         column for each object, whose penalty keeps the embedding low-dimensional. It needs more
         answers, and at most `MAX_OBJECTS` objects.
     judge : bool
-        Whether to compare people with models. If False, the result is that of
+        Whether to compare people with models. If False, the result comes from
         `glocal.data.people.describe`.
 
     Returns
@@ -129,7 +129,7 @@ def _judged_in_rounds(answers: Answers, features: Features | None) -> pd.DataFra
 
 @dataclass(frozen=True, eq=False)
 class AnswerModel:
-    """Fits to the answers of some people, which predict those of the others.
+    """Fits to the answers of some people, which predict the answers of the others.
 
     Without features, `naive` is fitted on a code of one column for each object. Its λ ‖W‖² is there
     λ tr S, the trace norm of the similarities, which keeps their rank low. `global` would change

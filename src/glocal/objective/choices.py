@@ -216,24 +216,24 @@ class _NumpyPass:
 
 
 class _CompiledPass:
-    """A compiled loop over many answers, of which each thread processes a part.
+    """A compiled loop over many answers; each thread processes a part of them.
 
-    `places` are those of the candidate pairs of each answer in what the loop reads.
+    `entries` says where the loop reads the candidate pairs of each answer.
     """
 
     def __init__(
         self,
         loop: Callable[..., None],
-        places: Int[np.ndarray, "t k ..."],
+        entries: Int[np.ndarray, "t k ..."],
         shares: Values,
         workers: Workers,
     ) -> None:
         self._loop = loop
-        self._places = places
+        self._entries = entries
         self._shares = shares
         self._workers = workers
         self._bounds = np.linspace(0, len(shares), workers.threads + 1).astype(np.int64)
-        self._pairs = tuple(range(places.shape[1]))
+        self._pairs = tuple(range(entries.shape[1]))
 
     def _run(self, S: np.ndarray, m: float, outputs: np.ndarray, *rows: np.ndarray) -> AnswerSums:
         """Let each thread fill its output, and return the sums without a product."""
@@ -241,7 +241,7 @@ class _CompiledPass:
         scale = S.dtype.type(m)
 
         def run(i: int) -> None:
-            arguments = self._places, self._shares, outputs[i], sums[i], *self._bounds[i : i + 2]
+            arguments = self._entries, self._shares, outputs[i], sums[i], *self._bounds[i : i + 2]
             self._loop(S, scale, *arguments, self._pairs, *rows)
 
         self._workers.map(run, range(len(outputs)))
@@ -260,11 +260,11 @@ class _GramPass(_CompiledPass):
 
         objects, pairs, shares, n = answers
         objects = objects.astype(np.int32, copy=False)
-        places = np.empty((len(objects), len(pairs)), np.int32)  # in the upper triangle of S
+        entries = np.empty((len(objects), len(pairs)), np.int32)  # in the upper triangle of S
         for k, (i, j) in enumerate(pairs):
             rows = np.minimum(objects[:, i], objects[:, j])
-            places[:, k] = rows * np.int32(n) + np.maximum(objects[:, i], objects[:, j])
-        super().__init__(gram_pass, places, shares, workers)
+            entries[:, k] = rows * np.int32(n) + np.maximum(objects[:, i], objects[:, j])
+        super().__init__(gram_pass, entries, shares, workers)
 
     def prepared(self, Z: Embedding) -> Embedding:
         """The Gram matrix S."""
@@ -290,8 +290,8 @@ class _GatheredPass(_CompiledPass):
     def __init__(self, answers: _PassAnswers, workers: Workers) -> None:
         from glocal.objective.kernels import gathered_pass
 
-        places = answers.objects.astype(np.int32, copy=False)[:, answers.pairs]  # (t, k, 2)
-        super().__init__(gathered_pass, places, answers.shares, workers)
+        entries = answers.objects.astype(np.int32, copy=False)[:, answers.pairs]  # (t, k, 2)
+        super().__init__(gathered_pass, entries, answers.shares, workers)
 
     def prepared(self, Z: Embedding) -> Embedding:
         """The rows of Z, whose dot products are computed answer by answer."""

@@ -3,7 +3,7 @@
 In numpy every step of a pass reads and writes all answers, and the scattered additions run on one
 core and in float64. Here a chunk of a thousand answers stays in the first-level cache, and each
 thread adds to its own gradient. The functions are global, because numba never finds a cached
-closure over another compiled function again: each process would compile it anew, and leave another
+closure over another compiled function again: each process would compile it again, and leave another
 file. numpy's functions for e^x and log (1 + a) run on one number at a time. For float32 there are
 polynomials here, which the compiler applies to many numbers at once.
 """
@@ -114,7 +114,7 @@ def _softmax(x, m, shares, start, size, sums, pairs):
     w (q_j - [j = 0]), and these are added to sums, (3,) float64:
 
         loss       w (log Σ exp y_j - y_0)
-        slope      w (Σ q_j y_j - y_0), that of the loss in log m
+        slope      w (Σ q_j y_j - y_0), the slope of the loss in log m
         curvature  w (Σ q_j y_j² - (Σ q_j y_j)²)
 
     pairs: a tuple of k numbers. Its length is known to the compiler, which unrolls the loops over

@@ -21,10 +21,10 @@ _MAX_LOG_SCALE_ERROR = 1e-2  # largest error of log c²
 def identity_scale(objective: Objective, lengths: Values | None = None) -> tuple[float, bool]:
     """The c > 0 for which cI minimises an objective, and whether it is essentially 0.
 
-    With `lengths` l it is the c of c diag(l), whose penalty is nearly that of cI. L_local is the
-    same for every c, and R(cI) = (1 - mix) p c². L_global is convex in m = c², so
-    that c follows from the root of one increasing derivative. If the root is at 0 (the features
-    have no information about the answers), a small scale is returned, since W = 0 is stationary.
+    With `lengths` l it is the c of c diag(l), with nearly the penalty of cI. L_local is the same
+    for every c, and R(cI) = (1 - mix) p c². L_global is convex in m = c², so that c follows from
+    the root of one increasing derivative. If the root is at 0 (the features have no information
+    about the answers), a small scale is returned, since W = 0 is stationary.
     """
     X = objective.choices.X if lengths is None else objective.choices.X * lengths
     cost = objective.lmbda * (1 - objective.mix) * X.shape[1] / objective.global_weight
@@ -146,7 +146,7 @@ class DualityGap:
 
     At the optimum the softmax of the model meets both conditions. Near the optimum the softmax at W
     violates them by as much as the length of W differs from the best length. Therefore q is chosen
-    on the line between the softmax of S and that of mS, where m scales M to about the best length.
+    on the line between the softmaxes of S and of mS, where m scales M to about the best length.
     A local term is replaced by a term that is linear in M and has the same slope at W. The gap is
     then an estimate, not a bound. docs/method.md derives the gap; see also Boyd & Vandenberghe
     (2004), Convex Optimization, section 5.1.

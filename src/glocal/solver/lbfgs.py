@@ -115,14 +115,14 @@ def minimise(
         It may be `glocal.objective.Objective` or a function of your own. f should have a continuous
         derivative, and be infinite or NaN where it is not defined.
     W : (p, p) array, float32 or float64
-        The start, a symmetric matrix, whose precision is that of the descent. It must not be
+        The start, a symmetric matrix; the descent has its precision. It must not be
         singular, since no step leaves a direction in which W is 0.
     criterion : Criterion or None
         The distance from the optimum that `tol` limits; None is `FirstOrderEstimate`.
     moments : (p,) array or None
-        The second moments s of the objects along their principal axes, if W is in these axes, or
-        rather the geometric mean of the second moment and the variance if it is mostly a mean. None
-        means 1 for each.
+        Diagonal preconditioner: the second moments s of the objects along their principal axes,
+        if W is in these axes. For an axis dominated by the mean, the geometric mean of second
+        moment and variance. None means 1 for each.
     tol : float
         Relative tolerance on the objective, above 0; see `allowed_gap`.
     max_evaluations : int
@@ -135,7 +135,7 @@ def minimise(
     Returns
     -------
     SolverResult
-        Its `gap` is that of the criterion.
+        Its `gap` is measured by the criterion.
 
     References
     ----------
@@ -180,7 +180,7 @@ def allowed_gap(evaluation: Evaluation, tol: float) -> float:
 
 
 class _Budget:
-    """The evaluations that a descent may still take, of which a counter knows."""
+    """Counts the evaluations of a descent, up to a maximum."""
 
     def __init__(self, counter: Counter, max_evaluations: int) -> None:
         self.counter = counter
@@ -410,7 +410,7 @@ class _Vectors:
     """Convert symmetric matrices to vectors of their upper triangles.
 
     The triangle halves the memory and time of the recursion. Its off-diagonal entries are
-    multiplied by √2, so that dot products equal those of the matrices.
+    multiplied by √2, so that dot products equal the dot products of the matrices.
     """
 
     def __init__(self, p: int, dtype: np.dtype) -> None:

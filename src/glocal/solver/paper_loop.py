@@ -126,7 +126,7 @@ class Procedure(lightning.LightningModule):
     watched_losses : dict
         L_global and L_local of the watched data after the last epoch.
     n_counted : int
-        The number of steps of which the counter knows.
+        The number of steps that the counter has counted.
     """
 
     def __init__(

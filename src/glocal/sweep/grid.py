@@ -119,9 +119,9 @@ PAPER = Grid(
 PAPER_ETA = [1e-4, 1e-3, 1e-2, 1e-1]
 
 
-def default_grid(unit: float) -> Grid:
-    """`global` and `glocal` with λ in multiples of `unit`."""
-    lmbdas = [float(f"{factor * unit:.2g}") for factor in (1.0, 3.0, 10.0, 30.0, 100.0)]
+def default_grid(smallest: float) -> Grid:
+    """`global` and `glocal` with λ from `smallest` up to its hundredfold."""
+    lmbdas = [float(f"{factor * smallest:.2g}") for factor in (1.0, 3.0, 10.0, 30.0, 100.0)]
     return Grid(lmbda={"global": lmbdas, "glocal": lmbdas[:-1]}, alpha=[0.1, 0.25, 0.5], tau=[0.1])
 
 
@@ -130,7 +130,7 @@ def read_grid(
     *,
     local: bool,
     eta: bool = False,
-    unit: float = 0.1,
+    smallest: float = 0.1,
 ) -> Grid:
     """The lists of a grid, which fit the solver and the data.
 
@@ -144,8 +144,8 @@ def read_grid(
     eta : bool
         Whether the solver has a learning rate, as the paper's loop does. ``"paper"`` then has four
         of them.
-    unit : float
-        Every λ of ``"arms"`` is a multiple of it: for few answers of the columns per answer, p / t.
+    smallest : float
+        The smallest λ of ``"arms"``; for few answers the columns per answer, p / t.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def read_grid(
     if isinstance(grid, Mapping):
         lists = Grid(**grid)
     elif str(grid) == "arms":
-        lists = default_grid(unit)
+        lists = default_grid(smallest)
     elif str(grid) == "paper":
         lists = PAPER.replace(eta=PAPER_ETA) if eta else PAPER
     else:

@@ -23,6 +23,7 @@ from glocal.evaluation.axes import FoldTransform, embeddings
 from glocal.evaluation.view import change_record, paired_views, save_view
 from glocal.files import PathLike, make_folder, write_text
 from glocal.results import HeldOutScores, to_json
+from glocal.scores import ORIGINAL
 from glocal.sweep.grid import GridSource, choose, means_over_folds, pareto_front, paths, read_grid
 from glocal.sweep.points import Points, Row, runner
 from glocal.transform import LinearTransform
@@ -199,11 +200,11 @@ class _Plan(NamedTuple):
 def _plan(data: FitData, grid: GridSource, folds: int, solver: Solver) -> _Plan:
     """Read the grid, and check what can be checked before any fit."""
     is_loop = isinstance(solver, PaperLoop)
-    penalty = 0.1
+    smallest = 0.1
     if fold_unit(data) == "questions" and len(data.answers):
-        penalty = data.features.dimensions / data.answers.effective_size
+        smallest = data.features.dimensions / data.answers.effective_size
     has_local = data.local_features is not None
-    lists = read_grid(grid, local=has_local, eta=is_loop, unit=penalty)
+    lists = read_grid(grid, local=has_local, eta=is_loop, smallest=smallest)
     settings = lists.settings()
     data.check(reads_local=any(each.local for each in settings))
     solvers: dict[float | None, Solver] = {None: solver}
@@ -256,17 +257,15 @@ def _choice(
     """Choose a setting, fit it to all data, and score its fits without each fold."""
     means = means_over_folds(points, len(plan.folds))
     chosen, reason = choose(means, keep)
-    front = pareto_front(means[means["method"] != "original"]).index
-    means = means.assign(front=means.index.isin(front), chosen=means.index == chosen)
+    means = _marked(means, chosen)
     best = json.loads(to_json(means.loc[chosen].to_dict()))
     settings = ObjectiveSettings.from_values(best)
     eta = best.get("eta")
     final_solver = solver if eta is None else plan.solvers[eta]
-    refit = fit(plan.data, settings, final_solver)
     transforms = _fold_transforms(plan, fits[eta], settings, plan.solvers[eta])
     matrices = [each.transform for each in transforms]
     heldout = FoldScorer(plan.folds).scores(matrices, converged=best["converged"])
-    refit = refit.with_heldout(heldout)
+    refit = fit(plan.data, settings, final_solver).with_heldout(heldout)
     summary = SweepChoice(
         keep=keep,
         reason=reason,
@@ -278,6 +277,12 @@ def _choice(
     record = refit.transform.record.model_copy(update={"sweep": summary})
     transform = replace(refit.transform, record=record)
     return Sweep(pd.DataFrame(points), means, best, reason, transform, heldout), transforms
+
+
+def _marked(means: pd.DataFrame, chosen: int) -> pd.DataFrame:
+    """The means with columns that mark the front and the choice."""
+    front = pareto_front(means[means["method"] != ORIGINAL]).index
+    return means.assign(front=means.index.isin(front), chosen=means.index == chosen)
 
 
 def _fold_transforms(

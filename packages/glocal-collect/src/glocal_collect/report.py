@@ -139,14 +139,17 @@ def _people_block(people: pd.DataFrame, sentence: str) -> Block:
 def _fitted(features: Features, joined: Joined, progress: Callable[[str], None]) -> Run:
     """The run of the default fit, each answer scored by a fit that has not seen its question."""
     from glocal.aligner import FitData, fit
+    from glocal.aligner.fitting import fit_each_fold, fit_plan
 
     data = FitData(features, joined.answers, n_dropped=joined.n_dropped)
     progress("fitting")
     transform = fit(data).transform
     progress("fitting parts of the answers")
+    parts = fit_folds(data, unit="questions")
+    solutions = fit_each_fold(fit_plan(data, None, None), parts)
     folds = [
-        (FoldTransform(fit(fold.data).transform, len(fold.data.answers)), fold.answers)
-        for fold in fit_folds(data, unit="questions")
+        (FoldTransform(solution.transform, len(part.data.answers)), part.answers)
+        for solution, part in zip(solutions, parts, strict=True)
     ]
     return transform_run("transform", transform, features, joined.answers, folds=folds)
 
