@@ -55,6 +55,7 @@ evaluate anomaly | --train x.npy --train-labels labels.txt --test y.npy --test-l
 evaluate structure | --features x.npy --k 3 --transform w.npz
 evaluate retrieval | --queries x.npy --query-labels labels.txt
 data check | --features x.npy --answers t.npz
+data people | t.npz --out people.csv
 data curve | --features x.npy --answers t.npz --folds 2
 data split | --features x.npy --answers t.npz --out s
 data import | answers.csv --out i.npz

@@ -233,7 +233,7 @@ def files(here):
     weights = RNG.normal(size=(6, 6)).astype("f4")
     names = [f"n{i}.png" for i in range(40)]
     folder(here / "new", features_npy=NEW, file_names_txt=names)
-    transform = LinearTransform(weights, None, 0.6, 1.0, {})
+    transform = LinearTransform(weights, None, 0.6, 1.0)
     folder(here, normal_npy=NORMAL, t_npz=transform, broad_npy=NEW + 0.1)
     return transform
 

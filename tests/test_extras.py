@@ -1,9 +1,7 @@
 """The libraries of the extras, and the versions that were tried."""
 
 import re
-import subprocess
 import sys
-import textwrap
 import tomllib
 
 import pytest
@@ -54,24 +52,6 @@ def test_what_cannot_be_imported_is_said(tmp_path, monkeypatch):
     reason = r"needs h5py, .*of_h5py.*checkout.*'\.\[io\]'"
     with pytest.raises(MissingDependencyError, match=reason):
         errors.import_optional("h5py", "an .h5 file")
-
-
-def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
-    """Ctrl-C before the command is known ends with one line, exit code 130 and no traceback, also
-    inside a library that would turn the interruption into an error of its own.
-    """
-    library = """
-        import signal
-        try:
-            signal.raise_signal(signal.SIGINT)
-        except KeyboardInterrupt as error:
-            raise RuntimeError from error"""
-    place = world.folder(tmp_path, typer_py=textwrap.dedent(library))
-    command = [sys.executable, "-c", "from glocal.cli import main; main(['--version'])"]
-    ended = subprocess.run(command, check=False, cwd=place, capture_output=True, text=True)
-    assert ended.returncode == 130
-    assert ended.stdout == ""
-    assert ended.stderr.count("\n") == 1
 
 
 LACKS = """
