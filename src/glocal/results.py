@@ -56,7 +56,7 @@ class HeldOutScores(Record):
     Parameters
     ----------
     of : "objects", "questions" or "people"
-        What the folds hold out. Scores are those of new objects, or of new answers about the same
+        What the folds hold out: scores are about new objects, or about new answers about the same
         objects.
     folds, seed : int
         The number of folds, each held out once, and their seed.
@@ -111,7 +111,7 @@ class HeldOutScores(Record):
 
 
 class MixedFit(Record):
-    """A fit whose matrix `Keep` mixed: its settings and its outcome."""
+    """A fit that `Keep` mixed: its settings and its outcome."""
 
     method: str
     alpha: float | None
@@ -142,9 +142,9 @@ class KeepScores(Record):
 class KeepRecord(Record):
     """How `Keep` chose; docs/file-formats.md describes the keys.
 
-    `gain` is what the choice adds to the agreement of the original features, and `forgone` what
-    `freest` would add to that of the choice: the choice without a share to keep, None if it is the
-    original features or no share is kept. Both have their standard errors.
+    `gain` is what the choice adds to the agreement of the original features. `freest` is the choice
+    without a share to keep, None if it is the original features or no share is kept, and `forgone`
+    is what it would add to the agreement of the choice. Both have their standard errors.
     """
 
     keep: float | None
@@ -268,8 +268,8 @@ class FitRecord(Printable, SolverReport):
 class RowStatistics(Record):
     """The statistics of the rows of a fit.
 
-    `mean` and `std` are those of all entries, `mean_length` is the mean of the Euclidean lengths of
-    the rows, `normalize` says whether all lengths are 1, and `columns` holds the standardized means
+    `mean` and `std` are taken over all entries, `mean_length` is the mean Euclidean length of the
+    rows, `normalize` says whether all lengths are 1, and `columns` holds the standardized means
     of up to 16 columns that stand out, by column number.
     """
 
@@ -291,7 +291,7 @@ class Sketch(Record):
 
 
 def method_in_words(settings: Mapping[str, Any]) -> str:
-    """A method, with those of the parameters alpha, lmbda, tau and mix that it has."""
+    """A method with the parameters alpha, lmbda, tau and mix that it has."""
     names = {name: name for name in ("alpha", "lmbda", "tau", "mix")}
     return " ".join([settings["method"], *parameters_in_words(settings, names)])
 

@@ -48,12 +48,12 @@ def apply_file(
         The rows do not have the input dimension of the transform, or a row contains NaN or
         infinity before or after the transform.
     FileError
-        `out` cannot be written, or the names beside it are those of other rows.
+        `out` cannot be written, or the names beside it name other rows.
 
     Warns
     -----
     DataWarning
-        The rows differ from those of the fit; see `glocal.transform.check_rows`.
+        The rows differ from the rows of the fit; see `glocal.transform.check_rows`.
     """
     check_rows(transform, features, force=force)
     names_file = Path(out).parent / NAMES_FILE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-from typing import Any
 
 from glocal.advice import Subject, advise
 from glocal.results import UNCHANGED, HeldOutScores, unchanged_in_words
@@ -61,7 +60,7 @@ def card(transform: LinearTransform) -> str:
 
     The card describes the transform, the answers of its fit, its scores with intervals, and its
     licence, and shows how to use it with and without glocal. All of it stands in the record of the
-    transform, whose part ``card`` holds `CardOptions`.
+    transform; its part ``card`` holds `CardOptions`.
 
     Raises
     ------
@@ -106,10 +105,10 @@ def _timm_repository(source: Source) -> str | None:
     return f"timm/{match[1]}" if match else None
 
 
-def _facts(transform: LinearTransform) -> dict[str, Any]:
+def _facts(transform: LinearTransform) -> dict[str, object]:
     """The rows of a card's table that are not scores, by their headings."""
     record = transform.record
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "dimensions": "{} to {}".format(*transform.weights.shape),
         "mean and std": f"{transform.mean:.6g}, {transform.std:.6g}",
         "preprocessing": record.source.preprocessing or "not recorded",
@@ -148,7 +147,7 @@ def _heldout_facts(subject: Subject, heldout: HeldOutScores) -> dict[str, str]:
     }
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     """A value on one line, as the cell of a table, without HTML, links and images of its own."""
     line = html.escape(" ".join(str(value).split()), quote=False)
     return line.replace("|", "\\|").replace("](", "]\\(")

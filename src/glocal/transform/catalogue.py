@@ -1,4 +1,4 @@
-"""Transforms by name: files, those of the package, published ones, and repositories on the hub."""
+"""Transforms by name: in files, in the package, published, or in repositories on the hub."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def check_rows(transform: RowMap, X: Any, *, force: bool = True) -> None:
     Parameters
     ----------
     X : Features, (n, p) array or tensor
-        Raw (not standardized) rows, of which a sample is checked: 2,000 rows of Features, 256 of an
+        Raw (not standardized) rows. A sample is checked: 2,000 rows of Features, 256 of an
         array. Features of `glocal extract` record their model and layer, which are compared too.
     force : bool
         False: a certain difference, in `row_differences`, is an error.
@@ -142,7 +142,7 @@ def table_rows(
 
 
 def row_differences(transform: RowMap, X: Any) -> list[Difference]:
-    """List how rows, and the network they come from, differ from those of a fit.
+    """List how rows and their network differ from the rows and the network of a fit.
 
     ``glocal try`` asks ``not row_differences(transform, features)``: whether features are of the
     network of a transform, by their record or else by their statistics.

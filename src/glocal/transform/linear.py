@@ -124,7 +124,7 @@ class LinearTransform:
     def apply(self, features: Any, *, force: bool = False) -> Any:
         """Transform rows of features; calling the transform does the same.
 
-        Rows are scaled to length 1 first if those of the fit were (`normalize`). An array gives
+        Rows are scaled to length 1 first if the rows of the fit were (`normalize`). An array gives
         an array. A tensor gives a tensor that carries gradients.
 
         Parameters
@@ -145,12 +145,12 @@ class LinearTransform:
         ------
         DataError
             The rows do not have p columns, are not real numbers in a dense array, contain NaN or
-            infinity before or after the transform, or certainly differ from those of the fit.
+            infinity before or after the transform, or certainly differ from the rows of the fit.
 
         Warns
         -----
         DataWarning
-            The rows may differ from those of the fit; see `glocal.transform.check_rows`. Only
+            The rows may differ from the rows of the fit; see `glocal.transform.check_rows`. Only
             the first such call warns.
         """
         X = self.as_rows(features)
@@ -315,7 +315,7 @@ class LinearTransform:
         return cls(W, -deviations.astype(np.float32), scalars.mean, scalars.std, record)
 
     def recentred(self, images: Any, weight: float = 30.0) -> LinearTransform:
-        """Move the origin toward the mean of other images, those of the user's own collection.
+        """Move the origin toward the mean of other images, such as the user's own collection.
 
         The bias becomes b' = n / (n + t) · b_images + t / (n + t) · b with t = `weight` and
         b_images = -((mean of the images - mean) / std) W. Give many different images of roughly

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,18 +30,19 @@ def save_pretrained(transform: LinearTransform, folder: PathLike, **described: A
         cannot be written to.
     """
     check_replaceable(folder)
-    transform = _described(transform, described)
+    transform = _described(transform, **described)
     make_folder(folder)
     # the card first, since it marks the folder as written by glocal
     write_text(Path(folder) / CARD_NAME, card(transform))
     transform.save(Path(folder) / TRANSFORM_NAME)
 
 
-def _described(transform: LinearTransform, options: Mapping[str, Any]) -> LinearTransform:
+def _described(transform: LinearTransform, **options: Any) -> LinearTransform:
     """The transform with these options of its card in its record."""
     stated = {key: option for key, option in options.items() if option}
     card_options = transform.record.card.replace(**stated)
-    return replace(transform, record=transform.record.model_copy(update={"card": card_options}))
+    record = transform.record.model_copy(update={"card": card_options})
+    return replace(transform, record=record)
 
 
 def check_replaceable(folder: PathLike) -> None:
@@ -77,7 +77,7 @@ def push_to_hub(
     match = REPOSITORY.fullmatch(f"hf://{name}")
     if match is None or match[2]:
         raise ParameterError(f"the repository to push to is {repository!r}; it must be OWNER/NAME.")
-    transform = _described(transform, described)  # invalid options raise before any request
+    transform = _described(transform, **described)  # invalid options raise before any request
     fix = "Check the network, and log in: hf auth login."
     with hub(f"cannot publish hf://{name}", fix) as api, TemporaryDirectory() as folder:
         save_pretrained(transform, folder)
