@@ -113,7 +113,7 @@ def test_the_numbers_are_those_of_the_first_implementation(arm, options, epochs,
     assert record.evaluations == 6 * epochs
     assert record.n_fitted == 378
     fitted = [W.trace(), np.linalg.norm(W), W[0, 0], W[1, 2], record.objective]
-    fitted.append(record.watched["parts"]["global"])
+    fitted.append(record.watched.parts["global"])
     assert fitted == pytest.approx(matrix(numbers)[0], rel=1e-6)
     assert (result.transform.bias is not None) == record.bias == options.get("bias", False)
 
@@ -201,11 +201,11 @@ def test_fold_0_of_4_is_watched_without_weights_or_penalty():
     steps = []
     fit_data = data(block_size=4)
     result = short().solve(fit_data, GLOCAL, Counter(lambda *step: steps.append(step)))
-    parts = [*result.report.watched["parts"].values()]
+    parts = [*result.report.watched.parts.values()]
     assert [number for number, _ in steps] == [8, 16, 24]
     assert steps[-1][1].value == pytest.approx(sum(parts))
     fitted, heldout, rows, _ = fit_folds(fit_data, 4, "objects")[0]
-    assert result.report.watched["n"] == len(heldout)
+    assert result.report.watched.n == len(heldout)
     assert result.report.n_fitted == len(fitted.answers)
     images = IMAGES[rows]
     mapped = images @ result.transform.weights.astype(float)
@@ -259,7 +259,7 @@ def test_answers_about_a_reference_are_fitted():
     fit_data = FitData(Features(X), chosen(world.answers(60_000, 60, kind), 9 * X))
     result = short(eta=0.1, batch_size=750, max_epochs=6).solve(fit_data, GLOBAL)
     heldout = fit_folds(fit_data, 4, "objects")[0].answers
-    watched = result.report.watched["parts"]["global"]
+    watched = result.report.watched.parts["global"]
     expected = oracle.global_loss(result.transform(X), heldout.objects, heldout.all_weights, kind)
     assert watched == pytest.approx(float(expected), rel=1e-5)
     assert watched < heldout.chance_loss / 2

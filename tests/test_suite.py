@@ -269,7 +269,7 @@ def test_what_is_done_is_not_done_again(result, copy, monkeypatch):
     written = (copy / "out/rows.jsonl").read_bytes
     before = (written(), stamps_of(copy))
     with monkeypatch.context() as patch:
-        patch.setattr("glocal.suite.plan.fit", None)  # a fit would fail
+        patch.setattr("glocal.suite.arms.fit", None)  # a fit would fail
         assert result.n_kept == 0
         assert again(copy).n_kept == len(ARMS) * len(TASKS)
     assert (written(), stamps_of(copy)) == before
@@ -406,7 +406,7 @@ def test_bad_suites_are_refused_before_the_first_fit(folder, tmp_path, old, new,
     made one.
     """
     assert old in SUITE
-    monkeypatch.setattr("glocal.suite.plan.fit", None)  # a fit would fail
+    monkeypatch.setattr("glocal.suite.arms.fit", None)  # a fit would fail
     with pytest.raises((ParameterError, FileError), match=noun):
         again(tmp_path, SUITE.replace(old, new.replace(";", "\n"), 1), folder)
     assert not (tmp_path / "out").exists()
@@ -501,7 +501,7 @@ def test_an_arm_is_fitted_by_the_papers_loop(folder, tmp_path):
 def test_the_papers_loop_is_asked_for_before_the_first_fit(folder, tmp_path, monkeypatch):
     """Without Lightning a suite with such an arm ends before anything is fitted or written."""
     monkeypatch.setitem(sys.modules, "lightning", None)
-    monkeypatch.setattr("glocal.suite.plan.fit", None)
+    monkeypatch.setattr("glocal.suite.arms.fit", None)
     with pytest.raises(MissingDependencyError, match="paper"):
         again(tmp_path, SUITE.replace("lmbda = 0.1", LOOP), folder)
     assert not (tmp_path / "out").exists()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     BeforeValidator,
@@ -17,119 +16,25 @@ from pydantic import (
     model_validator,
 )
 
-from glocal.aligner import ObjectiveSettings, PaperLoop, fit
-from glocal.aligner.keep import Keep
 from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
-from glocal.files import PathLike, file_name, make_folder, read_object
-from glocal.options import Options
+from glocal.files import PathLike, file_name, read_object
 from glocal.scores import PEOPLE
+from glocal.suite.arms import Arm
 from glocal.suite.plugins import PluginTask
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import KINDS, AnyTask, Task
-from glocal.transform import LinearTransform
 
 # names become file names: no allowed character is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
 _TASK = "task "
-_LOOP_KEYS = ("eta", "optimiser", "bias", "max_epochs")
 _MAX_MISSING = 8  # files that a message names
-
-
-class Unfitted(Options):
-    """The original features, a `baseline` that is made without answers, or a given `transform`.
-
-    A baseline is one of `glocal.transform.reduction`, and a transform a file or a name that
-    `LinearTransform.from_pretrained` takes.
-    """
-
-    baseline: Literal["centred", "pca"] | None = None
-    transform: str | None = None
-
-
-class PaperFit(Options):
-    """An arm that the authors' procedure fits."""
-
-    arm: ObjectiveSettings
-    solver: PaperLoop
-
-    @classmethod
-    def of(cls, table: Mapping[str, Any]) -> PaperFit:
-        """The arm of a table whose `solver` is paper: keys of the method and the loop."""
-        if table["solver"] != PaperLoop.name:
-            raise ParameterError(
-                f"solver is {table['solver']!r}; it must be {PaperLoop.name}, or left out for the "
-                "exact solver."
-            )
-        if "keep" in table:
-            raise ParameterError("keep needs the exact solver; leave out solver, or give a method.")
-        loop = {name: table[name] for name in _LOOP_KEYS if name in table}
-        arm = {name: table[name] for name in table if name not in ("solver", *_LOOP_KEYS)}
-        return cls(arm=ObjectiveSettings(**arm), solver=PaperLoop(**loop))
-
-
-Fitted = ObjectiveSettings | Keep | PaperFit
-"""An arm that is fitted on the answers of the suite, without those that fold 0 holds out."""
-SuiteArm = Fitted | Unfitted
-"""An arm of a suite."""
-
-
-def suite_arm(table: Any) -> Any:
-    """The arm that a table describes by its keys."""
-    if not isinstance(table, Mapping):
-        return table
-    if "solver" in table:
-        return PaperFit.of(table)
-    keys = sorted(table.keys() & {"keep", "transform", "baseline"})
-    if len(keys) > 1:
-        raise ParameterError(
-            f"an arm has only one of keep, transform and baseline, not {' and '.join(keys)}."
-        )
-    if keys == ["keep"]:
-        return Keep(**table)
-    return Unfitted(**table) if keys or not table else ObjectiveSettings(**table)
 
 
 def suite_task(table: Any, built_in: Callable[[Any], Task]) -> Task:
     """The task that a table describes by its kind, of this package or of another distribution."""
     kind = table.get("kind") if isinstance(table, Mapping) else None
     return built_in(table) if kind is None or kind in KINDS else PluginTask.of(table, KINDS)
-
-
-def needs_local(arm: SuiteArm) -> bool:
-    """Whether an arm cannot be fitted without local images."""
-    objective = arm.arm if isinstance(arm, PaperFit) else arm
-    return isinstance(objective, ObjectiveSettings) and objective.local
-
-
-def local_file(arm: SuiteArm, network: Network) -> Path | None:
-    """The file of the local images that an arm is fitted to; None if it uses none."""
-    return network.local if needs_local(arm) or isinstance(arm, Keep) else None
-
-
-def transform_of(arm: SuiteArm, sources: Sources, file: Path) -> LinearTransform | None:
-    """The transform of an arm, None for the original features; `file` keeps a fitted one."""
-    if isinstance(arm, Unfitted):
-        if arm.transform is not None:
-            return sources.transform(arm.transform)
-        return None if arm.baseline is None else sources.baseline(arm.baseline)
-    shared = sources.shared
-    local = local_file(arm, sources.network)
-    hashes = sources.hashes(sources.network.features, local, shared.answers, shared.object_ids)
-    key = sources.key(arm.model_dump(mode="json"), hashes)
-
-    if file.exists():
-        transform = LinearTransform.load(file)
-        if transform.record.key == key:
-            return transform
-    local_features = None if local is None else sources.features(local)
-    data = replace(sources.fold.data, local_features=local_features)
-    fitted = fit(data, arm.arm, arm.solver) if isinstance(arm, PaperFit) else fit(data, arm)
-    transform = fitted.transform
-    record = transform.record.model_copy(update={"key": key})
-    make_folder(file.parent)
-    replace(transform, record=record).save(file)
-    return LinearTransform.load(file)
 
 
 class Plan(Shared):
@@ -143,7 +48,7 @@ class Plan(Shared):
     """
 
     networks: dict[Name, Network] = Field(min_length=1)
-    arms: dict[Name, Annotated[SuiteArm, BeforeValidator(suite_arm)]] = Field(min_length=1)
+    arms: dict[Name, Annotated[Arm, BeforeValidator(Arm.from_table)]] = Field(min_length=1)
     tasks: dict[Name, Annotated[SerializeAsAny[AnyTask], WrapValidator(suite_task)]] = Field(
         min_length=1
     )
@@ -178,8 +83,8 @@ class Plan(Shared):
 
     def sources(self, network: str, *, force: bool = True) -> Sources:
         """The data of a network."""
-        arms = [arm for arm in self.arms.values() if isinstance(arm, Unfitted)]
-        pretrained = [arm.transform for arm in arms if arm.transform is not None]
+        transforms = [arm.transform for arm in self.arms.values()]
+        pretrained = [transform for transform in transforms if transform is not None]
         files = self.networks[network]
         return Sources(
             self,
@@ -194,7 +99,7 @@ class Plan(Shared):
     @property
     def has_fits(self) -> bool:
         """Whether an arm is fitted to the answers."""
-        return any(isinstance(arm, Fitted) for arm in self.arms.values())
+        return any(arm.is_fitted for arm in self.arms.values())
 
     def check_files(self) -> None:
         """Raise a FileError that names the first missing files.
@@ -235,7 +140,7 @@ class Plan(Shared):
                 ("the suite", self.object_ids),
                 (f"network {name}", network.features),
             ]
-            files += [(f"arm {arm}", local_file(self.arms[arm], network)) for arm in self.arms]
+            files += [(f"arm {arm}", self.arms[arm].local_file(network)) for arm in self.arms]
             for task_name, value in self.tasks.items():
                 files += [(f"{_TASK}{task_name}", file) for file in value.paths]
             for user, file in files:
@@ -258,7 +163,7 @@ class Plan(Shared):
             raise ParameterError(
                 f"{headings.pop()} is a heading in the table of scores; rename the task."
             )
-        needs_answers = [name for name, arm in self.arms.items() if isinstance(arm, Fitted)]
+        needs_answers = [name for name, arm in self.arms.items() if arm.is_fitted]
         needs_answers += [name for name, value in self.tasks.items() if value.split is None]
         if self.answers is None and needs_answers:
             raise ParameterError(
@@ -266,7 +171,7 @@ class Plan(Shared):
             )
         if self.baseline not in self.arms:
             raise ParameterError(f"baseline is {self.baseline!r}; it must be one of the arms.")
-        local_arms = [name for name, arm in self.arms.items() if needs_local(arm)]
+        local_arms = [name for name, arm in self.arms.items() if arm.needs_local]
         lacking = [name for name, network in self.networks.items() if network.local is None]
         if local_arms and lacking:
             raise ParameterError(

@@ -27,8 +27,9 @@ from glocal.jsonlines import write_rows
 from glocal.results import Provenance, to_json
 from glocal.scores import AGREEMENT, PEOPLE, Score, Scores
 from glocal.screen import COLUMNS, Printable
+from glocal.suite.arms import Arm
 from glocal.suite.cells import CellFile
-from glocal.suite.plan import PaperFit, Plan, SuiteArm, Unfitted, transform_of
+from glocal.suite.plan import Plan
 from glocal.suite.sources import Sources
 from glocal.suite.table import (
     UNIT_ROWS,
@@ -137,7 +138,7 @@ def run_suite(
         `force` is False, and rows do not belong to a transform.
     """
     plan.check_files()
-    if any(isinstance(arm, PaperFit) for arm in plan.arms.values()):
+    if any(arm.solver for arm in plan.arms.values()):
         PaperLoop.check_installed()
     networks = [plan.sources(network, force=force) for network in plan.networks]
     for sources in networks:
@@ -148,7 +149,7 @@ def run_suite(
     for sources in networks:
         files = {name: _file(folder / "transforms", sources.name, name) for name in plan.arms}
         transforms: Transforms = {
-            name: transform_of(arm, sources, files[name]) for name, arm in plan.arms.items()
+            name: arm.transform_of(sources, files[name]) for name, arm in plan.arms.items()
         }
         for task in plan.tasks:
             if results := cells.results(sources, task, transforms):
@@ -220,7 +221,7 @@ def _warn_of_seen(task: str, results: Results) -> None:
 def _compared(plan: Plan, sources: Sources, task: str, results: Results) -> list[Score]:
     """The scores of all arms of a network on a task, and their differences from the baseline."""
     # the original features keep all neighbours by definition, so that testing this is trivial
-    is_of_original = plan.arms[plan.baseline] == Unfitted()
+    is_of_original = plan.arms[plan.baseline].is_original
     is_trivial = is_of_original and isinstance(plan.tasks[task], StructureTask)
     pairs = [(arm, plan.baseline) for arm in plan.arms if arm != plan.baseline]
     return [
@@ -241,7 +242,7 @@ def _shared_hash(results: Results) -> str:
 
 
 def _cell(
-    path: Path, arm: SuiteArm, task: Task, sources: Sources, transform: LinearTransform | None
+    path: Path, arm: Arm, task: Task, sources: Sources, transform: LinearTransform | None
 ) -> tuple[Result, bool]:
     """The result of a task for an arm, and whether it was read from the file of the cell."""
     file = CellFile(path, _cell_key(task, sources, transform))
@@ -264,9 +265,7 @@ def _cell_key(task: Task, sources: Sources, transform: LinearTransform | None) -
     return sources.key(options, sources.hashes(*files), _content(transform), has_fits)
 
 
-def _measured(
-    arm: SuiteArm, task: Task, sources: Sources, transform: LinearTransform | None
-) -> Result:
+def _measured(arm: Arm, task: Task, sources: Sources, transform: LinearTransform | None) -> Result:
     """Score a task for an arm; each row names its split, and what the arm had seen of it."""
     result = task.score(sources, sources.embedding(transform))
     split = sources.split_name if task.split is None else sources.text(task.split)
@@ -285,11 +284,9 @@ def _shared_data_hash(task: Task, sources: Sources) -> str:
     return "" if data is None else hashlib.sha256(to_json(data).encode()).hexdigest()
 
 
-def _seen(
-    arm: SuiteArm, task: Task, sources: Sources, transform: LinearTransform | None
-) -> Seen | None:
+def _seen(arm: Arm, task: Task, sources: Sources, transform: LinearTransform | None) -> Seen | None:
     """What an arm was fitted to of the answers of a task; None if not known or without answers."""
-    if isinstance(arm, Unfitted):
+    if not arm.is_fitted:
         return task.seen(sources, None if arm.transform is None else transform)
     if task.split is not None or sources.fold.unit == "people":
         return task.seen(sources, transform)
