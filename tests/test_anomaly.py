@@ -12,7 +12,7 @@ from world import folder, run
 
 from glocal import GLocalError, LinearTransform, anomaly, anomaly_scores, find_anomalies
 from glocal.errors import DataError, DataWarning
-from glocal.evaluation.anomaly import anomaly_against, detection
+from glocal.evaluation.anomaly import anomaly_against, anomaly_of_class, detection
 from glocal.similarity import unit_rows
 
 
@@ -149,6 +149,18 @@ def test_bad_input_is_refused(noun, change, as_a_user):
     arguments = {"train": TRAIN, "train_labels": LABELS, "test": TEST, "test_labels": TRUTH}
     with pytest.raises(GLocalError, match=noun):
         anomaly(**arguments | change)
+
+
+@pytest.mark.parametrize("test", [(), (TEST, np.full(120, True))])
+def test_normal_images_alone_are_refused(test):
+    """Without an anomaly, and with fewer normal images than neighbours, there is nothing to score;
+    a normal image is no neighbour of its own.
+    """
+    with pytest.raises(DataError, match="normal or anomalous"):
+        anomaly_of_class(TRAIN, np.full(120, True), *test)
+    few = np.arange(120) < (4 if test else 5)
+    with pytest.raises(DataError, match="has 4 training images, fewer than `k=5`"):
+        anomaly_of_class(TRAIN, few, *test, k=5)
 
 
 # alarms

@@ -142,7 +142,7 @@ def nearest_cosines(
     itself.
     """
     ends = np.cumsum(sizes, dtype=int)[:-1]
-    blocks = []
+    blocks = [np.empty((0, len(ends) + 1, k))]
     for _, S in cosine_blocks(*([gallery] if images is None else [images, gallery])):
         by_class = np.split(S, ends, axis=1)
         blocks.append(np.stack([np.partition(part, -k, axis=1)[:, -k:] for part in by_class], 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
@@ -30,7 +30,6 @@ from glocal.similarity import (
     Numbers,
     Rows,
     Values,
-    finite,
     snap_ties,
     tie_tolerance,
     zeros_if_collapsed,
@@ -40,6 +39,18 @@ METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
 OfTasks = Float[np.ndarray, "m c"]
 """The similarity of each test image to the training images of each task."""
+
+
+class _Task(NamedTuple):
+    """The test images of a task: their similarity to its training images, and what they are.
+
+    An image that is neither normal nor anomalous has no part in the task.
+    """
+
+    name: Any
+    similarity: Values
+    normal: Mask
+    anomalous: Mask
 
 
 def anomaly(
@@ -61,7 +72,7 @@ def anomaly(
     ============== ======================== ======================== =============================
     mode, class c  training images          normal test images       anomalies
     ============== ======================== ======================== =============================
-    one-vs-rest    those of c               those of c               all others
+    one-vs-rest    of c                     of c                     all others
     leave-one-out  of all classes but c     of training classes but  all others, among them
                                             c                        those of c
     shift          of the trained half of c of the unseen half of c  of all other superclasses
@@ -164,45 +175,57 @@ def anomaly_of_class(
     Without test images, each normal image is compared with the other normal ones, and all others
     are anomalies. Score and result are those of `anomaly`; the only task is named "all".
     """
-    (X,) = zeros_if_collapsed(finite(X, SIDES[0]))
-    normal = X[is_normal]
+    is_one_set = X_test is None or is_normal_test is None
     if X_test is None or is_normal_test is None:
-        nearest = np.empty((len(X), 1, k))
-        nearest[is_normal] = nearest_cosines(None, normal, k)
-        nearest[~is_normal] = nearest_cosines(X[~is_normal], normal, k)
+        X_test = X
         is_normal_test = is_normal
-    else:
-        nearest = nearest_cosines(X_test, normal, k)
-    settings = {"mode": "one-class", "k": k}
-    is_anomaly = ~is_normal_test
-    return _score(["all"], nearest.mean(axis=2), is_anomaly[:, None], X, is_anomaly, settings)
+    X, X_test = zeros_if_collapsed(*matching_rows(SIDES, X, X_test))
+    normal = X[is_normal]
+    _check_sizes(np.array(["all"]), np.array([len(normal) - is_one_set]), k)
+    nearest = np.empty((len(X_test), k))
+    is_new = np.full(len(X_test), True)
+    if is_one_set:
+        nearest[is_normal] = nearest_cosines(None, normal, k)[:, 0]
+        is_new = ~is_normal
+    nearest[is_new] = nearest_cosines(X_test[is_new], normal, k)[:, 0]
+    task = _Task("all", nearest.mean(axis=1), is_normal_test, ~is_normal_test)
+    return _score([task], X.shape[1], is_normal_test, {"mode": "one-class", "k": k})
 
 
 def _detect(sides: Sides, mode: str, k: int) -> Result:
     """The result of a task for each target, of the modes of `anomaly` or against other data."""
-    shown, tested, targets = sides[:3]
+    trained, tested, targets = sides[:3]
     if mode == "shift":
-        shown = shown.select(np.isin(shown.classes, _first_halves(shown)))
-    sizes = np.bincount(shown.targets)
-    if sizes.min() < k:
-        raise DataError(
-            f"class {targets[sizes.argmin()]} has {sizes.min()} training images, fewer than "
-            f"`k={k}`. Lower `k`, add images, or leave that class out."
-        )
-    train, test = zeros_if_collapsed(shown.X, tested.X)
-    gallery = train[np.argsort(shown.targets, kind="stable")]
+        trained = trained.select(np.isin(trained.classes, _first_halves(trained)))
+    sizes = np.bincount(trained.targets)
+    _check_sizes(targets, sizes, k)
+    train, test = zeros_if_collapsed(trained.X, tested.X)
+    gallery = train[np.argsort(trained.targets, kind="stable")]
     nearest = nearest_cosines(test, gallery, k, sizes.tolist())
     similarity = nearest.mean(axis=2)
     is_of_class = tested.targets[:, None] == np.arange(len(targets))
-    is_anomaly = ~is_of_class
+    normal = is_of_class
+    anomalous = ~is_of_class
     if mode == "leave-one-out":
         similarity = _without_each_class(nearest)
-        is_anomaly = is_of_class | (tested.targets < 0)[:, None]
+        is_known = (tested.targets >= 0)[:, None]
+        normal = ~is_of_class & is_known
+        anomalous = ~normal
     if mode == "shift":
-        is_of_trained = np.isin(tested.classes, shown.classes)
-        similarity[is_of_class & is_of_trained[:, None]] = np.nan
-    settings = {"mode": mode, "k": k}
-    return _score(targets.tolist(), similarity, is_anomaly, test, tested.targets, settings)
+        is_of_trained = np.isin(tested.classes, trained.classes)
+        normal = is_of_class & ~is_of_trained[:, None]
+    columns = (similarity.T, normal.T, anomalous.T)
+    tasks = [_Task(*values) for values in zip(targets.tolist(), *columns, strict=True)]
+    return _score(tasks, test.shape[1], tested.targets, {"mode": mode, "k": k})
+
+
+def _check_sizes(names: Labels, sizes: Numbers, k: int) -> None:
+    """Raise a DataError if a class has too few training images."""
+    if sizes.min() < k:
+        raise DataError(
+            f"class {names[sizes.argmin()]} has {sizes.min()} training images, fewer than "
+            f"`k={k}`. Lower `k`, add images, or leave that class out."
+        )
 
 
 def detection(anomalous: Mask, score: Values) -> tuple[float, float, float]:
@@ -246,38 +269,36 @@ def _first_halves(images: Labelled) -> Numbers:
 
 
 def _score(
-    names: Sequence[Any],
-    similarity: OfTasks,
-    is_anomaly: Bool[np.ndarray, "m c"],
-    X: Rows,
-    classes: Labels,
-    settings: dict[str, Any],
+    tasks: Sequence[_Task], n_columns: int, classes: Labels, settings: dict[str, Any]
 ) -> Result:
-    """Average the metrics of the tasks, one for each of the `names`.
-
-    `similarity` is that of a test image to the training images of the task, NaN if the image has no
-    part in it. X has the test images, and `classes` those of which the interval is.
-    """
-    tolerance = tie_tolerance(X.shape[1])
-    rows = []
+    """Average the metrics of the tasks; the interval is over other test images of the `classes`."""
+    tolerance = tie_tolerance(n_columns)
+    complete = [task for task in tasks if task.normal.any() and task.anomalous.any()]
+    n = len(tasks)
+    leave_out(n - len(complete), n, "classes lack normal or anomalous test images")
     influence = np.zeros(len(classes))
-    for c, name in enumerate(names):
-        is_used = ~np.isnan(similarity[:, c])
-        anomalous = is_anomaly[is_used, c]
-        if not anomalous.any() or anomalous.all():
-            continue
-        score = -snap_ties(similarity[is_used, c], tolerance)
-        influence[is_used] += _influence(anomalous, score)
-        counts = {"normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
-        metrics = zip(METRICS, detection(anomalous, score), strict=True)
-        rows.append({"class": name, **dict(metrics), **counts})
-    n = len(names)
-    leave_out(n - len(rows), n, "classes lack normal or anomalous test images")
+    rows = []
+    for task in complete:
+        is_used = task.normal | task.anomalous
+        anomalous = task.anomalous[is_used]
+        score = -snap_ties(task.similarity[is_used], tolerance)
+        influence[is_used] += _influence(anomalous, score) / len(complete)
+        rows.append(_row(task, detection(anomalous, score)))
     auroc, *others = [float(np.mean([row[name] for row in rows])) for name in METRICS]
-    units = ItemValues(values=auroc + _within_classes(influence / len(rows), classes))
+    units = ItemValues(values=auroc + _within_classes(influence, classes))
     score_row = partial(Score, "anomaly", n=len(classes), settings=settings)
     first = score_row("auroc", auroc, *units.estimate().interval(FRACTION))
     return Result.from_scores((first, *map(score_row, METRICS[1:], others)), units, per_class=rows)
+
+
+def _row(task: _Task, metrics: Sequence[float]) -> dict[str, Any]:
+    """The metrics of a task, and its numbers of test images."""
+    return {
+        "class": task.name,
+        **dict(zip(METRICS, metrics, strict=True)),
+        "normal": int(task.normal.sum()),
+        "anomalous": int(task.anomalous.sum()),
+    }
 
 
 def _influence(anomalous: Mask, score: Values) -> Values:
