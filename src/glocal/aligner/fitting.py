@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +15,7 @@ from glocal.advice import Subject, advise
 from glocal.aligner.data import SCALAR, FitData
 from glocal.aligner.exact import Exact, Solution, Unfitted
 from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit, scaled_identity
-from glocal.aligner.keep import Keep, KeepCurve, curve_at
+from glocal.aligner.keep import Keep, curve_at
 from glocal.aligner.paper import PaperLoop
 from glocal.aligner.search import NO_TRANSFORM
 from glocal.aligner.settings import ObjectiveSettings
@@ -264,16 +264,6 @@ def settings_or_keep(
     return settings if local or "method" in names else settings.replace(method="global")
 
 
-def fit_choice(curve: KeepCurve, keep: float | None) -> Fit:
-    """Fit what a curve of `keep` chooses for a share of neighbours, as `fit` does with a `Keep`."""
-    return _timed_fit(curve.data, curve.solver, lambda: curve.solve(keep))
-
-
-def _fit(plan: FitPlan, on_step: OnStep | None) -> Fit:
-    """Fit, and record the result."""
-    return _timed_fit(plan.data, plan.solver, lambda: plan.solve(plan.data, Counter(on_step)))
-
-
 def fit_each_fold(
     plan: FitPlan, folds: Sequence[Fold], counter: Counter | None = None
 ) -> list[Solution]:
@@ -317,17 +307,18 @@ def _cross_score(
     return scores.model_copy(update={"axes_chance": level})
 
 
-def _timed_fit(data: FitData, solver: Solver, solve: Callable[[], Solution]) -> Fit:
+def _fit(plan: FitPlan, on_step: OnStep | None) -> Fit:
     """Solve, record the fit, and warn of problems that the record shows."""
+    data = plan.data
     start_time = time.perf_counter()
-    solution = solve()
+    solution = plan.solve(data, Counter(on_step))
     seconds = time.perf_counter() - start_time
     is_chosen = solution.keep is not None
     reads_local = is_chosen or (solution.settings is not None and solution.settings.local)
     local = data.local_features is not None and reads_local
     block_sizes = [len(block) for block in data.blocks] if local else []
     record = FitRecord(
-        **_outcome(solution, data, solver),
+        **_outcome(solution, plan),
         keep=solution.keep,
         heldout=solution.heldout,
         **solution.parameters,
@@ -372,7 +363,7 @@ def _timed_fit(data: FitData, solver: Solver, solve: Callable[[], Solution]) -> 
     return Fit(replace(solution.transform, record=whole), record)
 
 
-def _outcome(solution: Solution, data: FitData, solver: Solver) -> dict[str, Any]:
+def _outcome(solution: Solution, plan: FitPlan) -> dict[str, Any]:
     """The fields of a record that say how a fit ended."""
     report = solution.report
     if isinstance(report, SolverReport):
@@ -381,8 +372,8 @@ def _outcome(solution: Solution, data: FitData, solver: Solver) -> dict[str, Any
         "status": report.status,
         "reason": report.reason,
         "evaluations": report.evaluations,
-        "centre": data.fixed_centre,
+        "centre": plan.data.fixed_centre,
         "certificate": "none: nothing was fitted",
-        "solver": solver.name,
-        "dtype": solver.dtype,
+        "solver": plan.solver.name,
+        "dtype": plan.solver.dtype,
     }
