@@ -17,6 +17,17 @@ ITEM = re.compile(r"(?m)^ *(?:[-*]|\d+\.) ")
 END = re.compile(r"(?<!\bal)[.!?][\"')*_]*\s+(?=[A-Z0-9λτα`\"'(*_\[.])")
 
 
+STUMBLES = {
+    "a clause as a noun": r"(?i)\bwhoever\b|\bwhat (?:clip|a fit|the fit) (?:makes|was told)\b",
+    "a bare comparison": r", of \.\d",
+    "a verb with another preposition": r"\bagrees? in \.\d|\ballow no gain\b",
+    "an inversion": r"\bnor may\b|\band so (?:do|does|is|are)\b|\bso it is for\b",
+    "a private sense": r"\bis (?:people's|of people)\b|\bcertain difference\b",
+    "a missing verb": r"\bthe (?:last|first) two rough\b",
+}
+"""Patterns of sentences at which readers stumbled, each as what can be counted of it."""
+
+
 class Statistics(NamedTuple):
     """Of the sentences of a text."""
 
@@ -48,3 +59,13 @@ def statistics(text):
     found = sentences(text)
     mean_words = sum(map(n_words, found)) / len(found)
     return Statistics(len(found), mean_words, max(found, key=n_words))
+
+
+def stumbles(text):
+    """Return the sentences of a text that have one of the patterns, each with its name."""
+    return [
+        (name, sentence)
+        for sentence in sentences(text)
+        for name, pattern in STUMBLES.items()
+        if re.search(pattern, sentence)
+    ]

@@ -40,16 +40,31 @@ def inside(files, monkeypatch):
 
 
 def test_text_output_of_fit(inside, as_a_user):
-    """`fit` prints three lines: the gain on new objects, the fitted data, the file."""
+    """`fit` prints the gain on held-out answers and the file; what was fitted stands there if
+    nothing was held out, and else with -v.
+    """
     fit = "fit --features . --answers triplets.npy --out t.npz"
-    gained, fitted, written = run(f"{fit} --method global --lmbda 0.1 --holdout 3").out.splitlines()
+    gained, written = run(f"{fit} --method global --lmbda 0.1 --holdout 3").out.splitlines()
     assert re.match(r"With the transform, .* answers about objects that .* It keeps", gained)
-    assert fitted.startswith("global lmbda 0.1: 12000 answers on 240 objects, converged")
     assert written == "written to t.npz"
-    assert "generalisation is unmeasured" in run(f"{fit} --method global").err
-    gained, fitted, _ = run(fit).out.splitlines()
-    assert "to questions that the fit had not seen, about the same objects" in gained
-    assert fitted.startswith("lmbda chosen on held-out questions: 1.00 of global lmbda ")
+    unmeasured = run(f"{fit} --method global --lmbda 0.1")
+    assert unmeasured.out.startswith("global lmbda 0.1: 12000 answers on 240 objects, converged")
+    assert "generalisation is unmeasured" in unmeasured.err
+    ended = run(f"{fit} -v")
+    assert "to questions that the fit had not seen, about the same objects" in ended.out
+    assert "lmbda chosen on held-out questions: 1.00 of global lmbda " in ended.err
+
+
+def test_a_fit_to_features_of_other_images_announces_no_gain(inside, as_a_user):
+    """If features and answers agree as often as by chance, the last line says so, and none says
+    that agreement rose.
+    """
+    answers = np.random.default_rng(0).permuted(np.load("triplets.npy"), axis=1)
+    np.save("random.npy", answers)
+    ended = run("fit --features . --answers random.npy --method global --holdout 3 --out t.npz")
+    assert ended.out.endswith("written to t.npz\n")
+    assert ended.err.splitlines()[-1].startswith("warning: answers: ")
+    assert "agrees with people" not in ended.out + ended.err
 
 
 MESSAGES = """

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from sentences import n_words, sentences, statistics
+from sentences import n_words, sentences, statistics, stumbles
 from test_docs import COMMAND, REFERENCE, ROOT, TEXTS, command_lines, shell, write_embeddings
 
 MAX_MEAN_WORDS = 16
@@ -59,6 +59,13 @@ def test_sentences_of_the_first_pages_are_short(page):
     _, mean_words, longest = statistics((ROOT / page).read_text("utf-8"))
     assert mean_words <= MAX_MEAN_WORDS
     assert n_words(longest) <= MAX_WORDS, longest
+
+
+def test_no_sentence_is_of_a_pattern_at_which_readers_stumbled():
+    """Pages, but the log and lists of measurements, and the help have none of these patterns."""
+    texts = {page: text for page, text in TEXTS.items() if page.name != "log.md"}
+    assert {page.name: stumbles(text) for page, text in texts.items() if stumbles(text)} == {}
+    assert stumbles("It agrees in .487, of .5, as whoever asks says.") != []
 
 
 def test_sentences_of_the_help_are_short():

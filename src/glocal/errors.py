@@ -128,6 +128,10 @@ class DataWarning(GLocalWarning):
     """The data can be used, but something in them should be checked."""
 
 
+class UnrelatedWarning(DataWarning):
+    """Features and answers do not seem to belong together: they agree as often as by chance."""
+
+
 class NotConvergedWarning(GLocalWarning):
     """The solver stopped before the optimum; the result is marked as unconverged."""
 

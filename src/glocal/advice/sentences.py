@@ -70,14 +70,16 @@ def network_sentence(gain: Score) -> str:
 
 def fit_notes(fit: FitRecord) -> Iterator[str]:
     """Yield what else to know of a fit: what another share would give, and what is unmeasured."""
+    if fit.n_dropped:
+        yield f"{fit.n_dropped:,} answers name an object without features, and were left out."
     if fit.keep is not None:
         yield from keep_notes(fit.keep)
     if fit.heldout is None:
         yield "generalisation is unmeasured: --holdout 3 also scores answers on held-out objects."
     elif fit.heldout.of == "questions" and fit.status != UNCHANGED:
         yield (
-            "on new objects expect less; folds hold out objects, which measures how much, from "
-            f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} answers on."
+            f"expect less on new objects. With {MIN_ANSWERS_FOR_OBJECT_FOLDS:,} answers or more, "
+            "--holdout 3 measures how much."
         )
 
 
@@ -88,15 +90,18 @@ def keep_notes(keep: KeepRecord) -> Iterator[str]:
         action = "More answers may show a gain."
         if freest is not None:
             action = "A lower keep allows a larger change."
-        yield f"there is nothing to gain: agreement rises by {keep.gain:.3f}. {action}"
+        yield f"there is nothing to gain: agreement rises by {100 * keep.gain:.1f} points. {action}"
         return
     if freest is None or keep.forgone_error is None:
         return
     if keep.forgone > max(keep.gain, 2 * keep.forgone_error):
+        reached = f"{100 * (freest.agreement - keep.forgone):.1f} %"
+        attainable = f"{100 * freest.agreement:.1f} %"
+        share = f"{100 * freest.neighbours_kept:.0f} %"
         yield (
-            f"keep={keep.keep:g} reaches an agreement of {freest.agreement - keep.forgone:.3f}. "
-            f"These features allow {freest.agreement:.3f}, with {freest.neighbours_kept:.2f} of "
-            "the neighbours kept. Lower keep if agreement matters more."
+            f"keep {keep.keep:g} agrees with people in {reached} of answers. These features allow "
+            f"{attainable}, with {share} of the neighbours kept. Lower keep if agreement matters "
+            "more."
         )
 
 

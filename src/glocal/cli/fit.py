@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,15 +16,16 @@ from glocal.aligner.keep import Keep
 from glocal.cli.options import KEEP, OUTPUT, LocalPath, Normalize, ObjectFiles, flat
 from glocal.cli.output import (
     IS_JSON,
+    held_back,
     in_options,
     print_message,
     print_result,
     progress_bar,
 )
 from glocal.data.features import Features
-from glocal.errors import ParameterError, import_optional
+from glocal.errors import ParameterError, UnrelatedWarning, import_optional
 from glocal.files import ending, writable_target
-from glocal.results import FitRecord, method_in_words
+from glocal.results import UNCHANGED, FitRecord, method_in_words
 from glocal.transform.formats import ENDINGS
 
 if TYPE_CHECKING:
@@ -110,7 +112,8 @@ def fit(
         import_optional("safetensors", f"--out {out}")
     data = load_data(files, local_features, centre, blocks, normalize)
     what = settings_or_keep(keep, settings, local=data.local_features is not None)
-    plan = fit_plan(data, what, solver_of(solver, exact, paper))
+    with held_back(UnrelatedWarning) as unrelated:
+        plan = fit_plan(data, what, solver_of(solver, exact, paper))
     with progress_bar("fitting", unit="evaluations") as progress:
         fitted = fit_and_score(
             plan,
@@ -118,21 +121,28 @@ def fit(
             on_step=lambda count, step: progress(count, None, f"objective {step.value:.6f}"),
         )
     fitted.transform.save(out)
-    show_fit(fitted.record, out, str(out))
+    show_fit(fitted.record, out, str(out), unrelated)
 
 
-def show_fit(record: FitRecord, out: Path, files: str) -> None:
-    """Print the result and the names of its files; as JSON, in which they are, without notes."""
+def show_fit(record: FitRecord, out: Path, files: str, unrelated: Sequence[str] = ()) -> None:
+    """Print the result and the names of its files; as JSON, in which they are, without notes.
+
+    If features and answers are `unrelated`, nothing is said of a gain, and the warnings come last.
+    """
     advice = advise(Subject.from_fit(record))
-    if not IS_JSON.get():
+    sentences = []
+    if record.heldout is not None and not unrelated:
+        sentences.append(advice.sentence)
+    if record.heldout is None or record.status == UNCHANGED:
+        sentences.append(record.summary())
+    if not (IS_JSON.get() or unrelated):
         for note in fit_notes(record):
             print_message(in_options(note))
     print_result(
-        {**vars(record), "choice": advice.choice, "out": out},
-        *([] if record.heldout is None else [advice.sentence]),
-        record.summary(),
-        f"written to {files}",
+        {**vars(record), "choice": advice.choice, "out": out}, *sentences, f"written to {files}"
     )
+    for message in unrelated:
+        print_message(f"warning: {in_options(message)}")
 
 
 def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import cache, partial
@@ -83,6 +84,22 @@ def print_error(sentence: str) -> None:
         _console().print(printable(sentence))
     else:
         typer.echo(printable(sentence), err=True)
+
+
+@contextlib.contextmanager
+def held_back(category: type[Warning]) -> Iterator[list[str]]:
+    """Collect the messages of a category of warnings; others are shown at the end of the block."""
+    messages: list[str] = []
+    issued: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as issued:
+            yield messages
+    finally:
+        for each in issued:
+            if issubclass(each.category, category):
+                messages.append(str(each.message))
+            else:
+                warnings.showwarning(each.message, each.category, each.filename, each.lineno)
 
 
 def print_result(record: Any, *sentences: str, table: Iterable[str] = ()) -> None:

@@ -69,7 +69,7 @@ def verdict(
     out: Path | None = Option(None, help=SCORES_OUT),
     force: Force = False,
 ) -> None:
-    """Should I use it on mine? Choose for your labelled images, in each situation.
+    """Find out whether a transform helps on your labelled images.
 
     The command compares your original features, the same with their mean subtracted, and each
     transform that fits them: those of the package for CLIP ViT-B/32, and --transform. It fits

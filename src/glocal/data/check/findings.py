@@ -11,7 +11,7 @@ from typing import Any, Literal
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import listed_objects
-from glocal.errors import DataWarning, warn
+from glocal.errors import DataWarning, UnrelatedWarning, warn
 from glocal.files import read_object
 from glocal.similarity import Numbers
 
@@ -82,4 +82,5 @@ class Case:
 def warn_of_findings(findings: Iterable[Finding]) -> None:
     """Issue each finding as a DataWarning, at the line that called the checking function."""
     for finding in findings:
-        warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning)
+        category = UnrelatedWarning if finding.check == "chance" else DataWarning
+        warn(f"{finding.message}. Fix: {finding.fix}.", category)
