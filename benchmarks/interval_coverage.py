@@ -41,7 +41,6 @@ from workbench import OUT, kept
 from glocal.data.answers import Answers
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.evaluation.agreement import answer_credit, credit_units
-from glocal.evaluation.all_labels import all_labels
 from glocal.evaluation.anomaly import anomaly
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.few_shot import few_shot
@@ -155,7 +154,7 @@ def retrieval_world(n_sets: int, n_classes: int, n_images: int, seed: int) -> Wo
 def all_labels_world(n_classes: int, n_images: int, seed: int) -> World:
     """New images of fixed classes."""
     X, y = sample(n_classes, n_images, np.random.default_rng(seed))
-    return compared(scaled(all_labels, X, y))
+    return compared(scaled(few_shot, X, y, shots=None))
 
 
 def arms_alike(n_classes: int, n_images: int, seed: int) -> tuple[dict[str, Rows], np.ndarray]:

@@ -6,8 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestCentroid
 
-from glocal import GLocalError
-from glocal.evaluation.all_labels import all_labels
+from glocal import GLocalError, few_shot
 from glocal.similarity import unit_rows
 
 RNG = np.random.default_rng(8)
@@ -44,7 +43,7 @@ def test_each_image_is_classified_by_the_other_folds(probe, repeats):
         for shown, tested in folds:
             predict = classifier(probe, rows[shown], CODES[shown])
             credits[tested] += (predict(rows[tested]) == CODES[tested]) / repeats
-    result = all_labels(X, Y, probe=probe)
+    result = few_shot(X, Y, shots=None, probe=probe)
     mean, variance = balanced(credits, CODES)
     assert (result.accuracy, result.accuracy_plain) == pytest.approx((mean, credits.mean()))
     assert result.units.estimate().error ** 2 == pytest.approx(1.5 * variance)
@@ -55,7 +54,7 @@ def test_test_images_are_classified_by_one_fit(probe):
     """With test images there is one fit, and the error is that over test images."""
     truth = CODES[::2]
     right = classifier(probe, unit_rows(X), CODES)(unit_rows(TEST)) == truth
-    result = all_labels(X, Y, TEST, Y[::2], probe=probe)
+    result = few_shot(X, Y, TEST, Y[::2], shots=None, probe=probe)
     mean, variance = balanced(right.astype(float), truth)
     assert result.accuracy == pytest.approx(mean)
     assert result.n == 22
@@ -64,10 +63,11 @@ def test_test_images_are_classified_by_one_fit(probe):
 
 @pytest.mark.parametrize(
     "noun, change",
-    [("probe", {"probe": "1nn"}), ("folds", {"y_train": np.where(np.arange(43) < 4, "d", Y)}),
+    [("probe", {"probe": "2nn"}), ("draws", {"draws": 2}),
+     ("folds", {"y_train": np.where(np.arange(43) < 4, "d", Y)}),
      ("two classes", {"y_train": np.full(43, "a")})],
 )  # fmt: skip
 def test_bad_input_is_refused(noun, change, as_a_user):
-    """Another classifier, too few images for the folds and a single class are refused."""
+    """Unknown classifiers, draws, too few images for the folds and a single class are refused."""
     with pytest.raises(GLocalError, match=noun):
-        all_labels(**{"X_train": X, "y_train": Y} | change)
+        few_shot(**{"X_train": X, "y_train": Y, "shots": None} | change)

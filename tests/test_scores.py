@@ -23,7 +23,6 @@ from glocal import (
 )
 from glocal.errors import DataError
 from glocal.evaluation.agreement import ceiling
-from glocal.evaluation.all_labels import all_labels
 from glocal.evaluation.anomaly import anomaly_against
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.intervals import ItemValues
@@ -52,8 +51,8 @@ def evaluations(Z, X):
         "names": lambda: few_shot(
             Z, LABELS, shots=0, texts=Features(X[::10], (*"0123",)), originals=X
         ),
-        "labels": lambda: all_labels(Z, LABELS),
-        "labels, ncm": lambda: all_labels(Z, LABELS, X, LABELS, probe="ncm"),
+        "labels": lambda: few_shot(Z, LABELS, shots=None),
+        "labels, ncm": lambda: few_shot(Z, LABELS, X, LABELS, shots=None, probe="ncm"),
         "anomaly, train": lambda: anomaly(Z, LABELS, X, LABELS),
         "anomaly, test": lambda: anomaly(X, LABELS, Z, LABELS, mode="leave-one-out"),
         "anomalies": lambda: anomaly_against(X, X, Z),

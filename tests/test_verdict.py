@@ -14,7 +14,6 @@ from glocal import Answers, Features, GLocalError, LinearTransform, few_shot, re
 from glocal._version import __version__
 from glocal.data.seen import sketch
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.all_labels import all_labels
 from glocal.evaluation.anomaly import anomaly_of_class
 from glocal.scores import ORIGINAL, read_scores
 from glocal.verdict import arms as arms_module
@@ -72,7 +71,7 @@ def test_each_situation_is_decided_by_its_own_scores():
     expected = {
         ONE_LABEL: few_shot(Z, y, shots=1, probe="ncm"),
         FIVE_LABELS: few_shot(Z, y, shots=5, probe="ncm"),
-        ALL_LABELS: all_labels(Z, y),
+        ALL_LABELS: few_shot(Z, y, shots=None),
         SEARCH: retrieval(Z, y),
     }
     for name, of_arm in expected.items():
@@ -255,7 +254,7 @@ def test_test_images_are_classified_with_the_labels_and_means_of_the_others(tmp_
     for name, expected in {
         "not 1, 2": anomaly_of_class(Z, np.isin(y, [1, 2]), V, np.isin(t, [1, 2])),
         ONE_LABEL: few_shot(Z, y, V, t, shots=1, probe="ncm"),
-        ALL_LABELS: all_labels(Z, y, V, t),
+        ALL_LABELS: few_shot(Z, y, V, t, shots=None),
         SEARCH: retrieval(V, t, Z, y),
     }.items():
         assert value(result, name) == pytest.approx(expected.scores[0].value, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Few-shot classification: a probe is fitted to each draw of a few images per class."""
+"""Classification: a probe is fitted to draws of a few images per class, or to all labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ from glocal.evaluation.episodes import (
     draw_episodes,
 )
 from glocal.evaluation.intervals import ItemValues, Units
-from glocal.evaluation.probes import PROBES, Kin, shared_credit, split_credits
+from glocal.evaluation.probes import (
+    PROBES,
+    Kin,
+    Split,
+    shared_credit,
+    split_credits,
+    strong_logistic,
+)
 from glocal.evaluation.sides import Sides, labelled_sides
 from glocal.scores import Score
 from glocal.similarity import Numbers, Values
@@ -30,8 +37,13 @@ MIN_DRAWS = 20
 """Intervals from fewer draws of shots are rough."""
 MIN_IMAGES_PER_SHOT = 4
 """Intervals are rough if a class has fewer training images for each shot of a draw."""
+FOLDS = 5
+"""All labels are cut into so many folds, if there are no test images."""
 _DRAWS = 5
 _FAST_DRAWS = 40  # a probe without an optimisation
+_REPEATS = 3  # of the folds, likewise
+_TRAINING_VARIANCE = 1.5
+"""The variance over images is multiplied by this, because the training images of folds vary too."""
 
 
 def few_shot(
@@ -40,7 +52,7 @@ def few_shot(
     X_test: np.ndarray | None = None,
     y_test: np.ndarray | None = None,
     *,
-    shots: int = 5,
+    shots: int | None = 5,
     draws: int | None = None,
     probe: str | None = None,
     seed: int = 42,
@@ -61,6 +73,10 @@ def few_shot(
     the `originals` alone, never transformed rows (`glocal.evaluation.class_names`). Without shots,
     names decide alone, and all labelled images are tested.
 
+    With `shots=None`, the probe learns from all labels. Without test images, the images are cut
+    into five stratified folds, and each fold is classified from the others; the credit of an image
+    is its mean over repeats (1 of ``logistic``, whose C is then 100, and 3 of other probes).
+
     Parameters
     ----------
     X_train, X_test : (n, p) and (m, p) real arrays
@@ -68,10 +84,10 @@ def few_shot(
         test images, each draw is tested on the training images that it did not take.
     y_train, y_test : (n,) and (m,) int or str arrays
         Classes. A class that only the training images have can be predicted, but never correctly.
-    shots, draws, seed : int
-        See `glocal.evaluation.episodes.draw_episodes`. Classes with fewer training images than
-        shots are left out, with a DataWarning. The default is 40 draws for ``ncm``, which is fast,
-        and 5 for other probes.
+    shots, draws, seed : int or None
+        See `glocal.evaluation.episodes.draw_episodes`; None shots are all labels. Classes with
+        fewer training images than shots are left out, with a DataWarning. The default is 40 draws
+        for ``ncm``, which is fast, and 5 for other probes.
     probe : {"logistic", "ncm", "1nn"} or None
         One of `PROBES`. None is ``ncm`` with texts, which need it, else ``logistic``.
     superclasses : mapping or None
@@ -92,14 +108,16 @@ def few_shot(
         ``rough``, whether the interval rests on fewer than `MIN_DRAWS` draws, or on a class with
         fewer than `MIN_IMAGES_PER_SHOT` training images per shot; ``chance``, one over the number
         of training classes; ``n`` test images in the mean draw; ``probe``, ``shots``, ``draws`` and
-        ``seed``.
+        ``seed``. With all labels, the interval is for other test images, and there are ``folds`` (0
+        with test images) in place of ``per_draw``, ``rough`` and the settings of draws.
 
     Raises
     ------
     DataError
         If the number of labels is not that of the rows, fewer than two classes have as many images
         as shots, a test class has no training image, a value is NaN or infinite, no test image is
-        left, the only test class of a superclass may give shots, or a class has no text.
+        left, the only test class of a superclass may give shots, a class has no text, or a class
+        has fewer images than there are folds.
     ParameterError
         If the probe is unknown, or an option is given without another that it needs.
 
@@ -119,6 +137,9 @@ def few_shot(
         probe = "logistic" if texts is None else "ncm"
     if probe not in PROBES:
         raise ParameterError(f"`probe` is {probe!r}; it must be {' or '.join(PROBES)}.")
+    if shots is None:
+        _check_none(draws, superclasses, texts, originals, originals_test)
+        return _by_all_labels(labelled_sides(X_train, y_train, X_test, y_test), probe, seed)
     if draws is None:
         draws = _FAST_DRAWS if probe == "ncm" else _DRAWS
     sides = _learnable(labelled_sides(X_train, y_train, X_test, y_test, superclasses), shots)
@@ -132,6 +153,8 @@ def few_shot(
         originals, originals_test = checked_originals(originals, originals_test, X_train, X_test)
         tested = originals_test[sides.test.rows]
         names = name_scores(texts, sides.targets, originals, tested, shots)
+        if not shots:
+            return _by_names_alone(names, sides)
     elif shots < 1:
         raise ParameterError(
             f"`shots={shots}` needs the texts of the classes (--class-texts; texts in Python). "
@@ -139,9 +162,52 @@ def few_shot(
         )
     elif originals is not None or originals_test is not None:
         raise ParameterError("`originals` are compared with `texts` alone; give texts too.")
-    if names is not None and not shots:
-        return _by_names_alone(names, sides)
     return _by_draws(sides, probe, shots, draws, seed, names=names)
+
+
+def _check_none(*options: Any) -> None:
+    """Raise a ParameterError if an option of a few shots is given with all labels."""
+    if any(option is not None for option in options):
+        raise ParameterError(
+            "`shots=None` learns from all labels, and goes with no draws, superclasses or texts. "
+            "Leave these out, or give a number of shots."
+        )
+
+
+def _by_all_labels(sides: Sides, probe: str, seed: int) -> Result:
+    """Score a probe on test images, or on each fold after learning from the others."""
+    sides.check_targets()
+    is_slow = probe == "logistic"
+    learn = strong_logistic if is_slow else PROBES[probe]
+    rows = np.arange(len(sides.train.X))
+    splits = [(rows, np.arange(len(sides.test.X)))]
+    folds = 0
+    inflation = 1.0
+    if sides.is_one_set:
+        splits = _fold_splits(sides.train.targets, 1 if is_slow else _REPEATS, seed)
+        folds = FOLDS
+        inflation = _TRAINING_VARIANCE
+    credits = np.nanmean(split_credits(sides, splits, learn), axis=0)
+    units = ItemValues(values=balanced_values(credits, sides.test.targets, inflation))
+    settings = {"folds": folds}
+    chance = 1 / len(sides.targets)
+    return _result(units, credits[None], probe, settings, task="all-labels", chance=chance)
+
+
+def _fold_splits(classes: Numbers, repeats: int, seed: int) -> list[Split]:
+    """The splits of each stratified fold in each repeat; all arms share them."""
+    from sklearn.model_selection import StratifiedKFold
+
+    smallest = int(np.bincount(classes).min())
+    if smallest < FOLDS:
+        raise DataError(
+            f"a class has {smallest} images, fewer than the {FOLDS} folds. Leave small classes out."
+        )
+    splits: list[Split] = []
+    for repeat in range(repeats):
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed + repeat)
+        splits += folds.split(classes, classes)
+    return splits
 
 
 def few_shot_by_superclass(
@@ -197,8 +263,8 @@ def _by_draws(
         **({} if names is None else {"class_texts": True}),
     }
     chance = 1 / len(sides.targets) if kin is None else float(kin.mean())
-    per_draw = _accuracy_by_draw(sides, credits, shots)
-    return _result(units, credits, probe, settings, per_draw, chance=chance)
+    per_draw = tuple(_accuracy_by_draw(sides, credits, shots).tolist())
+    return _result(units, credits, probe, settings, per_draw=per_draw, chance=chance)
 
 
 def _accuracy_by_draw(sides: Sides, credits: Credits, shots: int) -> Values:
@@ -221,9 +287,9 @@ def _by_names_alone(names: NameScores, sides: Sides) -> Result:
     credits = shared_credit(names.scores, codes, names.tolerance)
     units = ItemValues(values=balanced_values(credits, codes))
     settings = {"shots": 0, "draws": 1, "class_texts": True}
-    accuracy = units.values.mean(keepdims=True)
-    chance = 1 / len(sides.targets)
-    return _result(units, credits[None], "ncm", settings, accuracy, chance=chance, by_image=credits)
+    per_draw = (float(units.values.mean()),)
+    values: dict[str, Any] = {"chance": 1 / len(sides.targets), "by_image": credits}
+    return _result(units, credits[None], "ncm", settings, per_draw=per_draw, **values)
 
 
 def _learnable(sides: Sides, shots: int) -> Sides:
@@ -272,15 +338,15 @@ def _result(
     credits: Credits,
     probe: str,
     settings: dict[str, Any],
-    per_draw: Values,
+    *,
+    task: str = "few-shot",
     **values: Any,
 ) -> Result:
     """The rows of scores: the accuracy that is balanced over classes, and that of all images."""
     n = round(np.count_nonzero(~np.isnan(credits)) / len(credits))
-    score = partial(Score, "few-shot", n=n, settings=settings)
+    score = partial(Score, task, n=n, settings=settings)
     scores = (
         score(f"accuracy_{probe}", *units.bounded()),
         score(f"accuracy_plain_{probe}", float(np.nanmean(credits, axis=1).mean())),
     )
-    draws = tuple(per_draw.tolist())
-    return Result.from_scores(scores, units, probe, per_draw=draws, **values, probe=probe)
+    return Result.from_scores(scores, units, probe, **values, probe=probe)

@@ -25,6 +25,8 @@ from glocal.similarity import (
 )
 
 STRENGTHS = np.logspace(-4, 6, 11)
+STRENGTH = 100.0
+"""C of logistic regression on all labels."""
 _MAX_FOLDS = 5
 _CHUNK = 4096  # test images that are scored at a time
 
@@ -69,6 +71,17 @@ def logistic(X: Embedding, y: Numbers, k: int) -> Scorer:
         model.fit((X - mean) @ V, y)
 
     return lambda Z: model.predict_proba((Z - mean) @ V)
+
+
+def strong_logistic(X: Embedding, y: Numbers, k: int) -> Scorer:
+    """Multinomial logistic regression on many rows, of length 1, with C = 100."""
+    from sklearn.linear_model import LogisticRegression
+
+    rows = unit_rows(X)
+    mean = rows.mean(axis=0)
+    model = LogisticRegression(C=STRENGTH, solver="newton-cg", tol=1e-4, max_iter=1000)
+    model.fit(rows - mean, y)
+    return lambda Z: model.predict_proba(unit_rows(Z) - mean)
 
 
 def ncm(X: Embedding, y: Numbers, k: int) -> Scorer:

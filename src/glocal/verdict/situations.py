@@ -17,7 +17,6 @@ import numpy as np
 from glocal.data.features import Features
 from glocal.data.labels import Superclasses, superclass_rows
 from glocal.errors import ParameterError
-from glocal.evaluation.all_labels import REPEATS, all_labels
 from glocal.evaluation.anomaly import anomaly_of_class
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.few_shot import few_shot, few_shot_by_superclass
@@ -199,7 +198,8 @@ class AllLabels(Task):
     def score(self, X: np.ndarray, y: Labels, *test: np.ndarray) -> Result:  # type: ignore[override]
         """Logistic regression decides, and nearest class means stand beside it."""
         rows = sample_rows(y, limits.MAX_IMAGES)
-        results = [all_labels(X[rows], y[rows], *test, probe=probe) for probe in REPEATS]
+        evaluate = partial(few_shot, X[rows], y[rows], *test, shots=None)
+        results = [evaluate(probe=probe) for probe in ("logistic", "ncm")]
         scores = [score for result in results for score in result.scores]
         return replace(results[0], scores=tuple(scores))
 
