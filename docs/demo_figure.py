@@ -34,7 +34,7 @@ def neighbours() -> tuple[dict[str, str], dict[str, list[str]]]:
     with tempfile.TemporaryDirectory() as folder:
         plan, drawings = write_demo(folder)
         run_suite(plan, folder)
-        transform = glocal.LinearTransform.load(f"{folder}/transforms/simulated/keep 0.8.npz")
+        transform = glocal.LinearTransform.load(f"{folder}/transforms/simulated/keep-0.8.npz")
     objects = drawings.world.objects
     X = np.asarray(objects.matrix)
     row = objects.names.index(DRAWING)
