@@ -6,6 +6,7 @@ from world import normal
 
 from glocal import Features, few_shot
 from glocal.errors import DataWarning
+from glocal.evaluation import probes
 from glocal.evaluation.few_shot import few_shot_by_superclass
 
 TEXTS = Features(np.eye(6)[:3] + 0.2 * normal(3, 6, seed=5), (*"012",))
@@ -57,3 +58,19 @@ def test_chance_of_superclasses_counts_the_classes_of_each():
     X, y = images([8, 8, 8], 0.3, 1)
     score = few_shot_by_superclass(X, y, superclasses={0: "a", 1: "a", 2: "b"})
     assert score.chance == pytest.approx(5 / 9)
+
+
+def test_the_interval_counts_the_share_of_each_class_that_gives_shots():
+    """The share is a mean over classes, which a class of few images raises."""
+    X, y = images([4, 8, 40], 0.3, 1)
+    units = few_shot(X, y, shots=2, draws=3, probe="ncm").units
+    assert units.shot_share == pytest.approx((2 / 4 + 2 / 8 + 2 / 40) / 3)
+
+
+def test_names_are_scaled_by_all_images_of_a_draw(monkeypatch):
+    """Beside names, the scores of examples have one scale for all images of a draw."""
+    X, y = images([40, 40, 40], 0.3, 1)
+    options = {"shots": 1, "draws": 5, "texts": TEXTS, "originals": X}
+    expected = few_shot(X, y, **options).per_draw
+    monkeypatch.setattr(probes, "_CHUNK", 3)
+    assert few_shot(X, y, **options).per_draw == expected

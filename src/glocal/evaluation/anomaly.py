@@ -37,6 +37,8 @@ from glocal.similarity import (
 
 METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
+Table = Bool[np.ndarray, "m c"]
+"""A mask of the test images for each task."""
 OfTasks = Float[np.ndarray, "m c"]
 """The similarity of each test image to the training images of each task."""
 
@@ -203,20 +205,25 @@ def _detect(sides: Sides, mode: str, k: int) -> Result:
     gallery = train[np.argsort(trained.targets, kind="stable")]
     nearest = nearest_cosines(test, gallery, k, sizes.tolist())
     similarity = nearest.mean(axis=2)
-    is_of_class = tested.targets[:, None] == np.arange(len(targets))
-    normal = is_of_class
-    anomalous = ~is_of_class
     if mode == "leave-one-out":
         similarity = _without_each_class(nearest)
-        is_known = (tested.targets >= 0)[:, None]
-        normal = ~is_of_class & is_known
-        anomalous = ~normal
-    if mode == "shift":
-        is_of_trained = np.isin(tested.classes, trained.classes)
-        normal = is_of_class & ~is_of_trained[:, None]
+    normal, anomalous = _masks(mode, len(targets), trained, tested)
     columns = (similarity.T, normal.T, anomalous.T)
     tasks = [_Task(*values) for values in zip(targets.tolist(), *columns, strict=True)]
     return _score(tasks, test.shape[1], tested.targets, {"mode": mode, "k": k})
+
+
+def _masks(mode: str, n_targets: int, trained: Labelled, tested: Labelled) -> tuple[Table, Table]:
+    """Which test images are normal, and which are anomalies, in the task of each target."""
+    is_of_class = tested.targets[:, None] == np.arange(n_targets)
+    if mode == "leave-one-out":
+        is_known = (tested.targets >= 0)[:, None]
+        normal = ~is_of_class & is_known
+        return normal, ~normal
+    if mode == "shift":
+        is_of_trained = np.isin(tested.classes, trained.classes)
+        return is_of_class & ~is_of_trained[:, None], ~is_of_class
+    return is_of_class, ~is_of_class
 
 
 def _check_sizes(names: Labels, sizes: Numbers, k: int) -> None:
@@ -284,11 +291,12 @@ def _score(
         score = -snap_ties(task.similarity[is_used], tolerance)
         influence[is_used] += _influence(anomalous, score) / len(complete)
         rows.append(_row(task, detection(anomalous, score)))
-    auroc, *others = [float(np.mean([row[name] for row in rows])) for name in METRICS]
-    units = ItemValues(values=auroc + _within_classes(influence, classes))
+    means = [float(np.mean([row[name] for row in rows])) for name in METRICS]
+    units = ItemValues(values=means[0] + _within_classes(influence, classes))
     score_row = partial(Score, "anomaly", n=len(classes), settings=settings)
-    first = score_row("auroc", auroc, *units.estimate().interval(FRACTION))
-    return Result.from_scores((first, *map(score_row, METRICS[1:], others)), units, per_class=rows)
+    scores = [*map(score_row, METRICS, means)]
+    scores[0] = score_row("auroc", means[0], *units.estimate().interval(FRACTION))
+    return Result.from_scores(scores, units, per_class=rows)
 
 
 def _row(task: _Task, metrics: Sequence[float]) -> dict[str, Any]:
