@@ -238,7 +238,7 @@ class _Descent:
     def is_converged(self) -> bool:
         """Whether the gap was measured, and is allowed."""
         self._gap = self._measure(self._current.f, self._current.W)
-        return self._gap is not None and self._gap <= self._allowed
+        return self._gap is not None and bool(self._gap <= self._allowed)
 
     def step(self) -> bool:
         """Take a step that lowers f, and return whether there is one."""
