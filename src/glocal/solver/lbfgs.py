@@ -140,14 +140,6 @@ def minimise(
     References
     ----------
     Nocedal (1980), Math. Comp. 35:773.
-
-    Examples
-    --------
-    >>> A = np.diag([1.0, 2.0])
-    >>> def f(W):
-    ...     return Evaluation(1 + 0.5 * np.sum((W - A) ** 2), {}, W - A)
-    >>> minimise(f, np.eye(2)).status
-    'converged'
     """
     hessian = _InverseHessian(_Vectors(len(W), W.dtype).diagonal(moments), pairs)
     budget = _Budget(counter or Counter(), max_evaluations)
@@ -255,7 +247,7 @@ class _Descent:
 
     def is_at_saddle(self) -> bool:
         """Whether W is not definite, and f is lower than at the last restart."""
-        is_lower = self._current.f.value < self._last_restart
+        is_lower = bool(self._current.f.value < self._last_restart)
         return is_lower and not is_definite(self._current.W)
 
     def restart(self) -> None:
