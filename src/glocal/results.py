@@ -331,7 +331,8 @@ def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     import pandas as pd
 
-    (row,) = pd.json_normalize(dict(record)).to_dict("records")
+    rows = pd.json_normalize(dict(record)).to_dict("records")
+    row = rows[0] if rows else {}  # some versions have no row for an empty record
     return {str(key): value for key, value in row.items()}
 
 
