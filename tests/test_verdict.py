@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fits import record_of, row_record
-from world import folder, run
+from world import folder, normal, run
 
 import glocal
 from glocal import Answers, Features, GLocalError, LinearTransform, few_shot, retrieval, verdict
@@ -57,20 +57,25 @@ def value(result, name, arm=CENTRED):
     return result.scores.score("", name, arm).value
 
 
+def few_shot_by_regression(*sides, **options):
+    return few_shot(*sides, probe="logistic", strength=10.0, draws=40, **options)
+
+
 def test_each_situation_is_decided_by_its_own_scores():
-    """Own means are enough where images differ in clarity; the scores of each situation are those
-    of its evaluation, the gain has an interval that is corrected for all pairs of arms, and among
-    the arms are no transforms of other networks.
+    """Own means serve a search where images differ in clarity, while logistic regression needs
+    none; the scores of each situation are those of its evaluation, the gain has an interval that is
+    corrected for all pairs of arms, and among the arms are no transforms of other networks.
     """
     X, y = made_rows()
     result = verdict(X, y, transforms={"same": HARMLESS})
     situations = by_name(result)
     assert [*situations] == [ONE_LABEL, FIVE_LABELS, ALL_LABELS, SEARCH]
-    assert situations[ONE_LABEL].arm == situations[SEARCH].arm == CENTRED
+    assert (situations[ONE_LABEL].arm, situations[SEARCH].arm) == (ORIGINAL, CENTRED)
+    assert situations[ONE_LABEL].metric == "accuracy_logistic"
     Z = X - X.mean(axis=0)
     expected = {
-        ONE_LABEL: few_shot(Z, y, shots=1, probe="ncm"),
-        FIVE_LABELS: few_shot(Z, y, shots=5, probe="ncm"),
+        ONE_LABEL: few_shot_by_regression(Z, y, shots=1),
+        FIVE_LABELS: few_shot_by_regression(Z, y, shots=5),
         ALL_LABELS: few_shot(Z, y, shots=None),
         SEARCH: retrieval(Z, y),
     }
@@ -253,13 +258,13 @@ def test_test_images_are_classified_with_the_labels_and_means_of_the_others(tmp_
     Z, V = X - X.mean(axis=0), T - X.mean(axis=0)
     for name, expected in {
         "not 1, 2": anomaly_of_class(Z, np.isin(y, [1, 2]), V, np.isin(t, [1, 2])),
-        ONE_LABEL: few_shot(Z, y, V, t, shots=1, probe="ncm"),
+        ONE_LABEL: few_shot_by_regression(Z, y, V, t, shots=1),
         ALL_LABELS: few_shot(Z, y, V, t, shots=None),
         SEARCH: retrieval(V, t, Z, y),
     }.items():
         assert value(result, name) == pytest.approx(expected.scores[0].value, abs=1e-6)
     recentred = HARMLESS.recentred(X)
-    expected = few_shot(recentred(X), y, recentred(T), t, shots=1, probe="ncm")
+    expected = few_shot_by_regression(recentred(X), y, recentred(T), t, shots=1)
     of_box = value(result, ONE_LABEL, "box, recentred")
     assert of_box == pytest.approx(expected.scores[0].value, abs=1e-6)
     fewer = verdict(X, y, test=T[4:], test_labels=t[4:])
@@ -387,6 +392,49 @@ def test_the_function_keeps_its_name_beside_its_room():
     assert glocal.verdict(*made_rows(n=8)).situations
 
 
+def test_few_labels_are_decided_by_the_classifier_that_is_better_on_the_original_rows():
+    """Nearest mean and logistic regression are both scored for each arm; the one that is better on
+    the original rows comes first for all, and the line names it.
+    """
+    X, y = made_rows()
+    spread = normal(80, 8, seed=3) + 2 * np.eye(8)[y]  # about 0, with equal noise
+    for rows, probe, words in (
+        (X, "logistic", ", logistic"),
+        (spread, "ncm", ", nearest mean"),
+    ):
+        result = verdict(rows, y)
+        first = next(score for score in result.scores if score.task == ONE_LABEL)
+        assert first.metric == f"accuracy_{probe}"
+        for arm in (ORIGINAL, CENTRED):
+            for metric in ("accuracy_ncm", "accuracy_logistic"):
+                assert result.scores.of("", ONE_LABEL, arm, metric) is not None
+        other = {"ncm": "logistic", "logistic": "ncm"}[probe]
+        of_other = result.scores.of("", ONE_LABEL, ORIGINAL, f"accuracy_{other}")
+        assert first.value >= of_other.value
+        assert words in result.text_lines()[0]
+
+
+def test_a_search_is_decided_for_the_whole_ranking_and_the_first_ten():
+    """Beside mean average precision stands what the first ten show, with a gain and ends of their
+    own; where that gain is not certain, the line says that only the whole ranking gains.
+    """
+    X, y = made_rows(n=40)
+    far = X.copy()
+    far[:, 7] += 3.0 * normal(160, seed=2)
+    for rows in (X, far):
+        result = verdict(rows, y)
+        situation = by_name(result)[SEARCH]
+        assert situation.arm == CENTRED
+        expected = retrieval(rows - rows.mean(axis=0), y).precision_10
+        assert situation.precision_10 == pytest.approx(expected, abs=1e-6)
+        gain = expected - retrieval(rows, y).precision_10
+        assert situation.precision_10_gain == pytest.approx(gain, abs=1e-6)
+        is_certain = situation.precision_10_gain_low > 0
+        lines = "".join(result.text_lines())
+        assert ("for the whole ranking, not the first ten" in lines) == (not is_certain)
+        assert "P@10" in lines
+
+
 def test_a_loss_of_a_recommended_arm_is_told_where_it_occurs(monkeypatch):
     """If an arm that is recommended is certainly worse elsewhere, and only then, a line says so."""
     X, y = made_rows(n=30)
@@ -453,7 +501,7 @@ def test_the_command_prints_what_to_use_and_how(files):
     line += " --class-texts texts --out scores.jsonl"
     printed = run(line).out.splitlines()
     assert printed[0].startswith("with no label, class names  the names alone, ")
-    assert "with 1 label a class        centred" in printed
+    assert "to search by class          centred" in printed
     assert "with all your labels (20 a class)" in printed
     commands = [text for text in printed if text.startswith("glocal apply")]
     assert max(len(text) for text in printed if not text.startswith("glocal")) <= 80
@@ -461,7 +509,7 @@ def test_the_command_prints_what_to_use_and_how(files):
     assert run(*shlex.split(commands[0])[1:]).code == 0
     assert LinearTransform.load("mine.npz").record.rows
     record = run(f"{line} --json").json["columns"]["kind"]
-    one = record["situations"][1]
+    one = next(each for each in record["situations"] if each["name"] == SEARCH)
     assert one["arm"] == CENTRED
     assert one["transform"] == CENTRED
     assert one["recentred"] is False

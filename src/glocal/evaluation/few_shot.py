@@ -23,11 +23,12 @@ from glocal.evaluation.episodes import (
 from glocal.evaluation.intervals import ItemValues, Units
 from glocal.evaluation.probes import (
     PROBES,
+    STRENGTH_OF_ALL_LABELS,
     Kin,
     Split,
+    logistic_of_units,
     shared_credit,
     split_credits,
-    strong_logistic,
 )
 from glocal.evaluation.sides import Sides, labelled_sides
 from glocal.scores import Score
@@ -55,6 +56,7 @@ def few_shot(
     shots: int | None = 5,
     draws: int | None = None,
     probe: str | None = None,
+    strength: float | None = None,
     seed: int = 42,
     superclasses: Superclasses | None = None,
     texts: Features | None = None,
@@ -90,6 +92,9 @@ def few_shot(
         for ``ncm``, which is fast, and 5 for other probes.
     probe : {"logistic", "ncm", "1nn"} or None
         One of `PROBES`. None is ``ncm`` with texts, which need it, else ``logistic``.
+    strength : float or None
+        C of logistic regression on rows of length 1, less the mean of the shots. None chooses C for
+        each draw by cross-validation on the rows as they are.
     superclasses : mapping or None
         The superclass of each class. Images of other classes are left out, with a DataWarning.
     texts : Features or None
@@ -162,7 +167,7 @@ def few_shot(
         )
     elif originals is not None or originals_test is not None:
         raise ParameterError("`originals` are compared with `texts` alone; give texts too.")
-    return _by_draws(sides, probe, shots, draws, seed, names=names)
+    return _by_draws(sides, probe, shots, draws, seed, names=names, strength=strength)
 
 
 def _check_none(*options: Any) -> None:
@@ -178,7 +183,9 @@ def _by_all_labels(sides: Sides, probe: str, seed: int) -> Result:
     """Score a probe on test images, or on each fold after learning from the others."""
     sides.check_targets()
     is_slow = probe == "logistic"
-    learn = strong_logistic if is_slow else PROBES[probe]
+    learn = (
+        partial(logistic_of_units, strength=STRENGTH_OF_ALL_LABELS) if is_slow else PROBES[probe]
+    )
     rows = np.arange(len(sides.train.X))
     splits = [(rows, np.arange(len(sides.test.X)))]
     folds = 0
@@ -241,13 +248,17 @@ def _by_draws(
     *,
     names: NameScores | None = None,
     kin: Kin | None = None,
+    strength: float | None = None,
 ) -> Result:
     """Score a probe on draws of shots; `kin` as in `shared_credit`."""
+    classifier = PROBES[probe]
+    if strength is not None and probe == "logistic":
+        classifier = partial(logistic_of_units, strength=strength)
     train, test = sides[:2]
     superclasses = train.targets if sides.by_superclass else None
     episodes = draw_episodes(train.classes, shots, draws, seed, superclasses)
     splits = [(rows, _tested(sides, rows)) for rows in episodes]
-    credits = split_credits(sides, splits, PROBES[probe], names=names, kin=kin)
+    credits = split_credits(sides, splits, classifier, names=names, kin=kin)
     pools = np.bincount(train.targets)
     units = EpisodeValues(
         values=credits,
@@ -261,6 +272,7 @@ def _by_draws(
         "seed": seed,
         "rough": draws < MIN_DRAWS or int(pools.min()) < MIN_IMAGES_PER_SHOT * shots,
         **({} if names is None else {"class_texts": True}),
+        **({} if strength is None else {"strength": strength}),
     }
     chance = 1 / len(sides.targets) if kin is None else float(kin.mean())
     per_draw = tuple(_accuracy_by_draw(sides, credits, shots).tolist())

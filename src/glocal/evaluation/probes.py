@@ -25,7 +25,7 @@ from glocal.similarity import (
 )
 
 STRENGTHS = np.logspace(-4, 6, 11)
-STRENGTH = 100.0
+STRENGTH_OF_ALL_LABELS = 100.0
 """C of logistic regression on all labels."""
 _MAX_FOLDS = 5
 _CHUNK = 4096  # test images that are scored at a time
@@ -73,15 +73,24 @@ def logistic(X: Embedding, y: Numbers, k: int) -> Scorer:
     return lambda Z: model.predict_proba((Z - mean) @ V)
 
 
-def strong_logistic(X: Embedding, y: Numbers, k: int) -> Scorer:
-    """Multinomial logistic regression on many rows, of length 1, with C = 100."""
+def logistic_of_units(X: Embedding, y: Numbers, k: int, *, strength: float) -> Scorer:
+    """Multinomial logistic regression on rows of length 1 less their mean, with a fixed C.
+
+    If there are fewer rows than columns, the solver gets their coordinates in their own span, in
+    which the weights lie.
+    """
     from sklearn.linear_model import LogisticRegression
 
     rows = unit_rows(X)
     mean = rows.mean(axis=0)
-    model = LogisticRegression(C=STRENGTH, solver="newton-cg", tol=1e-4, max_iter=1000)
-    model.fit(rows - mean, y)
-    return lambda Z: model.predict_proba(unit_rows(Z) - mean)
+    centred = rows - mean
+    model = LogisticRegression(C=strength, solver="newton-cg", tol=1e-4, max_iter=1000)
+    if len(X) >= X.shape[1]:
+        model.fit(centred, y)
+        return lambda Z: model.predict_proba(unit_rows(Z) - mean)
+    basis = np.linalg.svd(centred, full_matrices=False)[2].T
+    model.fit(centred @ basis, y)
+    return lambda Z: model.predict_proba((unit_rows(Z) - mean) @ basis)
 
 
 def ncm(X: Embedding, y: Numbers, k: int) -> Scorer:

@@ -55,6 +55,9 @@ class Situation:
         The gain of a transform over `centred`, with such an interval.
     gain_of_mean : float or None
         The gain of `centred` over the same arm as `gain`, beside which a transform is judged.
+    precision_10, precision_10_gain, … : float or None
+        Of a search, the share of right images among the first ten, with its 95 % interval, and its
+        gain over `original` with an interval that is corrected as for `gain`.
     rough : bool
         Whether the smallest class has fewer than 12 images. The level is then .01.
     reason : str
@@ -82,6 +85,12 @@ class Situation:
     gain_over_mean_low: float | None = None
     gain_over_mean_high: float | None = None
     gain_of_mean: float | None = None
+    precision_10: float | None = None
+    precision_10_low: float | None = None
+    precision_10_high: float | None = None
+    precision_10_gain: float | None = None
+    precision_10_gain_low: float | None = None
+    precision_10_gain_high: float | None = None
     rough: bool = False
     reason: str = ""
     losses: tuple[str, ...] = ()
@@ -108,6 +117,10 @@ def decide(task: Task, arms: Arms) -> Decision:
         warn_at_chance(results[first], results[first].chance)
     gains = differences(results, task.level)
     arm = choose([*results], gains, task.level)
+    first_ten = {
+        name: result.first_ten for name, result in results.items() if "first_ten" in result.values
+    }
+    gains_in_ten = differences(first_ten, task.level)
     score = results[arm].scores[0]
     situation = replace(
         situation,
@@ -117,10 +130,13 @@ def decide(task: Task, arms: Arms) -> Decision:
         rough=task.level < LEVEL,
         **_ends("", score),
         **_gains(arm, first, gains),
+        **_ends("precision_10", first_ten[arm].scores[0] if first_ten else None),
+        **_ends("precision_10_gain", gains_in_ten.get((arm, first))),
         **_application(arm),
     )
     rows = compared(results, ())
     rows += [gains[name, first] for name in others]
+    rows += [gain for (_, baseline), gain in gains_in_ten.items() if baseline == first]
     if CENTRED in results:
         rows += [gain for (_, baseline), gain in gains.items() if baseline == CENTRED]
     return Decision(situation, gains, [replace(row, task=task.name) for row in rows])

@@ -13,6 +13,12 @@ from glocal.verdict.situations import NAMES_ALONE, NOT_CLASS, SUPERCLASSES
 
 _INDENT = 28  # columns before what is said of a situation
 _ARMS = {ORIGINAL: "the original features", NAMES_ALONE: "the names alone"}
+_METRICS = {
+    "accuracy_ncm": ", nearest mean",
+    "accuracy_logistic": ", logistic",
+    "map": " mAP",
+    "auroc": " AUROC",
+}
 NO_TRANSFORM = (
     "No transform of glocal fits these features. To make one, from published features of the "
     "network or from images of your own:"
@@ -48,23 +54,39 @@ def sentences(situation: Situation, n_left_out: int = 0) -> Iterator[str]:
         return
     rough = " (rough)" if situation.rough else ""
     arm = _ARMS.get(situation.arm, situation.arm)
+    metric = _METRICS.get(situation.metric, "")
     value = situation.value or 0.0
     if situation.gain is not None:
         gain = Score("", DIFFERENCE, situation.gain, situation.gain_low, situation.gain_high)
         yield arm
-        yield gain.text() + rough
+        yield f"{gain.text()}{metric}{rough}"
     elif situation.arm == ORIGINAL:
-        yield f"leave the features as they are ({value:.3f}){rough}"
+        yield f"leave the features as they are ({value:.3f}{metric}){rough}"
     else:
         yield f"{arm}, {Score('', '', value, situation.low, situation.high).text()}{rough}"
     if situation.gain_of_mean is not None:
         yield f"of which mean subtracted {situation.gain_of_mean:+.3f}"
+    yield from _of_first_ten(situation)
     yield from situation.losses
     if situation.name.startswith(NOT_CLASS):
         yield "means are those of all images"
     if n_left_out:
         without = ", or without a superclass" if situation.name == SUPERCLASSES else ""
         yield f"classes left out, with too few images{without}: {n_left_out}"
+
+
+def _of_first_ten(situation: Situation) -> Iterator[str]:
+    """Yield what a search finds among the first ten, where a gain has to be certain too."""
+    if situation.precision_10 is None:
+        return
+    if situation.gain is None or situation.precision_10_gain is None:
+        yield f"P@10 {situation.precision_10:.3f}"
+        return
+    low = situation.precision_10_gain_low
+    gain = Score("", DIFFERENCE, situation.precision_10_gain, low, situation.precision_10_gain_high)
+    yield f"P@10 {gain.text()}"
+    if low is None or low <= 0:
+        yield "for the whole ranking, not the first ten"
 
 
 def commands(situations: Iterable[Situation], features: str) -> dict[str, str]:
