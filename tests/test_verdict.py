@@ -407,9 +407,9 @@ def test_few_labels_are_decided_by_the_classifier_that_is_better_on_the_original
         assert first.metric == f"accuracy_{probe}"
         for arm in (ORIGINAL, CENTRED):
             for metric in ("accuracy_ncm", "accuracy_logistic"):
-                assert result.scores.of("", ONE_LABEL, arm, metric) is not None
+                assert result.scores.score("", ONE_LABEL, arm, metric) is not None
         other = {"ncm": "logistic", "logistic": "ncm"}[probe]
-        of_other = result.scores.of("", ONE_LABEL, ORIGINAL, f"accuracy_{other}")
+        of_other = result.scores.score("", ONE_LABEL, ORIGINAL, f"accuracy_{other}")
         assert first.value >= of_other.value
         assert words in result.text_lines()[0]
 
