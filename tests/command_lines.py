@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import socket
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -81,7 +82,7 @@ def write_files(folder):
         folder,
         x_npy=X,
         y_npy=X[::-1],
-        t_npz=world.answers(600, OBJECTS),
+        t_npz=replace(world.answers(600, OBJECTS), person=np.arange(600) % 12),
         w_npz=LinearTransform(np.eye(16, dtype="f4"), None, 0.0, 1.0),
         rdm_npy=np.abs(np.subtract.outer(np.arange(36.0), np.arange(36.0))),
         labels_txt="0\n1\n2\n" * (OBJECTS // 3),
