@@ -46,6 +46,7 @@ from glocal.evaluation.comparison import Result
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import Units
 from glocal.evaluation.retrieval import retrieval
+from glocal.scores import ORIGINAL
 from glocal.verdict.choice import Choice, decide
 from glocal.verdict.images import LabelledImages, Rows
 from glocal.verdict.situations import tasks
@@ -161,13 +162,14 @@ def arms_alike(n_classes: int, n_images: int, seed: int) -> tuple[dict[str, Rows
     """Five arms whose images have the same class means, and noise of their own; their labels."""
     rng = np.random.default_rng(seed)
     sets = [sample(n_classes, n_images, rng) for _ in range(5)]
-    return {f"arm {k}": [X] for k, (X, _) in enumerate(sets)}, sets[0][1]
+    names = (ORIGINAL, *(f"arm {k}" for k in range(1, 5)))
+    return {name: [X] for name, (X, _) in zip(names, sets, strict=True)}, sets[0][1]
 
 
 def choices(n_classes: int, n_images: int, seed: int) -> list[str]:
     """The situations in which one of five arms that are alike is recommended."""
     arms, y = arms_alike(n_classes, n_images, seed)
-    first = arms["arm 0"]
+    first = arms[ORIGINAL]
     images = LabelledImages.from_rows(first, [y])
     decided = [decide(task, arms).situation for task in tasks(images)]
     return [situation.name for situation in decided if situation.choice == Choice.RECOMMEND]

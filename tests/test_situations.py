@@ -8,7 +8,7 @@ from world import normal, table
 
 from glocal.evaluation.comparison import Result, holm
 from glocal.evaluation.intervals import ItemValues
-from glocal.scores import Score
+from glocal.scores import ORIGINAL, Score
 from glocal.verdict.choice import Choice, choose, decide, differences
 from glocal.verdict.images import LabelledImages
 from glocal.verdict.situations import Task, tasks
@@ -130,8 +130,9 @@ def test_arms_that_are_alike_are_seldom_recommended():
     counts = {}
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        arms = {f"arm {k}": [means[y] + 2 * rng.normal(size=(48, 16))] for k in range(5)}
-        first = arms["arm 0"]
+        names = (ORIGINAL, *(f"arm {k}" for k in range(1, 5)))
+        arms = {name: [means[y] + 2 * rng.normal(size=(48, 16))] for name in names}
+        first = arms[ORIGINAL]
         for task in tasks(LabelledImages.from_rows(first, [y])):
             situation, gains, _ = decide(task, arms)
             assert len(gains) == 10
