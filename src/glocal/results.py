@@ -29,7 +29,7 @@ STRICT = ConfigDict(strict=True, extra="forbid")
 class Record(BaseModel):
     """Base class of records, each of which is its own schema."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True)
 
 
 class Provenance(Record):
