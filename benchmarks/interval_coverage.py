@@ -38,6 +38,7 @@ import numpy as np
 import workbench
 from workbench import OUT, kept
 
+from glocal.advice import SituationChoice
 from glocal.data.answers import Answers
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.evaluation.agreement import answer_credit, credit_units
@@ -47,7 +48,7 @@ from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import Units
 from glocal.evaluation.retrieval import retrieval
 from glocal.scores import ORIGINAL
-from glocal.verdict.choice import Choice, decide
+from glocal.verdict.choice import decide
 from glocal.verdict.images import LabelledImages, Rows
 from glocal.verdict.situations import tasks
 
@@ -172,7 +173,9 @@ def choices(n_classes: int, n_images: int, seed: int) -> list[str]:
     first = arms[ORIGINAL]
     images = LabelledImages.from_rows(first, [y])
     decided = [decide(task, arms).situation for task in tasks(images)]
-    return [situation.name for situation in decided if situation.choice == Choice.RECOMMEND]
+    return [
+        situation.name for situation in decided if situation.choice == SituationChoice.RECOMMEND
+    ]
 
 
 PARTS: dict[str, Callable[..., World]] = {

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from world import normal, table
 
+from glocal.advice import SituationChoice
 from glocal.evaluation.comparison import Result, holm
 from glocal.evaluation.intervals import ItemValues
 from glocal.scores import ORIGINAL, Score
-from glocal.verdict.choice import Choice, choose, decide, differences
+from glocal.verdict.choice import choose, decide, differences
 from glocal.verdict.images import LabelledImages
 from glocal.verdict.situations import Task, tasks
 
@@ -136,6 +137,8 @@ def test_arms_that_are_alike_are_seldom_recommended():
         for task in tasks(LabelledImages.from_rows(first, [y])):
             situation, gains, _ = decide(task, arms)
             assert len(gains) == 10
-            counts[task.name] = counts.get(task.name, 0) + (situation.choice == Choice.RECOMMEND)
+            counts[task.name] = counts.get(task.name, 0) + (
+                situation.choice == SituationChoice.RECOMMEND
+            )
     assert len(counts) == 4
     assert max(counts.values()) <= 3

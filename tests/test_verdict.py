@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from fits import record_of, row_record
 from world import folder, normal, run
@@ -12,6 +13,7 @@ from world import folder, normal, run
 import glocal
 from glocal import Answers, Features, GLocalError, LinearTransform, few_shot, retrieval, verdict
 from glocal._version import __version__
+from glocal.advice import read_situations
 from glocal.data.seen import sketch
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.anomaly import anomaly_of_class
@@ -534,6 +536,28 @@ def test_the_command_prints_what_to_use_and_how(files):
     scores = read_scores("scores.jsonl")
     assert scores[: len(before)] == before
     assert len({score.network for score in scores}) == 1
+
+
+def test_the_file_of_scores_holds_what_the_screen_says(files):
+    """Each situation of each column is a row with its choice, its lines and its command; of several
+    runs on a column the last one counts, and a table of scores has none of these rows.
+    """
+    words = ("try . --out scores.jsonl --labels", 'labels.csv:kind,"kind, coarse"')
+    run(*words)
+    for _ in range(2):
+        assert len({row.split for row in read_situations("scores.jsonl")}) == 2
+        printed = " ".join(run(*words).out.split())
+    rows = read_situations("scores.jsonl")
+    assert [row.task for row in rows] == [ONE_LABEL, FIVE_LABELS, ALL_LABELS, SEARCH] * 2
+    texts = [text for row in rows for text in (row.head, *row.sentences, row.command)]
+    assert all(text in printed for text in texts)
+    search = rows[3]
+    assert (search.choice, search.arm) == ("recommend", CENTRED)
+    assert search.command in printed
+    assert f"{search.kept:.3f} with {CENTRED}" in printed
+    assert len(read_scores("scores.jsonl")) > len(rows)
+    run("try . --labels classes.txt --out scores.csv")
+    assert "choice" not in pd.read_csv("scores.csv")
 
 
 def test_columns_are_decided_one_by_one(files):

@@ -155,9 +155,6 @@ class Score:
         }
 
 
-_NEEDED = ("task", "metric", "value")
-
-
 class _Place(NamedTuple):
     """A score of an arm on a task or, with a baseline, its difference from another arm."""
 
@@ -350,7 +347,8 @@ def score_frame(scores: Sequence[Score]) -> pd.DataFrame:
 def read_scores(path: PathLike) -> Scores:
     """Read the scores that `glocal evaluate`, `glocal try`, a suite or the demo wrote.
 
-    Raises FileError if a row is not a score, and for a table.
+    Rows with a `choice` are what `glocal try` says of a situation, and no scores. Raises FileError
+    if another row is not a score, and for a table.
     """
     if ending(path) == ".csv":
         raise FileError(
@@ -358,7 +356,8 @@ def read_scores(path: PathLike) -> Scores:
             "--out writes, with one score a line."
         )
     try:
-        return Scores(Score(**row) for row in read_rows(path, _NEEDED, what="score"))
+        rows = read_rows(path, ("task",), what="score")
+        return Scores(Score(**row) for row in rows if "choice" not in row)
     except ValidationError as error:
         raise FileError(
             f"score file {path} is damaged ({one_line(error)[:160]}). Evaluate again."

@@ -5,6 +5,7 @@ Only what prints imports it; the core returns numbers.
 
 from glocal.advice.choice import ACTIONS, Advice, Choice, advise
 from glocal.advice.sentences import fit_notes, network_sentence, sentence
+from glocal.advice.situation import SituationChoice, SituationRow, read_situations, save_situations
 from glocal.advice.subject import MARGIN, SIGNIFICANCE, Subject, direction, recorded_scores
 
 __all__ = [
@@ -13,11 +14,15 @@ __all__ = [
     "SIGNIFICANCE",
     "Advice",
     "Choice",
+    "SituationChoice",
+    "SituationRow",
     "Subject",
     "advise",
     "direction",
     "fit_notes",
     "network_sentence",
+    "read_situations",
     "recorded_scores",
+    "save_situations",
     "sentence",
 ]

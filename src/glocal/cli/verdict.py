@@ -10,21 +10,22 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
+from glocal.advice import SituationChoice, SituationRow, save_situations
 from glocal.cli.options import SCORES_OUT, Force, flat
 from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.labels import class_names, load_labels, load_superclasses, split_column
 from glocal.errors import ParameterError
-from glocal.files import array_sha256
+from glocal.files import array_sha256, ending
 from glocal.scores import Score, check_scores_target, save_scores
 from glocal.screen import COLUMNS, screen_width, wrapped
 from glocal.transform import LinearTransform
 from glocal.transform.catalogue import bundled
 from glocal.transform.record import network_of
 from glocal.verdict.choice import Situation
-from glocal.verdict.decision import Verdict
+from glocal.verdict.decision import KEPT, Verdict
 from glocal.verdict.decision import verdict as find_verdict
-from glocal.verdict.sentences import MAKE, NO_TRANSFORM, command_lines, commands
+from glocal.verdict.sentences import MAKE, NO_TRANSFORM, command_lines, commands, sentences
 
 UNNAMED = "labels"
 """The key of labels that are no column of a table."""
@@ -95,8 +96,8 @@ def verdict(
     by_arm = commands(_situations(verdicts.values()), str(features))
     rows = {column: _rows(each, column, loaded, features) for column, each in verdicts.items()}
     if out is not None:
-        all_rows = [row for of_column in rows.values() for row in of_column]
-        save_scores(out, all_rows, {str(features): array_sha256(loaded.matrix)})
+        scores = [row for of_column in rows.values() for row in of_column]
+        _save(out, scores, _situation_rows(verdicts, by_arm, scores[0]), loaded)
     records = {
         column or UNNAMED: _record(result, rows[column], by_arm)
         for column, result in verdicts.items()
@@ -134,6 +135,39 @@ def _rows(result: Verdict, column: str | None, features: Features, file: Path) -
         replace(score, split=column or "all", features=str(file), network=network)
         for score in result.scores
     ]
+
+
+def _save(
+    path: Path, scores: list[Score], situations: Iterable[SituationRow], features: Features
+) -> None:
+    """Append scores and, unless the file is a table, what is said of each situation."""
+    hashes = {str(scores[0].features): array_sha256(features.matrix)}
+    save_scores(path, scores, hashes)
+    if ending(path) != ".csv":
+        save_situations(path, [*situations], hashes)
+
+
+def _situation_rows(
+    verdicts: Mapping[str | None, Verdict], by_arm: Mapping[str, str], score: Score
+) -> Iterator[SituationRow]:
+    """Yield what is said of each situation, about the features and the network of a score."""
+    for column, result in verdicts.items():
+        for situation in result.situations:
+            arm = str(situation.arm)
+            is_recommended = situation.choice == SituationChoice.RECOMMEND
+            kept = result.scores.score("", KEPT, arm) if is_recommended else None
+            yield SituationRow(
+                situation.name,
+                situation.head.strip(),
+                situation.choice,
+                tuple(sentences(situation, len(result.left_out[situation.name]))),
+                arm=situation.arm,
+                command=by_arm.get(arm, ""),
+                kept=None if kept is None else kept.value,
+                split=column or "all",
+                features=score.features,
+                network=score.network,
+            )
 
 
 def _lines(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from itertools import combinations
 from typing import Any, NamedTuple
 
+from glocal.advice import SituationChoice
 from glocal.evaluation.comparison import compared, difference, holm
 from glocal.scores import ORIGINAL, Score
 from glocal.suite.tasks import warn_at_chance
@@ -17,14 +17,6 @@ from glocal.verdict.situations import LEVEL, NAMES_ALONE, ONE_LABEL, Results, Ta
 
 Gains = Mapping[tuple[str, str], Score]
 """The paired difference of each arm from each earlier arm."""
-
-
-class Choice(StrEnum):
-    """What a verdict says of a situation."""
-
-    RECOMMEND = "recommend"
-    NOTHING = "nothing"
-    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,7 @@ class Situation:
         The situation, as in ``"1 label a class"``.
     head : str
         The same in the words of a sentence, with the number of labels that decided.
-    choice : Choice
+    choice : SituationChoice
         ``"recommend"``; ``"nothing"``, if the features stay as they are or the names alone are
         best; or ``"undecided"``, for the `reason`.
     arm : str or None
@@ -72,7 +64,7 @@ class Situation:
 
     name: str
     head: str
-    choice: Choice = Choice.UNDECIDED
+    choice: SituationChoice = SituationChoice.UNDECIDED
     arm: str | None = None
     metric: str = ""
     value: float | None = None
@@ -126,7 +118,9 @@ def decide(task: Task, arms: Arms) -> Decision:
         situation,
         arm=arm,
         metric=score.metric,
-        choice=Choice.NOTHING if arm in (ORIGINAL, NAMES_ALONE) else Choice.RECOMMEND,
+        choice=SituationChoice.NOTHING
+        if arm in (ORIGINAL, NAMES_ALONE)
+        else SituationChoice.RECOMMEND,
         rough=task.level < LEVEL,
         **_ends("", score),
         **_gains(arm, first, gains),

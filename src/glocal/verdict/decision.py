@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Shaped
 
+from glocal.advice import SituationChoice
 from glocal.data.features import Features
 from glocal.data.labels import Superclasses
 from glocal.errors import DataError, ParameterError, did_you_mean
@@ -20,7 +21,7 @@ from glocal.similarity import Labels
 from glocal.suite.table import score_lines
 from glocal.transform import LinearTransform
 from glocal.verdict.arms import TransformedArms, fitting_transforms, transformed_arms, warn_of_seen
-from glocal.verdict.choice import Choice, Decision, Situation, decide
+from glocal.verdict.choice import Decision, Situation, decide
 from glocal.verdict.images import Arms, LabelledImages, select_rows, warn_of_equal_rows
 from glocal.verdict.sentences import loss_sentence, situation_lines
 from glocal.verdict.situations import AND_NAMES, NAMES, NAMES_ALONE, Task, tasks
@@ -104,7 +105,7 @@ class Verdict(Printable):
         arms = dict.fromkeys(
             str(situation.arm)
             for situation in self.situations
-            if situation.choice == Choice.RECOMMEND
+            if situation.choice == SituationChoice.RECOMMEND
         )
         scores = {arm: self.scores.score("", KEPT, arm) for arm in arms}
         shares = [f"{score.value:.3f} with {arm}" for arm, score in scores.items() if score]
