@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import glocal
 from glocal import Answers, Features, GLocalError, LinearTransform, few_shot, retrieval, verdict
 from glocal._version import __version__
 from glocal.advice import read_situations
+from glocal.advice import situation as situation_rows
 from glocal.data.seen import sketch
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.anomaly import anomaly_of_class
@@ -538,11 +540,21 @@ def test_the_command_prints_what_to_use_and_how(files):
     assert len({score.network for score in scores}) == 1
 
 
-def test_the_file_of_scores_holds_what_the_screen_says(files):
+class OneSecond(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime(2026, 1, 1, tzinfo=tz)
+
+
+def test_the_file_of_scores_holds_what_the_screen_says(files, monkeypatch):
     """Each situation of each column is a row with its choice, its lines and its command; of several
-    runs on a column the last one counts, and a table of scores has none of these rows.
+    runs on a column, within one second too, the last one counts, and a table of scores has none of
+    these rows.
     """
     words = ("try . --out scores.jsonl --labels", 'labels.csv:kind,"kind, coarse"')
+    monkeypatch.setattr(situation_rows, "datetime", OneSecond)
     run(*words)
     for _ in range(2):
         assert len({row.split for row in read_situations("scores.jsonl")}) == 2
@@ -554,7 +566,7 @@ def test_the_file_of_scores_holds_what_the_screen_says(files):
     search = rows[3]
     assert (search.choice, search.arm) == ("recommend", CENTRED)
     assert search.command in printed
-    assert f"{search.kept:.3f} with {CENTRED}" in printed
+    assert f"{search.neighbours_kept:.3f} with {CENTRED}" in printed
     assert len(read_scores("scores.jsonl")) > len(rows)
     run("try . --labels classes.txt --out scores.csv")
     assert "choice" not in pd.read_csv("scores.csv")

@@ -42,7 +42,7 @@ class SituationRow:
         The arm to use; None if the situation cannot be decided.
     command : str
         The command that applies this arm; empty if there is nothing to apply.
-    kept : float or None
+    neighbours_kept : float or None
         The share of their ten nearest neighbours that images keep with a recommended arm.
     split : str
         The column of labels, or ``"all"``.
@@ -56,7 +56,7 @@ class SituationRow:
     sentences: tuple[str, ...]
     arm: str | None = None
     command: str = ""
-    kept: float | None = None
+    neighbours_kept: float | None = None
     split: str = "all"
     features: str | None = None
     network: str | None = None
@@ -84,8 +84,8 @@ def save_situations(
 def read_situations(path: PathLike) -> list[SituationRow]:
     """Read what `glocal try` wrote of each situation, beside its scores; empty if it wrote nothing.
 
-    Of several runs on a feature file and a column of labels the last one counts. Raises FileError
-    if a row is damaged.
+    Of several runs on a feature file and a column of labels the last one counts: a run begins where
+    the date changes or a situation comes again. Raises FileError if a row is damaged.
     """
     runs: dict[tuple[str | None, str], list[SituationRow]] = {}
     try:
@@ -93,7 +93,8 @@ def read_situations(path: PathLike) -> list[SituationRow]:
             if "choice" in row:
                 situation = SituationRow(**row)
                 run = runs.setdefault((situation.features, situation.split), [])
-                if run and run[0].date != situation.date:
+                repeated = any(earlier.task == situation.task for earlier in run)
+                if repeated or (run and run[0].date != situation.date):
                     run.clear()
                 run.append(situation)
     except ValidationError as error:

@@ -163,7 +163,7 @@ def _situation_rows(
                 tuple(sentences(situation, len(result.left_out[situation.name]))),
                 arm=situation.arm,
                 command=by_arm.get(arm, ""),
-                kept=None if kept is None else kept.value,
+                neighbours_kept=None if kept is None else kept.value,
                 split=column or "all",
                 features=score.features,
                 network=score.network,
