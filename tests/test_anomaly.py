@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from world import folder, run
 
 from glocal import GLocalError, LinearTransform, anomaly, anomaly_scores, find_anomalies
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.anomaly import anomaly_against, anomaly_of_class, detection
 from glocal.similarity import unit_rows
 
@@ -161,6 +161,13 @@ def test_normal_images_alone_are_refused(test):
     few = np.arange(120) < (4 if test else 5)
     with pytest.raises(DataError, match="has 4 training images, fewer than `k=5`"):
         anomaly_of_class(TRAIN, few, *test, k=5)
+
+
+@pytest.mark.parametrize("side", [{"X_test": TEST}, {"is_normal_test": TRUTH == 0}])
+def test_half_a_test_side_is_refused(side):
+    """Test images without their kinds, or kinds without images, are not replaced by the others."""
+    with pytest.raises(ParameterError, match="`X_test` and `is_normal_test` go together"):
+        anomaly_of_class(TRAIN, LABELS == 0, **side)
 
 
 # alarms

@@ -174,9 +174,9 @@ accuracy_ncm_difference .2  a        {"shots": 1, "baseline": "centred"}
 """
 
 
-def test_scores_are_asked_by_network_task_and_arm():
-    """A task shows its first metric, with the settings of its first row; the last of repeated rows
-    counts; a difference belongs to its baseline; people are no arm, and NaN is no score.
+def test_scores_are_found_by_network_task_and_arm():
+    """A task shows its first metric, and other settings make another task; the last of repeated
+    rows counts; a difference belongs to its baseline; people are no arm, and NaN is no score.
     """
     rows = (line.split(maxsplit=3) for line in SCORES.strip().split("\n"))
     scores = Scores(
@@ -190,17 +190,30 @@ def test_scores_are_asked_by_network_task_and_arm():
         )
         for metric, value, arm, settings in rows
     )
+    task = "few-shot (shots 1)"
     assert scores.networks == ["net"]
-    assert scores.tasks == ["few-shot"]
+    assert scores.tasks == [task, "few-shot (shots 5)"]
     assert scores.arms == [("net", "original"), ("net", "a")]
-    assert scores.task_of("accuracy_ncm") == "few-shot"
+    assert scores.tasks_of("accuracy_ncm") == scores.tasks
     assert scores.task_of("accuracy_plain_ncm") == ""
-    assert scores.score("net", "few-shot", "original").value == 0.6
-    assert scores.score("net", "few-shot", "original", "accuracy_plain_ncm").value == 0.4
-    assert scores.score("net", "few-shot", "a") is None
-    assert scores.score("other", "few-shot", "original") is None
-    gains = [scores.gain("net", "few-shot", "a", arm) for arm in ("original", "centred", "a")]
+    assert scores.score("net", task, "original").value == 0.6
+    assert scores.score("net", "few-shot (shots 5)", "original").value == 0.9
+    assert scores.score("net", task, "original", "accuracy_plain_ncm").value == 0.4
+    assert scores.score("net", task, "a") is None
+    assert scores.score("other", task, "original") is None
+    gains = [scores.gain("net", task, "a", arm) for arm in ("original", "centred", "a")]
     assert [gain and gain.value for gain in gains] == [0.1, 0.2, None]
+    assert [score.value for score in scores.of_people("net", task)] == [0.5]
+
+
+def test_rows_of_length_1_in_one_of_two_networks_are_no_other_task():
+    """Two networks stand in one column though only one has rows of length 1; in one network the
+    scores from such rows are a task of their own, and a rough interval makes none.
+    """
+    score = Score("anomaly", "auroc", 0.5, network="net", settings={"rough": True})
+    unit = replace(score, settings={"normalize": True})
+    assert Scores([score, replace(unit, network="other")]).tasks == ["anomaly"]
+    assert Scores([score, unit]).tasks == ["anomaly", "anomaly (normalize)"]
 
 
 def test_each_split_and_each_feature_file_of_a_network_is_a_task():

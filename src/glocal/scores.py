@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -44,6 +44,11 @@ MIN_MEASURED_ANSWERS = 30
 MIN_ANSWERS_FOR_OBJECT_FOLDS = 5_000
 """With fewer answers folds are of questions, since folds of objects would hold out too few."""
 SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt", ".csv")
+
+_OF_NETWORK = ("normalize",)
+"""Settings that may differ between networks in one table."""
+_OF_COMPARISON = ("baseline", "level", "rough")
+"""Settings that say how certain a value is, or with what it is compared, and not what it is."""
 
 # a file states an undefined value as null
 _NAN_IF_NULL = BeforeValidator(lambda value: math.nan if value is None else value)
@@ -181,15 +186,14 @@ class _Place(NamedTuple):
 class Scores(tuple[Score, ...]):
     """Scores of arms on tasks, in the order in which they were measured, and their differences.
 
-    Where a network was scored on several splits of a task, or from several feature files, each is a
-    task of its own, such as ``few-shot (colour)``. A task shows its first metric, and the same
-    metric with other settings is another metric. Of rows that were appended several times the last
-    one counts.
+    Where a network was scored on several splits of a task, from several feature files, or with
+    several settings, each is a task of its own, such as ``few-shot (colour, shots 5)``. A task
+    shows its first metric. Of rows that were appended several times the last one counts.
     """
 
     @property
     def shown(self) -> list[Score]:
-        """The last score at each place; its task has the split and the file if these differ."""
+        """The last score at each place; its task has the split, file and settings that differ."""
         return [*self._by_place.values()]
 
     @property
@@ -254,7 +258,7 @@ class Scores(tuple[Score, ...]):
 
     @cached_property
     def _titled(self) -> list[Score]:
-        """The scores, with the split and the feature file in their task where these differ."""
+        """The scores; the split, file and settings are in the task where these differ."""
         splits: dict[tuple[str | None, str], set[str]] = {}
         files: dict[tuple[str | None, str, str], set[str | None]] = {}
         for score in self:
@@ -264,6 +268,7 @@ class Scores(tuple[Score, ...]):
                 files.setdefault((*place, score.split), set()).add(score.features)
         split_tasks = {task for (_, task), names in splits.items() if len(names) > 1}
         file_tasks = {task for (_, task, _), names in files.items() if len(names) > 1}
+        names = self._varying_settings
         titled = []
         for score in self:
             parts = []
@@ -271,9 +276,28 @@ class Scores(tuple[Score, ...]):
                 parts.append(score.split)
             if score.task in file_tasks:
                 parts.append(score.features or "no file")
+            parts += _settings_in_words(score.settings, names.get(score.task, ()))
             title = f"{score.task} ({', '.join(parts)})" if parts else score.task
             titled.append(replace(score, task=title))
         return titled
+
+    @property
+    def _varying_settings(self) -> dict[str, list[str]]:
+        """The names of the settings that differ between scores of one metric, by task."""
+        scores = [score for score in self if score.transform != PEOPLE]
+        names = dict.fromkeys(name for score in scores for name in score.settings)
+        for name in _OF_COMPARISON:
+            names.pop(name, None)
+        varying: dict[str, list[str]] = {}
+        for name in names:
+            values: dict[tuple[str | None, str, str], set[str]] = {}
+            for score in scores:
+                network = score.network if name in _OF_NETWORK else None
+                place = (network, score.task, score.quantity)
+                values.setdefault(place, set()).add(to_json(score.settings.get(name)))
+            for task in {task for (_, task, _), texts in values.items() if len(texts) > 1}:
+                varying.setdefault(task, []).append(name)
+        return varying
 
     @cached_property
     def _first_metrics(self) -> dict[str, str]:
@@ -286,17 +310,15 @@ class Scores(tuple[Score, ...]):
     @cached_property
     def _by_place(self) -> dict[_Place, Score]:
         """The last score at each place."""
-        scores: dict[_Place, Score] = {}
-        settings: dict[tuple[str, str], dict[str, Any]] = {}
-        for score in self._titled:
-            shared = {
-                name: value
-                for name, value in score.settings.items()
-                if name not in ("baseline", "level")  # which a difference alone has
-            }
-            if settings.setdefault((score.task, score.quantity), shared) == shared:
-                scores[_Place.from_score(score)] = score
-        return scores
+        return {_Place.from_score(score): score for score in self._titled}
+
+
+def _settings_in_words(settings: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
+    """Yield the settings that a score has: ``shots 5``, or ``normalize`` if the value is True."""
+    for name in names:
+        value = settings.get(name)
+        if value is not None:
+            yield name if value is True else f"{name} {value}"
 
 
 def check_scores_target(path: PathLike) -> None:

@@ -176,8 +176,15 @@ def anomaly_of_class(
 
     Without test images, each normal image is compared with the other normal ones, and all others
     are anomalies. Score and result are those of `anomaly`; the only task is named "all".
+
+    Raises
+    ------
+    ParameterError
+        If one of `X_test` and `is_normal_test` is missing.
     """
-    is_one_set = X_test is None or is_normal_test is None
+    is_one_set = X_test is None
+    if is_one_set != (is_normal_test is None):
+        raise ParameterError("`X_test` and `is_normal_test` go together: give both, or neither.")
     if X_test is None or is_normal_test is None:
         X_test = X
         is_normal_test = is_normal

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from glocal.advice import SIGNIFICANCE
 from glocal.evaluation.comparison import Result, difference, holm
-from glocal.scores import Score, Scores
+from glocal.scores import Score, Scores, score_frame
 from glocal.screen import Cell, block, fits, text_table
 
 if TYPE_CHECKING:
@@ -19,22 +19,18 @@ UNIT_ROWS = "All arms begin from rows scaled to length 1."
 _BLOCK_WIDTH = 76  # columns
 _COLUMNS = [
     *("network", "features", "arm", "task", "split", "metric"),
-    *("value", "low", "high", "p", "n", "baseline", "baseline_network"),
+    *("value", "low", "high", "p", "n", "baseline", "baseline_network", "settings"),
 ]
 
 
 def long_scores(scores: Scores) -> pd.DataFrame:
-    """One row for each score and difference: network, arm, task, metric, numbers and p-value.
+    """One row for each score and difference: arm, task, metric, numbers, p-value and settings.
 
-    `p` is the corrected p-value if there is one.
+    `p` is the corrected p-value if there is one. The settings are JSON.
     """
-    import pandas as pd
-
-    rows = []
-    for score in scores:
-        p = score.p if score.p_corrected is None else score.p_corrected
-        rows.append(vars(score) | {"arm": score.transform, "baseline": score.baseline, "p": p})
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    frame = score_frame(scores).rename(columns={"transform": "arm"})
+    frame["p"] = frame["p_corrected"].where(frame["p_corrected"].notna(), frame["p"])
+    return frame[_COLUMNS]
 
 
 def cell(scores: Scores, network: str, task: str, arm: str, baseline: str) -> str:
