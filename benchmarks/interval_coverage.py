@@ -48,8 +48,9 @@ from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import Units
 from glocal.evaluation.retrieval import retrieval
 from glocal.scores import ORIGINAL
+from glocal.verdict.arms import TransformedArms
 from glocal.verdict.choice import decide
-from glocal.verdict.images import LabelledImages, Rows
+from glocal.verdict.images import LabelledImages
 from glocal.verdict.situations import tasks
 
 DRAWS = (5, 10, 40)
@@ -159,19 +160,19 @@ def all_labels_world(n_classes: int, n_images: int, seed: int) -> World:
     return compared(scaled(few_shot, X, y, shots=None))
 
 
-def arms_alike(n_classes: int, n_images: int, seed: int) -> tuple[dict[str, Rows], np.ndarray]:
+def arms_alike(n_classes: int, n_images: int, seed: int) -> tuple[TransformedArms, np.ndarray]:
     """Five arms whose images have the same class means, and noise of their own; their labels."""
     rng = np.random.default_rng(seed)
     sets = [sample(n_classes, n_images, rng) for _ in range(5)]
     names = (ORIGINAL, *(f"arm {k}" for k in range(1, 5)))
-    return {name: [X] for name, (X, _) in zip(names, sets, strict=True)}, sets[0][1]
+    rows = {name: [X] for name, (X, _) in zip(names, sets, strict=True)}
+    return TransformedArms(rows, {}), sets[0][1]
 
 
 def choices(n_classes: int, n_images: int, seed: int) -> list[str]:
     """The situations in which one of five arms that are alike is recommended."""
     arms, y = arms_alike(n_classes, n_images, seed)
-    first = arms[ORIGINAL]
-    images = LabelledImages.from_rows(first, [y])
+    images = LabelledImages.from_rows(arms.rows[ORIGINAL], [y])
     decided = [decide(task, arms).situation for task in tasks(images)]
     return [
         situation.name for situation in decided if situation.choice == SituationChoice.RECOMMEND

@@ -259,11 +259,14 @@ def files(here):
 
 def test_the_command_writes_a_line_for_each_new_image(files):
     """The table has names or rows, scores, alarms and the nearest normal image, of the features as
-    they are, of a transform, or of those less the means of a broad collection.
+    they are, of a transform, of one that is recentred on a broad collection, or of the features
+    less its mean.
     """
     mean = (NEW + 0.1).mean(axis=0)
+    recentred = files.recentred(NEW + 0.1)
     options = {
         "": (NORMAL, NEW), "--transform t.npz": (files(NORMAL), files(NEW)),
+        "--transform t.npz --means broad.npy": (recentred(NORMAL), recentred(NEW)),
         "--transform centred --means broad.npy": (NORMAL - mean, NEW - mean),
     }  # fmt: skip
     for option, sides in options.items():

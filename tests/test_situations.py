@@ -10,6 +10,7 @@ from glocal.advice import SituationChoice
 from glocal.evaluation.comparison import Result, holm
 from glocal.evaluation.intervals import ItemValues
 from glocal.scores import ORIGINAL, Score
+from glocal.verdict.arms import TransformedArms
 from glocal.verdict.choice import choose, decide, differences
 from glocal.verdict.images import LabelledImages
 from glocal.verdict.situations import Task, tasks
@@ -100,7 +101,7 @@ def test_a_rough_situation_is_decided_at_its_own_level():
     """
     results = results_of(shifts=(0.0, 0.25, 0.0, 0.1))
     for level, arm in ((0.05, "centred"), (0.01, "original")):
-        situation, gains, _ = decide(Measured(results, level), {})
+        situation, _, gains, _ = decide(Measured(results, level), TransformedArms({}, {}))
         gain = gains["centred", "original"]
         assert 0.01 < gain.p_corrected < 0.05
         assert situation.arm == arm
@@ -135,7 +136,7 @@ def test_arms_that_are_alike_are_seldom_recommended():
         arms = {name: [means[y] + 2 * rng.normal(size=(48, 16))] for name in names}
         first = arms[ORIGINAL]
         for task in tasks(LabelledImages.from_rows(first, [y])):
-            situation, gains, _ = decide(task, arms)
+            situation, _, gains, _ = decide(task, TransformedArms(arms, {}))
             assert len(gains) == 10
             counts[task.name] = counts.get(task.name, 0) + (
                 situation.choice == SituationChoice.RECOMMEND

@@ -1,6 +1,7 @@
 """The verdict about a user's own images in each situation, and ``glocal try``."""
 
 import shlex
+import warnings
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -215,17 +216,79 @@ def test_superclasses_need_only_the_superclass():
 
 
 def test_what_is_not_a_class_is_found_by_the_images_of_it():
-    """The AUROC is that of normal images, each against the others, and of all others; at least 20
-    of each are needed, and a class that nobody has is refused.
+    """Each normal image is compared with the others, and the mean that is subtracted is of a
+    collection with 5 % others, or of `means`; at least 20 of each are needed, and a class that
+    nobody has is refused.
     """
     X, y = made_rows(n=10)
-    result = verdict(X, y, normal=[1, 2])
-    expected = anomaly_of_class(X - X.mean(axis=0), np.isin(y, [1, 2])).auroc
-    assert value(result, "not 1, 2") == pytest.approx(expected)
+    is_normal = np.isin(y, [1, 2])
+    collection = X[::3] + 1
+    with_others = 0.95 * X[is_normal].mean(axis=0) + 0.05 * X[~is_normal].mean(axis=0)
+    for means, origin, share in (
+        (None, with_others, 0.05),
+        (collection, collection.mean(axis=0), None),
+    ):
+        result = verdict(X, y, normal=[1, 2], means=means)
+        expected = anomaly_of_class(X - origin, is_normal).auroc
+        assert value(result, "not 1, 2") == pytest.approx(expected)
+        assert by_name(result)["not 1, 2"].share_of_others == share
+        assert by_name(result)[SEARCH].share_of_others is None
+        others = verdict(X, y)
+        assert value(result, SEARCH) == value(others, SEARCH)
+    with pytest.raises(ParameterError, match="`means`"):
+        verdict(X, y, means=collection)
     few = by_name(verdict(*made_rows(n=12), normal=[1]))["not 1"]
     assert few.reason == "needs 20 images of 1 and as many others; you have 12 and 36"
     with pytest.raises(ParameterError, match="normal"):
         verdict(X, y, normal=["bird"])
+
+
+def test_the_mean_does_not_depend_on_the_share_of_anomalies_here(tmp_path, monkeypatch):
+    """With each anomaly four times in the set, the origins are the same: a recentred transform has
+    1 / .95 times the normal images beside the 30 of its own origin, and is what `transform` gives.
+    """
+    box = tmp_path / "box.npz"
+    HARMLESS.save(box)
+    monkeypatch.setattr(arms_module, "bundled", lambda: {"box": box})
+    X, y = made_rows(n=30, classes=3)
+    more = np.concatenate([np.flatnonzero(y == 1), np.repeat(np.flatnonzero(y != 1), 4)])
+    with_others = 0.95 * X[y == 1].mean(axis=0) + 0.05 * X[y != 1].mean(axis=0)
+    n = round(30 / 0.95)
+    origins = {CENTRED: with_others, "box, recentred": n / (n + 30) * with_others}
+    for rows in (np.arange(len(y)), more):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # of equal rows
+            result = verdict(X[rows], y[rows], normal=[1])
+        for arm, origin in origins.items():
+            transform = result.transforms["not 1"][arm]
+            np.testing.assert_allclose(transform(X) * transform.std, X - origin, atol=1e-4)
+            expected = anomaly_of_class(X[rows] - origin, y[rows] == 1).auroc
+            assert value(result, "not 1", arm) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_fixed_transform_finds_anomalies_unless_a_mean_is_certainly_better():
+    """Of a fixed transform and a mean that both gain, the fixed one is recommended; with a mean of
+    a collection around which the normal class lies closer, the mean is. The gain of the mean stands
+    beside the transform's, and the command finds anomalies.
+    """
+    X, y = made_rows(n=30, classes=3)
+    origin = X.mean(axis=0)
+    shift = LinearTransform(np.eye(8, dtype="f4"), -origin.astype("f4"), 0.0, 1.0, RECORD)
+    result = verdict(X, y, normal=[1], transforms={"mine": shift}, means=X)
+    situation = by_name(result)["not 1"]
+    gain = result.scores.gain
+    assert situation.arm == "mine"
+    assert result.transform("not 1") is shift
+    of_mean = gain("", "not 1", CENTRED, ORIGINAL).value
+    assert situation.gain_of_mean == of_mean > 0
+    assert situation.gain_over_mean == pytest.approx(situation.gain - of_mean)
+    harmless = verdict(X, y, normal=[1], transforms={"mine": HARMLESS}, means=X)
+    assert by_name(harmless)["not 1"].arm == CENTRED
+    by_application = commands([situation, by_name(harmless)["not 1"]], "x.npy", Path("broad.npy"))
+    assert [*by_application.values()] == [
+        "glocal anomaly NORMAL NEW --transform mine --out anomalies.csv",
+        "glocal anomaly NORMAL NEW --transform centred --means broad.npy --out anomalies.csv",
+    ]
 
 
 def test_class_names_stand_alone_and_beside_labels():
@@ -260,8 +323,10 @@ def test_test_images_are_classified_with_the_labels_and_means_of_the_others(tmp_
     monkeypatch.setattr(arms_module, "bundled", lambda: {"box": box})
     result = verdict(X, y, test=T, test_labels=t, normal=[1, 2])
     Z, V = X - X.mean(axis=0), T - X.mean(axis=0)
+    is_normal = np.isin(y, [1, 2])
+    origin = 0.95 * X[is_normal].mean(axis=0) + 0.05 * X[~is_normal].mean(axis=0)
     for name, expected in {
-        "not 1, 2": anomaly_of_class(Z, np.isin(y, [1, 2]), V, np.isin(t, [1, 2])),
+        "not 1, 2": anomaly_of_class(X - origin, is_normal, T - origin, np.isin(t, [1, 2])),
         ONE_LABEL: few_shot_by_regression(Z, y, V, t, shots=1),
         ALL_LABELS: few_shot(Z, y, V, t, shots=None),
         SEARCH: retrieval(V, t, Z, y),

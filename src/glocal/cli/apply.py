@@ -122,7 +122,9 @@ def anomaly(
         "subtracts the column means of --means.",
     ),
     means: Path | None = Option(
-        None, help="With --transform centred: features of a broad collection of images."
+        None,
+        help="Features of a broad collection of images, whose mean centred subtracts; another "
+        "transform is recentred on it.",
     ),
     alarm: float = Option(
         0.05, help="Share of normal images that may be called anomalies, at most 0.5."
@@ -142,6 +144,7 @@ def anomaly(
     anomalies = find_anomalies(*_compared_rows(sides, chosen, force), alarm=alarm, k=k)
     write_text(out, _table(anomalies, *sides).to_csv(index=False))
     n_anomalies = int(anomalies.is_anomaly.sum())
+    differences = [] if chosen is None else row_differences(chosen, sides[1])
     record = {
         "n": len(sides[1]),
         "n_anomalies": n_anomalies,
@@ -151,6 +154,7 @@ def anomaly(
         "alarm": alarm,
         "k": k,
         "out": out,
+        "row_differences": [difference.sentence for difference in differences],
     }
     lines = [
         f"{n_anomalies} of {len(sides[1])} new images are anomalies: scores above "
@@ -163,14 +167,19 @@ def anomaly(
 
 def _transform_of_both(name: str | None, means: Path | None) -> LinearTransform | None:
     """The transform of both sides; None for the original features."""
-    if (name == CENTRED) != (means is not None):
+    if name == CENTRED and means is None:
         raise ParameterError(
-            "`transform=centred` and `means` go together: the means of normal images alone hide "
-            "anomalies, so that they come from a broad collection. Give both or neither."
+            "`transform=centred` needs `means`: the mean of normal images alone hides anomalies. "
+            "Give the features of a broad collection."
         )
-    if means is not None:
-        return LinearTransform.centring(Features.load(means))
-    return None if name is None else LinearTransform.from_pretrained(name)
+    if name is None:
+        if means is not None:
+            raise ParameterError("`means` is for a transform. Give `transform=centred` too.")
+        return None
+    if name == CENTRED:
+        return LinearTransform.centring(Features.load(str(means)))
+    transform = LinearTransform.from_pretrained(name)
+    return transform if means is None else transform.recentred(Features.load(means))
 
 
 def _compared_rows(

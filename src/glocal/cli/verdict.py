@@ -25,7 +25,16 @@ from glocal.transform.record import network_of
 from glocal.verdict.choice import Situation
 from glocal.verdict.decision import KEPT, Verdict
 from glocal.verdict.decision import verdict as find_verdict
-from glocal.verdict.sentences import MAKE, NO_TRANSFORM, command_lines, commands, sentences
+from glocal.verdict.sentences import (
+    MAKE,
+    NO_TRANSFORM,
+    Commands,
+    application,
+    command_lines,
+    commands,
+    has_own_origin,
+    sentences,
+)
 
 UNNAMED = "labels"
 """The key of labels that are no column of a table."""
@@ -63,6 +72,11 @@ def verdict(
     normal: str | None = Option(
         None, metavar="CLASS[,CLASS]", help="Also find what is of none of these classes."
     ),
+    means: Path | None = Option(
+        None,
+        help="With --normal: features of a broad collection of images, of which the mean is "
+        "subtracted. Without it the mean is of the normal images and 5 % others.",
+    ),
     transform: list[str] | None = Option(
         None, help="Also try this transform, a file or a name; repeatable."
     ),
@@ -84,25 +98,36 @@ def verdict(
     if len(columns) > 1 and (superclasses or normal or class_texts or test):
         raise ParameterError(_ONE_COLUMN)
     options = {
-        "transforms": {name: LinearTransform.from_pretrained(name) for name in transform or ()},
-        "superclasses": None if superclasses is None else load_superclasses(superclasses),
-        "class_texts": None if class_texts is None else Features.load(class_texts),
-        "normal": [] if normal is None else class_names(next(csv.reader([normal]))),
-        "force": force,
+        **_loaded_options(transform, superclasses, class_texts, normal, means),
         **_tested(test, test_labels),
+        "force": force,
     }
     loaded = Features.load(features)
     verdicts = {column: _verdict(loaded, path, options) for column, path in columns.items()}
-    by_arm = commands(_situations(verdicts.values()), str(features))
+    to_apply = commands(_situations(verdicts.values()), str(features), means)
     rows = {column: _rows(each, column, loaded, features) for column, each in verdicts.items()}
     if out is not None:
         scores = [row for of_column in rows.values() for row in of_column]
-        _save(out, scores, _situation_rows(verdicts, by_arm, scores[0]), loaded)
-    records = {
-        column or UNNAMED: _record(result, rows[column], by_arm)
-        for column, result in verdicts.items()
+        _save(out, scores, _situation_rows(verdicts, to_apply, scores[0]), loaded)
+    record = {"columns": _records(verdicts, rows, to_apply)}
+    print_result(record, table=_lines(verdicts, to_apply, show_all))
+
+
+def _loaded_options(
+    transforms: list[str] | None,
+    superclasses: Path | None,
+    class_texts: Path | None,
+    normal: str | None,
+    means: Path | None,
+) -> dict[str, Any]:
+    """The arguments of a verdict that options name."""
+    return {
+        "transforms": {name: LinearTransform.from_pretrained(name) for name in transforms or ()},
+        "superclasses": None if superclasses is None else load_superclasses(superclasses),
+        "class_texts": None if class_texts is None else Features.load(class_texts),
+        "normal": [] if normal is None else class_names(next(csv.reader([normal]))),
+        "means": None if means is None else Features.load(means),
     }
-    print_result({"columns": records}, table=_lines(verdicts, by_arm, show_all))
 
 
 def _situations(verdicts: Iterable[Verdict]) -> list[Situation]:
@@ -110,11 +135,24 @@ def _situations(verdicts: Iterable[Verdict]) -> list[Situation]:
     return [situation for result in verdicts for situation in result.situations]
 
 
-def _record(result: Verdict, rows: list[Score], by_arm: dict[str, str]) -> dict[str, Any]:
+def _records(
+    verdicts: Mapping[str | None, Verdict],
+    rows: Mapping[str | None, list[Score]],
+    to_apply: Commands,
+) -> dict[str, Any]:
+    """The verdicts in JSON, by column."""
+    return {
+        column or UNNAMED: _record(result, rows[column], to_apply)
+        for column, result in verdicts.items()
+    }
+
+
+def _record(result: Verdict, rows: list[Score], to_apply: Commands) -> dict[str, Any]:
     """A verdict in JSON, with the command of each recommended arm."""
     return {
         "situations": [
-            {**vars(each), "command": by_arm.get(str(each.arm), "")} for each in result.situations
+            {**vars(each), "command": to_apply.get(application(each), "")}
+            for each in result.situations
         ],
         "scores": [row.row() for row in rows],
         "left_out": result.left_out,
@@ -148,21 +186,22 @@ def _save(
 
 
 def _situation_rows(
-    verdicts: Mapping[str | None, Verdict], by_arm: Mapping[str, str], score: Score
+    verdicts: Mapping[str | None, Verdict], to_apply: Commands, score: Score
 ) -> Iterator[SituationRow]:
     """Yield what is said of each situation, about the features and the network of a score."""
     for column, result in verdicts.items():
         for situation in result.situations:
-            arm = str(situation.arm)
             is_recommended = situation.choice == SituationChoice.RECOMMEND
-            kept = result.scores.score("", KEPT, arm) if is_recommended else None
+            kept = None
+            if is_recommended and not has_own_origin(situation):
+                kept = result.scores.score("", KEPT, str(situation.arm))
             yield SituationRow(
                 situation.name,
                 situation.head.strip(),
                 situation.choice,
                 tuple(sentences(situation, len(result.left_out[situation.name]))),
                 arm=situation.arm,
-                command=by_arm.get(arm, ""),
+                command=to_apply.get(application(situation), ""),
                 neighbours_kept=None if kept is None else kept.value,
                 split=column or "all",
                 features=score.features,
@@ -171,7 +210,7 @@ def _situation_rows(
 
 
 def _lines(
-    verdicts: Mapping[str | None, Verdict], by_arm: dict[str, str], show_all: bool
+    verdicts: Mapping[str | None, Verdict], to_apply: Commands, show_all: bool
 ) -> Iterator[str]:
     """Yield the lines of the verdict about each column of labels, with the commands."""
     width = min(screen_width(), COLUMNS)
@@ -179,8 +218,8 @@ def _lines(
         if len(verdicts) > 1:
             yield f"{column}:"
         yield from result.text_lines(width)
-        yield from command_lines(result.situations, by_arm, width)
-        if not {*bundled()} & {*result.transforms}:
+        yield from command_lines(result.situations, to_apply, width)
+        if not {*bundled()} & {score.transform for score in result.scores}:
             yield from ("", *wrapped(NO_TRANSFORM, width), *MAKE)
         if show_all:
             yield from result.score_lines(screen_width())

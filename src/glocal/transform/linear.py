@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import torch
 
 MIN_RECENTRING_ROWS = 10
+RECENTRING_WEIGHT = 30.0
+"""The weight of the present origin beside the mean of images, as a number of images."""
 """Number of images below which `LinearTransform.recentred` warns that their mean is unreliable."""
 
 
@@ -314,7 +316,7 @@ class LinearTransform:
         record = TransformRecord(centring=Centring(n=len(features)), rows=row_statistics(features))
         return cls(W, -deviations.astype(np.float32), scalars.mean, scalars.std, record)
 
-    def recentred(self, images: Any, weight: float = 30.0) -> LinearTransform:
+    def recentred(self, images: Any, weight: float = RECENTRING_WEIGHT) -> LinearTransform:
         """Move the origin toward the mean of other images, such as the user's own collection.
 
         The bias becomes b' = n / (n + t) · b_images + t / (n + t) · b with t = `weight` and

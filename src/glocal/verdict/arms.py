@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,14 +11,19 @@ from glocal.data.features import Features
 from glocal.data.seen import seen_rows
 from glocal.errors import DataWarning, ParameterError, warn
 from glocal.scores import MAX_SHARE_SEEN, ORIGINAL
+from glocal.similarity import Mask
 from glocal.transform import LinearTransform
 from glocal.transform.catalogue import bundled
 from glocal.transform.checks import row_differences, table_rows
+from glocal.transform.linear import RECENTRING_WEIGHT
+from glocal.transform.record import Recentring
 from glocal.verdict.images import Arms, Selection
 from glocal.verdict.situations import NAMES_ALONE
 
 CENTRED = "centred"
 RECENTRED = ", recentred"
+SHARE_OF_OTHERS = 0.05
+"""The share of other images in the mean that is subtracted to find anomalies, which are rare."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +91,48 @@ def _with_recentred(
         yield name, transform
         if name in packaged and transform.bias is not None:
             yield f"{name}{RECENTRED}", transform.recentred(means)
+
+
+def has_mean_as_origin(arm: str) -> bool:
+    """Whether the origin of an arm is a mean of the images, or was moved toward one."""
+    return arm == CENTRED or arm.endswith(RECENTRED)
+
+
+def fixed_arms_first(arms: TransformedArms) -> TransformedArms:
+    """The same arms, those before the others that need no mean of a collection."""
+    names = sorted(arms.rows, key=has_mean_as_origin)
+    return replace(arms, rows={name: arms.rows[name] for name in names})
+
+
+def with_rare_others(arms: TransformedArms, is_normal: Mask) -> TransformedArms:
+    """The same arms, with means of a collection in which `SHARE_OF_OTHERS` is not normal.
+
+    Where `m_normal` and `m_others` are the means of the images of the first side, such a collection
+    has the mean 0.95 m_normal + 0.05 m_others, whatever share of them is normal here.
+    """
+    rows = dict(arms.rows)
+    transforms = dict(arms.transforms)
+    n = round(np.count_nonzero(is_normal) / (1 - SHARE_OF_OTHERS))
+    for name in filter(has_mean_as_origin, arms.rows):
+        base = name.removesuffix(RECENTRED)
+        weight = 0.0 if name == base else RECENTRING_WEIGHT
+        shift = n / (n + weight) * _mean_with_rare_others(arms.rows[base][0], is_normal)
+        rows[name] = [Z - shift for Z in arms.rows[base]]
+        transforms[name] = _moved(arms.transforms[base], shift, Recentring(n=n, weight=weight))
+    return TransformedArms(rows, transforms)
+
+
+def _mean_with_rare_others(Z: np.ndarray, is_normal: Mask) -> np.ndarray:
+    """The mean of a collection in which `SHARE_OF_OTHERS` of the images is not normal."""
+    normal_mean = Z[is_normal].mean(axis=0)
+    return normal_mean + SHARE_OF_OTHERS * (Z[~is_normal].mean(axis=0) - normal_mean)
+
+
+def _moved(transform: LinearTransform, shift: np.ndarray, origin: Recentring) -> LinearTransform:
+    """The transform with its rows moved by -`shift`, and the record of its origin."""
+    bias = np.zeros_like(shift) if transform.bias is None else transform.bias
+    record = transform.record.model_copy(update={"recentred": origin})
+    return replace(transform, bias=(bias - shift).astype(np.float32), record=record)
 
 
 def warn_of_seen(transforms: Mapping[str, LinearTransform], features: Features) -> None:

@@ -11,9 +11,9 @@ from glocal.advice import SituationChoice
 from glocal.evaluation.comparison import compared, difference, holm
 from glocal.scores import ORIGINAL, Score
 from glocal.suite.tasks import warn_at_chance
-from glocal.verdict.arms import CENTRED, RECENTRED
-from glocal.verdict.images import Arms
-from glocal.verdict.situations import LEVEL, NAMES_ALONE, ONE_LABEL, Results, Task
+from glocal.transform import LinearTransform
+from glocal.verdict.arms import CENTRED, RECENTRED, TransformedArms
+from glocal.verdict.situations import LEVEL, NAMES_ALONE, NOT_CLASS, ONE_LABEL, Results, Task
 
 Gains = Mapping[tuple[str, str], Score]
 """The paired difference of each arm from each earlier arm."""
@@ -60,6 +60,9 @@ class Situation:
         What `glocal apply` takes as its transform.
     recentred : bool
         Whether it is recentred.
+    share_of_others : float or None
+        Of what is not a class, the share of other images in the mean that is subtracted; None in
+        other situations, or if `means` gives it.
     """
 
     name: str
@@ -88,22 +91,32 @@ class Situation:
     losses: tuple[str, ...] = ()
     transform: str | None = None
     recentred: bool = False
+    share_of_others: float | None = None
+
+    @property
+    def finds_anomalies(self) -> bool:
+        """Whether the situation is to find what is not of some classes."""
+        return self.name.startswith(NOT_CLASS)
 
 
 class Decision(NamedTuple):
-    """The choice in a situation, the differences that it rests on, and the rows of scores."""
+    """The choice in a situation, the differences that it rests on, and the rows of scores.
+
+    `transforms` has the transform of each arm that has one.
+    """
 
     situation: Situation
+    transforms: Mapping[str, LinearTransform]
     gains: Gains
     scores: list[Score]
 
 
-def decide(task: Task, arms: Arms) -> Decision:
+def decide(task: Task, arms: TransformedArms, share_of_others: float | None = None) -> Decision:
     """Choose an arm in a situation."""
-    situation = Situation(task.name, task.head, reason=task.reason)
+    situation = Situation(task.name, task.head, reason=task.reason, share_of_others=share_of_others)
     if task.reason:
-        return Decision(situation, {}, [])
-    results = task.results(arms)
+        return Decision(situation, arms.transforms, {}, [])
+    results = task.results(arms.rows)
     first, *others = results
     if task.name == ONE_LABEL:
         warn_at_chance(results[first], results[first].chance)
@@ -133,7 +146,8 @@ def decide(task: Task, arms: Arms) -> Decision:
     rows += [gain for (_, baseline), gain in gains_in_ten.items() if baseline == first]
     if CENTRED in results:
         rows += [gain for (_, baseline), gain in gains.items() if baseline == CENTRED]
-    return Decision(situation, gains, [replace(row, task=task.name) for row in rows])
+    rows = [replace(row, task=task.name) for row in rows]
+    return Decision(situation, arms.transforms, gains, rows)
 
 
 def _ends(name: str, score: Score | None) -> dict[str, Any]:
@@ -147,11 +161,19 @@ def _ends(name: str, score: Score | None) -> dict[str, Any]:
 def _gains(arm: str, first: str, gains: Gains) -> dict[str, Any]:
     """The gains of an arm over the first one and, of a transform, over the mean subtracted."""
     fields = _ends("gain", gains.get((arm, first)))
-    over_mean = gains.get((arm, CENTRED))
-    if over_mean is None:
+    is_transform = arm not in (first, ORIGINAL, CENTRED)
+    if not is_transform or (CENTRED, first) not in gains:
         return fields
+    over_mean = gains.get((arm, CENTRED)) or reversed_difference(gains[CENTRED, arm])
     of_mean = gains[CENTRED, first].value
     return {**fields, **_ends("gain_over_mean", over_mean), "gain_of_mean": of_mean}
+
+
+def reversed_difference(gain: Score) -> Score:
+    """The gain of the baseline over the arm."""
+    low = None if gain.high is None else -gain.high
+    high = None if gain.low is None else -gain.low
+    return replace(gain, value=-gain.value, low=low, high=high)
 
 
 def _application(arm: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +21,19 @@ from glocal.screen import COLUMNS, Printable, wrapped
 from glocal.similarity import Labels
 from glocal.suite.table import score_lines
 from glocal.transform import LinearTransform
-from glocal.verdict.arms import TransformedArms, fitting_transforms, transformed_arms, warn_of_seen
+from glocal.verdict.arms import (
+    SHARE_OF_OTHERS,
+    TransformedArms,
+    fitting_transforms,
+    fixed_arms_first,
+    transformed_arms,
+    warn_of_seen,
+    with_rare_others,
+)
 from glocal.verdict.choice import Decision, Situation, decide
 from glocal.verdict.images import Arms, LabelledImages, select_rows, warn_of_equal_rows
-from glocal.verdict.sentences import loss_sentence, situation_lines
-from glocal.verdict.situations import AND_NAMES, NAMES, NAMES_ALONE, Task, tasks
+from glocal.verdict.sentences import has_own_origin, loss_sentence, situation_lines
+from glocal.verdict.situations import AND_NAMES, NAMES, NAMES_ALONE, Anomalies, Task, tasks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,13 +58,13 @@ class Verdict(Printable):
     left_out : mapping
         By situation, the classes that have too few images to enter, with their number of images.
     transforms : mapping
-        The transform of each arm that has one.
+        By situation, the transform of each arm that has one.
     """
 
     situations: tuple[Situation, ...]
     scores: Scores
     left_out: Mapping[str, Mapping[Any, int]]
-    transforms: Mapping[str, LinearTransform] = field(default_factory=dict)
+    transforms: Mapping[str, Mapping[str, LinearTransform]] = field(default_factory=dict)
 
     def transform(self, situation: str) -> LinearTransform | None:
         """Return the transform to use in a situation, or None if it recommends none.
@@ -68,7 +77,7 @@ class Verdict(Printable):
                 f"there is no situation {situation!r}; there are {', '.join(arms)}."
                 + did_you_mean(situation, arms)
             )
-        return self.transforms.get(str(arms[situation]))
+        return self.transforms[situation].get(str(arms[situation]))
 
     def summary(self) -> str:
         """Say what to use in each situation."""
@@ -105,7 +114,7 @@ class Verdict(Printable):
         arms = dict.fromkeys(
             str(situation.arm)
             for situation in self.situations
-            if situation.choice == SituationChoice.RECOMMEND
+            if situation.choice == SituationChoice.RECOMMEND and not has_own_origin(situation)
         )
         scores = {arm: self.scores.score("", KEPT, arm) for arm in arms}
         shares = [f"{score.value:.3f} with {arm}" for arm, score in scores.items() if score]
@@ -125,6 +134,7 @@ def verdict(
     superclasses: Superclasses | None = None,
     class_texts: Features | None = None,
     normal: Sequence[Any] = (),
+    means: Any = None,
     force: bool = False,
     progress: Progress = lambda count, total, task: None,
 ) -> Verdict:
@@ -160,7 +170,11 @@ def verdict(
     class_texts : Features or None
         Embeddings of the class names by the text side of the network; see `few_shot`.
     normal : sequence of labels
-        Classes: find what is of none of them.
+        Classes: find what is of none of them. Here the features less their means, and transforms
+        that are recentred, take the mean of a collection with 5 % other images, since a mean of
+        many anomalies finds them too well. The choice steps to transforms that need no mean first.
+    means : Features, (l, p) array, tensor, list or data frame, or None
+        With `normal`: rows of a collection of images, of which the mean is taken instead.
     force : bool
         Go on, with a warning, if rows do not belong to one of `transforms`.
     progress : function
@@ -172,7 +186,8 @@ def verdict(
         If the labels name one class alone, rows do not belong to one of `transforms`, labels and
         rows differ in number, a class has no text, or a value is NaN or infinite.
     ParameterError
-        If one of `transforms` has the name of another arm, or `normal` names no class.
+        If one of `transforms` has the name of another arm, `normal` names no class, or `means`
+        stands without it.
 
     Examples
     --------
@@ -185,6 +200,8 @@ def verdict(
     """
     if (test is None) != (test_labels is None):
         raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
+    if means is not None and not normal:
+        raise ParameterError("`means` is for finding what is not of a class. Give `normal` too.")
     sides = [select_rows(X, labels)]
     if test is not None:
         sides.append(select_rows(test, test_labels))
@@ -192,23 +209,54 @@ def verdict(
     warn_of_equal_rows(rows)
     candidates = fitting_transforms(sides[0].features, transforms or {})
     warn_of_seen(candidates, sides[-1].features)
-    arms = transformed_arms(sides, candidates, sides[0].whole, force=force)
+    arms_of_means = partial(transformed_arms, sides, candidates, force=force)
+    arms = arms_of_means(sides[0].whole)
     images = LabelledImages.from_rows(rows, [side.labels for side in sides], sides[0].all_labels)
     images.warn_of_unknown_classes()
     if len(images.sizes) < 2:
         raise DataError("all labels name one class, so that there is nothing to decide.")
     situations = tasks(images, superclasses=superclasses, normal=normal, texts=class_texts)
-    return _decided([*situations], arms, progress)
+    collection = None if means is None else arms_of_means(_collection(means))
+    return _decided([*situations], arms, collection, progress)
 
 
-def _decided(situations: Sequence[Task], arms: TransformedArms, progress: Progress) -> Verdict:
-    """Decide all situations, and count the neighbours that the arms keep."""
+def _collection(means: Any) -> Features:
+    """The rows of a collection of images, without names."""
+    features = means if isinstance(means, Features) else Features(means)
+    features.check_finite()
+    return replace(features, names=None)
+
+
+def _arms_of_anomalies(
+    task: Anomalies, arms: TransformedArms, collection: TransformedArms | None
+) -> TransformedArms:
+    """The arms that find anomalies, with the means of a collection or of mostly normal images."""
+    if task.reason or collection is not None:
+        return fixed_arms_first(collection or arms)
+    return fixed_arms_first(with_rare_others(arms, task.is_normal[0]))
+
+
+def _decided(
+    situations: Sequence[Task],
+    arms: TransformedArms,
+    collection: TransformedArms | None,
+    progress: Progress,
+) -> Verdict:
+    """Decide all situations, and count the neighbours that the arms keep.
+
+    The means that are subtracted to find anomalies are those of the `collection`.
+    """
     decisions: list[Decision] = []
     scores: list[Score] = []
     with single_threaded_blas():
         for number, task in enumerate(situations):
             progress(number, len(situations) + 1, task.name)
-            decisions.append(decide(task, arms.rows))
+            if isinstance(task, Anomalies):
+                share = SHARE_OF_OTHERS if collection is None else None
+                of_anomalies = _arms_of_anomalies(task, arms, collection)
+                decisions.append(decide(task, of_anomalies, share))
+            else:
+                decisions.append(decide(task, arms))
             scores += decisions[-1].scores
         progress(len(situations), len(situations) + 1, KEPT)
         scores += _neighbours(arms.rows)
@@ -218,7 +266,8 @@ def _decided(situations: Sequence[Task], arms: TransformedArms, progress: Progre
     ]
     scores.sort(key=lambda score: NAMES in score.task)  # a page begins with what has a baseline
     left_out = {task.name: task.left_out for task in situations}
-    return Verdict(tuple(with_losses), Scores(scores), left_out, arms.transforms)
+    transforms = {decision.situation.name: decision.transforms for decision in decisions}
+    return Verdict(tuple(with_losses), Scores(scores), left_out, transforms)
 
 
 def _neighbours(arms: Arms) -> list[Score]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 from glocal.scores import DIFFERENCE, ORIGINAL, Score
 from glocal.screen import fits, wrapped
-from glocal.verdict.arms import CENTRED
+from glocal.verdict.arms import has_mean_as_origin
 from glocal.verdict.choice import Situation
-from glocal.verdict.situations import NAMES_ALONE, NOT_CLASS, SUPERCLASSES
+from glocal.verdict.situations import NAMES_ALONE, SUPERCLASSES
 
 _INDENT = 28  # columns before what is said of a situation
 _ARMS = {ORIGINAL: "the original features", NAMES_ALONE: "the names alone"}
@@ -68,8 +70,10 @@ def sentences(situation: Situation, n_left_out: int = 0) -> Iterator[str]:
         yield f"of which mean subtracted {situation.gain_of_mean:+.3f}"
     yield from _of_first_ten(situation)
     yield from situation.losses
-    if situation.name.startswith(NOT_CLASS):
-        yield "means are those of all images"
+    if situation.share_of_others is not None:
+        yield f"means are of normal images and {situation.share_of_others:.0%} others"
+    elif situation.finds_anomalies:
+        yield "means are of the collection"
     if n_left_out:
         without = ", or without a superclass" if situation.name == SUPERCLASSES else ""
         yield f"classes left out, with too few images{without}: {n_left_out}"
@@ -89,35 +93,79 @@ def _of_first_ten(situation: Situation) -> Iterator[str]:
         yield "for the whole ranking, not the first ten"
 
 
-def commands(situations: Iterable[Situation], features: str) -> dict[str, str]:
-    """The command that applies each recommended arm to a feature file; none writes another's file.
+class Application(NamedTuple):
+    """What a command does: apply an arm to features, or find anomalies by it."""
 
-    The first one writes `aligned.npy` and, for a transform that is made of the features,
-    `mine.npz`; the following ones number theirs.
+    arm: str
+    finds_anomalies: bool
+
+
+Commands = Mapping[Application, str]
+"""The command of each application of a recommended arm."""
+
+
+def has_own_origin(situation: Situation) -> bool:
+    """Whether the arm subtracts another mean than in the other situations."""
+    return situation.finds_anomalies and has_mean_as_origin(str(situation.arm))
+
+
+def application(situation: Situation) -> Application:
+    """What the command of a situation does."""
+    return Application(str(situation.arm), situation.finds_anomalies)
+
+
+def commands(
+    situations: Iterable[Situation], features: str, means: Path | None = None
+) -> dict[Application, str]:
+    """The command of each recommended arm; none writes another's file.
+
+    The first one that applies an arm to the feature file writes `aligned.npy` and, for a transform
+    that is made of the features, `mine.npz`; the following ones number theirs. Anomalies are found
+    among new images, with `means` or the means of a collection.
     """
-    by_arm: dict[str, str] = {}
+    by_application: dict[Application, str] = {}
+    files = 0
     for situation in situations:
-        if situation.transform is None or str(situation.arm) in by_arm:
+        key = application(situation)
+        if situation.transform is None or key in by_application:
             continue
-        number = f"-{len(by_arm) + 1}" if by_arm else ""
-        words = ["glocal", "apply", situation.transform, features]
-        if situation.recentred:
-            words += ["--recentre", features]
-        if situation.recentred or situation.arm == CENTRED:
-            words += ["--save-transform", f"mine{number}.npz"]
-        by_arm[str(situation.arm)] = shlex.join([*words, "--out", f"aligned{number}.npy"])
-    return by_arm
+        if situation.finds_anomalies:
+            by_application[key] = _anomaly_command(situation, means)
+            continue
+        by_application[key] = _apply_command(situation, features, files)
+        files += 1
+    return by_application
 
 
-def command_lines(situations: Iterable[Situation], by_arm: dict[str, str], width: int) -> list[str]:
+def _apply_command(situation: Situation, features: str, files: int) -> str:
+    """The command that applies an arm to a feature file, after so many that write theirs."""
+    number = f"-{files + 1}" if files else ""
+    words = ["glocal", "apply", str(situation.transform), features]
+    if situation.recentred:
+        words += ["--recentre", features]
+    if has_mean_as_origin(str(situation.arm)):
+        words += ["--save-transform", f"mine{number}.npz"]
+    return shlex.join([*words, "--out", f"aligned{number}.npy"])
+
+
+def _anomaly_command(situation: Situation, means: Path | None) -> str:
+    """The command that finds anomalies among new images."""
+    words = ["glocal", "anomaly", "NORMAL", "NEW", "--transform", str(situation.transform)]
+    if has_mean_as_origin(str(situation.arm)):
+        words += ["--means", str(means or "COLLECTION")]
+    return shlex.join([*words, "--out", "anomalies.csv"])
+
+
+def command_lines(situations: Iterable[Situation], commands: Commands, width: int) -> list[str]:
     """One command for each recommended arm, headed by its situations; none is broken."""
-    heads: dict[str, list[str]] = {}
+    heads: dict[Application, list[str]] = {}
     for situation in situations:
-        if str(situation.arm) in by_arm:
-            heads.setdefault(str(situation.arm), []).append(situation.head.strip())
+        key = application(situation)
+        if key in commands:
+            heads.setdefault(key, []).append(situation.head.strip())
     lines = []
-    for arm, names in heads.items():
-        lines += ["", *wrapped(f"{', '.join(names)}:", width), by_arm[arm]]
+    for key, names in heads.items():
+        lines += ["", *wrapped(f"{', '.join(names)}:", width), commands[key]]
     return lines
 
 

@@ -21,7 +21,7 @@ from glocal.evaluation.anomaly import anomaly_of_class
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.few_shot import few_shot, few_shot_by_superclass
 from glocal.evaluation.retrieval import retrieval
-from glocal.similarity import Labels
+from glocal.similarity import Labels, Mask
 from glocal.verdict import images as limits
 from glocal.verdict.images import MIN_IMAGES, Arms, LabelledImages, Rows, sample_rows
 
@@ -319,6 +319,11 @@ class Anomalies(Task):
                 raise ParameterError(f"`normal` names {label!r}, which is the class of no image.")
 
     @cached_property
+    def is_normal(self) -> list[Mask]:
+        """The normal images of each side."""
+        return [np.isin(y.astype(str), self.names) for y in self.images.labels]
+
+    @cached_property
     def names(self) -> list[str]:
         """The normal classes as texts."""
         return [*map(str, self.normal)]
@@ -366,10 +371,7 @@ class Anomalies(Task):
 
     def sides(self, rows: Rows) -> list[np.ndarray]:
         """The rows and labels of each side."""
-        sides = []
-        for X, y in zip(rows, self.images.labels, strict=True):
-            sides += [X, np.isin(y.astype(str), self.names)]
-        return sides
+        return [part for side in zip(rows, self.is_normal, strict=True) for part in side]
 
     def score(self, *sides: np.ndarray) -> Result:
         """The result of one arm."""
