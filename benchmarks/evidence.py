@@ -8,6 +8,7 @@ maps     linear maps that need no answers, beside the arms; needs `arms`
 names    class names beside examples, without and with transforms; needs `arms`
 atlas    fits without local images, and the networks at hand in one table
 answers  agreement as a function of the number of answers
+labelled what one would do anyway beside the arms of `glocal try`, and searches sorted again
 front    the head of the README: a real answer, and what its first lines print
 pages    docs/all-results.md with its CSV files, from the record alone
 figures  the figures of docs/img that show the record, from the record alone
@@ -39,6 +40,7 @@ import arms
 import atlas
 import evidence_pages
 import front
+import labelled
 import maps
 import names
 import numpy as np
@@ -171,6 +173,11 @@ def curve_of(features: glocal.Features, part: glocal.Answers) -> Record:
     return curve_record(learning_curve(features, part))
 
 
+def labelled_sets(networks: Sequence[str]) -> Record:
+    """The scores of what one would do anyway, and of searches that are sorted again."""
+    return {"labelled": labelled.measure()}
+
+
 def head_of_readme(networks: Sequence[str]) -> Record:
     """The answer that the README shows, and what its first lines print."""
     return front.measure()
@@ -185,12 +192,13 @@ PARTS: dict[str, Callable[[Sequence[str]], Record]] = {
     "names": name_scores,
     "atlas": atlas_scores,
     "answers": answers,
+    "labelled": labelled_sets,
     "front": head_of_readme,
 }
 SHOWN = {"pages": evidence_pages.write_page, "figures": evidence_pages.draw}
 CHAINS = (
     ("arms tasks maps names",),
-    ("arms tasks maps --networks efficientnet-lite0", "sweep people atlas answers front"),
+    ("arms tasks maps --networks efficientnet-lite0", "sweep people atlas answers labelled front"),
 )
 """What is measured side by side if no part is named; the largest network is shared out."""
 

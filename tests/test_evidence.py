@@ -80,6 +80,53 @@ def test_the_head_of_the_readme_is_that_of_the_record():
     assert all(count in drawn for count in counts)
 
 
+def test_what_one_would_do_anyway_is_in_the_record():
+    """The table of three sets has the numbers of the record, and the text the shares of the gains
+    that sorting candidates again keeps.
+    """
+    text = (ROOT / "docs" / "should-i-use-it.md").read_text("utf-8")
+    section = text.split("## Beside what you would do anyway")[1].split("\n## ")[0]
+    cells = [re.findall(r"(?<=[ ])\.\d{3}", line) for line in section.splitlines() if "|" in line]
+    rows = {(row["set"], row["arm"]): row for row in RECORD["labelled"]}
+    recentred = "clip-vit-b-32-centred, recentred"
+    expected = []
+    shares = {30: [], 100: [], 300: []}
+    for (name, arm), row in rows.items():
+        if arm not in ("original", "centred", recentred):
+            continue
+        names = ("ncm_1", "logistic_1", "ncm_5", "logistic_5", "map", "precision_1", "precision_10")
+        reranked = {each["candidates"]: each["map"] for each in row["reranked"]}
+        numbers = [*(row[column] for column in names), *(reranked[n] for n in shares)]
+        expected.append([decimals(number) for number in numbers])
+        assert reranked[None] == pytest.approx(row["map"], abs=1e-5)
+        if arm != "original":
+            before = rows[name, "original"]["map"]
+            for n, kept in shares.items():
+                kept.append(round(100 * (reranked[n] - before) / (row["map"] - before)))
+    assert [line for line in cells if line] == expected
+    for kept in shares.values():
+        assert f"{min(kept)} to {max(kept)} %" in " ".join(section.split())
+
+
+def test_candidates_are_sorted_again_before_the_others(evidence):
+    """The first candidates by one cosine come in the order of the other, then all others as before,
+    and the ranking equals that of a search where all are sorted again.
+    """
+    labelled = evidence("labelled")
+    X, Z = normal(12, 5, seed=1), normal(12, 5, seed=2)
+    y = np.repeat([0, 1, 2], 4)
+    before, after = labelled.cosines(X), labelled.cosines(Z)
+    order = labelled.reordered(before, after, 4)
+    first = np.argsort(-before, axis=1)
+    for query, results in enumerate(order):
+        assert [*results[:4]] == sorted(first[query, :4], key=lambda image: -after[query, image])
+        assert [*results[4:]] == [*first[query, 4:]]
+    whole = labelled.ranking(labelled.reordered(before, after, None), y)
+    expected = glocal.retrieval(Z, y)
+    assert whole.map == pytest.approx(expected.values["map"])
+    assert whole.precision_10 == pytest.approx(expected.values["precision_10"])
+
+
 def test_the_demo_names_a_real_result_of_the_record():
     """The last line of the demo has the accuracy with one example a category in the record, before
     and after.
