@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from world import normal
 
 from glocal import Features, few_shot
@@ -51,6 +52,39 @@ def test_texts_meet_the_rows_of_the_images_that_are_tested():
             score = few_shot(rows, np.roll(y, turn), shots=3, texts=TEXTS, originals=rows)
         scores.append(score.accuracy)
     assert scores[0] == pytest.approx(scores[1])
+
+
+def test_names_and_all_labels_count_alike():
+    """The log-probabilities of scikit-learn's regression and the cosines with the texts are added,
+    each less its mean over classes and divided by its root mean square over the test images.
+    """
+    X, y = images([20, 20, 20], 0.3, 1)
+    T, truth = images([10, 10, 5], 0.3, 2)
+    rows = unit(X) - unit(X).mean(axis=0)
+    tested = unit(T) - unit(X).mean(axis=0)
+    model = LogisticRegression(C=100, tol=1e-8, max_iter=5000).fit(rows, y)
+    texts = unit(unit(TEXTS.matrix) - unit(TEXTS.matrix).mean(axis=0))
+    total = 0
+    for scores in (model.predict_log_proba(tested), unit(tested) @ texts.T):
+        centred = scores - scores.mean(axis=1, keepdims=True)
+        total = total + centred / np.sqrt(np.mean(centred**2))
+    is_right = total.argmax(axis=1) == truth
+    options = {"shots": None, "texts": TEXTS, "originals": X, "originals_test": T}
+    result = few_shot(X, y, T, truth, **options)
+    expected = np.mean([is_right[truth == label].mean() for label in range(3)])
+    assert result.accuracy == pytest.approx(expected)
+    alone = few_shot(X, y, T, truth, shots=None).accuracy
+    assert result.accuracy != pytest.approx(alone)
+
+
+def test_two_classes_with_equal_texts_share_their_images():
+    """Texts that differ by rounding alone tie, so that an image of either class earns a half."""
+    X, y = images([20, 20, 20], 0.0, 1)
+    T = TEXTS.matrix.copy()
+    T[1] = T[0] * (1 + 1e-15)
+    texts = Features(T, (*"012",))
+    alone = few_shot(X, y, shots=0, texts=texts, originals=X)
+    assert {*alone.by_image[y < 2].tolist()} <= {0.0, 0.5}
 
 
 def test_chance_of_superclasses_counts_the_classes_of_each():

@@ -20,7 +20,7 @@ import typer
 from fits import record_of, row_record
 from world import ROOT, folder, normal, run
 
-from glocal import LinearTransform, __version__, simulated_world
+from glocal import Features, LinearTransform, __version__, few_shot, simulated_world
 from glocal.cli.app import app
 from glocal.similarity import KINDS
 from glocal.suite.demo import write_demo
@@ -138,6 +138,11 @@ def test_python_examples_run(code, here, as_a_user):
 
 
 CLIP = "clip-ViT-B-32"
+OPEN_CLIP = '"ViT-B-32", pretrained="openai"'
+TINY_OPEN_CLIP = """{"embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2,
+        "layers": 1}}"""
 
 
 TINY_CLIP = """{"projection_dim": 64,
@@ -182,6 +187,10 @@ def test_every_use_of_a_transform_runs(code, here, monkeypatch, capsys):
     exec(compile(FILES, "files", "exec"), names)
     if CLIP in code:
         code = code.replace(CLIP, str(tiny_clip(here / "clip")))
+    if OPEN_CLIP in code:
+        code = code.replace(OPEN_CLIP, '"tiny-clip"').replace('"ViT-B-32"', '"tiny-clip"')
+        folder(here, **{"tiny-clip_json": TINY_OPEN_CLIP})
+        pytest.importorskip("open_clip").add_model_config(here / "tiny-clip.json")
     try:
         exec(compile(code, "example", "exec"), names)
     except ModuleNotFoundError as error:
@@ -190,6 +199,11 @@ def test_every_use_of_a_transform_runs(code, here, monkeypatch, capsys):
         pytest.skip(f"{error.name} is not installed")
     said = re.findall(r"(?m)^ *print\(.*\)  # ([^:\n]+)", code)
     assert {*said} <= {*capsys.readouterr().out.splitlines()}
+    if "texts/features.npy" in code:
+        texts = Features.load("texts")
+        assert texts.names == ("cat", "dog")
+        X = normal(20, texts.dimensions)
+        few_shot(X, np.array(["cat", "dog"] * 10), shots=0, texts=texts, originals=X)
     if "onnx.export" in code:
         session = pytest.importorskip("onnxruntime").InferenceSession("aligned.onnx")
         images = normal(5, 3 * 8 * 8).astype("f4").reshape(5, 3, 8, 8)

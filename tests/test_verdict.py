@@ -31,9 +31,12 @@ from glocal.verdict.sentences import commands
 from glocal.verdict.situations import (
     ALL_LABELS,
     AND_NAMES,
+    EXAMPLES,
     FIVE_LABELS,
     NAMES,
     NAMES_ALONE,
+    NAMES_AND_EXAMPLES,
+    NAMES_OR_EXAMPLES,
     ONE_LABEL,
     SEARCH,
     SUPERCLASSES,
@@ -105,7 +108,8 @@ def test_a_class_with_few_images_leaves_out_itself_where_they_are_too_few():
     result = verdict(X, y)
     with pytest.warns(DataWarning, match="1 of 5 texts"):
         other = verdict(few, np.append(y, [7] * 5), class_texts=texts)
-    assert {**other.left_out} == {name: {7: 5} for name in by_name(other)}
+    assert other.left_out[NAMES] == {}  # which needs no examples
+    assert {other.left_out[name][7] for name in by_name(other) if name != NAMES} == {5}
     for name, situation in by_name(result).items():
         assert by_name(other)[name].rough == situation.rough
     names = (ONE_LABEL, ONE_LABEL + AND_NAMES)
@@ -310,6 +314,58 @@ def test_class_names_stand_alone_and_beside_labels():
     assert value(result, name, ORIGINAL) - gain == pytest.approx(value(result, name, NAMES_ALONE))
     assert value(result, name, NAMES_ALONE) == pytest.approx(alone.accuracy, abs=0.02)
     assert situations[name].arm in (NAMES_ALONE, ORIGINAL, CENTRED)
+
+
+def test_one_line_concludes_whether_names_or_examples_serve():
+    """Names alone, examples alone and both are scored on the same images, with as many labels as
+    can be decided; the next is taken only if it is certainly better. With too few examples the
+    names are scored all the same.
+    """
+    right = np.eye(40)[:4] - 0.25 * (np.arange(40) < 4)
+    for noise, texts, arm in (
+        (0.1, right, NAMES_ALONE),
+        (0.35, right[[1, 0, 2, 3]], EXAMPLES),
+        (0.6, right + 0.25 * normal(4, 40, seed=2), NAMES_AND_EXAMPLES),
+    ):
+        y, truth = (np.repeat(np.arange(4), n) for n in (14, 150))
+        X, T = (
+            9 + np.eye(40)[labels] + noise * normal(len(labels), 40, seed=seed)
+            for seed, labels in ((1, y), (3, truth))
+        )
+        named = Features(texts, (*"0123",))
+        result = verdict(X, y, test=T, test_labels=truth, class_texts=named)
+        situation = by_name(result)[NAMES_OR_EXAMPLES]
+        options = {"texts": named, "originals": X, "originals_test": T}
+        scores = {
+            EXAMPLES: few_shot(X, y, T, truth, shots=None),
+            NAMES_AND_EXAMPLES: few_shot(X, y, T, truth, shots=None, **options),
+            NAMES_ALONE: few_shot(X, y, T, truth, shots=0, **options),
+        }
+        for name, score in scores.items():
+            assert value(result, NAMES_OR_EXAMPLES, name) == pytest.approx(score.accuracy)
+        together = value(result, ALL_LABELS + AND_NAMES, ORIGINAL)
+        assert together == pytest.approx(scores[NAMES_AND_EXAMPLES].accuracy)
+        assert situation.arm == arm
+        assert situation.choice == "nothing"
+        assert situation.head == "names or all your labels"
+    few = np.concatenate([np.flatnonzero(y == label)[:4] for label in range(4)])
+    situations = by_name(verdict(X[few], y[few], class_texts=named))
+    assert situations[NAMES].arm == NAMES_ALONE
+    assert situations[NAMES].rough
+    assert situations[NAMES_OR_EXAMPLES].reason == "needs two classes of 6 images; you have 0"
+
+
+def test_names_and_folds_are_compared_on_the_same_images():
+    """Without test images, the names alone have the credit of each image and the variance of
+    folds, so that names which decide alone differ in no unit.
+    """
+    y = np.repeat(np.arange(4), 14)
+    X = np.eye(8)[y] + 0.01 * normal(len(y), 8)
+    texts = Features(np.eye(8)[:4], (*"0123",))
+    result = verdict(X, y, class_texts=texts)
+    for arm in (EXAMPLES, NAMES_AND_EXAMPLES):
+        gain = result.scores.gain("", NAMES_OR_EXAMPLES, arm, NAMES_ALONE)
+        assert (gain.value, gain.low) == (0, None)
 
 
 def test_test_images_are_classified_with_the_labels_and_means_of_the_others(tmp_path, monkeypatch):

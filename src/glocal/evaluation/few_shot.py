@@ -25,6 +25,8 @@ from glocal.evaluation.probes import (
     PROBES,
     STRENGTH_OF_ALL_LABELS,
     Kin,
+    Probe,
+    Scorer,
     Split,
     logistic_of_units,
     shared_credit,
@@ -32,7 +34,7 @@ from glocal.evaluation.probes import (
 )
 from glocal.evaluation.sides import Sides, labelled_sides
 from glocal.scores import Score
-from glocal.similarity import Numbers, Values
+from glocal.similarity import Embedding, Numbers, Values
 
 MIN_DRAWS = 20
 """Intervals from fewer draws of shots are rough."""
@@ -43,7 +45,7 @@ FOLDS = 5
 _DRAWS = 5
 _FAST_DRAWS = 40  # a probe without an optimisation
 _REPEATS = 3  # of the folds, likewise
-_TRAINING_VARIANCE = 1.5
+TRAINING_VARIANCE = 1.5
 """The variance over images is multiplied by this, because the training images of folds vary too."""
 
 
@@ -77,7 +79,9 @@ def few_shot(
 
     With `shots=None`, the probe learns from all labels. Without test images, the images are cut
     into five stratified folds, and each fold is classified from the others; the credit of an image
-    is its mean over repeats (1 of ``logistic``, whose C is then 100, and 3 of other probes).
+    is its mean over repeats (1 of ``logistic``, whose C is then 100, and 3 of other probes). With
+    `texts`, the names and the log-probabilities of ``logistic`` (or the cosines of other probes)
+    count alike.
 
     Parameters
     ----------
@@ -91,7 +95,8 @@ def few_shot(
         fewer training images than shots are left out, with a DataWarning. The default is 40 draws
         for ``ncm``, which is fast, and 5 for other probes.
     probe : {"logistic", "ncm", "1nn"} or None
-        One of `PROBES`. None is ``ncm`` with texts, which need it, else ``logistic``.
+        One of `PROBES`. None is ``ncm`` with texts and a number of shots, which need it, else
+        ``logistic``.
     strength : float or None
         C of logistic regression on rows of length 1, less the mean of the shots. None chooses C for
         each draw by cross-validation on the rows as they are.
@@ -139,12 +144,18 @@ def few_shot(
     1.0
     """
     if probe is None:
-        probe = "logistic" if texts is None else "ncm"
+        probe = "logistic" if texts is None or shots is None else "ncm"
     if probe not in PROBES:
         raise ParameterError(f"`probe` is {probe!r}; it must be {' or '.join(PROBES)}.")
     if shots is None:
-        _check_none(draws, superclasses, texts, originals, originals_test)
-        return _by_all_labels(labelled_sides(X_train, y_train, X_test, y_test), probe, seed)
+        _check_none(draws, superclasses)
+        _check_texts(texts, originals, originals_test)
+        sides = labelled_sides(X_train, y_train, X_test, y_test)
+        names = None
+        if texts is not None:
+            of_images = checked_originals(originals, originals_test, X_train, X_test)
+            names = name_scores(texts, sides.targets, *of_images, shots=0)
+        return _by_all_labels(sides, probe, seed, names)
     if draws is None:
         draws = _FAST_DRAWS if probe == "ncm" else _DRAWS
     sides = _learnable(labelled_sides(X_train, y_train, X_test, y_test, superclasses), shots)
@@ -165,8 +176,7 @@ def few_shot(
             f"`shots={shots}` needs the texts of the classes (--class-texts; texts in Python). "
             "Give them, or at least one shot."
         )
-    elif originals is not None or originals_test is not None:
-        raise ParameterError("`originals` are compared with `texts` alone; give texts too.")
+    _check_texts(texts, originals, originals_test)
     return _by_draws(sides, probe, shots, draws, seed, names=names, strength=strength)
 
 
@@ -174,18 +184,26 @@ def _check_none(*options: Any) -> None:
     """Raise a ParameterError if an option of a few shots is given with all labels."""
     if any(option is not None for option in options):
         raise ParameterError(
-            "`shots=None` learns from all labels, and goes with no draws, superclasses or texts. "
-            "Leave these out, or give a number of shots."
+            "`shots=None` learns from all labels, and goes with no draws or superclasses. Leave "
+            "these out, or give a number of shots."
         )
 
 
-def _by_all_labels(sides: Sides, probe: str, seed: int) -> Result:
+def _check_texts(texts: Features | None, *originals: np.ndarray | None) -> None:
+    """Raise a ParameterError if original rows are given without texts."""
+    if texts is None and any(rows is not None for rows in originals):
+        raise ParameterError("`originals` are compared with `texts` alone; give texts too.")
+
+
+def _by_all_labels(sides: Sides, probe: str, seed: int, names: NameScores | None) -> Result:
     """Score a probe on test images, or on each fold after learning from the others."""
     sides.check_targets()
     is_slow = probe == "logistic"
     learn = (
         partial(logistic_of_units, strength=STRENGTH_OF_ALL_LABELS) if is_slow else PROBES[probe]
     )
+    if is_slow and names is not None:
+        learn = partial(_log_probabilities, probe=learn)
     rows = np.arange(len(sides.train.X))
     splits = [(rows, np.arange(len(sides.test.X)))]
     folds = 0
@@ -193,12 +211,18 @@ def _by_all_labels(sides: Sides, probe: str, seed: int) -> Result:
     if sides.is_one_set:
         splits = _fold_splits(sides.train.targets, 1 if is_slow else _REPEATS, seed)
         folds = FOLDS
-        inflation = _TRAINING_VARIANCE
-    credits = np.nanmean(split_credits(sides, splits, learn), axis=0)
+        inflation = TRAINING_VARIANCE
+    credits = np.nanmean(split_credits(sides, splits, learn, names=names), axis=0)
     units = ItemValues(values=balanced_values(credits, sides.test.targets, inflation))
-    settings = {"folds": folds}
+    settings = {"folds": folds, **({} if names is None else {"class_texts": True})}
     chance = 1 / len(sides.targets)
     return _result(units, credits[None], probe, settings, task="all-labels", chance=chance)
+
+
+def _log_probabilities(X: Embedding, y: Numbers, k: int, *, probe: Probe) -> Scorer:
+    """The logarithms of the probabilities of a probe, to which other evidence can be added."""
+    probabilities = probe(X, y, k)
+    return lambda Z: np.log(probabilities(Z) + np.finfo(float).tiny)
 
 
 def _fold_splits(classes: Numbers, repeats: int, seed: int) -> list[Split]:

@@ -13,8 +13,19 @@ from glocal.scores import ORIGINAL, Score
 from glocal.suite.tasks import warn_at_chance
 from glocal.transform import LinearTransform
 from glocal.verdict.arms import CENTRED, RECENTRED, TransformedArms
-from glocal.verdict.situations import LEVEL, NAMES_ALONE, NOT_CLASS, ONE_LABEL, Results, Task
+from glocal.verdict.situations import (
+    EXAMPLES,
+    LEVEL,
+    NAMES_ALONE,
+    NAMES_AND_EXAMPLES,
+    NOT_CLASS,
+    ONE_LABEL,
+    Results,
+    Task,
+)
 
+WITHOUT_MAP = (ORIGINAL, NAMES_ALONE, EXAMPLES, NAMES_AND_EXAMPLES)
+"""The arms whose rows stay as they are."""
 Gains = Mapping[tuple[str, str], Score]
 """The paired difference of each arm from each earlier arm."""
 
@@ -34,7 +45,8 @@ class Situation:
         best; or ``"undecided"``, for the `reason`.
     arm : str or None
         The arm to use: ``"original"`` leaves the features as they are, ``"centred"`` subtracts
-        their column means, ``"names alone"`` uses no example, and all others are transforms. None
+        their column means, ``"names alone"`` uses no example, ``"examples alone"`` no names and
+        ``"names and examples"`` both, and all others are transforms. None
         if the situation cannot be decided.
     metric : str
         What `value` is, as in the rows of scores: ``"accuracy_ncm"``, ``"map"``, ``"auroc"``, …
@@ -131,9 +143,7 @@ def decide(task: Task, arms: TransformedArms, share_of_others: float | None = No
         situation,
         arm=arm,
         metric=score.metric,
-        choice=SituationChoice.NOTHING
-        if arm in (ORIGINAL, NAMES_ALONE)
-        else SituationChoice.RECOMMEND,
+        choice=SituationChoice.NOTHING if arm in WITHOUT_MAP else SituationChoice.RECOMMEND,
         rough=task.level < LEVEL,
         **_ends("", score),
         **_gains(arm, first, gains),
@@ -178,7 +188,7 @@ def reversed_difference(gain: Score) -> Score:
 
 def _application(arm: str) -> dict[str, Any]:
     """The transform of an arm by its name, and whether it is recentred."""
-    if arm in (ORIGINAL, NAMES_ALONE):
+    if arm in WITHOUT_MAP:
         return {}
     transform = arm.removesuffix(RECENTRED)
     return {"transform": transform, "recentred": transform != arm}

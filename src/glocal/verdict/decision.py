@@ -33,7 +33,14 @@ from glocal.verdict.arms import (
 from glocal.verdict.choice import Decision, Situation, decide
 from glocal.verdict.images import Arms, LabelledImages, select_rows, warn_of_equal_rows
 from glocal.verdict.sentences import has_own_origin, loss_sentence, situation_lines
-from glocal.verdict.situations import AND_NAMES, NAMES, NAMES_ALONE, Anomalies, Task, tasks
+from glocal.verdict.situations import (
+    NAMES,
+    NAMES_ALONE,
+    Anomalies,
+    Task,
+    has_baseline_names,
+    tasks,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +111,7 @@ class Verdict(Printable):
         """The scores of all arms by situation, with gains over the first, below a blank line."""
         lines: list[str] = []
         for has_names, baseline in ((False, ORIGINAL), (True, NAMES_ALONE)):
-            rows = Scores(row for row in self.scores if row.task.endswith(AND_NAMES) == has_names)
+            rows = Scores(row for row in self.scores if has_baseline_names(row.task) == has_names)
             if rows:
                 lines += ["", *score_lines(rows, baseline, min(width, COLUMNS))]
         return lines

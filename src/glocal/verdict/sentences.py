@@ -11,10 +11,14 @@ from glocal.scores import DIFFERENCE, ORIGINAL, Score
 from glocal.screen import fits, wrapped
 from glocal.verdict.arms import has_mean_as_origin
 from glocal.verdict.choice import Situation
-from glocal.verdict.situations import NAMES_ALONE, SUPERCLASSES
+from glocal.verdict.situations import EXAMPLES, NAMES_ALONE, SUPERCLASSES
 
 _INDENT = 28  # columns before what is said of a situation
-_ARMS = {ORIGINAL: "the original features", NAMES_ALONE: "the names alone"}
+_ARMS = {
+    ORIGINAL: "the original features",
+    NAMES_ALONE: "the names alone",
+    EXAMPLES: "the examples alone",
+}
 _METRICS = {
     "accuracy_ncm": ", nearest mean",
     "accuracy_logistic": ", logistic",

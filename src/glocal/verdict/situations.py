@@ -19,8 +19,11 @@ from glocal.data.labels import Superclasses, superclass_rows
 from glocal.errors import ParameterError
 from glocal.evaluation.anomaly import anomaly_of_class
 from glocal.evaluation.comparison import Result
-from glocal.evaluation.few_shot import few_shot, few_shot_by_superclass
+from glocal.evaluation.episodes import EpisodeValues, balanced_values
+from glocal.evaluation.few_shot import TRAINING_VARIANCE, few_shot, few_shot_by_superclass
+from glocal.evaluation.intervals import ItemValues
 from glocal.evaluation.retrieval import retrieval
+from glocal.scores import ORIGINAL
 from glocal.similarity import Labels, Mask
 from glocal.verdict import images as limits
 from glocal.verdict.images import MIN_IMAGES, Arms, LabelledImages, Rows, sample_rows
@@ -33,8 +36,13 @@ SUPERCLASSES = "superclasses"
 NAMES = "class names"
 AND_NAMES = " and the names"
 NOT_CLASS = "not "
+NAMES_OR_EXAMPLES = "names or examples"
 NAMES_ALONE = "names alone"
 """The arm that uses class names and no example."""
+EXAMPLES = "examples alone"
+NAMES_AND_EXAMPLES = "names and examples"
+NUMBERS_OF_LABELS = (1, 5, None)
+"""The labels of each class that situations have; None is all of them."""
 MIN_ROUGH_IMAGES = 6
 """Images of the smallest class without labels, with one label, and in a search.
 
@@ -227,10 +235,15 @@ class AllLabels(Task):
             return f"with {shown.total():,} of your {sum(totals.values()):,} labels"
         return "with all your labels"
 
-    def score(self, X: np.ndarray, y: Labels, *test: np.ndarray) -> Result:  # type: ignore[override]
+    def sides(self, rows: Rows) -> list[np.ndarray]:
+        """The rows and labels of each side; of many images to learn from, a sample."""
+        X, y, *test = super().sides(rows)
+        sample = sample_rows(y, limits.MAX_IMAGES)
+        return [X[sample], y[sample], *test]
+
+    def score(self, *sides: np.ndarray) -> Result:
         """Logistic regression decides, and nearest class means stand beside it."""
-        rows = sample_rows(y, limits.MAX_IMAGES)
-        evaluate = partial(few_shot, X[rows], y[rows], *test, shots=None)
+        evaluate = partial(few_shot, *sides, shots=None)
         results = [evaluate(probe=probe) for probe in ("logistic", "ncm")]
         scores = [score for result in results for score in result.scores]
         return replace(results[0], scores=tuple(scores))
@@ -248,62 +261,144 @@ class Search(Task):
         return retrieval(*sides[-2:], *sides[:-2])
 
 
+def with_labels(images: LabelledImages, shots: int | None) -> FewLabels | AllLabels:
+    """The situation with so many labels of each class, or with all."""
+    return AllLabels(images) if shots is None else FewLabels(images, shots)
+
+
 @dataclass(frozen=True, eq=False)
 class ClassNames(Task):
-    """The texts of the class names, alone or beside so many labels of each class.
-
-    Alone they are the only arm; beside labels, all arms are compared with them. Texts meet the rows
-    of the first arm, which are the original ones.
-    """
+    """The texts of the class names alone, which need no example."""
 
     texts: Features
-    shots: int = 0
 
-    @property
-    def name(self) -> str:
-        """The situation, as in scores."""
-        return FewLabels(self.images, self.shots).name + AND_NAMES if self.shots else NAMES
-
-    @property
-    def head(self) -> str:
-        """The situation in the words of a sentence."""
-        return "  … and the names" if self.shots else "with no label, class names"
+    name = NAMES
+    head = "with no label, class names"
 
     @property
     def least(self) -> int:
         """The different images that a class needs."""
-        return MIN_ROUGH_IMAGES if self.shots <= 1 else MIN_IMAGES
+        return 1
 
     def results(self, arms: Arms) -> Results:
-        """The result of each arm."""
+        """The result of names alone."""
         originals, *_ = arms.values()
-        evaluate = self._with_texts(self.sides(originals))
-        alone = evaluate(*self.sides(originals), shots=0)
-        if not self.shots:
-            return {NAMES_ALONE: alone}
-        results = {arm: evaluate(*self.sides(rows), shots=self.shots) for arm, rows in arms.items()}
-        draws, *_ = results.values()
-        return {NAMES_ALONE: _on_the_draws_of(draws, alone), **results}
-
-    def _with_texts(self, originals: Sequence[np.ndarray]) -> partial[Result]:
-        """`few_shot` with the texts and the original rows of each side."""
-        evaluate = partial(few_shot, texts=self.texts, originals=originals[0])
-        if len(originals) > 2:
-            return partial(evaluate, originals_test=originals[2])
-        return evaluate
+        return {NAMES_ALONE: self.score(*self.sides(originals))}
 
     def score(self, *sides: np.ndarray) -> Result:
-        """The result of one arm."""
-        return self._with_texts(sides)(*sides, shots=self.shots)
+        """The result of names alone on original rows."""
+        return by_names(self.texts, sides, sides, shots=0)
 
 
-def _on_the_draws_of(draws: Result, alone: Result) -> Result:
-    """The result of class names alone on the images that each draw tests."""
-    credits = np.where(np.isnan(draws.units.values), np.nan, alone.by_image)
-    units = replace(draws.units, values=credits)
+@dataclass(frozen=True, eq=False)
+class NamesBeside(Task):
+    """The texts of the class names beside so many labels of each class, or beside all.
+
+    All arms are compared with the names alone. Texts meet the rows of the first arm, which are the
+    original ones.
+    """
+
+    texts: Features
+    shots: int | None
+
+    @cached_property
+    def examples(self) -> FewLabels | AllLabels:
+        """The situation with the same labels and no names."""
+        return with_labels(self.images, self.shots)
+
+    @property
+    def name(self) -> str:
+        """The situation, as in scores."""
+        return self.examples.name + AND_NAMES
+
+    @property
+    def head(self) -> str:
+        """The situation in the words of a sentence."""
+        return "  … and the names"
+
+    @property
+    def least(self) -> int:
+        """The different images that a class needs."""
+        return self.examples.least
+
+    def sides(self, rows: Rows) -> list[np.ndarray]:
+        """The rows and labels of each side."""
+        return self.examples.sides(rows)
+
+    def results(self, arms: Arms) -> Results:
+        """The result of names alone, and of each arm beside them."""
+        rows, *_ = arms.values()
+        originals = self.sides(rows)
+        evaluate = partial(by_names, self.texts, originals, shots=self.shots)
+        results = {arm: evaluate(self.sides(rows)) for arm, rows in arms.items()}
+        first, *_ = results.values()
+        alone = by_names(self.texts, originals, originals, shots=0)
+        return {NAMES_ALONE: _on_the_images_of(first, alone, originals[-1]), **results}
+
+    def score(self, *sides: np.ndarray) -> Result:
+        """The result of original rows beside the names."""
+        return by_names(self.texts, sides, sides, shots=self.shots)
+
+
+@dataclass(frozen=True, eq=False)
+class NamesOrExamples(NamesBeside):
+    """Names alone, examples alone, or both, on the original rows."""
+
+    name = NAMES_OR_EXAMPLES
+
+    @property
+    def head(self) -> str:
+        """The situation in the words of a sentence."""
+        labels = "all your labels" if self.shots is None else self.examples.name
+        return f"names or {labels}"
+
+    def results(self, arms: Arms) -> Results:
+        """The result of names, of examples, and of both."""
+        rows, *_ = arms.values()
+        originals = {ORIGINAL: rows}
+        alone, both = super().results(originals).values()
+        (examples,) = self.examples.results(originals).values()
+        results = {NAMES_ALONE: alone, EXAMPLES: examples, NAMES_AND_EXAMPLES: both}
+        return {arm: _accuracy(result) for arm, result in results.items()}
+
+
+def _accuracy(result: Result) -> Result:
+    """The accuracy of a result, whatever its classifier and its settings."""
+    score = replace(result.scores[0], metric="accuracy", settings={})
+    return replace(result, scores=(score,))
+
+
+def has_baseline_names(task: str) -> bool:
+    """Whether the arms of a situation are compared with the names alone."""
+    return task.endswith(AND_NAMES) or task == NAMES_OR_EXAMPLES
+
+
+def by_names(
+    texts: Features,
+    originals: Sequence[np.ndarray],
+    sides: Sequence[np.ndarray],
+    *,
+    shots: int | None,
+) -> Result:
+    """`few_shot` with the texts of the classes, which meet the original rows of each side."""
+    evaluate = partial(few_shot, *sides, shots=shots, texts=texts, originals=originals[0])
+    if len(originals) > 2:
+        return evaluate(originals_test=originals[2])
+    return evaluate()
+
+
+def _on_the_images_of(result: Result, alone: Result, y: Labels) -> Result:
+    """The result of class names alone on the images that each draw or fold tests, of classes y."""
+    units: EpisodeValues | ItemValues
+    if isinstance(result.units, EpisodeValues):
+        credits = np.where(np.isnan(result.units.values), np.nan, alone.by_image)
+        units = replace(result.units, values=credits)
+    else:
+        inflation = TRAINING_VARIANCE if result.scores[0].settings["folds"] else 1.0
+        units = ItemValues(values=balanced_values(alone.by_image, y, inflation))
     value, low, high = units.bounded()
-    score = replace(draws.scores[0], value=value, low=low, high=high)
-    return replace(draws, scores=(score,), units=units)
+    score = replace(result.scores[0], value=value, low=low, high=high)
+    return replace(result, scores=(score,), units=units)
 
 
 @dataclass(frozen=True, eq=False)
@@ -388,13 +483,20 @@ def tasks(
     """Yield the situations of labelled images; the options add some of them."""
     if texts is not None:
         yield ClassNames(images, texts)
-    for shots in (1, 5):
-        yield FewLabels(images, shots)
+    for shots in NUMBERS_OF_LABELS:
+        yield with_labels(images, shots)
         if texts is not None:
-            yield ClassNames(images, texts, shots)
-    yield AllLabels(images)
+            yield NamesBeside(images, texts, shots)
+    if texts is not None:
+        yield NamesOrExamples(images, texts, _most_labels(images))
     yield Search(images)
     if superclasses is not None:
         yield FewLabels(images, 1, superclasses)
     if normal:
         yield Anomalies(images, normal)
+
+
+def _most_labels(images: LabelledImages) -> int | None:
+    """The largest number of labels that can be decided; None is all of them."""
+    decided = [shots for shots in NUMBERS_OF_LABELS if not with_labels(images, shots).reason]
+    return decided[-1] if decided else NUMBERS_OF_LABELS[0]
