@@ -2,6 +2,7 @@
 harmless and usable in a browser.
 """
 
+import html
 import itertools
 import json
 import re
@@ -16,6 +17,7 @@ from fits import fit_record, record_of
 from world import folder, matrix, run, table
 
 from glocal import Features, FitData, LinearTransform, simulated_world
+from glocal.advice import read_situations
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.jsonlines import write_rows
 from glocal.scores import Score, Scores
@@ -201,15 +203,45 @@ def test_every_file_of_scores_has_a_page():
     assert "An axis is unsure" not in report_page([transform_run("t", stretched, objects)])
 
 
-def test_a_page_has_plain_accuracies_where_they_differ():
-    """A task whose accuracy over all images is another one in print has a column of it."""
-    shown = {"accuracy_ncm": 0.5, "accuracy_plain_ncm": 0.6}
-    rows = [Score("unequal", metric, value) for metric, value in shown.items()]
-    rows += [Score("equal", metric, 0.5) for metric in shown]
-    page = report_page([Run("s", Scores(rows))])
-    titles = re.findall(r'<th scope="col"><bdi>(.*?)</bdi>', page)
-    assert titles == ["unequal", "unequal, plain", "equal"]
-    assert "<span>0.600" in page
+@pytest.mark.usefixtures("without_type_checks")
+def test_the_page_of_try_is_its_screen(here):
+    """Each sentence, command and heading that `try` prints stands on the page of its file, beside
+    the choice, and the scores of each column of labels stand below them, without a chart; the page
+    is named for the images, and other scores of the file have a part of their own.
+    """
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(4), 20)
+    clarity = np.exp(rng.normal(size=(len(y), 1)))
+    X = 9 + clarity * (np.eye(8)[y] + 0.3 * rng.normal(size=(len(y), 8)))
+    labels = "\n".join(["kind,sort", *(f"kind {k},{'ab'[k % 2]}" for k in y)])
+    folder(here / "birds", features_npy=X.astype("f4"), labels_csv=labels)
+    assert run("evaluate structure --features birds --out scores.jsonl").code == 0
+    words = "try birds --labels birds/labels.csv:kind,sort --out scores.jsonl"
+    screen = run(words).out.splitlines()
+    printed = run("report scores.jsonl --out page.html").out
+    page = (here / "page.html").read_text("utf-8")
+    markup = re.sub(r"<(style|script).*?</\1>", "", page, flags=re.S)
+    text = " ".join(html.unescape(re.sub("<[^>]*>", " ", markup)).split())
+    parts = []
+    for line in screen:  # a line that ends with a colon lists situations, or names the labels
+        words = (
+            line.removesuffix(":").split(", ") if line.endswith(":") else re.split(" {2,}", line)
+        )
+        parts += [word.strip() for word in words]
+    assert [part for part in parts if part not in text] == []
+    assert len({*parts}) > 12
+    situations = read_situations("scores.jsonl")
+    choices = re.findall(r'<div class="(\w+)">\n<dt>', markup)
+    assert choices == [row.choice.value for row in situations]
+    assert all(f"What to use on birds: {row.split}" in printed for row in situations)
+    titles = re.findall(r"<h2 id=.*?<bdi>(.*?)</bdi>", markup)
+    assert titles == ["What to use on birds: kind", "What to use on birds: sort", "scores"]
+    assert ["1 label a class" in table for table in markup.split("<table")[1:]] == [
+        True,
+        True,
+        False,
+    ]
+    assert markup.count("data-chart") == 1
 
 
 def test_a_page_judges_each_set_of_answers_by_itself():

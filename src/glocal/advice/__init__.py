@@ -5,12 +5,22 @@ Only what prints imports it; the core returns numbers.
 
 from glocal.advice.choice import ACTIONS, Advice, Choice, advise
 from glocal.advice.sentences import fit_notes, network_sentence, sentence
-from glocal.advice.situation import SituationChoice, SituationRow, read_situations, save_situations
+from glocal.advice.situation import (
+    MAKE,
+    NO_TRANSFORM,
+    SituationChoice,
+    SituationRow,
+    neighbours_sentence,
+    read_situations,
+    save_situations,
+)
 from glocal.advice.subject import MARGIN, SIGNIFICANCE, Subject, direction, recorded_scores
 
 __all__ = [
     "ACTIONS",
+    "MAKE",
     "MARGIN",
+    "NO_TRANSFORM",
     "SIGNIFICANCE",
     "Advice",
     "Choice",
@@ -20,6 +30,7 @@ __all__ = [
     "advise",
     "direction",
     "fit_notes",
+    "neighbours_sentence",
     "network_sentence",
     "read_situations",
     "recorded_scores",

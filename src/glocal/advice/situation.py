@@ -16,6 +16,16 @@ from glocal.errors import FileError, one_line
 from glocal.files import PathLike
 from glocal.jsonlines import append_rows, read_rows
 
+NO_TRANSFORM = (
+    "No transform of glocal fits these features. To make one, from published features of the "
+    "network or from images of your own:"
+)
+MAKE = (
+    "glocal fit --features FEATURES --answers ANSWERS --out transform.npz",
+    "glocal align MODEL --images OBJECTS --answers ANSWERS --out DIR",
+)
+"""The commands that make a transform."""
+
 
 class SituationChoice(StrEnum):
     """What a verdict says of a situation."""
@@ -67,6 +77,17 @@ class SituationRow:
     def row(self) -> dict[str, Any]:
         """The row of a file, without empty fields."""
         return {name: value for name, value in asdict(self).items() if value not in (None, "")}
+
+
+def neighbours_sentence(shares: Mapping[str, float]) -> str:
+    """Say which share of their neighbours images keep with each recommended arm.
+
+    The sentence is empty if no share is known.
+    """
+    if not shares:
+        return ""
+    words = [f"{share:.3f} with {arm}" for arm, share in shares.items()]
+    return f"Images keep of their ten nearest neighbours: {'; '.join(words)}."
 
 
 def save_situations(

@@ -113,6 +113,7 @@ def show_report(
         "out": files[0],
         "bytes": size,
         "findings": findings,
+        "situations": [row for run in runs for row in run.situations],
         "axes": [axes for run in runs for axes in pages.axes_records(run)],
         **more,
         "warnings": [warned.sentence for run in runs for warned in pages.warnings_of(run)],
@@ -123,7 +124,13 @@ def show_report(
             print_message(f"warning: {sentence}")
     others = f" and {len(files) - 1} figures and tables" if len(files) > 1 else ""
     written = f"written: {files[0]} ({size / 1e6:.1f} MB){others}"
-    print_result(record, *(finding.sentence for finding in findings), *lines, written)
+    situations = [
+        f"{run.name}, {row.head}: {', '.join(row.sentences)}"
+        for run in runs
+        for row in run.situations
+    ]
+    sentences = [finding.sentence for finding in findings]
+    print_result(record, *situations, *sentences, *lines, written)
 
 
 def _objects(

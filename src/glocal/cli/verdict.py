@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from glocal.advice import SituationChoice, SituationRow, save_situations
+from glocal.advice import MAKE, NO_TRANSFORM, SituationChoice, SituationRow, save_situations
 from glocal.cli.options import SCORES_OUT, Force, flat
 from glocal.cli.output import print_result, progress_bar
 from glocal.data.features import Features
@@ -26,8 +26,6 @@ from glocal.verdict.choice import Situation
 from glocal.verdict.decision import KEPT, Verdict
 from glocal.verdict.decision import verdict as find_verdict
 from glocal.verdict.sentences import (
-    MAKE,
-    NO_TRANSFORM,
     Commands,
     application,
     command_lines,

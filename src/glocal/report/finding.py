@@ -70,6 +70,7 @@ def findings(run: Run) -> tuple[Finding, ...]:
         _finding(run, network, featured_arm(run, network), task)
         for network in networks
         for task in run.agreement_tasks(network)
+        if task or not run.situations
     ]
     between_networks = [
         Finding(Choice.NETWORKS_COMPARED, network_sentence(gain), task=gain.task)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glocal.advice import recorded_scores
+from glocal.advice import SituationRow, read_situations, recorded_scores
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.planning import STUDY_FILE
@@ -19,7 +19,7 @@ from glocal.jsonlines import read_rows
 from glocal.report.runs import POINT_COLUMNS, Block, Run, RunRecord, apply_command
 from glocal.report.transform import transform_run
 from glocal.results import parameters_in_words
-from glocal.scores import SCORE_ENDINGS, Scores, read_scores
+from glocal.scores import SCORE_ENDINGS, Score, Scores, read_scores
 from glocal.suite.table import network_table
 from glocal.transform import LinearTransform
 from glocal.transform.checks import table_rows
@@ -81,10 +81,10 @@ def load_runs(
                 f"{paths[0]}/{TRANSFORM_NAME} of a sweep."
             )
         table_rows(transforms, features, force=force)
-    runs = []
+    runs: list[Run] = []
     for path, kind in kinds.items():
         if kind == "scores":
-            runs.append(_scores_run(Path(path)))
+            runs += _scores_runs(Path(path))
         elif kind != "transform":
             runs.append(_folder_run(Path(path), kind))
         elif features is None:
@@ -98,10 +98,22 @@ def load_runs(
     return runs
 
 
-def _scores_run(path: Path) -> Run:
-    """The run of a file of scores."""
-    scores = read_scores(path)
-    return Run(path.stem, scores, blocks=_network_blocks(scores))
+def _scores_runs(path: Path) -> Iterator[Run]:
+    """Yield a run for each column of labels that `glocal try` decided, and one for other scores."""
+    situations: dict[tuple[str | None, str], list[SituationRow]] = {}
+    for row in read_situations(path):
+        situations.setdefault((row.features, row.split), []).append(row)
+    scores: dict[tuple[str | None, str], list[Score]] = {images: [] for images in situations}
+    others: list[Score] = []
+    for score in read_scores(path):
+        scores.get((score.features, score.split), others).append(score)
+    for images, rows in situations.items():
+        labels = "" if rows[0].split == "all" else f": {rows[0].split}"
+        name = f"What to use on {rows[0].network or path.stem}{labels}"
+        yield Run(name, Scores(scores[images]), situations=tuple(rows))
+    if others or not situations:
+        rest = Scores(others)
+        yield Run(path.stem, rest, blocks=_network_blocks(rest))
 
 
 def _kind(path: Path) -> str:

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glocal._version import __version__
-from glocal.advice import MARGIN, direction
+from glocal.advice import (
+    MAKE,
+    MARGIN,
+    NO_TRANSFORM,
+    SituationRow,
+    direction,
+    neighbours_sentence,
+)
 from glocal.errors import import_optional
 from glocal.files import (
     PathLike,
@@ -28,6 +35,7 @@ from glocal.report.templates import render
 from glocal.results import Provenance, flattened
 from glocal.scores import AGREEMENT, KEPT, Scores
 from glocal.suite.table import long_scores, score_table
+from glocal.transform.catalogue import bundled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,7 +198,7 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
 
     The charts and the searchable objects, which the script of the page reads, are added to `shown`.
     """
-    charts = charts_of(run)
+    charts = [] if run.situations else charts_of(run)
     for part in (*charts, *run.blocks):
         if part.chart is not None:
             chart = part.chart.properties(width="container").to_dict()
@@ -201,6 +209,8 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
         shown["objects"][f"{number}-{place}"] = shown_objects["neighbours"]
     return {
         "run": run,
+        "neighbours_kept": _neighbours_sentence(run.situations),
+        "making": [] if _has_bundled_transform(run.scores) else [NO_TRANSFORM, *MAKE],
         "findings": headlines,
         "warnings": list(warnings_of(run)),
         "charts": charts,
@@ -214,6 +224,18 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
             run.record.model_dump(exclude_defaults=True) or {"glocal": __version__}
         ),
     }
+
+
+def _has_bundled_transform(scores: Scores) -> bool:
+    """Whether a transform of the package was scored."""
+    return any(arm in bundled() for _, arm in scores.arms)
+
+
+def _neighbours_sentence(rows: Sequence[SituationRow]) -> str:
+    """What the recommended arms of some situations keep of the neighbours."""
+    return neighbours_sentence(
+        {str(row.arm): row.neighbours_kept for row in rows if row.neighbours_kept is not None}
+    )
 
 
 def _provenance(run: Run) -> Provenance | RunRecord:
@@ -236,29 +258,13 @@ def _origin_of_rows(scores: Scores) -> str:
     )
 
 
-def _columns(run: Run) -> Iterator[tuple[str, str, str]]:
-    """Yield the title, the task and the metric of each column of scores, in a task's first metric.
-
-    The accuracy over all images is a column beside the balanced one if they differ in print.
-    """
+def _columns(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield the title and the task of each column of scores, which are in the first metric."""
     scores = run.scores
-    shown = {scores.task_of(*AGREEMENT): "agreement", scores.task_of(KEPT): "neighbours kept"}
+    if not run.featured:
+        yield from zip(scores.tasks, scores.tasks, strict=True)
+        return
+    titles = {scores.task_of(*AGREEMENT): "agreement", scores.task_of(KEPT): "neighbours kept"}
     for task in scores.tasks:
-        if not run.featured:
-            yield task, task, ""
-            if metric := _plain_metric(scores, task):
-                yield f"{task}, plain", task, metric
-        elif task in shown:
-            yield shown[task], task, ""
-
-
-def _plain_metric(scores: Scores, task: str) -> str:
-    """The metric of the accuracy over all images, if an arm has another one than in the task."""
-    for network, arm in scores.arms:
-        score = scores.score(network, task, arm)
-        if score is not None:
-            metric = score.metric.replace("accuracy_", "accuracy_plain_")
-            unbalanced = scores.score(network, task, arm, metric)
-            if unbalanced is not None and unbalanced.cell().value != score.cell().value:
-                return metric
-    return ""
+        if task in titles:
+            yield titles[task], task

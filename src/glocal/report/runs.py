@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from glocal.advice import Subject
+from glocal.advice import SituationRow, Subject
 from glocal.evaluation.view import View
 from glocal.results import FitRecord, Provenance
 from glocal.scores import AGREEMENT, ORIGINAL, Score, Scores
@@ -85,7 +85,7 @@ class Run:
     `featured` is the arm that the run is about: a transform, or the choice of a sweep. It is empty
     if the run compares arms. `settings` has the settings of a sweep, with `POINT_COLUMNS`. `lead`
     is a sentence that follows the advice, and `blocks` follow the scores. `design` are sentences on
-    how the answers were collected.
+    how the answers were collected. `situations` are what `glocal try` said of labelled images.
     """
 
     name: str
@@ -99,6 +99,7 @@ class Run:
     lead: str = ""
     blocks: tuple[Block, ...] = ()
     design: tuple[str, ...] = ()
+    situations: tuple[SituationRow, ...] = ()
 
     @property
     def chance(self) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Shaped
 
-from glocal.advice import SituationChoice
+from glocal.advice import SituationChoice, neighbours_sentence
 from glocal.data.features import Features
 from glocal.data.labels import Superclasses
 from glocal.errors import DataError, ParameterError, did_you_mean
@@ -124,11 +124,8 @@ class Verdict(Printable):
             if situation.choice == SituationChoice.RECOMMEND and not has_own_origin(situation)
         )
         scores = {arm: self.scores.score("", KEPT, arm) for arm in arms}
-        shares = [f"{score.value:.3f} with {arm}" for arm, score in scores.items() if score]
-        if not shares:
-            return []
-        sentence = f"Images keep of their ten nearest neighbours: {'; '.join(shares)}."
-        return ["", *wrapped(sentence, width)]
+        sentence = neighbours_sentence({arm: score.value for arm, score in scores.items() if score})
+        return ["", *wrapped(sentence, width)] if sentence else []
 
 
 def verdict(

@@ -25,14 +25,6 @@ _METRICS = {
     "map": " mAP",
     "auroc": " AUROC",
 }
-NO_TRANSFORM = (
-    "No transform of glocal fits these features. To make one, from published features of the "
-    "network or from images of your own:"
-)
-MAKE = (
-    "glocal fit --features FEATURES --answers ANSWERS --out transform.npz",
-    "glocal align MODEL --images OBJECTS --answers ANSWERS --out DIR",
-)
 
 
 def situation_lines(situation: Situation, n_left_out: int, width: int) -> list[str]:
