@@ -19,11 +19,13 @@ END = re.compile(r"(?<!\bal)[.!?][\"')*_]*\s+(?=[A-Z0-9λτα`\"'(*_\[.])")
 
 STUMBLES = {
     "a clause as a noun": r"(?i)\bwhoever\b|\bwhat (?:clip|a fit|the fit) (?:makes|was told)\b",
-    "a bare comparison": r", of \.\d",
-    "a verb with another preposition": r"\bagrees? in \.\d|\ballow no gain\b",
-    "an inversion": r"\bnor may\b|\band so (?:do|does|is|are)\b|\bso it is for\b",
-    "a private sense": r"\bis (?:people's|of people)\b|\bcertain difference\b",
-    "a missing verb": r"\bthe (?:last|first) two rough\b",
+    "a subject that cannot act": r"\b(?:setting|table|line|rule)s? (?:promises?|lets? in)\b",
+    "a bare of": r", of \.\d|\bthat of (?:a|an|this)\b|\bis the mean's\b",
+    "a verb left out": r"\bthe (?:last|first) two rough\b|\bas far as\b|\bfor want of\b",
+    "a verb with another preposition": r"\bagrees? in \.\d|\ballow no gain\b|\bpass for\b",
+    "a private sense": r"\bis (?:people's|of people)\b|\b(?:certain|rough) difference\b",
+    "a class instead of per class": r"\banswers a (?:class|person|image)\b|\bimages a kind\b",
+    "an inversion": r"\bnor (?:may|does|is)\b|\band so (?:do|does|is|are)\b|\bso it is for\b",
 }
 """Patterns of sentences at which readers stumbled, each as what can be counted of it."""
 

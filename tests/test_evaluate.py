@@ -128,7 +128,7 @@ def test_a_command_gives_what_the_library_gives(tmp_path, command):
         assert scores.gain(*place, "t.npz", arm).value == pytest.approx(difference, abs=1e-5)
         assert scores.score(*place, arm).low == pytest.approx(other.low, abs=1e-5)
     table = evaluate(command).out
-    assert all(f"less {arm}" in table for arm in ("original", "centred", "pca"))
+    assert all(f"minus {arm}" in table for arm in ("original", "centred", "pca"))
 
 
 HIERARCHY = "--train x.npy --train-labels classes.npy --superclasses super.csv"

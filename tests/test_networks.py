@@ -85,7 +85,7 @@ def test_agreement_of_two_networks_is_compared_on_the_objects_of_both(answers, t
     assert between.baseline_network == "far"
     assert between.transform == "t.npz"
     assert rows.gain("near", "odd-one-out", "t.npz", "original", "far") == between
-    assert "less far" in evaluate(f"{line} --baseline far").out
+    assert "minus far" in evaluate(f"{line} --baseline far").out
     pytest.importorskip("altair")
     from glocal.report import load_runs
     from glocal.report.charts import charts_of

@@ -161,7 +161,7 @@ def _cells(scores: Iterable[Score], network: str | None) -> dict[str, Cell]:
     for score in scores:
         name = score.transform if score.network == network else score.network or ""
         if score.baseline is not None:
-            name = f"less {score.baseline_network or score.baseline}"
+            name = f"minus {score.baseline_network or score.baseline}"
         cells[name] = score.cell("" if score.p is None else f"  p {score.p:.2g}")
     return cells
 
