@@ -107,9 +107,12 @@ def test_the_demo_shows_what_the_method_is_for(tmp_path, as_a_user):
 @pytest.mark.nightly
 def test_the_page_tells_of_the_simulated_world(ran):
     """The page has every arm, every task and every drawing, and says that the data are simulated;
-    neighbours of the same colour become neighbours of the same kind.
+    neighbours of the same colour become neighbours of the same kind, which is what it begins with.
     """
     page = (ran / "report.html").read_text("utf-8")
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert headings[:2] == ["Neighbours before and after", "Scores"]
+    assert len(headings) == len({*headings})
     parts = ["simulated data, not people", *ARMS, *OTHER_ARMS, *MEASURES]
     assert [part for part in parts if part not in page] == []
     assert page.count("data:image/svg+xml,") == 180

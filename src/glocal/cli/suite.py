@@ -91,7 +91,7 @@ def demo(
         try:
             (run,) = load_runs(out)
             title = "glocal demo: simulated data, not people"
-            shown = [replace(run, lead=REAL_RESULT)]
+            shown = [replace(run, lead=REAL_RESULT, begins_with_neighbours=True)]
             save_page(
                 report_page(shown, title=title, pictures=drawings.pictures), out / "report.html"
             )

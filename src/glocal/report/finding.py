@@ -128,7 +128,7 @@ def _warnings(run: Run) -> Iterator[Warned]:
         is_kept = score.metric == KEPT + DIFFERENCE
         if score.baseline_network is None and direction(score) == "worse" and not is_kept:
             message = (
-                f"Worse: {score.transform} is worse than {score.baseline} on {score.task} by "
+                f"Caution: {score.transform} is worse than {score.baseline} on {score.task} by "
                 f"{abs(score.value):.3f} (p = {score.p_corrected:.2g} after correction)."
             )
             yield Warned(score.network or "", score.transform, message)

@@ -85,7 +85,8 @@ class Run:
     `featured` is the arm that the run is about: a transform, or the choice of a sweep. It is empty
     if the run compares arms. `settings` has the settings of a sweep, with `POINT_COLUMNS`. `lead`
     is a sentence that follows the advice, and `blocks` follow the scores. `design` are sentences on
-    how the answers were collected. `situations` are what `glocal try` said of labelled images.
+    how the answers were collected. `situations` are what `glocal try` said of labelled images. The
+    page of a run that `begins_with_neighbours` shows them before the scores.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Run:
     blocks: tuple[Block, ...] = ()
     design: tuple[str, ...] = ()
     situations: tuple[SituationRow, ...] = ()
+    begins_with_neighbours: bool = False
 
     @property
     def chance(self) -> float:
