@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader
 from workbench import ROOT
 
 from glocal.files import make_folder, write_text
-from glocal.report.looks import CONTROL, Look, looks
+from glocal.report.looks import COLOURS, CONTROL, Look, looks
 
 RECORD = ROOT / "docs/evidence.json"
 PAGE = ROOT / "docs/all-results.md"
@@ -32,7 +32,19 @@ few-shot classification, anomaly detection and retrieval are for other images of
 """
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 MAX_TICKS = 8
+OUTLINES = (
+    "m0,1a4,4 0 1 1 -0.01,0z",
+    "m0,-1l5,9h-10z",
+    "l5,5l-5,5l-5,-5z",
+    "m-1.500,0h3v3.500h3.500v3h-3.500v3.500h-3v-3.500h-3.500v-3h3.500z",
+    "m-5,1h10l-5,9z",
+    "m4,0v10l-9,-5z",
+    "m-4,1h8v8h-8z",
+    "m-4,0v10l9,-5z",
+)
+"""The outline of the mark of each colour, from five pixels above its middle."""
 FIGURES = Environment(loader=FileSystemLoader(ROOT / "benchmarks"), autoescape=True)
+FIGURES.globals["outlines"] = dict(zip(COLOURS.values(), OUTLINES, strict=True))
 Record = dict[str, Any]
 
 
@@ -181,36 +193,66 @@ def draw(record: Record) -> None:
 
 
 def drawing(record: Record, plan: Record, *, is_narrow: bool = False) -> str:
-    """The figure of a plan: differences by lines, or else the fronts of a sweep."""
-    kind = "forest" if "lines" in plan else "fronts"
-    values = forest(record, plan) if kind == "forest" else fronts(record, plan)
+    """The figure of a plan: differences by lines, or what its kind says."""
+    kind = plan.get("kind", "forest")
+    values = FIGURE_VALUES[kind](record, plan)
     return FIGURES.get_template(f"{kind}.svg").render(plan | values, is_narrow=is_narrow)
 
 
 def forest(record: Record, plan: Record) -> Record:
     """Differences with their intervals, a group for each line and a colour for each method.
 
-    Arms that share a colour are named beside their intervals.
+    Groups are sorted by their largest difference. Arms that share a colour are named beside their
+    intervals, and stand in the sections of the plan, if it has any. Figures of the same columns
+    and measured networks have one axis.
     """
     arms = {column: label(plan["column"], column) for column in members(plan["columns"])}
-    groups: dict[str, list[tuple[str, Record]]] = {}
-    for row in selected_rows(record, plan):
-        if row[plan["column"]] in arms and row.get("difference_low") is not None:
-            group = groups.setdefault(label(plan["lines"], row[plan["lines"]]), [])
-            group.append((arms[row[plan["column"]]], row))
     order = list(arms.values())
-    for group in groups.values():
+    groups: list[tuple[str, list[tuple[str, Record]]]] = []
+    for section, columns in plan.get("sections", {"": list(arms)}).items():
+        lines: dict[str, list[tuple[str, Record]]] = {}
+        for row in differences(record, plan):
+            if row[plan["column"]] in columns:
+                line = label(plan["lines"], row[plan["lines"]])
+                lines.setdefault(f"{section}\n{line}".strip(), []).append(
+                    (arms[row[plan["column"]]], row)
+                )
+        groups += sorted(lines.items(), key=largest_difference, reverse=True)
+    for _, group in groups:
         group.sort(key=lambda named: order.index(named[0]))
-    rows = [row for group in groups.values() for _, row in group]
+    alike = [other for other in PLAN["figures"] if has_same_axis(plan, other)]
+    rows = [row for other in [plan, *alike] for row in differences(record, other)]
     low = min(0.0, *(row["difference_low"] for row in rows))
     high = max(0.01, *(row["difference_high"] for row in rows))
     styles = looks_of(order)
     return {
         "looks": styles,
         "is_named": len({look.colour for look in styles.values()}) < len(styles),
-        "groups": list(groups.items()),
+        "groups": groups,
         "ticks": ticks(low, high),
     }
+
+
+def differences(record: Record, plan: Record) -> list[Record]:
+    """The rows of a figure that have a difference with an interval."""
+    columns = members(plan["columns"])
+    return [
+        row
+        for row in selected_rows(record, plan)
+        if row[plan["column"]] in columns and row.get("difference_low") is not None
+    ]
+
+
+def has_same_axis(plan: Record, other: Record) -> bool:
+    """Whether two figures show the gains of the same arms on the same networks."""
+    if plan["columns"] != "gains" or other.get("columns") != "gains":
+        return False
+    return bool(plan["where"]["network"] == other["where"]["network"])
+
+
+def largest_difference(group: tuple[str, list[tuple[str, Record]]]) -> float:
+    """The largest difference of a group."""
+    return max(row["difference"] for _, row in group[1])
 
 
 def fronts(record: Record, plan: Record) -> Record:
@@ -222,6 +264,31 @@ def fronts(record: Record, plan: Record) -> Record:
         methods.setdefault(label("arm", row["method"]), []).append(row)
     styles = looks_of(label("arm", method) for method in members(plan["columns"]))
     return {"networks": networks, "looks": styles}
+
+
+def trade(record: Record, plan: Record) -> Record:
+    """The gain of each `keep` over the neighbours given up, a line for each network."""
+    networks: dict[str, list[Record]] = {}
+    for row in selected_rows(record, plan):
+        point = row | {"given_up": 1 - row["neighbours_kept"]}
+        networks.setdefault(name_of(row["network"]), []).append(point)
+    for points in networks.values():
+        points.sort(key=lambda point: point["given_up"])
+    return {"networks": networks, "looks": looks_of(networks)}
+
+
+def atlas_map(record: Record, plan: Record) -> Record:
+    """The places of unseen objects before and after, and a look for each of their groups."""
+    places = record["map"]
+    groups = dict.fromkeys(point["group"] for point in places["points"])
+    before, after = map(decimals, places["silhouette"])
+    note = plan["note"].format(
+        shown=len(places["points"]), objects=places["objects"], before=before, after=after
+    )
+    return {"map": places, "looks": looks_of(groups), "note": note}
+
+
+FIGURE_VALUES = {"forest": forest, "fronts": fronts, "trade": trade, "map": atlas_map}
 
 
 def looks_of(arms: Iterable[str]) -> dict[str, Look]:

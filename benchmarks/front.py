@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from workbench import data_of, real_data
+import pandas as pd
+from sklearn.metrics import silhouette_score
+from workbench import data_of, heldout_objects, object_ids, real_data
 
 import glocal
 from glocal.aligner.folds import Fold, fit_folds
+from glocal.data.join import feature_rows
+from glocal.data.names import object_name
 
 NETWORK = "clip-vit-b32"
 KEEP = 0.9
@@ -20,6 +24,15 @@ ANSWER = ("dice", "ladder", "rabbit")
 IMAGES = "downstream/clip-vit-b32/fashion2000"
 """Photographs of products, on which the lines of the README run."""
 COLUMN = "masterCategory"
+GROUPS = {
+    "animals": ["animal", "bird", "insect"],
+    "food and drink": ["food", "dessert", "fruit", "vegetable", "drink"],
+    "vehicles": ["vehicle", "part of car"],
+    "tools": ["tool", "kitchen tool", "weapon"],
+    "clothing": ["clothing", "clothing accessory"],
+    "electronics": ["electronic device", "kitchen appliance", "office supply"],
+}
+"""The groups of the map, merged from categories of THINGS; an object is in its first group."""
 Record = dict[str, Any]
 
 
@@ -32,7 +45,12 @@ def measure() -> Record:
     )
     transform = glocal.fit(fitted, glocal.Keep(keep=KEEP)).transform
     X = data.features.unit().matrix.astype(np.float64)
-    return {"answer": example(fold, X, transform(X)), **printed()}
+    Z = transform(X)
+    return {
+        "answer": example(fold, X, Z),
+        "map": unseen_objects(heldout_objects(data, fold), X, Z),
+        **printed(),
+    }
 
 
 def example(fold: Fold, X: np.ndarray, Z: np.ndarray) -> Record:
@@ -59,6 +77,52 @@ def odd_one(Z: np.ndarray, rows: list[int], names: list[str]) -> str:
     unit = Z[rows] / np.linalg.norm(Z[rows], axis=1, keepdims=True)
     similarity_of_others = unit @ (unit.sum(axis=0) - unit).T
     return names[rows[int(np.argmin(np.diag(similarity_of_others)))]]
+
+
+def unseen_objects(rows: np.ndarray, X: np.ndarray, Z: np.ndarray) -> Record:
+    """The places of the held-out objects in two maps, before and after, from 0 to 1.
+
+    The silhouettes are of the groups in the cosines of the whole rows.
+    """
+    groups = groups_of_objects()[rows]
+    is_shown = groups != ""
+    before, after = (leading_components(E[rows])[is_shown] for E in (X, Z))
+    U, _, Vt = np.linalg.svd(after.T @ before)
+    places = np.stack([before, after @ (U @ Vt)])
+    places /= np.sqrt(np.mean(places**2, axis=(1, 2), keepdims=True))
+    reach = 1.05 * np.abs(places).max()
+    places = 0.5 + places / (2 * reach)
+    names = np.array([object_name(name) for name in data_of(NETWORK).features.names or ()])
+    points = zip(names[rows[is_shown]], groups[is_shown], *places.round(3).tolist(), strict=True)
+    columns = ("object", "group", "before", "after")
+    silhouettes = [
+        silhouette_score(E[rows[is_shown]], groups[is_shown], metric="cosine") for E in (X, Z)
+    ]
+    return {
+        "objects": len(rows),
+        "silhouette": [float(value) for value in silhouettes],
+        "points": [dict(zip(columns, point, strict=True)) for point in points],
+    }
+
+
+def groups_of_objects() -> np.ndarray:
+    """The group of each object of the network, or an empty string."""
+    table = pd.read_csv(real_data() / "things" / "categories27.tsv", sep="\t")
+    groups = np.full(len(table), "", dtype="U20")
+    for name, categories in reversed(GROUPS.items()):
+        groups[table[categories].any(axis=1)] = name
+    features = data_of(NETWORK).features
+    places = feature_rows(features, object_ids())
+    of_rows = np.full(len(features), "", dtype="U20")
+    of_rows[places[places >= 0]] = groups[places >= 0]
+    return of_rows
+
+
+def leading_components(rows: np.ndarray) -> np.ndarray:
+    """The coordinates of the unit rows along their first two principal components."""
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    deviations = unit - unit.mean(axis=0)
+    return deviations @ np.linalg.svd(deviations, full_matrices=False)[2][:2].T
 
 
 def printed() -> Record:

@@ -176,9 +176,40 @@ def test_a_forest_plot_has_the_interval_of_each_difference(evidence):
         tick = {
             text: float(x) for x, text in re.findall(r'x="([\d.]+)" y="\d+" [^>]*>(.*?)<', drawing)
         }
-        *_, marks = re.findall(r'M([\d.]+),\d+H([\d.]+)"/><circle cx="([\d.]+)"', drawing)
+        *_, marks = re.findall(
+            r'M([\d.]+),\d+H([\d.]+)"/><path class="mark"[^>]* d="M([\d.]+),', drawing
+        )
         gains = [(float(x) - tick["0"]) / (tick["+10"] - tick["0"]) / 10 for x in marks]
         assert gains == pytest.approx([-0.0764, 0.093, 0.085], abs=0.001)
+
+
+def test_gains_have_one_axis_and_are_sorted(evidence):
+    """The four figures of gains on CLIP have the same ticks, and begin with the largest gain;
+    controls stand apart from arms that people's answers made.
+    """
+    pages = evidence("evidence_pages")
+    plans = {plan["name"]: plan for plan in pages.PLAN["figures"]}
+    names = ("gains-coarse", "gains-fine", "gains-anomalies", "gains-retrieval")
+    forests = [pages.forest(RECORD, plans[name]) for name in names]
+    assert len({tuple(forest["ticks"]) for forest in forests}) == 1
+    for forest in forests:
+        largest = [max(row["difference"] for _, row in rows) for _, rows in forest["groups"]]
+        assert largest == sorted(largest, reverse=True)
+    controls = pages.forest(RECORD, plans["controls"])["groups"]
+    assert [name.startswith("From people's") for name, _ in controls] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("is_narrow", [False, True])
+def test_a_setting_outside_the_axis_of_a_front_is_an_arrow(evidence, is_narrow):
+    """A front has a mark for each setting from 55 to 100 %, and an arrow for each of the others."""
+    pages = evidence("evidence_pages")
+    (plan,) = [plan for plan in pages.PLAN["figures"] if plan["name"] == "fronts"]
+    drawing = pages.drawing(RECORD, plan, is_narrow=is_narrow)
+    naive = [row for row in RECORD["arms"] if row["arm"] == "naive"]
+    outside = [row for row in RECORD["fronts"] + naive if row["neighbours_kept"] < 0.55]
+    inside = len(RECORD["fronts"]) + len(naive) - len(outside)
+    assert drawing.count("l9,-4v3h9v2h-9v3z") == len(outside) > len(naive)
+    assert drawing.count('class="mark"') == inside + len(plan["columns"])
 
 
 @pytest.mark.parametrize("kind, options", [("anomaly_of", {}), ("few_shot", SHOT)])
