@@ -177,7 +177,7 @@ def test_warnings_are_those_of_the_arm_that_is_recommended():
     assert finding.arm == "good"
     assert finding.warnings == ("Not converged: good ended as budget.",)
     page = report_page([compared])
-    assert page.index("Other methods: 1 warning") < page.index("Worse: bad")
+    assert page.index("Other methods: 1 warning") < page.index("Caution: bad")
 
 
 def test_every_file_of_scores_has_a_page():

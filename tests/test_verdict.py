@@ -100,7 +100,7 @@ def test_each_situation_is_decided_by_its_own_scores():
 
 def test_a_class_with_few_images_leaves_out_itself_where_they_are_too_few():
     """Fewer than 6 different images never count, and change nothing; 6 to 11 count with one label
-    and in a search, which are then rough: a step needs a corrected p below .01.
+    and in a search, which are then rough: a step needs a corrected p below .005.
     """
     X, y = made_rows()
     few = np.vstack([X, X[:5] + 0.01])

@@ -63,7 +63,7 @@ class Situation:
         Of a search, the share of right images among the first ten, with its 95 % interval, and its
         gain over `original` with an interval that is corrected as for `gain`.
     rough : bool
-        Whether the smallest class has fewer than 12 images. The level is then .01.
+        Whether the smallest class has fewer than 12 images. The level is then .005.
     reason : str
         Why the situation cannot be decided; or empty.
     losses : tuple of str

@@ -55,7 +55,7 @@ _FEW_LABELS_DRAWS = 40
 MIN_NORMAL_IMAGES = 20
 """Different images of the normal classes, and of all others, that finding the others needs."""
 LEVEL = 0.05
-ROUGH_LEVEL = 0.01
+ROUGH_LEVEL = 0.005
 
 Results = Mapping[str, Result]
 """The result of each arm; the others are compared with the first."""
