@@ -88,6 +88,18 @@ ANSWERS = {
 }
 
 
+QUESTIONS = {
+    "is it for me": "**Not for you**",
+    "does it help my labelled images": "## Try it on your labels",
+    "can I search with it": "## Search without a new index",
+    "does it find anomalies": "## Find anomalies",
+    "which of two networks agrees with my participants": "**Compare two networks.**",
+    "can I go on in R": "## R and other programs",
+    "how do I reproduce the paper": "## Where the paper's parts are",
+    "what about my own network": "## Any other network",
+}
+
+
 def pages_within(links, page):
     """The pages that a reader of one reaches by following so many links."""
     if not links or page not in TEXTS:
@@ -102,6 +114,12 @@ def pages_within(links, page):
 def test_readers_find_their_answer_within_two_links(front, answer):
     """A page at most two links from the front page has what each of these readers looks for."""
     assert any(answer in TEXTS[page] for page in pages_within(2, ROOT / front))
+
+
+@pytest.mark.parametrize("answer", QUESTIONS.values(), ids=QUESTIONS)
+def test_the_readme_answers_eight_questions_within_one_link(answer):
+    """The README, or a page that it links to, has the answer of each of these questions."""
+    assert any(answer in TEXTS[page] for page in pages_within(1, ROOT / "README.md"))
 
 
 def test_the_commands_of_the_readme_run(here, as_a_user):
