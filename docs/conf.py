@@ -187,7 +187,11 @@ def keep_options_whole(
         context["body"] = _BLOCK.sub(whole, context["body"])
 
 
-INCLUDED = {"collect-manual": "../packages/glocal-collect/README.md", "changes": "../CHANGELOG.md"}
+INCLUDED = {
+    "collect-manual": "../packages/glocal-collect/README.md",
+    "changes": "../CHANGELOG.md",
+    "data-sources": "../benchmarks/DATA.md",
+}
 """Files of the repository that pages of the site show in place of the link to them."""
 
 

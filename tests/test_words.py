@@ -19,11 +19,12 @@ from glocal.transform.record import TransformRecord
 
 OTHERS = [
     ROOT / "packages" / "glocal-collect" / "README.md",
+    ROOT / "benchmarks" / "DATA.md",
     *(ROOT / "src" / "glocal" / "transform" / "pretrained").glob("*/README.md"),
 ]
 """Pages that are not in the folder of the docs."""
 EXCEPTIONS = {
-    ("docs/data-sources.md", "triplets"): "others distribute files of this name",
+    ("benchmarks/DATA.md", "triplets"): "others distribute files of this name",
     ("docs/data.md", "triplets"): "others distribute files of this name",
     ("docs/cli/prepare.md", "triplets"): "the name of a published file",
 }
