@@ -93,14 +93,12 @@ class Bench:
         )
         arguments = ["-c", line] if line.startswith("import") else ["-m", *line.split()]
         shutil.rmtree(self.folder / line.rsplit(maxsplit=1)[-1], ignore_errors=True)
-        paths = f"{source / 'src'}{os.pathsep}{source / 'packages/glocal-collect/src'}"
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "2")
         log = self.folder / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=self.folder,
-                env={**os.environ, **threads, "PYTHONPATH": paths, "GLOCAL_OFFLINE": "1"},
+                env=workbench.environment(source, threads=2),
                 stdout=output,
                 stderr=output,
             )

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.metrics import silhouette_score
-from workbench import data_of, heldout_objects, object_ids, real_data
+from workbench import category_table, data_of, heldout_objects, real_data, texts_by_row
 
 import glocal
 from glocal.aligner.folds import Fold, fit_folds
-from glocal.data.join import feature_rows
 from glocal.data.names import object_name
 
 NETWORK = "clip-vit-b32"
@@ -107,15 +105,11 @@ def unseen_objects(rows: np.ndarray, X: np.ndarray, Z: np.ndarray) -> Record:
 
 def groups_of_objects() -> np.ndarray:
     """The group of each object of the network, or an empty string."""
-    table = pd.read_csv(real_data() / "things" / "categories27.tsv", sep="\t")
+    table = category_table()
     groups = np.full(len(table), "", dtype="U20")
     for name, categories in reversed(GROUPS.items()):
         groups[table[categories].any(axis=1)] = name
-    features = data_of(NETWORK).features
-    places = feature_rows(features, object_ids())
-    of_rows = np.full(len(features), "", dtype="U20")
-    of_rows[places[places >= 0]] = groups[places >= 0]
-    return of_rows
+    return texts_by_row(NETWORK, groups)
 
 
 def leading_components(rows: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ Each difference is printed, and the status is 1 if there is any.
 """
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -120,12 +119,10 @@ def write_data(folder: Path) -> None:
 
 def outcome(checkout: Path, folder: Path, command: str) -> Any:
     """The number of evaluations of a command, the JSON that it prints, and its points."""
-    paths = f"{checkout / 'src'}{os.pathsep}{checkout / 'packages/glocal-collect/src'}"
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     process = subprocess.run(
         [sys.executable, "-c", COUNTED_RUN, *shlex.split(command)],
         cwd=folder,
-        env={**os.environ, **threads, "PYTHONPATH": paths, "GLOCAL_OFFLINE": "1"},
+        env=workbench.environment(checkout, threads=1),
         capture_output=True,
         text=True,
         check=False,

@@ -44,6 +44,17 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=description, formatter_class=formatter)
 
 
+def environment(checkout: Path, threads: int) -> dict[str, str]:
+    """The environment of a process that runs the packages of a checkout, without network."""
+    paths = (checkout / "src", checkout / "packages/glocal-collect/src")
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "OMP_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        "GLOCAL_OFFLINE": "1",
+    }
+
+
 def real_data() -> Path:
     """The folder of the real data; a benchmark that needs them ends if there is none."""
     folder = os.environ.get("GLOCAL_DATA_DIR")
@@ -67,14 +78,25 @@ def data_of(network: str) -> FitData:
     return FitData(objects, answers, local, normalize=network in UNIT)
 
 
+def category_table() -> pd.DataFrame:
+    """Whether each THINGS object belongs to each category."""
+    return pd.read_csv(real_data() / "things" / "categories27.tsv", sep="\t").astype(bool)
+
+
 @cache
 def categories(network: str) -> np.ndarray:
     """The category of each object of a network; empty for objects in none or in several."""
-    table = pd.read_csv(real_data() / "things" / "categories27.tsv", sep="\t")
+    table = category_table()
     names = np.where(table.sum(axis=1) == 1, table.idxmax(axis=1), "").astype(str)
-    rows = feature_rows(data_of(network).features, object_ids())
-    labels = np.full(len(data_of(network).features), "", names.dtype)
-    labels[rows[rows >= 0]] = names[rows >= 0]
+    return texts_by_row(network, names)
+
+
+def texts_by_row(network: str, values: np.ndarray) -> np.ndarray:
+    """The texts of the THINGS objects by row of a network; empty for rows of other images."""
+    features = data_of(network).features
+    rows = feature_rows(features, object_ids())
+    labels = np.full(len(features), "", values.dtype)
+    labels[rows[rows >= 0]] = values[rows >= 0]
     return labels
 
 
