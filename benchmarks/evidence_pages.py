@@ -32,19 +32,19 @@ few-shot classification, anomaly detection and retrieval are for other images of
 """
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 MAX_TICKS = 8
-OUTLINES = (
-    "m0,1a4,4 0 1 1 -0.01,0z",
-    "m0,-1l5,9h-10z",
-    "l5,5l-5,5l-5,-5z",
-    "m-1.500,0h3v3.500h3.500v3h-3.500v3.500h-3v-3.500h-3.500v-3h3.500z",
-    "m-5,1h10l-5,9z",
-    "m4,0v10l-9,-5z",
-    "m-4,1h8v8h-8z",
-    "m-4,0v10l9,-5z",
-)
-"""The outline of the mark of each colour, from five pixels above its middle."""
+OUTLINES = {
+    "original": "m0,1a4,4 0 1 1 -0.01,0z",
+    "keep": "m0,-1l5,9h-10z",
+    "centred": "l5,5l-5,5l-5,-5z",
+    "glocal": "m-1.5,0h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z",
+    "naive": "m-5,1h10l-5,9z",
+    "names": "m4,0v10l-9,-5z",
+    "mean subtracted": "m-4,1h8v8h-8z",
+    "global": "m-4,0v10l9,-5z",
+}
+"""The outline of a method's mark, drawn from five pixels above its middle."""
 FIGURES = Environment(loader=FileSystemLoader(ROOT / "benchmarks"), autoescape=True)
-FIGURES.globals["outlines"] = dict(zip(COLOURS.values(), OUTLINES, strict=True))
+FIGURES.globals["outlines"] = {COLOURS[method]: d for method, d in OUTLINES.items()}
 Record = dict[str, Any]
 
 
@@ -206,22 +206,15 @@ def forest(record: Record, plan: Record) -> Record:
     intervals, and stand in the sections of the plan, if it has any. Figures of the same columns
     and measured networks have one axis.
     """
-    arms = {column: label(plan["column"], column) for column in members(plan["columns"])}
-    order = list(arms.values())
-    groups: list[tuple[str, list[tuple[str, Record]]]] = []
-    for section, columns in plan.get("sections", {"": list(arms)}).items():
-        lines: dict[str, list[tuple[str, Record]]] = {}
-        for row in differences(record, plan):
-            if row[plan["column"]] in columns:
-                line = label(plan["lines"], row[plan["lines"]])
-                lines.setdefault(f"{section}\n{line}".strip(), []).append(
-                    (arms[row[plan["column"]]], row)
-                )
-        groups += sorted(lines.items(), key=largest_difference, reverse=True)
-    for _, group in groups:
-        group.sort(key=lambda named: order.index(named[0]))
+    order = [label(plan["column"], column) for column in members(plan["columns"])]
+    sections = plan.get("sections", {"": members(plan["columns"])})
+    groups = [
+        group
+        for section, columns in sections.items()
+        for group in sorted_groups(record, plan, section, columns)
+    ]
     alike = [other for other in PLAN["figures"] if has_same_axis(plan, other)]
-    rows = [row for other in [plan, *alike] for row in differences(record, other)]
+    rows = [row for figure in [plan, *alike] for row in differences(record, figure)]
     low = min(0.0, *(row["difference_low"] for row in rows))
     high = max(0.01, *(row["difference_high"] for row in rows))
     styles = looks_of(order)
@@ -231,6 +224,21 @@ def forest(record: Record, plan: Record) -> Record:
         "groups": groups,
         "ticks": ticks(low, high),
     }
+
+
+def sorted_groups(
+    record: Record, plan: Record, section: str, columns: list[Any]
+) -> list[tuple[str, list[tuple[str, Record]]]]:
+    """The groups of a section, from the largest difference on, with their arms in order."""
+    groups: dict[str, list[tuple[str, Record]]] = {}
+    rows = differences(record, plan)
+    for column in columns:
+        for row in rows:
+            if row[plan["column"]] == column:
+                line = label(plan["lines"], row[plan["lines"]])
+                group = groups.setdefault(f"{section}\n{line}".strip(), [])
+                group.append((label(plan["column"], column), row))
+    return sorted(groups.items(), key=largest_difference, reverse=True)
 
 
 def differences(record: Record, plan: Record) -> list[Record]:

@@ -212,6 +212,35 @@ def test_a_setting_outside_the_axis_of_a_front_is_an_arrow(evidence, is_narrow):
     assert drawing.count('class="mark"') == inside + len(plan["columns"])
 
 
+@pytest.mark.parametrize("is_narrow", [False, True])
+def test_a_map_and_a_trade_show_every_row(evidence, is_narrow):
+    """A map has a mark for each object before and after, and for each group of its key; a trade
+    has one for each share to keep of a network, and for each network of its key.
+    """
+    pages = evidence("evidence_pages")
+    plans = {plan["name"]: plan for plan in pages.PLAN["figures"]}
+    points = RECORD["map"]["points"]
+    keeps = [row for row in RECORD["keep"] if row["centre"] == 0]
+    expected = {
+        "map": 2 * len(points) + len({point["group"] for point in points}),
+        "keep-coarse": len(keeps) + len({row["network"] for row in keeps}),
+    }
+    for name, count in expected.items():
+        drawing = pages.drawing(RECORD, plans[name], is_narrow=is_narrow)
+        assert drawing.count('class="mark"') == count
+
+
+def test_the_principal_components_of_a_map_are_those_of_unit_rows(evidence):
+    """Rows that vary along two axes have these as their coordinates, up to signs."""
+    angles = np.linspace(-0.5, 0.5, 11)
+    long, short = np.meshgrid(0.4 * angles, 0.1 * angles)
+    places = np.stack([long.ravel(), short.ravel()], axis=1)
+    rest = np.sqrt(1 - np.square(places).sum(axis=1, keepdims=True))
+    rows = 3 * np.hstack([places, rest])
+    components = evidence("front").leading_components(rows)
+    np.testing.assert_allclose(np.abs(components), np.abs(places), atol=1e-9)
+
+
 @pytest.mark.parametrize("kind, options", [("anomaly_of", {}), ("few_shot", SHOT)])
 def test_pooled_scores_are_the_mean_of_independent_folds(evidence, kind, options):
     """Folds count alike whatever their size, and their errors add as those of independent means."""
