@@ -347,7 +347,7 @@ def test_a_transform_without_answers_has_axes_and_neighbours_and_no_vega():
     library that draws them, nor a claim of agreement; one that changes nothing has no empty lists.
     """
     page = report_page([transform_run("t", transform(4), OBJECTS)])
-    parts = ("What people’s answers amplify", "Among these 30 objects")
+    parts = ("What people’s answers amplify", "nearest neighbours of these 30 objects")
     assert [part for part in parts if part not in page] == []
     assert [part for part in ("agrees with people", "unsafe-eval") if part in page] == []
     assert len(page) < 200_000
