@@ -1,5 +1,6 @@
 """The page of a study: its sections and sentences, and the errors of one sentence."""
 
+import itertools
 import json
 import re
 import sys
@@ -63,6 +64,25 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(answered,
     assert standing["before"] < standing["after"]
     assert html.count("of what is attainable") <= 1, "one measured sentence, and no forecast"
     assert "Measured on answers to questions that the fit had not seen, agreement is" in html
+
+
+@pytest.mark.nightly
+def test_the_page_of_a_study_passes_axe(answered, browser, tmp_path):
+    """On a phone and a desktop, light and dark, axe finds nothing, and nothing scrolls sideways."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = tmp_path / "page.html"
+    words = ("collect report", answered, "--features", answered.parent, "--out", page)
+    assert run(*words).code == 0
+    for width, scheme in itertools.product((390, 1280), ("light", "dark")):
+        visitor = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        tab = visitor.new_page()
+        tab.goto(page.as_uri())
+        charts = "[...document.querySelectorAll('[data-chart]')]"
+        tab.wait_for_function(f"{charts}.every(chart => chart.dataset.drawn)")
+        report = axe.run(tab)
+        assert report.violations_count == 0, report.generate_report()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        visitor.close()
 
 
 LACKS = """
