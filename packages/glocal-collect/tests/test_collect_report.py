@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from world import folder, run, table
 
+from glocal.advice import attained_sentence, attained_shares, doubling_sentence, has_gained
+from glocal.advice.subject import Agreement
 from glocal.scores import Score
 from glocal_collect.settings import Settings
-from glocal_collect.standing import advise, standing
 from glocal_collect.study import create
 
 pytest.importorskip("altair")
@@ -63,7 +64,9 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(answered,
     standing = summary["standing"]
     assert standing["before"] < standing["after"]
     assert html.count("of what is attainable") <= 1, "one measured sentence, and no forecast"
-    assert "Measured on answers to questions that the fit had not seen, agreement is" in html
+    assert html.count("Twice as many fitted answers") == 1
+    assert standing["has_gained"]
+    assert len(standing["attained"]) in (1, 2)
 
 
 @pytest.mark.nightly
@@ -124,28 +127,31 @@ def test_the_last_doubling_decides_whether_to_go_on(interval, advice):
     """
     low, high = map(json.loads, interval.split())
     gain = Score("odd-one-out", "agreement_difference", 0.02, low, high, 1000)
-    assert advice in advise(gain)
-    assert ("95 % interval" in advise(gain)) == (low is not None)
+    assert advice in doubling_sentence(gain)
+    assert ("95 % interval" in doubling_sentence(gain)) == (low is not None)
 
 
 # agreement before and after in per cent, the least gain, the ends of the ceiling, and the sentence
-STANDINGS = """
-48 75 5 78 nan | is 48.0 % before and 75.0 % after the fit. That is at most 90 % of what is attainable.
-48 75 5 78 84 | That is 75 to 90 % of what is attainable.
-48 75 5 70 72 | That is 100 % of what is attainable.
-48 75 5 70 nan | That is at most 100 % of what is attainable.
-48 75 5 nan nan | is 48.0 % before and 75.0 % after the fit.
-48 75 -1 78 84 | no certain gain so far.
-48 75 nan 78 84 | no certain gain so far."""  # noqa: E501
+ATTAINED = """
+48 75 5 78 nan | The gain is at most 90 % of what is attainable.
+48 75 5 78 84 | The gain is 75 to 90 % of what is attainable.
+48 75 5 70 72 | The gain is 100 % of what is attainable.
+48 75 5 70 nan | The gain is at most 100 % of what is attainable.
+48 75 5 nan nan |
+48 75 -1 78 84 |
+48 75 nan 78 84 |"""
 
 
-@table("numbers, sentence", STANDINGS)
-def test_a_study_stands_by_measurement_where_its_gain_and_the_ceiling_say(numbers, sentence):
-    """The share of the attainable gain is the gain over the difference of the ceiling and the
-    agreement before; without an upper end it is the largest possible share.
+@table("numbers, sentence", ATTAINED)
+def test_a_study_has_a_share_of_the_gain_that_the_ceiling_allows(numbers, sentence):
+    """The share is the gain over the difference of the ceiling and the agreement before; without an
+    upper end it is the largest possible one, and without a certain gain or a ceiling there is none.
     """
     before, after, low, *ends = (float(number) / 100 for number in numbers.split())
-    ends = [end for end in ends if not np.isnan(end)]
     low = None if np.isnan(low) else low
+    scores = (Score("odd-one-out", "agreement", value) for value in (before, after))
     gain = Score("odd-one-out", "agreement_difference", after - before, low, 0.3, 1000)
-    assert standing(before, after, gain, ends).sentence().endswith(sentence)
+    agreement = Agreement(*scores, gain)
+    shares = attained_shares(agreement, [end for end in ends if not np.isnan(end)])
+    assert attained_sentence(shares) == sentence
+    assert has_gained(agreement) == (low is not None and low > 0)

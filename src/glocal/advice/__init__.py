@@ -14,6 +14,7 @@ from glocal.advice.situation import (
     read_situations,
     save_situations,
 )
+from glocal.advice.study import attained_sentence, attained_shares, doubling_sentence, has_gained
 from glocal.advice.subject import MARGIN, SIGNIFICANCE, Subject, direction, recorded_scores
 
 __all__ = [
@@ -28,8 +29,12 @@ __all__ = [
     "SituationRow",
     "Subject",
     "advise",
+    "attained_sentence",
+    "attained_shares",
     "direction",
+    "doubling_sentence",
     "fit_notes",
+    "has_gained",
     "neighbours_sentence",
     "network_sentence",
     "read_situations",

@@ -28,8 +28,8 @@ _CURVE = (
 )
 
 
-def curve_block(scores: Sequence[Score], ends: Sequence[float], advice: str) -> Block:
-    """The learning curve as a table and a chart, with the ends of the ceiling and the advice.
+def curve_block(scores: Sequence[Score], ends: Sequence[float]) -> Block:
+    """The learning curve as a table and a chart, with the ends of the ceiling.
 
     The last of the scores is the gain of the last doubling.
     """
@@ -37,7 +37,7 @@ def curve_block(scores: Sequence[Score], ends: Sequence[float], advice: str) -> 
     sizes = [*(f"{point['answers']:,}" for point in points), "gain of the last doubling"]
     table = pd.DataFrame({"Fitted answers": sizes, "Agreement": [score.text() for score in scores]})
     note = f"{_CURVE} A dashed line is an end of the ceiling." if ends else _CURVE
-    sentences = (advice, *([] if ends else [_NO_CEILING]))
+    sentences = () if ends else (_NO_CEILING,)
     return Block("Learning curve", sentences, note, table, curve_chart(points, ends))
 
 

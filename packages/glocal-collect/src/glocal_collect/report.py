@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from glocal.advice import attained_sentence, attained_shares, doubling_sentence, has_gained
+from glocal.advice.subject import Agreement
 from glocal.aligner.curve import MIN_ANSWERS, curve_record, learning_curve
 from glocal.aligner.folds import fit_folds
 from glocal.data.answers import Answers
@@ -24,7 +26,6 @@ from glocal_collect.curve import curve_block
 from glocal_collect.export import Collected
 from glocal_collect.methods import design_of
 from glocal_collect.overview import JUDGED, cells, describe_people, people_table
-from glocal_collect.standing import Standing, advise, standing
 from glocal_collect.study import Study
 
 _COLUMNS = (
@@ -91,12 +92,18 @@ def study_page(
     curve = learning_curve(loaded, joined.answers)
     bounds = ceiling(joined.answers)
     ends = [] if bounds is None else [score.value for score in bounds.scores]
-    measured = _standing(run, ends)
-    advice = advise(curve[-1])
+    agreement = _agreement(run)
+    attained = attained_shares(agreement, ends)
+    advice = " ".join(filter(None, (attained_sentence(attained), doubling_sentence(curve[-1]))))
     participants = " ".join(_participants(people, joined.answers))
     record = {
         "participants": people[JUDGED].reset_index().to_dict("records"),
-        "standing": measured._asdict(),
+        "standing": {
+            "before": agreement.before.value,
+            "after": agreement.after.value,
+            "has_gained": has_gained(agreement),
+            "attained": attained,
+        },
         "ceiling": None if bounds is None else bounds.record(),
         **curve_record(curve),
         "advice": advice,
@@ -104,12 +111,12 @@ def study_page(
     run = replace(
         run,
         name=study.title,
-        lead=f"{measured.sentence()} {advice}",
-        blocks=(_people_block(people, participants), curve_block(curve, ends, advice)),
+        lead=advice,
+        blocks=(_people_block(people, participants), curve_block(curve, ends)),
         commands=dict.fromkeys(run.commands, _fit_command(study, features)),
         design=design_of(study, collected, people),
     )
-    return StudyPage(run, (participants, measured.sentence(), advice), record)
+    return StudyPage(run, (participants, advice), record)
 
 
 def _answers(study: Study, collected: Collected) -> Answers:
@@ -154,13 +161,13 @@ def _fitted(features: Features, joined: Joined, progress: Callable[[str], None])
     return transform_run("transform", transform, features, joined.answers, folds=folds)
 
 
-def _standing(run: Run, ends: Sequence[float]) -> Standing:
-    """Where the study stands, by the scores of the default fit and the ends of the ceiling."""
+def _agreement(run: Run) -> Agreement:
+    """Agreement before and after the default fit."""
     (network,) = run.scores.networks
     agreement = run.subject(network, run.featured).agreement
     if agreement is None:
         raise DataError("the fit of the study has no agreement. Collect more answers.")
-    return standing(agreement.before.value, agreement.after.value, agreement.gain, ends)
+    return agreement
 
 
 def _participants(people: pd.DataFrame, answers: Answers) -> Iterator[str]:
