@@ -184,7 +184,7 @@ def test_a_suite_compares_networks_arm_by_arm_where_the_data_are_the_same(
     corrected within the task; nothing that is said about one network reads them.
     """
     pytest.importorskip("altair")
-    from glocal.report import findings, load_runs, report_page
+    from glocal.report import headlines, load_runs, report_page
 
     alone = SUITE.replace('[networks.near]\nfeatures = "near.npy"\n', "")
     world.folder(folder, s_toml=SUITE, alone_toml=alone)
@@ -204,5 +204,5 @@ def test_a_suite_compares_networks_arm_by_arm_where_the_data_are_the_same(
     assert "Between networks" in report_page([of_both])
     run_suite(Plan.load("alone.toml"), tmp_path / "alone")
     (of_one,) = load_runs([tmp_path / "alone"])
-    (expected,) = findings(of_one)
-    assert expected in findings(of_both)
+    (expected,) = headlines(of_one)
+    assert expected in headlines(of_both)

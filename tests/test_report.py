@@ -30,7 +30,7 @@ pytest.importorskip("vl_convert")
 
 from glocal.report import (
     Run,
-    findings,
+    headlines,
     load_runs,
     load_thumbnails,
     report_page,
@@ -38,7 +38,7 @@ from glocal.report import (
     save_tables,
     transform_run,
 )
-from glocal.report import finding as finding_module
+from glocal.report import headline as headline_module
 from glocal.report.charts import arm_scales, front_points
 from glocal.report.looks import COLOURS, INK, looks
 
@@ -130,7 +130,7 @@ def test_hostile_names_do_nothing(hostile):
 
 
 def test_a_page_has_one_result(folders):
-    """The finding, the table and the front of a sweep show the same agreement and neighbours, and
+    """The headline, the table and the front of a sweep show the same agreement and neighbours, and
     only the original and the choice have intervals, since the folds are few; a point that another
     one beats in both is weak.
     """
@@ -138,13 +138,13 @@ def test_a_page_has_one_result(folders):
     points = front_points(swept)
     chosen = points[points["chosen"]].iloc[0]
     page = report_page([swept])
-    (finding,) = findings(swept)
+    (headline,) = headlines(swept)
     for number in (chosen["agreement"], chosen["neighbours_kept"]):
-        assert f"{100 * number:.1f} %" in finding.sentence
+        assert f"{100 * number:.1f} %" in headline.sentence
         assert f">{number:.3f} [" in page
     has_interval = points["agreement_low"] < points["agreement_high"]
     assert (has_interval == (points["chosen"] | (points["method"] == "original"))).all()
-    assert shlex.split(finding.command)[2:4] == [f"{folders[0]}/transform.npz", "features.npy"]
+    assert shlex.split(headline.command)[2:4] == [f"{folders[0]}/transform.npz", "features.npy"]
     values = [0.5, 0.5, 0.6, 0.6]
     moved = swept.settings.assign(agreement=values, neighbours_kept=values)
     weaker = front_points(replace(swept, settings=moved))
@@ -173,9 +173,9 @@ def test_warnings_are_those_of_the_arm_that_is_recommended():
     fit = record_of(fit=fit_record(converged=False, status="budget")).fit
     fits = {("", "good"): fit}
     compared = Run("scores", Scores(scores), fits=fits)
-    (finding,) = findings(compared)
-    assert finding.arm == "good"
-    assert finding.warnings == ("Not converged: good ended as budget.",)
+    (headline,) = headlines(compared)
+    assert headline.arm == "good"
+    assert headline.warnings == ("Not converged: good ended as budget.",)
     page = report_page([compared])
     assert page.index("Other methods: 1 warning") < page.index("Caution: bad")
 
@@ -245,7 +245,7 @@ def test_the_page_of_try_is_its_screen(here):
 
 
 def test_a_page_judges_each_set_of_answers_by_itself():
-    """Two sets of answers in one file have a finding, a column and a line of the table each; what
+    """Two sets of answers in one file have a headline, a column and a line of the table each; what
     is good on one is not hidden by the other.
     """
     before = Score("odd-one-out", "agreement", 0.4, 0.38, 0.42, 900, "old.npz")
@@ -255,7 +255,7 @@ def test_a_page_judges_each_set_of_answers_by_itself():
     rows = [before, after, gain, replace(before, **worse), replace(after, value=0.3, **worse)]
     rows.append(replace(gain, value=-0.1, low=-0.15, high=-0.05, **worse))
     compared = Run("s", Scores(rows))
-    assert [finding.choice for finding in findings(compared)] == ["use", "worse"]
+    assert [headline.choice for headline in headlines(compared)] == ["use", "worse"]
     page = report_page([compared])
     titles = re.findall(r'<th scope="col"><bdi>(.*?)</bdi>', page)
     assert titles == ["odd-one-out (old.npz)", "odd-one-out (new.npz)"]
@@ -264,10 +264,10 @@ def test_a_page_judges_each_set_of_answers_by_itself():
 
 
 def test_a_report_is_judged_once(tmp_path, monkeypatch):
-    """Page, figures, tables and what the command prints share the findings of a run."""
+    """Page, figures, tables and what the command prints share the headlines of a run."""
     judged = []
-    advise = finding_module.advise
-    monkeypatch.setattr(finding_module, "advise", lambda *arm: judged.append(arm) or advise(*arm))
+    advise = headline_module.advise
+    monkeypatch.setattr(headline_module, "advise", lambda *arm: judged.append(arm) or advise(*arm))
     score = Score("r", "map", 0.5, 0.4, 0.6, 9)
     write_rows(tmp_path / "s.jsonl", [score.row(), replace(score, transform="w").row()])
     folders = ("--out", tmp_path / "r.html", "--figures", tmp_path)
@@ -333,11 +333,11 @@ def test_an_unfinished_sweep_has_a_page(tmp_path):
         points_jsonl='{"fold": 0, "method": "global", "status": "converged"}\n',
         sweep_json='{"version": "9.8.7", "seed": 5, "data": {"answers": "6c62"}}',
     )
-    (finding,) = findings(load_runs(tmp_path)[0])
-    assert "1 of its points" in finding.sentence
-    assert "--resume" in finding.action
+    (headline,) = headlines(load_runs(tmp_path)[0])
+    assert "1 of its points" in headline.sentence
+    assert "--resume" in headline.action
     page = report_page(load_runs(tmp_path))
-    assert finding.sentence in page
+    assert headline.sentence in page
     assert all(part in page for part in ("glocal 9.8.7.", "Seed 5.", "hashes of answers."))
 
 
@@ -461,7 +461,7 @@ def test_the_page_opens_whole_and_accessible(
 ):
     """On a phone and a desktop, light and dark, the page draws all charts, does not scroll
     sideways, runs no hostile script, asks no site, has few ticks, and passes axe, and so do a page
-    that begins with neighbours, as of the demo, and one of `try`; a phone first shows the finding
+    that begins with neighbours, as of the demo, and one of `try`; a phone first shows the headline
     and the numbers. The search box shows the ten neighbours of an object before and after.
     """
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()

@@ -566,11 +566,11 @@ def test_a_transform_that_was_fitted_to_the_answers_is_no_result(folder, result,
     no other; an arm whose file records nothing is not known to be new, and an arm of the suite is.
     """
     pytest.importorskip("altair")
-    from glocal.report import findings, load_runs
+    from glocal.report import headlines, load_runs
 
-    def finding():
+    def headline():
         (of_suite,) = load_runs([copy / "out"])
-        return findings(of_suite)[0]
+        return headlines(of_suite)[0]
 
     objects = Features(MADE.objects.matrix, MADE.objects.names)
     record = CENTRED.record.model_copy(update={"fitted": sketch(objects, MADE.answers)})
@@ -583,12 +583,12 @@ def test_a_transform_that_was_fitted_to_the_answers_is_no_result(folder, result,
     for arm, share in (("original", 0), ("given", 1)):
         score = seen_result.scores.score("net", "heldout", arm)
         assert score.seen_answers == score.seen_objects == share
-    assert finding().arm == "given"
-    assert finding().choice == "seen"
+    assert headline().arm == "given"
+    assert headline().choice == "seen"
     again(copy, suite.replace("FILE", "w.npz"))
-    assert "it is not known whether the fit had seen them" in finding().sentence
+    assert "it is not known whether the fit had seen them" in headline().sentence
     one_fit = '[arms.fit]\nmethod = "global"\n[arms.given]\ntransform = "fitted.npz"\n'
     with pytest.warns(DataWarning, match="given on heldout"):
         again(copy, suite.replace(arms.removeprefix("[arms.original]\n"), one_fit))
-    assert finding().arm == "fit"
-    assert "about objects that the fit had not seen" in finding().sentence
+    assert headline().arm == "fit"
+    assert "about objects that the fit had not seen" in headline().sentence

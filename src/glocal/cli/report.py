@@ -107,12 +107,12 @@ def show_report(
     """Print findings, `lines`, warnings and files, or with the axes and `more` as one object."""
     from glocal import report as pages
 
-    findings = [finding for run in runs for finding in pages.findings(run)]
+    headlines = [headline for run in runs for headline in pages.headlines(run)]
     size = files[0].stat().st_size
     record = {
         "out": files[0],
         "bytes": size,
-        "findings": findings,
+        "findings": headlines,
         "situations": [row for run in runs for row in run.situations],
         "axes": [axes for run in runs for axes in pages.axes_records(run)],
         **more,
@@ -120,7 +120,7 @@ def show_report(
         "files": files,
     }
     if not IS_JSON.get():
-        for sentence in dict.fromkeys(s for finding in findings for s in finding.warnings):
+        for sentence in dict.fromkeys(s for headline in headlines for s in headline.warnings):
             print_message(f"warning: {sentence}")
     others = f" and {len(files) - 1} figures and tables" if len(files) > 1 else ""
     written = f"written: {files[0]} ({size / 1e6:.1f} MB){others}"
@@ -129,7 +129,7 @@ def show_report(
         for run in runs
         for row in run.situations
     ]
-    sentences = [finding.sentence for finding in findings]
+    sentences = [headline.sentence for headline in headlines]
     print_result(record, *situations, *sentences, *lines, written)
 
 

@@ -1,8 +1,8 @@
 """HTML pages, figures and tables of runs, made from run folders without data and without torch."""
 
 from glocal.report.charts import front_chart, front_points
-from glocal.report.finding import findings, warnings_of
 from glocal.report.folders import load_runs
+from glocal.report.headline import headlines, warnings_of
 from glocal.report.objects import axes_records
 from glocal.report.page import (
     axes_svg,
@@ -21,9 +21,9 @@ __all__ = [
     "Run",
     "axes_records",
     "axes_svg",
-    "findings",
     "front_chart",
     "front_points",
+    "headlines",
     "load_runs",
     "load_thumbnails",
     "report_page",

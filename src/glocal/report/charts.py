@@ -36,7 +36,7 @@ _TITLES = {
 
 @dataclass(frozen=True, eq=False)
 class Chart(Block):
-    """The chart of a network beside the findings, and the ends of the ceiling that it shows."""
+    """The chart of a network beside the headlines, and the ends of the ceiling that it shows."""
 
     network: str = ""
     is_front: bool = False

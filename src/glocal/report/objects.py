@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from glocal.evaluation.view import View, is_among
-from glocal.report.finding import Finding, findings
+from glocal.report.headline import Headline, headlines
 from glocal.report.runs import Run
 
 _N_CHANGED = 6  # objects whose neighbours are shown before the reader searches
@@ -17,21 +17,21 @@ _N_CHANGED = 6  # objects whose neighbours are shown before the reader searches
 def axes_records(run: Run) -> list[dict[str, Any]]:
     """Return the axes of each featured transform, with its network and arm."""
     records = []
-    for finding in _of_each_arm(findings(run)):
-        names = {"network": finding.network, "arm": finding.arm}
-        for _, views in run.views_of(finding.network, finding.arm):
-            change = views[finding.arm].meta.get("change") or {}
+    for headline in _of_each_arm(headlines(run)):
+        names = {"network": headline.network, "arm": headline.arm}
+        for _, views in run.views_of(headline.network, headline.arm):
+            change = views[headline.arm].meta.get("change") or {}
             if change.get("axes"):
                 records.append({**names, "axes": change["axes"], "chance": change["chance"]})
     return records
 
 
-def objects_of(run: Run, findings: Sequence[Finding]) -> Iterator[dict[str, Any]]:
+def objects_of(run: Run, headlines: Sequence[Headline]) -> Iterator[dict[str, Any]]:
     """Yield what the page shows of the objects of each network, under its featured arm."""
-    for finding in _of_each_arm(findings):
-        for network, views in run.views_of(finding.network, finding.arm):
+    for headline in _of_each_arm(headlines):
+        for network, views in run.views_of(headline.network, headline.arm):
             before = views.get(run.baseline)
-            after = views[finding.arm]
+            after = views[headline.arm]
             if before is not None and before.names == after.names:
                 yield {
                     "network": network if len(run.views) > 1 else "",
@@ -40,9 +40,9 @@ def objects_of(run: Run, findings: Sequence[Finding]) -> Iterator[dict[str, Any]
                 }
 
 
-def _of_each_arm(findings: Sequence[Finding]) -> Iterable[Finding]:
-    """The last finding about each featured arm."""
-    return {(finding.network, finding.arm): finding for finding in findings}.values()
+def _of_each_arm(headlines: Sequence[Headline]) -> Iterable[Headline]:
+    """The last headline about each featured arm."""
+    return {(headline.network, headline.arm): headline for headline in headlines}.values()
 
 
 def _neighbours(before: View, after: View) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from glocal.files import (
     write_text,
 )
 from glocal.report.charts import charts_of
-from glocal.report.finding import findings, methods_paragraph, warnings_of
+from glocal.report.headline import headlines, methods_paragraph, warnings_of
 from glocal.report.objects import axes_records, objects_of
 from glocal.report.runs import Run, RunRecord
 from glocal.report.templates import render
@@ -203,20 +203,20 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
         if part.chart is not None:
             chart = part.chart.properties(width="container").to_dict()
             shown["charts"][f"{number}-{part.title}"] = chart
-    headlines = findings(run)
-    objects = list(objects_of(run, headlines))
+    of_networks = headlines(run)
+    objects = list(objects_of(run, of_networks))
     for place, shown_objects in enumerate(objects):
         shown["objects"][f"{number}-{place}"] = shown_objects["neighbours"]
     return {
         "run": run,
         "neighbours_kept": _neighbours_sentence(run.situations),
         "making": [] if _has_bundled_transform(run.scores) else [NO_TRANSFORM, *MAKE],
-        "findings": headlines,
+        "headlines": of_networks,
         "warnings": list(warnings_of(run)),
         "charts": charts,
         "objects": objects,
         "columns": list(_columns(run)),
-        "methods": methods_paragraph(run, headlines),
+        "methods": methods_paragraph(run, of_networks),
         "model": "" if run.record.source is None else run.record.source.model,
         "provenance": _provenance(run),
         "rows_origin": _origin_of_rows(run.scores),

@@ -124,7 +124,7 @@ class Run:
         )
 
     def agreement_tasks(self, network: str) -> list[str]:
-        """The tasks by which findings about a network judge it; one without a name if none does."""
+        """The tasks of agreement of a network; one without a name if it has none."""
         tasks = self.scores.tasks_of(*AGREEMENT)
         scored = {score.task for score in self.scores.shown if (score.network or "") == network}
         return [task for task in tasks if task in scored] or [""]
@@ -136,7 +136,7 @@ class Run:
         return [gain for gain in self.scores.network_gains if gain.task in tasks]
 
     def subject(self, network: str, arm: str, task: str = "") -> Subject:
-        """The scores, the record of the fit and the baseline that a finding is written from."""
+        """The scores, the record of the fit and the baseline from which a headline is written."""
         views = self.views_of(network, arm)
         return Subject(
             self.scores,

@@ -22,8 +22,8 @@ from glocal.errors import MissingDependencyError
 from glocal.evaluation.axes import FoldTransform
 from glocal.evaluation.view import View
 from glocal.files import array_sha256
-from glocal.report import Run, axes_svg, findings, report_page, save_figure, transform_run
-from glocal.report.finding import Finding, featured_arm, methods_paragraph
+from glocal.report import Run, axes_svg, headlines, report_page, save_figure, transform_run
+from glocal.report.headline import Headline, featured_arm, methods_paragraph
 from glocal.report.objects import objects_of
 from glocal.scores import HELD_OUT_OBJECTS, Score, Scores
 
@@ -113,10 +113,10 @@ def test_a_finding_says_what_changed_and_what_to_do(text, choice, words, fit):
     loss above that of the features alone forbids the use, and a command only follows a use.
     """
     run = run_of(scores(text), json.loads(fit or "{}"), commands={("", "t"): "go"})
-    (finding,) = findings(run)
-    assert finding.choice == choice
-    assert finding.command == ("go" if choice.startswith("use") else None)
-    parts = [finding.sentence, finding.action, finding.details, *finding.warnings]
+    (headline,) = headlines(run)
+    assert headline.choice == choice
+    assert headline.command == ("go" if choice.startswith("use") else None)
+    parts = [headline.sentence, headline.action, headline.details, *headline.warnings]
     head = " ".join(parts).lower()
     assert [part for part in words.split("; ") if part not in head] == []
 
@@ -124,7 +124,7 @@ def test_a_finding_says_what_changed_and_what_to_do(text, choice, words, fit):
 def test_few_answers_are_too_few_to_tell():
     """The same uncertain gain is called early for a fit to few answers, and not for one to many."""
     sentences = [
-        findings(run_of(scores("NONE"), fit))[0].sentence
+        headlines(run_of(scores("NONE"), fit))[0].sentence
         for fit in ({"n_answers": 4999}, {"n_answers": 5000})
     ]
     assert ["early" in sentence for sentence in sentences] == [True, False]
@@ -161,7 +161,7 @@ def test_a_choice_depends_on_the_answers_behind_the_scores(text, changes, choice
     nothing.
     """
     rows = Scores(replace(row, **json.loads(changes)) for row in scores(text))
-    assert findings(run_of(rows))[0].choice == choice
+    assert headlines(run_of(rows))[0].choice == choice
 
 
 def test_a_record_gives_each_score_its_own_interval():
@@ -179,10 +179,10 @@ def test_a_record_gives_each_score_its_own_interval():
 
 
 def test_a_collapse_forbids_the_use():
-    """Objects at one point are the finding."""
+    """The headline of a transform that maps all objects to one point forbids its use."""
     zero = replace(transform(1), weights=np.zeros((5, 5), np.float32))
-    (finding,) = findings(transform_run("t", zero, OBJECTS, ANSWERS))
-    assert finding.choice == "collapsed"
+    (headline,) = headlines(transform_run("t", zero, OBJECTS, ANSWERS))
+    assert headline.choice == "collapsed"
 
 
 BEST = """
@@ -228,7 +228,7 @@ def test_answers_that_the_fit_has_not_seen_are_the_result(meta, words):
     """
     run = transform_run("t", transform(4, **meta), OBJECTS, ANSWERS)
     here = f"{100 * odd_one_out(transform(4)(X), ANSWERS).agreement:.1f} %"
-    assert words.replace("HERE", here) in findings(run)[0].sentence
+    assert words.replace("HERE", here) in headlines(run)[0].sentence
     page = report_page([run])
     was_fitted = "The transform was fitted to these answers." in page
     assert was_fitted == (meta.get("fitted") == SEEN)
@@ -253,7 +253,7 @@ def test_a_paragraph_to_copy_has_the_fit_the_results_and_the_reference(text, fit
     and the source; it begins with the design of a study, and a page shows it.
     """
     run = run_of(scores(text), json.loads(fit), design=("Ten people.",))
-    paragraph = methods_paragraph(run, findings(run))
+    paragraph = methods_paragraph(run, headlines(run))
     assert words in paragraph
     assert paragraph.startswith("Ten people. ")
     assert ("A linear transform" in paragraph) == (fit != "{}")
@@ -266,7 +266,7 @@ def test_a_paragraph_states_the_level_of_corrected_intervals():
     score = Score("cars", "map", 0.5)
     rows = (replace(score, transform=arm) for arm in ("original", "t"))
     run = run_of(Scores([*rows, replace(gain, settings=settings)]))
-    assert "(98.3 % interval, p 0.03, corrected" in methods_paragraph(run, findings(run))
+    assert "(98.3 % interval, p 0.03, corrected" in methods_paragraph(run, headlines(run))
 
 
 def test_a_ceiling_of_few_answers_is_not_to_copy():
@@ -275,14 +275,14 @@ def test_a_ceiling_of_few_answers_is_not_to_copy():
     ceiling = Score("odd-one-out", "ceiling_leave_one_out", 0.6, **details)
     for n in (199, 200):
         run = run_of(Scores([*scores("GAIN"), replace(ceiling, n=n)]))
-        paragraph = methods_paragraph(run, findings(run))
+        paragraph = methods_paragraph(run, headlines(run))
         assert ("People agree with each other" in paragraph) == (n == 200)
 
 
 def test_nothing_is_to_copy_where_nothing_was_compared():
     """Without results there is no paragraph."""
     run = run_of(scores("kept 1 .9"))
-    assert methods_paragraph(run, findings(run)) == ""
+    assert methods_paragraph(run, headlines(run)) == ""
     assert "to copy" not in report_page([run])
 
 
@@ -295,7 +295,7 @@ def test_held_out_scores_of_centred_features_name_both_counts():
         "keeps 93.0 % of the 7 nearest neighbours",
         "of each image, 90.0 % of those in the centred features (among 8 images)",
     ):
-        assert part in findings(run)[0].sentence
+        assert part in headlines(run)[0].sentence
 
 
 def test_answers_are_scored_by_the_fit_that_has_not_seen_them():
@@ -303,11 +303,11 @@ def test_answers_are_scored_by_the_fit_that_has_not_seen_them():
     repeated = Answers.from_array(np.tile(ANSWERS.objects[:60], (6, 1)))
     parts = map(repeated.select, question_folds(repeated))
     folds = [(FoldTransform(transform(4 + k), 300), part) for k, part in enumerate(parts)]
-    (finding,) = findings(transform_run("fit", transform(1), OBJECTS, repeated, folds=folds))
+    (headline,) = headlines(transform_run("fit", transform(1), OBJECTS, repeated, folds=folds))
     right = sum(len(part) * odd_one_out(fold.transform(X), part).agreement for fold, part in folds)
-    assert f"{100 * right / 360:.1f} % of 360 answers to questions" in finding.sentence
+    assert f"{100 * right / 360:.1f} % of 360 answers to questions" in headline.sentence
     ceiling = "People agree with each other on 100.0 to 100.0 % of 360 answers (6 answers a"
-    assert ceiling in finding.details
+    assert ceiling in headline.details
 
 
 @pytest.mark.parametrize("data", [{"features": array_sha256(OBJECTS.matrix)}, {}])
@@ -318,7 +318,7 @@ def test_the_network_is_named_if_the_features_are_of_it(data):
         "fit": fit_record(provenance={"version": "1", "data": data}),
     }
     run = transform_run("t", transform(2, **meta), OBJECTS)
-    assert ("network net" in findings(run)[0].sentence) == bool(data)
+    assert ("network net" in headlines(run)[0].sentence) == bool(data)
     assert "on features of net" in report_page([run]) or data
 
 
@@ -329,7 +329,7 @@ def test_a_network_without_a_record_has_the_name_of_its_file(tmp_path):
         np.save(tmp_path / name, X)
         features = Features.load(tmp_path / name)
         run = transform_run("t", transform(4), features, ANSWERS)
-        assert "the network near agrees" in methods_paragraph(run, findings(run))
+        assert "the network near agrees" in methods_paragraph(run, headlines(run))
 
 
 def test_guessing_gives_what_it_gives_for_the_kind_of_the_answers():
@@ -339,7 +339,7 @@ def test_guessing_gives_what_it_gives_for_the_kind_of_the_answers():
         transform_run("t", transform(4), OBJECTS, replace(ANSWERS, kind="anchor")),
         run_of(rows),
     ):
-        assert "Guessing gives 50.0 %." in findings(run)[0].sentence
+        assert "Guessing gives 50.0 %." in headlines(run)[0].sentence
 
 
 def test_a_transform_without_answers_has_axes_and_neighbours_and_no_vega():
@@ -361,7 +361,7 @@ def test_the_neighbours_that_changed_most_are_shown_first():
     view = lambda text: View(names=(*"abcde",), neighbours=matrix(text, int))
     views = {"original": view("1 2; 0 2; 0 1; 0 1; 0 1"), "t": view("1 2; 0 3; 3 0; 2 4; 0 1")}
     run = Run("t", featured="t", views={"": views})
-    (shown,) = objects_of(run, [Finding(Choice.USE, "", arm="t")])
+    (shown,) = objects_of(run, [Headline(Choice.USE, "", arm="t")])
     neighbours = shown["neighbours"]
     assert neighbours["changed"] == [3, 1, 2]
     assert neighbours["kept"] == pytest.approx(0.6)

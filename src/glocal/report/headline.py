@@ -1,4 +1,4 @@
-"""The findings of a run, one for each network, its warnings, and the paragraph to copy."""
+"""The headlines of a run, one for each network, its warnings, and the paragraph to copy."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from glocal.screen import plural
 
 MIN_KEPT = 0.9
 """Smallest share of neighbours that the featured arm of a suite keeps, if any arm keeps as many."""
-_MAX_RUNS = 64  # whose findings are kept
+_MAX_RUNS = 64  # whose headlines are kept
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding(Advice):
+class Headline(Advice):
     """The advice about the featured arm of a network, with details and warnings.
 
     `warnings` are those about the arm or about the whole run. `task` is the task of agreement that
@@ -54,8 +54,8 @@ class Warned(NamedTuple):
 
 
 @lru_cache(_MAX_RUNS)
-def findings(run: Run) -> tuple[Finding, ...]:
-    """Return one finding for each network of a run and each of its tasks of agreement.
+def headlines(run: Run) -> tuple[Headline, ...]:
+    """Return one headline for each network of a run and each of its tasks of agreement.
 
     A page, its figures and its tables share them.
     """
@@ -64,16 +64,16 @@ def findings(run: Run) -> tuple[Finding, ...]:
             f"The sweep is unfinished: {n_points} of its points are computed, and nothing is "
             "chosen yet."
         )
-        return (Finding(Choice.UNFINISHED, unfinished, ACTIONS[Choice.UNFINISHED]),)
+        return (Headline(Choice.UNFINISHED, unfinished, ACTIONS[Choice.UNFINISHED]),)
     networks = run.scores.networks or [""]
     of_networks = [
-        _finding(run, network, featured_arm(run, network), task)
+        _headline(run, network, featured_arm(run, network), task)
         for network in networks
         for task in run.agreement_tasks(network)
         if task or not run.situations
     ]
     between_networks = [
-        Finding(Choice.NETWORKS_COMPARED, network_sentence(gain), task=gain.task)
+        Headline(Choice.NETWORKS_COMPARED, network_sentence(gain), task=gain.task)
         for gain in run.network_gains
     ]
     return tuple(of_networks + between_networks)
@@ -146,7 +146,7 @@ def _warnings(run: Run) -> Iterator[Warned]:
             yield Warned(network, run.featured, message)
 
 
-def _finding(run: Run, network: str, arm: str, task: str) -> Finding:
+def _headline(run: Run, network: str, arm: str, task: str) -> Headline:
     subject = run.subject(network, arm, task)
     standard_command = "glocal apply TRANSFORM FEATURES --out OUT"
     advice = advise(subject, run.commands.get((network, arm), standard_command))
@@ -155,7 +155,7 @@ def _finding(run: Run, network: str, arm: str, task: str) -> Finding:
         for warned in warnings_of(run)
         if warned.arm in ("", arm) and is_of_network(warned.network, network)
     ]
-    return Finding(
+    return Headline(
         **vars(advice),
         network=network,
         arm=arm,
@@ -177,15 +177,15 @@ def _details(run: Run, subject: Subject) -> Iterator[str]:
         yield "Its effect on other tasks was not measured."
 
 
-def methods_paragraph(run: Run, findings: Sequence[Finding]) -> str:
+def methods_paragraph(run: Run, headlines: Sequence[Headline]) -> str:
     """Return how the data of a run were collected and fitted, and what was found, as HTML.
 
     It is empty for a run in which nothing was compared.
     """
     subjects = [
-        run.subject(finding.network, finding.arm, finding.task)
-        for finding in findings
-        if finding.choice != Choice.NETWORKS_COMPARED
+        run.subject(headline.network, headline.arm, headline.task)
+        for headline in headlines
+        if headline.choice != Choice.NETWORKS_COMPARED
     ]
     text = render(
         "methods.html",
