@@ -31,6 +31,7 @@ from glocal.cli import (
     transforms,
     verdict,
 )
+from glocal.cli.options import OUTPUT, bounds_in_words
 from glocal.cli.output import IS_JSON, IS_QUIET, OPTIONS, in_options, print_error, print_message
 from glocal.errors import (
     GLocalError,
@@ -228,38 +229,57 @@ def _show_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
 def _command() -> Any:
     """The root command; it and all others have the options -q and -v."""
     root: Any = typer.main.get_command(app)
-    options = _verbosity()
     commands = [root]
     for command in commands:  # which grows
-        command.params += options
+        subcommands = getattr(command, "commands", {})
+        panel = None if subcommands else OUTPUT
+        command.params += _verbosity(panel)
         context = typer.Context(command, **_HELP)
         for param in command.get_params(context):
-            _name_value(param)
-        commands += getattr(command, "commands", {}).values()
+            if param.name == "help":
+                param.rich_help_panel = panel
+            _describe_value(param)
+        commands += subcommands.values()
     return root
 
 
-def _name_value(param: Any) -> None:
-    """Name the value of an option in the help as a person does, in place of its type in Python."""
+def _describe_value(param: Any) -> None:
+    """Describe the value of an option in the help in words, in place of its type in Python."""
     kind = param.display_type(None).strip("<>")
     name = param.metavar or _VALUES.get(kind, kind)
     if name == kind and len(kind) > _MAX_VALUE:
         name = "CHOICE"
-        param.help = f"{param.help} One of {kind.replace('|', ', ')}."
+        description, bracket, details = param.help.partition(" [")
+        param.help = f"{description} One of {kind.replace('|', ', ')}.{bracket}{details}"
+    range_in_words = bounds_in_words({"ge": param.min, "le": param.max})
+    if range_in_words:
+        param.help = f"{param.help} [{range_in_words}]"
     param.display_type_rich = lambda ctx: name
+    param._get_number_range_help_str = lambda: None
 
 
-def _verbosity() -> list[Any]:
-    """The options that say how much a command prints on standard error."""
+@cache
+def _verbosity(panel: str | None) -> list[Any]:
+    """The options that say how much a command prints on standard error, in a panel of the help."""
     template = typer.Typer(add_completion=False)
 
     @template.command()
     def _options_of_all(
         quiet: bool = typer.Option(
-            False, "-q", "--quiet", callback=_keep_quiet, help="Print no messages but errors."
+            False,
+            "-q",
+            "--quiet",
+            callback=_keep_quiet,
+            help="Print no messages but errors.",
+            rich_help_panel=panel,
         ),
         verbose: bool = typer.Option(
-            False, "-v", "--verbose", callback=_log_steps, help="Print a line for each step."
+            False,
+            "-v",
+            "--verbose",
+            callback=_log_steps,
+            help="Print a line for each step.",
+            rich_help_panel=panel,
         ),
     ) -> None:
         pass

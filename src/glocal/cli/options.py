@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic.fields import FieldInfo
@@ -29,13 +29,11 @@ from glocal.options import Options
 from glocal.transform.formats import TRANSFORM_NAME
 
 FEATURES = "Feature file, or folder with features.npy and file_names.txt."
-DATA = "Data"
 KEEP = "Keep"
 OUTPUT = "Output"
-FeaturesPath = Annotated[Path, Option(help=FEATURES, rich_help_panel=DATA)]
+FeaturesPath = Annotated[Path, Option(help=FEATURES)]
 LocalPath = Annotated[
-    Path | None,
-    Option(help="Features of local images, whose neighbours are kept.", rich_help_panel=DATA),
+    Path | None, Option(help="Features of local images, whose neighbours are kept.")
 ]
 
 SCORES_OUT = "File that the scores are appended to (.jsonl), or a new table (.csv)."
@@ -173,15 +171,21 @@ def _help(field: FieldInfo) -> str:
     is_shown = field.default not in (None, "", PydanticUndefined) and field.default is not False
     if not default and is_shown:
         default = str(field.default)
-    bounds = [
-        f"{word} {getattr(constraint, name)}"
+    bounds = {
+        name: getattr(constraint, name)
         for constraint in field.metadata
-        for name, word in _BOUNDS.items()
-        if getattr(constraint, name, None) is not None
-    ]
-    details = [" and ".join(bounds), default and f"default: {default}"]
+        for name in _BOUNDS
+        if hasattr(constraint, name)
+    }
+    details = [bounds_in_words(bounds), default and f"default: {default}"]
     stated = "; ".join(filter(None, details))
     return f"{description} [{stated}]" if stated else description
+
+
+def bounds_in_words(bounds: Mapping[str, float | None]) -> str:
+    """Bounds by their names in pydantic, as in ``above 0 and at most 1``."""
+    words = [f"{_BOUNDS[name]} {bound}" for name, bound in bounds.items() if bound is not None]
+    return " and ".join(words)
 
 
 def refuse_overwriting_inputs(option: str, output: Path, *inputs: Path | None) -> None:
@@ -230,8 +234,6 @@ def read_ids(path: Path | None) -> tuple[str, ...] | None:
 
 class ObjectFiles(Options):
     """The files about objects: their features, people's answers, and the list that these index."""
-
-    panel: ClassVar[str] = DATA
 
     features: Path = Field(description=FEATURES)
     answers: Path = Field(

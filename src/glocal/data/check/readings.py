@@ -169,9 +169,9 @@ def _compared(
     is_clear = gain > _MIN_STANDARD_ERRORS * np.linalg.norm(after - before)
     n_objects = len(np.unique(answers.objects[differs]))
     message = (
-        f"answers: the features agree with {after.sum() / weight:.3f} of the {len(changed)} "
-        f"answers about {n_objects} objects if {reading.description}, and with "
-        f"{before.sum() / weight:.3f} as they are read now"
+        f"answers: the features agree with {100 * after.sum() / weight:.1f} % of the "
+        f"{len(changed)} answers about {n_objects} objects if {reading.description}, and with "
+        f"{100 * before.sum() / weight:.1f} % as they are read now"
     )
     is_reported = is_clear and len(changed) >= _MIN_ANSWERS
     excess = gain - reading.min_gain * weight if is_reported else 0.0
@@ -184,5 +184,7 @@ def _check_chance(answers: Answers, credits: Values) -> Findings:
     error = math.sqrt(answers.chance * (1 - answers.chance) / len(answers))
     is_chance = abs(agreement - answers.chance) < _MAX_STANDARD_ERRORS_OF_CHANCE * error
     if is_chance and len(answers) >= _MIN_ANSWERS_FOR_CHANCE:
-        message = f"answers: the features agree with {agreement:.3f} of them, which is chance"
+        message = (
+            f"answers: the features agree with {100 * agreement:.1f} % of them, which is chance"
+        )
         yield finding("chance", message)
