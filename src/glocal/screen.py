@@ -41,7 +41,7 @@ class Printable(ABC):
         """Return all of it as a data frame."""
 
     def text_lines(self) -> list[str]:
-        """The table as lines of text, of which the text of the result shows the first."""
+        """The lines of the table; a result that is printed shows the first of them."""
         return []
 
     def __str__(self) -> str:

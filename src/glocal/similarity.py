@@ -274,7 +274,7 @@ def is_collapsed(Z: Embedding) -> bool:
 
 
 def at_chance(loss: float, chance: float) -> bool:
-    """Whether a loss on the fitted answers, in nats, is no lower than that of guessing."""
+    """Whether a loss on the fitted answers, in nats, is no lower than the loss of guessing."""
     return loss >= chance - _CHANCE_SLACK
 
 
@@ -287,7 +287,7 @@ def zeros_if_collapsed(*parts: Float[np.ndarray, "_ p"]) -> list[Float[np.ndarra
     if not is_collapsed(np.concatenate(parts)):
         return [*parts]
     warn(
-        "collapse: all rows are one point or one direction; scores are those of chance or less.",
+        "collapse: all rows are one point or one direction; scores are at chance or below.",
         CollapseWarning,
     )
     return [np.zeros_like(part) for part in parts]

@@ -95,7 +95,7 @@ def _loaded(name: str, features: Path, normalize: bool) -> LinearTransform:
         return LinearTransform.centring(Features.load(features), normalize=normalize)
     if normalize:
         raise ParameterError(
-            "--normalize is for centred alone; a transform scales rows as those of its fit were."
+            "--normalize is for centred alone; a transform scales rows as its fit did."
         )
     return LinearTransform.from_pretrained(name)
 
