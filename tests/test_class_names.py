@@ -8,6 +8,7 @@ from world import normal
 from glocal import Features, few_shot
 from glocal.errors import DataWarning
 from glocal.evaluation import probes
+from glocal.evaluation.class_names import NameScores
 from glocal.evaluation.few_shot import few_shot_by_superclass
 
 TEXTS = Features(np.eye(6)[:3] + 0.2 * normal(3, 6, seed=5), (*"012",))
@@ -85,6 +86,16 @@ def test_two_classes_with_equal_texts_share_their_images():
     texts = Features(T, (*"012",))
     alone = few_shot(X, y, shots=0, texts=texts, originals=X)
     assert {*alone.by_image[y < 2].tolist()} <= {0.0, 0.5}
+
+
+def test_names_beside_examples_round_by_both_in_the_unit_of_each():
+    """Examples of root mean square 3 are divided by it, and so is their rounding difference; the
+    difference of the names is added.
+    """
+    names = NameScores(np.array([[0.0, 0.0], [1.0, -1.0]]), tolerance=0.25)
+    both = names.beside(np.array([[3.0, -3.0]]), np.array([1]), tolerance=0.6)
+    np.testing.assert_allclose(both.scores, [[2.0, -2.0]])
+    assert both.tolerance == pytest.approx(0.6 / 3 + 0.25)
 
 
 def test_chance_of_superclasses_counts_the_classes_of_each():

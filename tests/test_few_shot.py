@@ -59,6 +59,15 @@ def test_one_shot_is_fitted_without_cross_validation(classes, p):
     np.testing.assert_allclose(scores, reference.predict_proba(test), atol=1e-3)
 
 
+def test_one_label_of_many_classes_is_no_regression_problem(recwarn):
+    """With one shot there are as many classes as rows, and the user gets no warning of it."""
+    y = np.repeat(np.arange(24), 2)
+    X = np.eye(24)[y] + 0.1 * normal(48, 24)
+    for strength in (None, 10.0):
+        assert few_shot(X, y, shots=1, strength=strength, draws=2).accuracy > 0.9
+    assert not recwarn.list
+
+
 def test_the_strength_is_chosen_by_cross_validated_accuracy():
     """C is the smallest value that is right most often in a plain loop over stratified folds, and
     the predictions agree.

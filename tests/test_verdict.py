@@ -587,9 +587,24 @@ def test_rows_that_do_not_belong_to_a_transform_need_force():
     assert by_name(result)[SEARCH].arm == CENTRED
 
 
-@pytest.mark.parametrize("name", ["", ORIGINAL, CENTRED, NAMES_ALONE, "box", "box, recentred"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ORIGINAL,
+        CENTRED,
+        NAMES_ALONE,
+        EXAMPLES,
+        NAMES_AND_EXAMPLES,
+        "box",
+        "box, recentred",
+        "mine, recentred",
+    ],
+)
 def test_a_transform_takes_no_name_of_another_arm(name, monkeypatch):
-    """A transform that is called like an arm that is tried anyway would replace it in silence."""
+    """A transform that is called like an arm that is tried anyway would replace it in silence, and
+    one that is called recentred would have no arm that it was recentred from.
+    """
     monkeypatch.setattr(arms_module, "_packaged", lambda: {"box": HARMLESS})
     with pytest.raises(ParameterError, match="another name"):
         verdict(*made_rows(n=12), transforms={name: HARMLESS})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -23,6 +23,9 @@ from glocal.similarity import (
     unit_rows,
     zeros_if_collapsed,
 )
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 STRENGTHS = np.logspace(-4, 6, 11)
 STRENGTH_OF_ALL_LABELS = 100.0
@@ -63,13 +66,7 @@ def logistic(X: Embedding, y: Numbers, k: int) -> Scorer:
     if folds > 1:
         cv = PredefinedSplit(pd.Series(y).groupby(y).cumcount() % folds)
         model = LogisticRegressionCV(Cs=STRENGTHS, cv=cv, scoring="accuracy", **settings)
-    with warnings.catch_warnings():
-        # few images of many classes are intended, and future defaults do not matter here
-        warnings.filterwarnings("ignore", message="The number of unique classes")
-        warnings.filterwarnings("ignore", message="(?i).*line search")  # rounding ends the descent
-        warnings.simplefilter("ignore", FutureWarning)
-        model.fit((X - mean) @ V, y)
-
+    _fit(model, (X - mean) @ V, y)
     return lambda Z: model.predict_proba((Z - mean) @ V)
 
 
@@ -86,11 +83,21 @@ def logistic_of_units(X: Embedding, y: Numbers, k: int, *, strength: float) -> S
     centred = rows - mean
     model = LogisticRegression(C=strength, solver="newton-cg", tol=1e-4, max_iter=1000)
     if len(X) >= X.shape[1]:
-        model.fit(centred, y)
+        _fit(model, centred, y)
         return lambda Z: model.predict_proba(unit_rows(Z) - mean)
     basis = np.linalg.svd(centred, full_matrices=False)[2].T
-    model.fit(centred @ basis, y)
+    _fit(model, centred @ basis, y)
     return lambda Z: model.predict_proba((unit_rows(Z) - mean) @ basis)
+
+
+def _fit(model: LogisticRegression, X: Embedding, y: Numbers) -> None:
+    """Fit a regression without the warnings that do not concern a user."""
+    with warnings.catch_warnings():
+        # few images of many classes are intended, and future defaults do not matter here
+        warnings.filterwarnings("ignore", message="The number of unique classes")
+        warnings.filterwarnings("ignore", message="(?i).*line search")  # rounding ends the descent
+        warnings.simplefilter("ignore", FutureWarning)
+        model.fit(X, y)
 
 
 def ncm(X: Embedding, y: Numbers, k: int) -> Scorer:

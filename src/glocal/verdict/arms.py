@@ -18,7 +18,7 @@ from glocal.transform.checks import row_differences, table_rows
 from glocal.transform.linear import RECENTRING_WEIGHT
 from glocal.transform.record import Recentring
 from glocal.verdict.images import Arms, Selection
-from glocal.verdict.situations import NAMES_ALONE
+from glocal.verdict.situations import WITHOUT_MAP
 
 CENTRED = "centred"
 RECENTRED = ", recentred"
@@ -46,12 +46,12 @@ def fitting_transforms(
         for name, transform in _packaged().items()
         if not row_differences(transform, features)
     }
-    taken = {"", ORIGINAL, CENTRED, NAMES_ALONE, *packaged}
+    taken = {"", CENTRED, *WITHOUT_MAP, *packaged}
     for name in transforms:
-        if name.removesuffix(RECENTRED) in taken:
+        if name in taken or name.endswith(RECENTRED):
             raise ParameterError(
-                f"a transform is called {name!r}, as is an arm of this command. Give it another "
-                "name, or leave it out."
+                f"a transform is called {name!r}, a name that an arm of this command has or may "
+                "have. Give it another name, or leave it out."
             )
     return {**packaged, **transforms}
 

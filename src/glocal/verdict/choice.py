@@ -14,18 +14,14 @@ from glocal.suite.tasks import warn_at_chance
 from glocal.transform import LinearTransform
 from glocal.verdict.arms import CENTRED, RECENTRED, TransformedArms
 from glocal.verdict.situations import (
-    EXAMPLES,
     LEVEL,
-    NAMES_ALONE,
-    NAMES_AND_EXAMPLES,
     NOT_CLASS,
     ONE_LABEL,
+    WITHOUT_MAP,
     Results,
     Task,
 )
 
-WITHOUT_MAP = (ORIGINAL, NAMES_ALONE, EXAMPLES, NAMES_AND_EXAMPLES)
-"""The arms whose rows stay as they are."""
 Gains = Mapping[tuple[str, str], Score]
 """The paired difference of each arm from each earlier arm."""
 

@@ -41,6 +41,8 @@ NAMES_ALONE = "names alone"
 """The arm that uses class names and no example."""
 EXAMPLES = "examples alone"
 NAMES_AND_EXAMPLES = "names and examples"
+WITHOUT_MAP = (ORIGINAL, NAMES_ALONE, EXAMPLES, NAMES_AND_EXAMPLES)
+"""The arms whose rows stay as they are."""
 NUMBERS_OF_LABELS = (1, 5, None)
 """The labels of each class that situations have; None is all of them."""
 MIN_ROUGH_IMAGES = 6
