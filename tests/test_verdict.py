@@ -27,7 +27,7 @@ from glocal.verdict.arms import CENTRED
 from glocal.verdict.choice import Situation
 from glocal.verdict.decision import KEPT
 from glocal.verdict.images import select_rows
-from glocal.verdict.sentences import commands
+from glocal.verdict.sentences import commands, sentences
 from glocal.verdict.situations import (
     ALL_LABELS,
     AND_NAMES,
@@ -487,6 +487,22 @@ def test_a_transform_is_beside_the_mean_and_can_be_used(here):
     assert result.transform(ONE_LABEL) is sharp
     with pytest.raises(ParameterError, match="no situation"):
         result.transform("search")
+
+
+def test_a_mean_that_harms_is_no_part_of_the_gain():
+    """Where the mean alone loses, the line says so instead of calling the loss a part of a gain."""
+    situation = Situation(
+        SEARCH,
+        "to search by class",
+        arm="sharp",
+        gain=0.1,
+        gain_low=0.05,
+        gain_high=0.15,
+        gain_of_mean=-0.07,
+    )
+    lines = [*sentences(situation)]
+    assert "mean subtracted alone -0.070" in lines
+    assert "of which mean subtracted +0.020" in [*sentences(replace(situation, gain_of_mean=0.02))]
 
 
 def test_what_is_not_recommended_says_nothing_or_undecided():

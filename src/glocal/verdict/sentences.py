@@ -63,7 +63,7 @@ def sentences(situation: Situation, n_left_out: int = 0) -> Iterator[str]:
     else:
         yield f"{arm}, {Score('', '', value, situation.low, situation.high).text()}{rough}"
     if situation.gain_of_mean is not None:
-        yield f"of which mean subtracted {situation.gain_of_mean:+.3f}"
+        yield _of_mean(situation.gain_of_mean)
     yield from _of_first_ten(situation)
     yield from situation.losses
     if situation.share_of_others is not None:
@@ -73,6 +73,13 @@ def sentences(situation: Situation, n_left_out: int = 0) -> Iterator[str]:
     if n_left_out:
         without = ", or without a superclass" if situation.name == SUPERCLASSES else ""
         yield f"classes left out, with too few images{without}: {n_left_out}"
+
+
+def _of_mean(gain: float) -> str:
+    """The gain that the mean gives by itself, which is a part of a transform's gain unless lost."""
+    if gain < 0:
+        return f"mean subtracted alone {gain:+.3f}"
+    return f"of which mean subtracted {gain:+.3f}"
 
 
 def _of_first_ten(situation: Situation) -> Iterator[str]:
