@@ -173,7 +173,7 @@ def choices(n_classes: int, n_images: int, seed: int) -> list[str]:
     """The situations in which one of five arms that are alike is recommended."""
     arms, y = arms_alike(n_classes, n_images, seed)
     images = LabelledImages.from_rows(arms.rows[ORIGINAL], [y])
-    decided = [decide(task, arms).situation for task in tasks(images)]
+    decided = [decide(task, arms).situation for task in tasks(images, normal=[y[0]])]
     return [
         situation.name for situation in decided if situation.choice == SituationChoice.RECOMMEND
     ]

@@ -66,10 +66,11 @@ class Measured(Task):
 
     name = head = reason = ""
     level = 0.05
+    is_rough = False
     score = None
 
     def __init__(self, results, level):
-        vars(self).update(results=lambda _: results, level=level)
+        vars(self).update(results=lambda _: results, level=level, is_rough=level < 0.05)
 
 
 @pytest.mark.parametrize("level", [0.05, 0.01])

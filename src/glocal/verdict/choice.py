@@ -14,7 +14,6 @@ from glocal.suite.tasks import warn_at_chance
 from glocal.transform import LinearTransform
 from glocal.verdict.arms import CENTRED, RECENTRED, TransformedArms
 from glocal.verdict.situations import (
-    LEVEL,
     NOT_CLASS,
     ONE_LABEL,
     WITHOUT_MAP,
@@ -140,7 +139,7 @@ def decide(task: Task, arms: TransformedArms, share_of_others: float | None = No
         arm=arm,
         metric=score.metric,
         choice=SituationChoice.NOTHING if arm in WITHOUT_MAP else SituationChoice.RECOMMEND,
-        rough=task.level < LEVEL,
+        rough=task.is_rough,
         **_ends("", score),
         **_gains(arm, first, gains),
         **_ends("precision_10", first_ten[arm].scores[0] if first_ten else None),

@@ -58,6 +58,8 @@ MIN_NORMAL_IMAGES = 20
 """Different images of the normal classes, and of all others, that finding the others needs."""
 LEVEL = 0.05
 ROUGH_LEVEL = 0.005
+ANOMALY_LEVEL = 0.01
+"""Intervals are for other test images; here the images that are compared with would vary too."""
 
 Results = Mapping[str, Result]
 """The result of each arm; the others are compared with the first."""
@@ -105,10 +107,14 @@ class Task(ABC):
         return "" if n > 1 else f"needs two classes of {self.least} images; you have {n}"
 
     @property
+    def is_rough(self) -> bool:
+        """Whether a class has few images."""
+        return any(self.images.sizes[label] < MIN_IMAGES for label in self.classes)
+
+    @property
     def level(self) -> float:
         """The level of significance of a step, which is lower where a class has few images."""
-        is_rough = any(self.images.sizes[label] < MIN_IMAGES for label in self.classes)
-        return ROUGH_LEVEL if is_rough else LEVEL
+        return ROUGH_LEVEL if self.is_rough else LEVEL
 
     def results(self, arms: Arms) -> Results:
         """The result of each arm."""
@@ -462,9 +468,14 @@ class Anomalies(Task):
         )
 
     @property
+    def is_rough(self) -> bool:
+        """Whether a class has few images: the situation needs many of each kind."""
+        return False
+
+    @property
     def level(self) -> float:
         """The level of significance of a step."""
-        return LEVEL
+        return ANOMALY_LEVEL
 
     def sides(self, rows: Rows) -> list[np.ndarray]:
         """The rows and labels of each side."""
