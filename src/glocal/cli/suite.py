@@ -42,9 +42,9 @@ def suite(
 ) -> None:
     """Fit the arms and score every task: arms × tasks with intervals and paired differences.
 
-    Arms are fitted without fold 0 of the objects and scored on it; glocal sweep scores all folds. A
-    star marks an arm that differs from the baseline: paired test, p < 0.05 after Holm's correction
-    for all comparisons.
+    Arms are fitted without fold 0 of the objects and scored on it; glocal sweep scores all folds.
+    An asterisk marks an arm that differs from the baseline: paired test, p < 0.05 after Holm's
+    correction for all comparisons.
 
     Example: glocal suite suite.toml --out suite-out
     """

@@ -1,7 +1,7 @@
 """Which entries of two lists name the same object.
 
-Entries that are written alike do. Of the others, two name the same object if they are alike without
-capital letters, the folder and the ending of an image file, and if no third entry is.
+Identical entries match. Of the others, two name the same object if they are alike without capital
+letters, the folder and the ending of an image file, and if no third entry is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def matching_entries(texts: Sequence[str], entries: Iterable[str]) -> dict[str, 
     Raises
     ------
     DataError
-        If texts or entries that are not written alike differ in nothing that counts.
+        If texts or entries that are not identical differ in nothing that counts.
 
     Examples
     --------

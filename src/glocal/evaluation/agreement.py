@@ -146,10 +146,11 @@ def ceiling(answers: Answers) -> Result | None:
         model can exceed if all questions have equally many answers. Each is (value, low, high),
         with a 95 % interval over questions that accounts for shared objects.
         ``answers_a_question`` is the number of answers to the question of a median answer. Below
-        `MIN_ANSWERS_A_QUESTION` there is no upper end, and ``majority`` is None: the most frequent
-        of few answers is often so by chance. The result is None if no question was answered twice,
-        if less than `MIN_REPEATED_SHARE` of all answers are to questions that count because all do,
-        or if answers have weights but no whole votes, so that they cannot be counted.
+        `MIN_ANSWERS_A_QUESTION` there is no upper end, and ``majority`` is None: chance often
+        decides which of a few answers is the most frequent. The result is None if no question was
+        answered twice, if less than `MIN_REPEATED_SHARE` of all answers are to questions that count
+        because all do, or if answers have weights but no whole votes, so that they cannot be
+        counted.
 
     Examples
     --------

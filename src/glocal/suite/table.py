@@ -36,8 +36,8 @@ def long_scores(scores: Scores) -> pd.DataFrame:
 def cell(scores: Scores, network: str, task: str, arm: str, baseline: str) -> str:
     """The text of a score: ``0.480 [0.460, 0.499]*``.
 
-    A star marks an arm that differs from the baseline: paired test, p < 0.05 after the correction
-    for all comparisons.
+    An asterisk marks an arm that differs from the baseline: paired test, p < 0.05 after the
+    correction for all comparisons.
     """
     score = scores.score(network, task, arm)
     if score is None:

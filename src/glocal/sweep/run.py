@@ -95,10 +95,10 @@ def sweep(
         "loss" chooses the smallest held-out loss, instead of `keep`. `naive` is chosen only if the
         grid has nothing else.
     keep : float or None
-        The share of the neighbours to keep. A setting promises its mean over folds minus one
-        standard error. Among the settings that promise `keep`, the one with the best agreement is
-        chosen; if there is none, the one that promises most. None is 0.9 with local features, and
-        else chooses by the loss, as in `Keep`.
+        The share of the neighbours to keep. Each setting has a conservative estimate: its mean over
+        folds minus one standard error. Among the settings whose estimate reaches `keep`, the one
+        with the best agreement is chosen; if there is none, the one with the largest estimate. None
+        is 0.9 with local features, and else chooses by the loss, as in `Keep`.
         ``glocal.fit(data, Keep(keep=…))`` needs no grid, and mixes fits so that little more is kept
         than `keep`.
     solver : Exact, PaperLoop or None
