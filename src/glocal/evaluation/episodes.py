@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.evaluation.intervals import Estimate, Units, satterthwaite
+from glocal.evaluation.intervals import Estimate, Units
+from glocal.evaluation.variances import satterthwaite
 from glocal.similarity import Numbers, Values
 
 Episodes = Int[np.ndarray, "draws shown"]

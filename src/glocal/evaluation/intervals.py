@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from functools import reduce
-from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from glocal.data.people import asked_once, different_rows
+from glocal.evaluation.variances import (
+    Variance,
+    clusters_variance,
+    objects_variance,
+    satterthwaite,
+    share_variance,
+)
 from glocal.similarity import Labels, Objects, Values
 
 Limits = tuple[float, float]
@@ -21,8 +25,6 @@ FRACTION: Limits = (0.0, 1.0)
 CORRELATION: Limits = (-1.0, 1.0)
 _ROUNDING = 16 * 2.0**-52  # relative; equal scores differ from their rounded mean by a few eps
 _MAX_OBJECTS = 9  # of an answer; all of their 2^m subsets are summed
-_MAX_ENTRIES_PER_OBJECT = 8  # a larger table of all subsets would be mostly empty
-_MIN_UNRELATED_SHARE = 0.1  # smallest share of unrelated pairs by which a variance is divided
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,13 @@ class Estimate:
 
         The error is None if it is only the rounding of the values.
         """
-        error = float(max(variance, 0.0)) ** 0.5
-        is_spread = freedom > 0 and error > _ROUNDING * np.abs(values).max()
-        return cls(mean, error if is_spread else None, freedom)
+        variance = max(variance, 0.0)
+        error = float(variance) ** 0.5
+        if freedom > 0:
+            rounding = _ROUNDING * np.abs(values).max()
+            if error > rounding:
+                return cls(mean, error, freedom)
+        return cls(mean, None, freedom)
 
     def interval(
         self, limits: Limits = (-math.inf, math.inf), level: float = 0.95
@@ -63,13 +69,18 @@ class Estimate:
             return None, None
         from scipy.special import stdtrit  # here, because its import takes 0.2 s
 
-        half = -float(stdtrit(self.freedom, (1 - level) / 2)) * self.error
+        tail = (1 - level) / 2
+        quantile = -float(stdtrit(self.freedom, tail))
+        half_width = quantile * self.error
         lowest, highest = limits
-        return max(self.mean - half, lowest), min(self.mean + half, highest)
+        low = max(self.mean - half_width, lowest)
+        high = min(self.mean + half_width, highest)
+        return low, high
 
     def bounded(self, limits: Limits = FRACTION) -> Bounded:
         """The mean with its interval."""
-        return self.mean, *self.interval(limits)
+        low, high = self.interval(limits)
+        return self.mean, low, high
 
     @property
     def p(self) -> float | None:
@@ -80,7 +91,9 @@ class Estimate:
             return None
         from scipy.special import stdtr
 
-        return 2 * float(stdtr(self.freedom, -abs(self.mean) / self.error))
+        t = -abs(self.mean) / self.error
+        tail = float(stdtr(self.freedom, t))
+        return 2 * tail
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -107,14 +120,17 @@ class Units(ABC):
 
     def bounded(self) -> Bounded:
         """The score with its interval."""
-        return self.estimate().bounded(self.limits)
+        estimate = self.estimate()
+        return estimate.bounded(self.limits)
 
     def minus(self, baseline: Units) -> Estimate:
         """Estimate how much higher the score of this arm is than the baseline's, item by item.
 
         The `p` of the estimate is the p-value of no difference.
         """
-        return replace(self, values=self.values - baseline.values).estimate()
+        differences = self.values - baseline.values
+        paired = replace(self, values=differences)
+        return paired.estimate()
 
 
 class ItemValues(Units):
@@ -138,8 +154,8 @@ class CrossedValues(Units):
                   - Σ_po (x_po - x̄_p - x̄_o + x̄)² / (P (P-1) O (O-1))
 
         because both margins contain the noise of the cells once. The variance is not less than any
-        of the three terms. The degrees of freedom are Satterthwaite's, but at least those of the
-        smaller margin.
+        of the three terms. The degrees of freedom are Satterthwaite's, but not fewer than the
+        smaller margin has.
 
         References
         ----------
@@ -147,20 +163,35 @@ class CrossedValues(Units):
         Stat. 1:386, for why one-way intervals of crossed data are too narrow.
         """
         table = self.values
-        n_people = len(table)
         mean = float(table.mean())
         by_person = table.mean(axis=1) - mean
         by_object = table.mean(axis=0) - mean
-        among_people, person_freedom = share_variance(by_person)
-        among_objects, object_freedom = share_variance(by_object)
-        among_cells, _ = share_variance(table - mean - by_person[:, None] - by_object)
-        among_cells /= n_people * max(n_people - 1, 1)
-        variances = np.array([among_people, among_objects, among_cells])
-        freedoms = np.array([person_freedom, object_freedom, person_freedom * object_freedom])
-        variance = max(variances @ (1, 1, -1), *variances)
-        smaller_margin = min(filter(None, freedoms[:2]), default=0.0)
-        freedom = max(satterthwaite(variance, variances, freedoms), smaller_margin)
+        interaction = table - mean - by_person[:, None] - by_object
+        variance, freedom = _crossed_variance(by_person, by_object, interaction)
         return Estimate.from_variance(mean, variance, freedom, table)
+
+
+def _crossed_variance(
+    person_deviations: Float[np.ndarray, " people"],
+    object_deviations: Float[np.ndarray, " objects"],
+    interaction: Float[np.ndarray, "people objects"],
+) -> Variance:
+    """The variance of `CrossedValues`, from the deviations of the margins and of the cells."""
+    people = share_variance(person_deviations)
+    objects = share_variance(object_deviations)
+    cells = share_variance(interaction)
+    n_people = len(person_deviations)
+    n_pairs_of_people = n_people * max(n_people - 1, 1)
+    of_cells = cells.value / n_pairs_of_people
+    cell_freedom = people.freedom * objects.freedom
+    variances = np.array([people.value, objects.value, of_cells])
+    freedoms = np.array([people.freedom, objects.freedom, cell_freedom])
+    without_noise_twice = variances @ (1, 1, -1)
+    variance = max(without_noise_twice, *variances)
+    freedom = satterthwaite(variance, variances, freedoms)
+    margins = [margin.freedom for margin in (people, objects) if margin.freedom]
+    smaller_margin = min(margins, default=0.0)
+    return Variance(variance, max(freedom, smaller_margin))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -197,21 +228,39 @@ class ObjectValues(Units):
         Fafchamps & Gubert (2007), J. Dev. Econ. 83:326; Aronow, Samii & Assenova (2015), Political
         Analysis 23:564.
         """
-        w = np.ones(len(self.values)) if self.weights is None else self.weights
-        w = w / w.mean()
-        mean = float(w @ self.values) / float(w.sum())
-        if self.objects.shape[1] > _MAX_OBJECTS:
+        weights = self.weights
+        if weights is None:
+            weights = np.ones(len(self.values))
+        weights = weights / weights.mean()
+        mean = float(weights @ self.values) / float(weights.sum())
+        objects_an_answer = self.objects.shape[1]
+        if objects_an_answer > _MAX_OBJECTS:
             return Estimate(mean, None, 0.0)
-        e = w * (self.values - mean)
-        variance, freedom = _over_objects(self.objects, e, w)
-        if self.persons is not None and freedom:
-            of_persons, person_freedom = _over_clusters(self.persons, e, w)
-            of_persons -= float(e @ e) / float(w.sum()) ** 2
-            if of_persons > 0:
-                parts = np.array([variance, of_persons])
-                variance = float(parts.sum())
-                freedom = satterthwaite(variance, parts, np.array([freedom, person_freedom]))
-        return Estimate.from_variance(mean, variance, freedom, self.values)
+        deviations = weights * (self.values - mean)
+        variance = objects_variance(self.objects, deviations, weights)
+        if self.persons is not None and variance.freedom:
+            of_persons = clusters_variance(self.persons, deviations, weights)
+            total_weight = float(weights.sum())
+            independent = float(deviations @ deviations) / total_weight**2
+            variance = _with_persons(variance, of_persons, independent)
+        return Estimate.from_variance(mean, variance.value, variance.freedom, self.values)
+
+
+def _with_persons(
+    of_objects: Variance, of_persons: Variance, of_independent_answers: float
+) -> Variance:
+    """The sum of the variances over objects and persons.
+
+    Both contain the variance of independent answers, which counts once.
+    """
+    excess = of_persons.value - of_independent_answers
+    if excess > 0:
+        parts = np.array([of_objects.value, excess])
+        freedoms = np.array([of_objects.freedom, of_persons.freedom])
+        variance = float(parts.sum())
+        freedom = satterthwaite(variance, parts, freedoms)
+        return Variance(variance, freedom)
+    return of_objects
 
 
 def mean_estimate(values: Values, clusters: Labels | None = None) -> Estimate:
@@ -221,10 +270,13 @@ def mean_estimate(values: Values, clusters: Labels | None = None) -> Estimate:
     independent scores. Everything else that the scores depend on counts as fixed.
     """
     mean = float(values.mean())
-    variance, freedom = share_variance(values - mean)
+    deviations = values - mean
+    variance, freedom = share_variance(deviations)
     if clusters is not None:
-        of_clusters, freedom = _over_clusters(clusters, values - mean, np.ones(len(values)))
-        variance = max(variance, of_clusters)
+        weights = np.ones(len(values))
+        of_clusters = clusters_variance(clusters, deviations, weights)
+        variance = max(variance, of_clusters.value)
+        freedom = of_clusters.freedom
     return Estimate.from_variance(mean, variance, freedom, values)
 
 
@@ -242,112 +294,12 @@ def pseudo_values(mean: float, *left_out: Float[np.ndarray, " _"]) -> Float[np.n
     """
     shifts = []
     for scores in left_out:
-        without = np.where(np.isnan(scores), mean, scores)
-        shifts.append((without.mean() - without) * (1 - 1 / len(without)) ** 0.5)
-    groups = sum(map(len, shifts))
-    return mean + np.concatenate(shifts) * (groups * (groups - 1)) ** 0.5
-
-
-def share_variance(
-    deviations: Float[np.ndarray, "*rows k"], shares: Values | None = None
-) -> tuple[float, float]:
-    """The variance of a mean of k independent parts with these or equal shares, summed over rows.
-
-    Leaving out part c, with share w_c and deviation e_c, moves the mean by w_c e_c / (1 - w_c), so
-    that the jackknife variance is
-
-        Var = (k - 1) / k Σ_c (w_c e_c / (1 - w_c))²,
-
-    which for equal shares is Σ e² / (k (k - 1)). In the usual cluster-robust form, k / (k - 1)
-    Σ (w_c e_c)², a large part hides its own deviation by drawing the mean towards itself, and
-    intervals are too narrow.
-
-    Returns
-    -------
-    variance : float
-        0 for a single part.
-    freedom : float
-        Degrees of freedom: the effective number of parts 1 / Σ w² (Kish) less 1, at least 1; 0 for
-        a single part.
-
-    References
-    ----------
-    MacKinnon, Nielsen & Webb (2023), J. Appl. Econometrics 38:671 (CV3, the jackknife); Kish
-    (1965), Survey Sampling; Carter, Schnepel & Steigerwald (2017), Rev. Econ. Stat. 99:698, on the
-    effective number of clusters.
-    """
-    k = deviations.shape[-1]
-    if k < 2:
-        return 0.0, 0.0
-    if shares is None:
-        shares = np.full(k, 1 / k)
-    shifts = deviations * (shares / (1 - shares))
-    variance = (k - 1) / k * float(np.square(shifts).sum())
-    return variance, max(1 / float(shares @ shares) - 1, 1.0)
-
-
-def satterthwaite(variance: float, parts: Values, freedoms: Values) -> float:
-    """The degrees of freedom of a variance that is made of parts: Var² / Σ part² / freedom."""
-    spread = float(np.sum(parts**2 / np.where(freedoms > 0, freedoms, np.inf)))
-    return variance**2 / spread if spread else 0.0
-
-
-def _over_objects(objects: Objects, e: Values, w: Values) -> tuple[float, float]:
-    """The variance of `ObjectValues` over objects, and its degrees of freedom.
-
-    The sum over pairs of answers that share any object uses inclusion and exclusion over the
-    subsets of objects: with E_s the sum of e over the answers that contain subset s, it is
-    Σ_s (-1)^(|s|+1) E_s². The same sum of the weights gives the share of unrelated pairs.
-    """
-    columns = np.sort(objects, axis=1).T.astype(np.int64, order="C")
-    values = np.stack([e, w])
-    sizes = range(1, len(columns))
-    by_size = [_squared_subset_sums(columns, size, values) for size in sizes]
-    of_questions = _squared_question_sums(columns, values)
-    by_size.append(of_questions)
-    signs = (-1.0) ** np.arange(len(columns))
-    products_of_related, weight_of_related = signs @ np.array(by_size)
-    squared_total = float(w.sum()) ** 2
-    unrelated_share = 1 - weight_of_related / squared_total
-    freedom = 0.0
-    if unrelated_share > 1e-12:
-        n_objects = np.count_nonzero(np.bincount(objects[w > 0].ravel()))
-        freedom = n_objects - 1.0
-    variance = max(products_of_related, of_questions[0]) / squared_total
-    return float(variance / max(unrelated_share, _MIN_UNRELATED_SHARE)), freedom
-
-
-def _over_clusters(clusters: Labels, e: Values, w: Values) -> tuple[float, float]:
-    """The variance over clusters of weighted deviations e, and its degrees of freedom."""
-    codes = np.unique(clusters[w > 0], return_inverse=True)[1]
-    sums = np.bincount(codes, w[w > 0])
-    return share_variance(np.bincount(codes, e[w > 0]) / sums, sums / float(w.sum()))
-
-
-def _squared_question_sums(
-    columns: Int[np.ndarray, "m t"], values: Float[np.ndarray, "v n"]
-) -> Float[np.ndarray, " v"]:
-    """Σ_s E_s² over the sets of all objects; answers to questions asked once are not sorted."""
-    is_alone = asked_once(columns.T)
-    of_single = np.square(values[:, is_alone]).sum(axis=1)
-    others = np.flatnonzero(~is_alone)
-    return of_single + _squared_subset_sums(columns[:, others], len(columns), values[:, others])
-
-
-def _squared_subset_sums(
-    columns: Int[np.ndarray, "m t"], size: int, values: Float[np.ndarray, "v n"]
-) -> Float[np.ndarray, " v"]:
-    """Σ_s E_s² over the subsets of this size, for each row of `values`; objects are ascending."""
-    n = int(columns.max(initial=0)) + 1
-    parts = list(combinations(columns, size))
-    if n**size > _MAX_ENTRIES_PER_OBJECT * columns.size:
-        rows = np.concatenate([np.stack(part, axis=1) for part in parts])
-        subsets = np.split(different_rows(rows)[1], len(parts))
-    else:
-        subsets = [reduce(lambda number, column: number * n + column, part) for part in parts]
-    n_subsets = max(int(numbers.max(initial=0)) for numbers in subsets) + 1
-    sums = np.zeros((len(values), n_subsets))
-    for numbers in subsets:
-        for row, e in enumerate(values):
-            sums[row] += np.bincount(numbers, e, n_subsets)
-    return np.einsum("vs,vs->v", sums, sums)
+        is_unknown = np.isnan(scores)
+        scores_without = np.where(is_unknown, mean, scores)
+        deviations = scores_without.mean() - scores_without
+        remaining_share = 1 - 1 / len(scores)
+        shifts.append(deviations * remaining_share**0.5)
+    all_shifts = np.concatenate(shifts)
+    n_groups = len(all_shifts)
+    n_pairs = n_groups * (n_groups - 1)
+    return mean + all_shifts * n_pairs**0.5
