@@ -96,31 +96,51 @@ def axes(
 
     if not isinstance(features, Features):
         features = Features(features)
-    X, embedding, fold_embeddings = embeddings(transform, features, folds)
-    X = _centred(X)
+    original, embedding, fold_embeddings = embeddings(transform, features, folds)
+    X = _centred(original)
     Z = _centred(embedding)
-    vectors = _changed_axes(Z, X, n, n // 2)
-    before = np.square(vectors.T @ X).sum(axis=1)
-    after = np.square(vectors.T @ Z).sum(axis=1)
-    order = np.argsort(vectors, axis=0, kind="stable").T
-    table = AxisTable(
-        {
-            "factor": np.sqrt(after / np.maximum(before, np.finfo(float).tiny)),
-            "before": before,
-            "after": after,
-            **_stability(vectors, X, [_centred(rows) for rows in fold_embeddings]),
-            "low": [_first_names(features.labels, rows) for rows in order],
-            "high": [_first_names(features.labels, rows) for rows in order[:, ::-1]],
-        }
-    )
+    vectors = _changed_axes(Z, X, n_growing=n, n_shrinking=n // 2)
+    table = _axis_table(vectors, X, Z, features.labels)
     chance = _recorded_chance(transform)
     if folds:
+        centred_folds = [_centred(rows) for rows in fold_embeddings]
+        stability = _stability(vectors, X, centred_folds)
+        table.insert(table.columns.get_loc("low"), "stability", stability)
         fractions = [_fraction(fold, transform) for fold in folds]
         chance = chance_level(embedding, fold_embeddings, fractions)
     if chance is not None:
-        table = AxisTable(table[np.abs(after - before) > chance].reset_index(drop=True))
-    table.attrs["chance"] = chance
-    return table
+        change = table["after"] - table["before"]
+        is_beyond_chance = change.abs() > chance
+        table = table[is_beyond_chance].reset_index(drop=True)
+    shown = AxisTable(table)
+    shown.attrs["chance"] = chance
+    return shown
+
+
+def _axis_table(
+    vectors: Float[np.ndarray, "n k"],
+    X: Embedding,
+    Z: Embedding,
+    names: Sequence[str],
+) -> pd.DataFrame:
+    """The shares of each axis before and after a transform, and the objects at its ends."""
+    import pandas as pd
+
+    before = np.square(vectors.T @ X).sum(axis=1)
+    after = np.square(vectors.T @ Z).sum(axis=1)
+    smallest = np.finfo(float).tiny
+    ratios = after / np.maximum(before, smallest)
+    ascending = np.argsort(vectors, axis=0, kind="stable").T
+    descending = ascending[:, ::-1]
+    return pd.DataFrame(
+        {
+            "factor": np.sqrt(ratios),
+            "before": before,
+            "after": after,
+            "low": [_first_names(names, rows) for rows in ascending],
+            "high": [_first_names(names, rows) for rows in descending],
+        }
+    )
 
 
 def embeddings(
@@ -128,20 +148,26 @@ def embeddings(
 ) -> tuple[Embedding, Embedding, list[Embedding]]:
     """The objects before a transform, after it, and after the fit of each fold, in float64."""
     raw = np.asarray(features.matrix, dtype=np.float64)
-    return features.scaling(raw, "float64"), transform(raw), [fold.transform(raw) for fold in folds]
+    original = features.scaling(raw, "float64")
+    transformed = transform(raw)
+    transformed_by_folds = [fold.transform(raw) for fold in folds]
+    return original, transformed, transformed_by_folds
 
 
 def _stability(
-    vectors: Float[np.ndarray, "n k"], X: Embedding, folds: Sequence[Embedding]
-) -> dict[str, Float[np.ndarray, " k"]]:
-    """The column of the smallest correlations with the most similar axis of a fold, if any."""
-    k = vectors.shape[1]
-    correlations = []
-    for fold in folds:
-        others = _changed_axes(fold, X, k + _SPARE_AXES, k + _SPARE_AXES)
+    vectors: Float[np.ndarray, "n k"],
+    X: Embedding,
+    fold_embeddings: Sequence[Embedding],
+) -> Float[np.ndarray, " k"]:
+    """The smallest correlation of each axis with the most similar axis of a fold."""
+    n_compared = vectors.shape[1] + _SPARE_AXES
+    largest_of_folds = []
+    for Z in fold_embeddings:
+        fold_axes = _changed_axes(Z, X, n_growing=n_compared, n_shrinking=n_compared)
         # axes are centred and of length 1, so that their dot products are correlations
-        correlations.append(np.abs(vectors.T @ others).max(axis=1, initial=0.0))
-    return {"stability": np.min(correlations, axis=0)} if correlations else {}
+        correlations = np.abs(vectors.T @ fold_axes)
+        largest_of_folds.append(correlations.max(axis=1, initial=0.0))
+    return np.min(largest_of_folds, axis=0)
 
 
 def chance_level(Z: Embedding, folds: Sequence[Embedding], fractions: Sequence[float]) -> float:
@@ -159,57 +185,78 @@ def chance_level(Z: Embedding, folds: Sequence[Embedding], fractions: Sequence[f
     levels = [0.0]
     for fold, fraction in zip(folds, fractions, strict=True):
         _, K = _change(Z, _centred(fold))
-        largest = float(np.abs(np.linalg.eigvalsh(K)).max())
-        levels.append(largest / (1 / fraction - 1) ** 0.5)
+        eigenvalues = np.linalg.eigvalsh(K)
+        largest = float(np.abs(eigenvalues).max())
+        extra_variance = 1 / fraction - 1
+        levels.append(largest / extra_variance**0.5)
     return max(levels)
 
 
 def _fraction(fold: FoldTransform, transform: LinearTransform) -> float:
     """The fraction of the answers that a fold was fitted to, or 0.5 if that is not recorded."""
     fit = transform.record.fit
-    return fold.n_answers / fit.n_answers if fit and 0 < fold.n_answers < fit.n_answers else 0.5
+    if fit is None or not 0 < fold.n_answers < fit.n_answers:
+        return 0.5
+    return fold.n_answers / fit.n_answers
 
 
 def _recorded_chance(transform: LinearTransform) -> float | None:
     """The chance level in the record, times the strength of the transform; None without one."""
     fit = transform.record.fit
-    if fit is None or fit.heldout is None or fit.heldout.axes_chance is None:
+    heldout = None if fit is None else fit.heldout
+    if heldout is None or heldout.axes_chance is None:
         return None
-    return fit.heldout.axes_chance * transform.record.strength
+    return heldout.axes_chance * transform.record.strength
 
 
 def _centred(rows: Embedding) -> Embedding:
     """Scale rows to length 1, centre them, and scale all to norm 1; zeros if they are one point."""
-    unit = unit_rows(np.asarray(rows, dtype=np.float64))
-    if is_collapsed(unit):
-        return np.zeros_like(unit)
-    centred = unit - unit.mean(axis=0)
+    exact_rows = np.asarray(rows, dtype=np.float64)
+    rows_of_length_1 = unit_rows(exact_rows)
+    if is_collapsed(rows_of_length_1):
+        return np.zeros_like(rows_of_length_1)
+    centred = rows_of_length_1 - rows_of_length_1.mean(axis=0)
     return centred / np.linalg.norm(centred)
 
 
 def _change(Z: Embedding, X: Embedding) -> tuple[Embedding, Float[np.ndarray, "r r"]]:
     """Q and K of ZZᵀ - XXᵀ = QKQᵀ, with Q an orthonormal basis of the columns of Z and X."""
-    Q, R = np.linalg.qr(np.hstack([Z, X]))
-    signs = np.repeat([1.0, -1.0], [Z.shape[1], X.shape[1]])
-    return Q, R * signs @ R.T
+    columns = np.hstack([Z, X])
+    Q, R = np.linalg.qr(columns)
+    n_columns = [Z.shape[1], X.shape[1]]
+    signs = np.repeat([1.0, -1.0], n_columns)
+    K = R * signs @ R.T
+    return Q, K
 
 
 def _changed_axes(
-    Z: Embedding, X: Embedding, n_growing: int, n_shrinking: int
+    Z: Embedding,
+    X: Embedding,
+    *,
+    n_growing: int,
+    n_shrinking: int,
 ) -> Float[np.ndarray, "n k"]:
     """The eigenvectors of ZZᵀ - XXᵀ with the largest eigenvalues, then with the smallest.
 
     Eigenvalues that rounding explains are left out.
     """
     Q, K = _change(Z, X)
-    values, vectors = np.linalg.eigh(K)
-    growing = np.flatnonzero(values > _MIN_GAIN)[::-1]
-    shrinking = np.flatnonzero(values < -_MIN_GAIN)
-    vectors = Q @ vectors[:, [*growing[:n_growing], *shrinking[:n_shrinking]]]
-    longer_tail = np.where((vectors**3).sum(axis=0) < 0, -1.0, 1.0)
+    eigenvalues, eigenvectors = np.linalg.eigh(K)
+    growing = np.flatnonzero(eigenvalues > _MIN_GAIN)[::-1]
+    shrinking = np.flatnonzero(eigenvalues < -_MIN_GAIN)
+    chosen = np.concatenate(
+        [
+            growing[:n_growing],
+            shrinking[:n_shrinking],
+        ]
+    )
+    vectors = Q @ eigenvectors[:, chosen]
+    skewness = (vectors**3).sum(axis=0)
+    longer_tail = np.where(skewness < 0, -1.0, 1.0)
     return vectors * longer_tail
 
 
 def _first_names(names: Sequence[str], rows: Numbers) -> tuple[str, ...]:
     """The first distinct names of the rows."""
-    return tuple(dict.fromkeys(names[row] for row in rows))[:_SHOWN_NAMES]
+    distinct_names = dict.fromkeys(names[row] for row in rows)
+    return tuple(distinct_names)[:_SHOWN_NAMES]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -33,21 +34,31 @@ def draw_episodes(
     draw therefore does not depend on the number of draws, and fewer shots are a part of more shots.
     RandomState((seed, d, 1)) picks among the classes of a superclass.
     """
-    _, first, counts = np.unique(classes, return_index=True, return_counts=True)
-    kin = []
+    _, first_members, class_sizes = np.unique(classes, return_index=True, return_counts=True)
+    order = np.argsort(classes, kind="stable")
+    class_ends = np.cumsum(class_sizes)
+    members = np.split(order, class_ends[:-1])
+    families: list[Numbers] = []
     if superclasses is not None:
-        of_class = superclasses[first]
-        kin = [np.flatnonzero(of_class == code) for code in np.unique(of_class)]
-    members = np.split(np.argsort(classes, kind="stable"), np.cumsum(counts)[:-1])
+        families = _families(superclasses[first_members])
     episodes = []
     for draw in range(draws):
         rng = np.random.RandomState((seed, draw))
-        shots_of = np.stack([rng.permutation(rows)[:shots] for rows in members])
-        if kin:
-            rng = np.random.RandomState((seed, draw, 1))
-            shots_of = shots_of[[rng.choice(numbers) for numbers in kin]]
-        episodes.append(shots_of.reshape(-1))
+        shots_by_class = np.stack([rng.permutation(rows)[:shots] for rows in members])
+        if families:
+            class_rng = np.random.RandomState((seed, draw, 1))
+            drawn_classes = [class_rng.choice(family) for family in families]
+            shots_by_class = shots_by_class[drawn_classes]
+        episodes.append(shots_by_class.reshape(-1))
     return np.stack(episodes)
+
+
+def _families(superclass_of_class: Numbers) -> list[Numbers]:
+    """The classes of each superclass."""
+    return [
+        np.flatnonzero(superclass_of_class == superclass)
+        for superclass in np.unique(superclass_of_class)
+    ]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,8 +78,8 @@ class EpisodeValues(Units):
     def estimate(self) -> Estimate:
         """Estimate accuracy, balanced over classes, for other shots and images of the classes.
 
-        The mean is that over draws of the mean over classes of the tested images; an image that was
-        not tested in a draw has its own mean there for the variance. With v_d, v_i and v_x the
+        The mean is over draws, and within a draw over classes of tested images. For the variance,
+        an image that was not tested in a draw has its own mean there. With v_d, v_i and v_x the
         components of draws, of images within their class, and of cells, and N = C² / Σ_c 1/n_c
         images,
 
@@ -87,41 +98,67 @@ class EpisodeValues(Units):
         Components, ch. 4.
         """
         mean = float(class_means(self.values, self.classes).mean())
-        (v_d, v_i, v_x), freedoms, n = _components(self.values, self.classes)
-        draws = len(self.values)
-        pool = v_d * self.shot_share
-        tests = v_i / n
-        both = (pool * tests) ** 0.5 if self.is_one_set else 0.0
-        parts = np.array([pool + both + v_d / draws, tests + both + v_x / (draws * n)])
+        v_d, v_i, v_x, freedoms, n_images = _components(self.values, self.classes)
+        n_draws = len(self.values)
+        pool_variance = v_d * self.shot_share
+        test_variance = v_i / n_images
+        shared_variance = 0.0
+        if self.is_one_set:
+            shared_variance = (pool_variance * test_variance) ** 0.5
+        parts = np.array(
+            [
+                pool_variance + shared_variance + v_d / n_draws,
+                test_variance + shared_variance + v_x / (n_draws * n_images),
+            ]
+        )
         variance = float(parts.sum())
         freedom = satterthwaite(variance, parts, freedoms)
         return Estimate.from_variance(mean, variance, freedom, np.nan_to_num(self.values))
 
 
-def _components(
-    credits: Credits, classes: Numbers
-) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 2"], float]:
-    """v_d, v_i and v_x of `EpisodeValues`, the freedoms of draws and of images, and N.
+class _Components(NamedTuple):
+    """The variance components of `EpisodeValues`, and what they were estimated from.
 
-    The components are 0 if draws or images cannot vary.
+    `freedoms` are the degrees of freedom of draws and of images, and `n_images` is N.
     """
-    is_used = ~np.isnan(credits).all(axis=0)
-    credits = credits[:, is_used]
-    codes, sizes = np.unique(classes[is_used], return_inverse=True, return_counts=True)[1:]
-    draws = len(credits)
-    n = len(sizes) ** 2 / float(np.sum(1 / sizes))
-    freedoms = np.array([draws - 1.0, len(codes) - len(sizes)])
+
+    v_d: float
+    v_i: float
+    v_x: float
+    freedoms: Float[np.ndarray, " 2"]
+    n_images: float
+
+
+def _components(credits: Credits, classes: Numbers) -> _Components:
+    """Estimate the variance components, which are 0 if draws or images cannot vary."""
+    is_tested = ~np.isnan(credits).all(axis=0)
+    credits = credits[:, is_tested]
+    _, codes, class_sizes = np.unique(
+        classes[is_tested],
+        return_inverse=True,
+        return_counts=True,
+    )
+    n_draws = len(credits)
+    n_classes = len(class_sizes)
+    n_images = n_classes**2 / float(np.sum(1 / class_sizes))
+    freedoms = np.array([n_draws - 1.0, len(codes) - n_classes])
     if not freedoms.all():
-        return np.zeros(3), freedoms, n
-    by_image = np.nanmean(credits, axis=0)
-    table = np.where(np.isnan(credits), by_image, credits)
-    by_cell = class_means(table, codes)
-    within = by_image - by_cell.mean(axis=0)[codes]
-    residual = table - by_cell[:, codes] - within
-    v_x = float(np.square(residual).sum()) / freedoms.prod()
-    v_i = float(within @ within) / freedoms[1] - v_x / draws
-    v_d = by_cell.mean(axis=1).var(ddof=1) - v_x / n
-    return np.maximum([v_d, v_i, v_x], 0.0), freedoms, n
+        return _Components(0.0, 0.0, 0.0, freedoms, n_images)
+    image_means = np.nanmean(credits, axis=0)
+    table = np.where(np.isnan(credits), image_means, credits)
+    cell_means = class_means(table, codes)
+    image_effects = image_means - cell_means.mean(axis=0)[codes]
+    residuals = table - cell_means[:, codes] - image_effects
+    v_x = float(np.square(residuals).sum()) / freedoms.prod()
+    v_i = float(image_effects @ image_effects) / freedoms[1] - v_x / n_draws
+    v_d = cell_means.mean(axis=1).var(ddof=1) - v_x / n_images
+    return _Components(
+        v_d=np.maximum(v_d, 0.0),
+        v_i=np.maximum(v_i, 0.0),
+        v_x=np.maximum(v_x, 0.0),
+        freedoms=freedoms,
+        n_images=n_images,
+    )
 
 
 def class_means(credits: Credits, classes: Numbers) -> Float[np.ndarray, "draws classes"]:
@@ -131,20 +168,26 @@ def class_means(credits: Credits, classes: Numbers) -> Float[np.ndarray, "draws 
     """
     import pandas as pd
 
-    means = pd.DataFrame(credits.T).groupby(classes).mean().dropna(how="all")
-    return means.to_numpy().T
+    credits_by_image = pd.DataFrame(credits.T)
+    means = credits_by_image.groupby(classes).mean()
+    return means.dropna(how="all").to_numpy().T
 
 
 def balanced_values(credits: Values, classes: Numbers, inflation: float = 1.0) -> Values:
-    """Values whose mean is that over classes, and whose independent error is within the classes.
+    """Values whose mean is the mean over classes, and whose independent error is within classes.
 
     With C classes of n_c images, the variance is Σ_c s_c² / (C² n_c), times `inflation`. A class of
     one image has no error.
     """
-    codes, sizes = np.unique(classes, return_inverse=True, return_counts=True)[1:]
-    means = np.bincount(codes, credits) / sizes
-    n = len(credits)
+    _, codes, class_sizes = np.unique(classes, return_inverse=True, return_counts=True)
+    n_classes = len(class_sizes)
+    n_images = len(credits)
+    class_credits = np.bincount(codes, credits)
+    means = class_credits / class_sizes
     # of independent values the error is √(Σ e² / (n (n - 1)))
-    within = sizes / np.maximum(sizes - 1, 1) * (1 - 1 / n) * inflation
-    weights = n / (len(sizes) * sizes) * within**0.5
-    return means.mean() + weights[codes] * (credits - means[codes])
+    freedoms = np.maximum(class_sizes - 1, 1)
+    within = class_sizes / freedoms * (1 - 1 / n_images) * inflation
+    class_shares = n_images / (n_classes * class_sizes)
+    weights = class_shares * within**0.5
+    deviations = credits - means[codes]
+    return means.mean() + weights[codes] * deviations

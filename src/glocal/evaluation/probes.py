@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool
@@ -57,16 +57,26 @@ def logistic(X: Embedding, y: Numbers, k: int) -> Scorer:
     from sklearn.model_selection import PredefinedSplit
 
     mean = X.mean(axis=0)
-    _, s, Vt = np.linalg.svd(X - mean, full_matrices=False)
-    V = Vt[s >= 1e-10 * s.max()].T  # (p, rank): the span of the shots
-    settings: dict[str, Any] = {"solver": "newton-cg", "tol": 1e-3, "max_iter": 200}
-    # a single fit is cheap, and one that stops at 1e-3 is off by up to .02 in accuracy
-    model = LogisticRegression(**settings | {"tol": 1e-5})
-    folds = min(_MAX_FOLDS, int(np.bincount(y).min()))
+    centred = X - mean
+    _, singular_values, Vt = np.linalg.svd(centred, full_matrices=False)
+    smallest = 1e-10 * singular_values.max()
+    V = Vt[singular_values >= smallest].T  # (p, rank): the span of the shots
+    class_sizes = np.bincount(y)
+    folds = min(_MAX_FOLDS, int(class_sizes.min()))
     if folds > 1:
-        cv = PredefinedSplit(pd.Series(y).groupby(y).cumcount() % folds)
-        model = LogisticRegressionCV(Cs=STRENGTHS, cv=cv, scoring="accuracy", **settings)
-    _fit(model, (X - mean) @ V, y)
+        members = pd.Series(y).groupby(y).cumcount()
+        model = LogisticRegressionCV(
+            Cs=STRENGTHS,
+            cv=PredefinedSplit(members % folds),
+            scoring="accuracy",
+            solver="newton-cg",
+            tol=1e-3,
+            max_iter=200,
+        )
+    else:
+        # a single fit is cheap, and one that stops at 1e-3 is off by up to .02 in accuracy
+        model = LogisticRegression(solver="newton-cg", tol=1e-5, max_iter=200)
+    _fit(model, centred @ V, y)
     return lambda Z: model.predict_proba((Z - mean) @ V)
 
 
@@ -78,14 +88,21 @@ def logistic_of_units(X: Embedding, y: Numbers, k: int, *, strength: float) -> S
     """
     from sklearn.linear_model import LogisticRegression
 
+    n_rows, n_columns = X.shape
     rows = unit_rows(X)
     mean = rows.mean(axis=0)
     centred = rows - mean
-    model = LogisticRegression(C=strength, solver="newton-cg", tol=1e-4, max_iter=1000)
-    if len(X) >= X.shape[1]:
+    model = LogisticRegression(
+        C=strength,
+        solver="newton-cg",
+        tol=1e-4,
+        max_iter=1000,
+    )
+    if n_rows >= n_columns:
         _fit(model, centred, y)
         return lambda Z: model.predict_proba(unit_rows(Z) - mean)
-    basis = np.linalg.svd(centred, full_matrices=False)[2].T
+    _, _, Vt = np.linalg.svd(centred, full_matrices=False)
+    basis = Vt.T
     _fit(model, centred @ basis, y)
     return lambda Z: model.predict_proba((unit_rows(Z) - mean) @ basis)
 
@@ -102,15 +119,18 @@ def _fit(model: LogisticRegression, X: Embedding, y: Numbers) -> None:
 
 def ncm(X: Embedding, y: Numbers, k: int) -> Scorer:
     """Nearest class mean: the cosine with the mean of the unit-length rows of each class."""
-    means = unit_rows(np.eye(k)[y].T @ unit_rows(X))
+    membership = np.eye(k)[y]
+    sums = membership.T @ unit_rows(X)
+    means = unit_rows(sums)
     return lambda Z: unit_rows(Z) @ means.T
 
 
 def nearest(X: Embedding, y: Numbers, k: int) -> Scorer:
     """Nearest neighbour: the largest cosine with a training row of each class."""
-    rows = unit_rows(X)[np.argsort(y, kind="stable")]  # grouped by class
-    counts = np.bincount(y)
-    starts = np.cumsum(counts) - counts
+    by_class = np.argsort(y, kind="stable")
+    rows = unit_rows(X)[by_class]
+    class_sizes = np.bincount(y)
+    starts = np.cumsum(class_sizes) - class_sizes
     return lambda Z: np.maximum.reduceat(unit_rows(Z) @ rows.T, starts, axis=1)
 
 
@@ -131,25 +151,38 @@ def split_credits(
 ) -> Credits:
     """The credit of each test image in each split, NaN for an image that is not tested.
 
-    The scores of `names` are added to those of the probe, and `kin` is as in `shared_credit`.
+    The scores of `names` are added to the scores of the probe, and `kin` is as in `shared_credit`.
     """
     train, test = sides[:2]
-    shown, test_rows = zeros_if_collapsed(train.X, test.X)
-    credits = np.full((len(splits), len(test_rows)), np.nan)
-    for split, (rows, tested) in enumerate(splits):
-        scorer = probe(shown[rows], train.targets[rows], len(sides.targets))
+    train_rows, test_rows = zeros_if_collapsed(train.X, test.X)
+    n_splits = len(splits)
+    n_images, n_columns = test_rows.shape
+    credits = np.full((n_splits, n_images), np.nan)
+    for split, (shots, tested) in enumerate(splits):
+        scorer = probe(
+            train_rows[shots],
+            train.targets[shots],
+            len(sides.targets),
+        )
         # names need the scores of all images of a split, whose root mean square is their unit
-        for chunk in row_slices(len(tested), _CHUNK if names is None else len(tested)):
+        chunk_size = _CHUNK if names is None else len(tested)
+        for chunk in row_slices(len(tested), chunk_size):
             images = tested[chunk]
             scores = scorer(test_rows[images])
-            tolerance = tie_tolerance(shown.shape[1])
+            tolerance = tie_tolerance(n_columns)
             if names is not None:
                 scores, tolerance = names.beside(scores, images, tolerance)
-            credits[split, images] = shared_credit(scores, test.targets[images], tolerance, kin)
+            targets = test.targets[images]
+            credits[split, images] = shared_credit(scores, targets, tolerance, kin)
     return credits
 
 
-def shared_credit(scores: Choices, y: Numbers, tolerance: float, kin: Kin | None = None) -> Values:
+def shared_credit(
+    scores: Choices,
+    y: Numbers,
+    tolerance: float,
+    kin: Kin | None = None,
+) -> Values:
     """The credit of each prediction: 1/t if the true class is one of t tied for the highest score.
 
     It is 0 otherwise. Scores that differ by at most the tolerance are tied. Features that have
@@ -157,6 +190,8 @@ def shared_credit(scores: Choices, y: Numbers, tolerance: float, kin: Kin | None
     classes. `kin` marks the classes that count as right for each true class; None is only itself.
     """
     shares = choice(scores, tolerance)
-    if kin is None:
-        return shares[np.arange(len(y)), y]
-    return (shares * kin[y]).sum(axis=1)
+    if kin is not None:
+        right_shares = shares * kin[y]
+        return right_shares.sum(axis=1)
+    images = np.arange(len(y))
+    return shares[images, y]
