@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
@@ -14,6 +14,11 @@ from glocal.screen import Printable, text_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Json = str | float | Sequence["Json"] | Mapping[str, "Json"] | Mapping[int, "Json"] | None
+"""What JSON can hold."""
+Value = Union[Json, np.ndarray, "Result"]
+"""A value of a result; arrays stay out of JSON."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,25 +38,38 @@ class Result(Printable):
 
     scores: tuple[Score, ...]
     units: Units
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Value] = field(default_factory=dict)
 
     @classmethod
     def from_scores(
-        cls, scores: Sequence[Score], units: Units, variant: str = "", **values: Any
+        cls,
+        scores: Sequence[Score],
+        units: Units,
+        variant: str = "",
+        **values: Value,
     ) -> Result:
         """Return a result with the values of all rows, the fields of the first row, and `values`.
 
         The name of a value is the metric of its row, without the `variant` at its end.
         """
         first = scores[0]
-        rows = {score.metric.removesuffix(f"_{variant}"): score.value for score in scores}
-        fields = {"low": first.low, "high": first.high, "n": first.n, **first.settings}
-        return cls(tuple(scores), units, {**rows, **fields, **values})
+        ending = f"_{variant}"
+        fields: dict[str, Value] = {}
+        for score in scores:
+            name = score.metric.removesuffix(ending)
+            fields[name] = score.value
+        fields["low"] = first.low
+        fields["high"] = first.high
+        fields["n"] = first.n
+        fields.update(first.settings)
+        fields.update(values)
+        return cls(tuple(scores), units, fields)
 
     def __getattr__(self, name: str) -> Any:
         values = vars(self).get("values", {})
         if name not in values:
-            raise AttributeError(f"this result has no {name!r}; it has {', '.join(values)}")
+            names = ", ".join(values)
+            raise AttributeError(f"this result has no {name!r}; it has {names}")
         return values[name]
 
     def __dir__(self) -> list[str]:
@@ -60,26 +78,33 @@ class Result(Printable):
     def summary(self) -> str:
         """Say the first score, and how many things are behind it."""
         first = self.scores[0]
-        return f"{first.task}: {first.metric} {first.text()}, n {first.n:,}"
+        value = first.text()
+        return f"{first.task}: {first.metric} {value}, n {first.n:,}"
 
     def table(self) -> pd.DataFrame:
         """Return the scores, one a row."""
         import pandas as pd
 
-        return pd.DataFrame([score.row() for score in self.scores])
+        rows = [score.row() for score in self.scores]
+        return pd.DataFrame(rows)
 
     def text_lines(self) -> list[str]:
         """The scores, one a line."""
-        rows = [[score.metric, score.text(), str(score.n)] for score in self.scores]
-        return text_table([["metric", "value", "n"], *rows])
+        table = [["metric", "value", "n"]]
+        for score in self.scores:
+            value = score.text()
+            table.append([score.metric, value, str(score.n)])
+        return text_table(table)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Json]:
         """The values for JSON, without arrays."""
-        return {
-            name: value.record() if isinstance(value, Result) else value
-            for name, value in self.values.items()
-            if not isinstance(value, np.ndarray)
-        }
+        record: dict[str, Json] = {}
+        for name, value in self.values.items():
+            if isinstance(value, Result):
+                record[name] = value.record()
+            elif not isinstance(value, np.ndarray):
+                record[name] = value
+        return record
 
 
 def compared(results: Mapping[str, Result], pairs: Iterable[tuple[str, str]]) -> list[Score]:
@@ -89,15 +114,17 @@ def compared(results: Mapping[str, Result], pairs: Iterable[tuple[str, str]]) ->
     a pair (arm, baseline) is the difference of their first scores in paired units. It is left out
     if one of the two is undefined.
     """
-    rows = [
-        replace(row, transform=arm)
-        for arm, result in results.items()
-        for row in result.scores
-        if row.transform != PEOPLE
-    ]
-    rows += [row for row in next(iter(results.values())).scores if row.transform == PEOPLE]
+    rows: list[Score] = []
+    for arm, result in results.items():
+        scores = [score for score in result.scores if score.transform != PEOPLE]
+        rows += [replace(score, transform=arm) for score in scores]
+    first_result = next(iter(results.values()))
+    rows += [score for score in first_result.scores if score.transform == PEOPLE]
     for arm, baseline in pairs:
-        rows += difference((arm, results[arm]), (baseline, results[baseline]))
+        rows += difference(
+            (arm, results[arm]),
+            (baseline, results[baseline]),
+        )
     return rows
 
 
@@ -108,12 +135,14 @@ def difference(
     name, result = arm
     baseline_name, baseline_result = baseline
     units = result.units
-    if not (units.values.size and baseline_result.units.values.size):
+    baseline_units = baseline_result.units
+    if not (units.values.size and baseline_units.values.size):
         return
     score = result.scores[0]
-    estimate = units.minus(baseline_result.units)
+    estimate = units.minus(baseline_units)
     lowest, highest = units.limits
-    low, high = estimate.interval((lowest - highest, highest - lowest), level)
+    widest = highest - lowest
+    low, high = estimate.interval((-widest, widest), level)
     yield replace(
         score,
         metric=score.metric + DIFFERENCE,
@@ -137,5 +166,7 @@ def holm(p: Sequence[float]) -> list[float]:
     import pandas as pd
 
     ascending = pd.Series(p).sort_values(kind="stable")
-    steps = ascending * np.arange(len(p), 0, -1)
-    return steps.clip(upper=1.0).cummax().sort_index().tolist()
+    numbers_of_tests = np.arange(len(p), 0, -1)
+    corrected = ascending * numbers_of_tests
+    increasing = corrected.clip(upper=1.0).cummax()
+    return increasing.sort_index().tolist()

@@ -38,7 +38,7 @@ def draw_episodes(
     order = np.argsort(classes, kind="stable")
     class_ends = np.cumsum(class_sizes)
     members = np.split(order, class_ends[:-1])
-    families: list[Numbers] = []
+    families: list[np.ndarray] = []
     if superclasses is not None:
         families = _families(superclasses[first_members])
     episodes = []
@@ -53,7 +53,7 @@ def draw_episodes(
     return np.stack(episodes)
 
 
-def _families(superclass_of_class: Numbers) -> list[Numbers]:
+def _families(superclass_of_class: Numbers) -> list[np.ndarray]:
     """The classes of each superclass."""
     return [
         np.flatnonzero(superclass_of_class == superclass)

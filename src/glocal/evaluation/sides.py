@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Shaped
 
 from glocal.data.labels import Superclasses, row_labels, superclass_rows
 from glocal.errors import DataError, DataWarning, warn
@@ -26,8 +27,8 @@ class Labelled(NamedTuple):
     """The rows of images, with the codes of the `targets` that are predicted and of their classes.
 
     A target is the superclass of the image or, without superclasses, its class. A code is a place
-    among the sorted names of the training side, or -1 for a name that this side lacks. `rows` are
-    those of the images among all that were given.
+    among the sorted names of the training side, or -1 for a name that this side lacks. `rows` says
+    where these images stand among all images that were given.
     """
 
     X: Embedding
@@ -37,7 +38,17 @@ class Labelled(NamedTuple):
 
     def select(self, kept: Mask) -> Labelled:
         """Return the images of a mask."""
-        return Labelled(*(values[kept] for values in self))
+        return Labelled(
+            X=self.X[kept],
+            targets=self.targets[kept],
+            classes=self.classes[kept],
+            rows=self.rows[kept],
+        )
+
+    def numbered_anew(self, remaining: Numbers) -> Labelled:
+        """Return the images with targets numbered among the codes that remain."""
+        targets = np.searchsorted(remaining, self.targets)
+        return self._replace(targets=targets)
 
 
 class Sides(NamedTuple):
@@ -55,6 +66,11 @@ class Sides(NamedTuple):
     is_one_set: bool
     by_superclass: bool
 
+    @property
+    def chance(self) -> float:
+        """The accuracy of guessing."""
+        return 1 / len(self.targets)
+
     def check_targets(self) -> None:
         """Raise a DataError if there are no two targets, or test images of another target."""
         if len(self.targets) < 2:
@@ -63,8 +79,9 @@ class Sides(NamedTuple):
                 "least two classes."
             )
         if len(self.unknown):
+            is_unknown = self.test.targets < 0
             raise DataError(
-                f"{np.count_nonzero(self.test.targets < 0)} test images are of a class without a "
+                f"{np.count_nonzero(is_unknown)} test images are of a class without a "
                 f"training image (e.g. {self.unknown[0]}). Leave them out, or add training images."
             )
 
@@ -82,45 +99,74 @@ def labelled_sides(
     Without test images, the training images are tested. `parts` name the two sides in messages.
     Images of classes without a superclass are left out, with a DataWarning.
     """
-    import pandas as pd
-
-    rows = matching_rows(parts, *([X_train] if X_test is None else [X_train, X_test]))
-    train = _named(rows[0], y_train, superclass_of, parts[0])
+    training_part, test_part = parts
+    has_test = X_test is not None
+    given = [X_train] if X_test is None else [X_train, X_test]
+    rows = matching_rows(parts, *given)
+    train = _named(rows[0], y_train, superclass_of, training_part)
     test = train
-    if X_test is not None:
-        test = _named(rows[1], y_test, superclass_of, parts[1])
+    if has_test:
+        test = _named(rows[1], y_test, superclass_of, test_part)
         if train.classes.dtype.kind != test.classes.dtype.kind:
             raise DataError(
-                f"labels of {parts[0]} and {parts[1]} are of two kinds, integers and names; write "
-                "both in the same way."
+                f"labels of {training_part} and {test_part} are of two kinds, integers and names; "
+                "write both in the same way."
             )
     targets = np.unique(train.targets)
     classes = np.unique(train.classes)
-    target_index = pd.Index(targets)
-    class_index = pd.Index(classes)
-    first, second = (
-        side._replace(
-            targets=target_index.get_indexer(side.targets),
-            classes=class_index.get_indexer(side.classes),
-        )
-        for side in (train, test)
+    return Sides(
+        train=_numbered(train, targets, classes),
+        test=_numbered(test, targets, classes),
+        targets=targets,
+        classes=classes,
+        unknown=np.setdiff1d(test.targets, targets),
+        is_one_set=not has_test,
+        by_superclass=superclass_of is not None,
     )
-    unknown = np.setdiff1d(test.targets, targets)
-    by_superclass = superclass_of is not None
-    return Sides(first, second, targets, classes, unknown, X_test is None, by_superclass)
 
 
 def _named(
-    X: np.ndarray, labels: np.ndarray | None, superclass_of: Superclasses | None, part: str
+    X: np.ndarray,
+    labels: np.ndarray | None,
+    superclass_of: Superclasses | None,
+    part: str,
 ) -> Labelled:
     """One side with names in place of codes, without rows of classes that lack a superclass."""
     rows, classes = row_labels(labels, len(X), f"labels of {part}")
     if superclass_of is None:
-        return Labelled(X[rows], classes, classes, rows)
+        return Labelled(
+            X=X[rows],
+            targets=classes,
+            classes=classes,
+            rows=rows,
+        )
     kept, superclasses = superclass_rows(classes, superclass_of, part)
     n = len(classes)
-    leave_out(n - len(kept), n, f"{part} are of classes without a superclass")
-    return Labelled(X[rows[kept]], superclasses, classes[kept], rows[kept])
+    n_lacking = n - len(kept)
+    leave_out(n_lacking, n, f"{part} are of classes without a superclass")
+    kept_rows = rows[kept]
+    return Labelled(
+        X=X[kept_rows],
+        targets=superclasses,
+        classes=classes[kept],
+        rows=kept_rows,
+    )
+
+
+def _numbered(
+    side: Labelled,
+    targets: Shaped[np.ndarray, " targets"],
+    classes: Shaped[np.ndarray, " classes"],
+) -> Labelled:
+    """A side with codes in place of names; -1 for a name that is not among them."""
+    import pandas as pd
+
+    target_index = pd.Index(targets)
+    class_index = pd.Index(classes)
+    return side._replace(
+        targets=target_index.get_indexer(side.targets),
+        classes=class_index.get_indexer(side.classes),
+    )
 
 
 def leave_out(n: int, total: int, what: str) -> None:
@@ -141,10 +187,12 @@ def matching_rows(parts: Sequence[str], *sides: np.ndarray) -> list[Rows]:
     `parts` name the sides in messages.
     """
     matching = [finite(rows, part) for part, rows in zip(parts, sides, strict=False)]
-    for (first, rows), (second, others) in pairwise(zip(parts, matching, strict=False)):
-        if rows.shape[1] != others.shape[1]:
+    widths = [rows.shape[1] for rows in matching]
+    named_widths = zip(parts, widths, strict=False)
+    for (part, width), (next_part, next_width) in pairwise(named_widths):
+        if width != next_width:
             raise DataError(
-                f"{first} have {rows.shape[1]} columns and {second} {others.shape[1]}; both must "
-                "come from the same model and layer."
+                f"{part} have {width} columns and {next_part} {next_width}; both must come from "
+                "the same model and layer."
             )
     return matching

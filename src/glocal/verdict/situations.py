@@ -17,10 +17,11 @@ import numpy as np
 from glocal.data.features import Features
 from glocal.data.labels import Superclasses, superclass_rows
 from glocal.errors import ParameterError
+from glocal.evaluation.accuracy import TRAINING_VARIANCE
 from glocal.evaluation.anomaly import anomaly_of_class
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.episodes import EpisodeValues, balanced_values
-from glocal.evaluation.few_shot import TRAINING_VARIANCE, few_shot, few_shot_by_superclass
+from glocal.evaluation.few_shot import few_shot, few_shot_by_superclass
 from glocal.evaluation.intervals import ItemValues
 from glocal.evaluation.retrieval import retrieval
 from glocal.scores import ORIGINAL
