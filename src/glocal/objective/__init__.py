@@ -8,8 +8,9 @@ Standardized features X̃ are mapped to Z = X̃ W. All computations use numpy, i
 features (float32 or float64). Passes over half a million answers or more are compiled.
 """
 
-from glocal.objective.choices import AnswerSums, ChoiceLoss
+from glocal.objective.choices import ChoiceLoss
 from glocal.objective.objective import Evaluation, LocalLoss, Objective, penalty
+from glocal.objective.passes import AnswerSums
 from glocal.objective.threads import Workers, single_threaded_blas
 
 __all__ = [

@@ -11,6 +11,7 @@ polynomials here, which the compiler applies to many numbers at once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, no_type_check
 
 import numba
@@ -22,6 +23,25 @@ _CHUNK_PADDING = 16  # NOTE rows 4096 bytes apart would compete for the same lin
 _GATHERED_ANSWERS = 128  # answers whose rows stay in the second-level cache
 _ZERO = np.float32(0)  # a Python number would turn float32 into float64
 _ONE = np.float32(1)
+_TWO = np.float32(2)
+_HALF = np.float32(0.5)
+_LOG2_E = np.float32(1.4426950408889634)
+_LEAST_EXPONENT = np.float32(-126)
+_EXPONENT_BIAS = np.int32(127)
+_MANTISSA_BITS = np.int32(23)
+_POWER_0 = np.float32(1.0)  # 2^f is about the sum of _POWER_k f^k for |f| <= 1/2
+_POWER_1 = np.float32(6.9314718e-1)
+_POWER_2 = np.float32(2.4022651e-1)
+_POWER_3 = np.float32(5.5504109e-2)
+_POWER_4 = np.float32(9.6181291e-3)
+_POWER_5 = np.float32(1.3333558e-3)
+_POWER_6 = np.float32(1.5403530e-4)
+_ARTANH_1 = np.float32(2)  # 2 artanh u is about the sum of _ARTANH_k u^k for 0 <= u <= 1/2
+_ARTANH_3 = np.float32(0.66667745)
+_ARTANH_5 = np.float32(0.39950472)
+_ARTANH_7 = np.float32(0.29389385)
+_ARTANH_9 = np.float32(0.16294468)
+_ARTANH_11 = np.float32(0.36614650)
 _FAST = {  # inputs are finite: the caller checks
     "contract",
     "nsz",
@@ -34,11 +54,16 @@ _FAST = {  # inputs are finite: the caller checks
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile with ``numba.njit``, and cache the machine code on disk if a folder is writable."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _FAST}
+    compiler = partial(
+        numba.njit,
+        nogil=True,
+        error_model="numpy",
+        fastmath=_FAST,
+    )
     try:
-        return numba.njit(cache=True, **options)(function)
+        return compiler(cache=True)(function)
     except RuntimeError:  # numba finds no writable folder: compile once in each process
-        return numba.njit(**options)(function)
+        return compiler()(function)
 
 
 @no_type_check
@@ -56,7 +81,9 @@ def log1p(a, k):
 @overload(exp, inline="always")
 @no_type_check
 def _exp_of_type(x):
-    return _single_exp if x == numba.float32 else lambda x: np.exp(x)  # noqa: PLW0108
+    if x == numba.float32:
+        return _single_exp
+    return lambda x: np.exp(x)  # noqa: PLW0108
 
 
 @overload(log1p, inline="always")
@@ -73,18 +100,21 @@ def _single_exp(x):
 
     The result is 2^n · 2^f with |f| <= 1/2, where 2^f is a polynomial in f.
     """
-    t = max(x * np.float32(1.4426950408889634), np.float32(-126))
-    n = np.float32(np.floor(t + np.float32(0.5)))
+    t = max(x * _LOG2_E, _LEAST_EXPONENT)
+    nearest = np.floor(t + _HALF)
+    n = np.float32(nearest)
     f = t - n
-    p = np.float32(1.5403530e-4)
-    p = p * f + np.float32(1.3333558e-3)
-    p = p * f + np.float32(9.6181291e-3)
-    p = p * f + np.float32(5.5504109e-2)
-    p = p * f + np.float32(2.4022651e-1)
-    p = p * f + np.float32(6.9314718e-1)
-    p = p * f + np.float32(1.0)
-    bits = np.int32(np.int32(n) + np.int32(127)) << np.int32(23)
-    return p * np.int32(bits).view(np.float32)
+    p = _POWER_6
+    p = p * f + _POWER_5
+    p = p * f + _POWER_4
+    p = p * f + _POWER_3
+    p = p * f + _POWER_2
+    p = p * f + _POWER_1
+    p = p * f + _POWER_0
+    exponent = np.int32(n) + _EXPONENT_BIAS
+    bits = np.int32(exponent) << _MANTISSA_BITS
+    power = np.int32(bits).view(np.float32)
+    return p * power
 
 
 @register_jitable(inline="always")
@@ -94,14 +124,14 @@ def _single_log1p(a):
 
     The result is 2 artanh u with u = a / (a + 2), computed as a polynomial in u² times u.
     """
-    u = a / (a + np.float32(2))
+    u = a / (a + _TWO)
     v = u * u
-    p = np.float32(0.36614650)
-    p = p * v + np.float32(0.16294468)
-    p = p * v + np.float32(0.29389385)
-    p = p * v + np.float32(0.39950472)
-    p = p * v + np.float32(0.66667745)
-    p = p * v + np.float32(2)
+    p = _ARTANH_11
+    p = p * v + _ARTANH_9
+    p = p * v + _ARTANH_7
+    p = p * v + _ARTANH_5
+    p = p * v + _ARTANH_3
+    p = p * v + _ARTANH_1
     return p * u
 
 
@@ -138,8 +168,10 @@ def _softmax(x, m, shares, start, size, sums, pairs):
         excess = others if y == _ZERO else chosen + (others - _ONE)
         w = shares[start + a]
         z = _ONE / (_ONE + excess)
-        mean = (mean + chosen * y) * z
-        square = (square + chosen * (y * y)) * z
+        mean += chosen * y
+        mean *= z
+        square += chosen * (y * y)
+        square *= z
         loss += w * (log1p(excess, pairs) - y)
         slope += w * (mean - y)
         curvature += w * (square - mean * mean)
@@ -162,17 +194,22 @@ def gram_pass(S, m, positions, shares, G, sums, first, last, pairs):
     """
     G[:] = 0
     k = len(pairs)
-    x = np.empty((k, _CHUNK_ANSWERS + _CHUNK_PADDING), S.dtype)
+    shape = k, _CHUNK_ANSWERS + _CHUNK_PADDING
+    x = np.empty(shape, S.dtype)
     for start in range(first, last, _CHUNK_ANSWERS):
         size = min(_CHUNK_ANSWERS, last - start)
         for a in range(size):
+            answer = start + a
             for j in range(k):
-                x[j, a] = S[positions[start + a, j]]
+                position = positions[answer, j]
+                x[j, a] = S[position]
         _softmax(x, m, shares, start, size, sums, pairs)
         if len(G):
             for a in range(size):
+                answer = start + a
                 for j in range(k):
-                    G[positions[start + a, j]] += x[j, a]
+                    position = positions[answer, j]
+                    G[position] += x[j, a]
 
 
 @compiled
@@ -189,9 +226,10 @@ def gathered_pass(Z, m, ends, shares, GY, sums, first, last, pairs, Y):
     for start in range(first, last, _GATHERED_ANSWERS):
         size = min(_GATHERED_ANSWERS, last - start)
         for a in range(size):
+            answer = start + a
             for j in range(k):
-                u = Z[ends[start + a, j, 0]]
-                v = Z[ends[start + a, j, 1]]
+                u = Z[ends[answer, j, 0]]
+                v = Z[ends[answer, j, 1]]
                 dot = Z.dtype.type(0)
                 for i in range(Z.shape[1]):
                     dot += u[i] * v[i]
@@ -199,9 +237,10 @@ def gathered_pass(Z, m, ends, shares, GY, sums, first, last, pairs, Y):
         _softmax(x, m, shares, start, size, sums, pairs)
         if len(GY):
             for a in range(size):
+                answer = start + a
                 for j in range(k):
-                    u = ends[start + a, j, 0]
-                    v = ends[start + a, j, 1]
+                    u = ends[answer, j, 0]
+                    v = ends[answer, j, 1]
                     r = x[j, a]
                     for i in range(Y.shape[1]):
                         GY[u, i] += r * Y[v, i]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,9 @@ from glocal.similarity import Rows, Square, Weights, row_slices
 
 _MIN_LENGTH = 1e-12  # least length by which a row is divided
 _SLICE_COSINES = 1 << 15  # cosines in a slice of rows, which stay in the second-level cache
+
+Cosines = Float[np.ndarray, "m m"]
+"""A number for each two images of a block."""
 
 
 class Evaluation(NamedTuple):
@@ -52,17 +56,25 @@ class Objective:
 
     def __call__(self, W: Weights) -> Evaluation:
         """Value and gradient."""
-        parts = {}
         with np.errstate(over="ignore", invalid="ignore"):  # a step far too long shows in the value
-            parts["global"], dW = self.choices(W)
-            dW *= self.global_weight
-            if self.local is not None:
-                parts["local"], term_dW = self.local(W)
-                dW += self.alpha * term_dW
-            parts["penalty"], term_dW = penalty(W, self.mix)
-            dW += self.lmbda * term_dW
-        value = self.global_weight * parts["global"] + self.alpha * parts.get("local", 0.0)
-        return Evaluation(value + self.lmbda * parts["penalty"], parts, dW)
+            return self._evaluation(W)
+
+    def _evaluation(self, W: Weights) -> Evaluation:
+        """The weighted sums of the terms and of their gradients."""
+        global_loss, dW = self.choices(W)
+        dW *= self.global_weight
+        value = self.global_weight * global_loss
+        parts = {"global": global_loss}
+        if self.local is not None:
+            local_loss, local_dW = self.local(W)
+            dW += self.alpha * local_dW
+            value += self.alpha * local_loss
+            parts["local"] = local_loss
+        size, penalty_dW = penalty(W, self.mix)
+        dW += self.lmbda * penalty_dW
+        value += self.lmbda * size
+        parts["penalty"] = size
+        return Evaluation(value, parts, dW)
 
 
 class LocalLoss:
@@ -111,62 +123,92 @@ class LocalLoss:
         else:
             self._between_blocks = Workers(1)
             self._inside_block = workers
-        self._teachers = tuple(self._teacher(unit_rows_and_lengths(X)[0]) for X in self.blocks)
+        self._teachers = tuple(map(self._teacher, self.blocks))
 
     def __call__(self, W: Square) -> tuple[float, Square]:
         """L and its gradient at W."""
-        parts = self._between_blocks.map(
-            lambda X, teacher: self._block_loss(X, teacher, W), self.blocks, self._teachers
+        losses = self._between_blocks.map(
+            partial(self._block_loss, W),
+            self.blocks,
+            self._teachers,
         )
-        return sum(value for value, _ in parts) / self.n, sum(dW for _, dW in parts)
+        value = 0.0
+        dW = np.zeros_like(W)
+        for block_value, block_dW in losses:
+            value += block_value
+            dW += block_dW
+        return value / self.n, dW
 
     def _block_loss(
         self,
-        X: Rows,
-        teacher: Float[np.ndarray, "m m"],
         W: Square,
+        X: Rows,
+        teacher: Cosines,
     ) -> tuple[float, Square]:
         """The loss of a block, summed over its images, and its term in the gradient of L."""
         workers = self._inside_block
-        Z, lengths = unit_rows_and_lengths(workers.product(X, W))  # (m, p), (m, 1)
+        Z = workers.product(X, W)
+        Z, lengths = unit_rows_and_lengths(Z)  # (m, p), (m, 1)
         logits = workers.product(Z, Z.T)  # (m, m)
-        log_sums = np.empty(len(Z), Z.dtype)
-        slices = row_slices(len(Z), _SLICE_COSINES // len(Z))
+        value = self._cross_entropy(logits, teacher)
+        g = workers.product(logits, Z)  # (m, p)
+        g /= self.tau * self.n
+        along = np.einsum("ij,ij->i", g, Z)
+        g -= Z * along[:, None]
+        g /= lengths
+        dW = workers.product(X.T, g)
+        return value, dW
+
+    def _cross_entropy(
+        self,
+        logits: Cosines,
+        teacher: Cosines,
+    ) -> float:
+        """-Σ P log Q of a block, from its cosines, which become Q + Qᵀ - (P + Pᵀ)."""
+        m = len(logits)
+        log_sums = np.empty(m, logits.dtype)
 
         def loss(rows: slice) -> float:
             self._to_logits(logits, rows)
-            log_sums[rows] = log_sum_exp(logits[rows])
-            chosen = float(np.vdot(teacher[rows], logits[rows])) / 2
-            return float(log_sums[rows].sum(dtype=np.float64)) - chosen
+            part = logits[rows]
+            log_sums[rows] = log_sum_exp(part)
+            total = log_sums[rows].sum(dtype=np.float64)
+            chosen = np.vdot(teacher[rows], part)
+            return float(total) - float(chosen) / 2
 
-        def residuals(rows: slice) -> None:
-            """Replace the logits by Q + Qᵀ - (P + Pᵀ)."""
+        def to_residuals(rows: slice) -> None:
             part = logits[rows]
             Q = part - log_sums[rows, None]
+            np.exp(Q, out=Q)
             part -= log_sums  # the logits are symmetric, so only the log sums differ for Qᵀ
-            part[:] = np.exp(part, out=part) + np.exp(Q, out=Q) - teacher[rows]
+            np.exp(part, out=part)
+            part += Q
+            part -= teacher[rows]
 
-        value = sum(workers.map(loss, slices))
-        workers.map(residuals, slices)
-        g = workers.product(logits, Z)  # (m, p)
-        g /= self.tau * self.n
-        g -= Z * np.einsum("ij,ij->i", g, Z)[:, None]
-        g /= lengths
-        return value, workers.product(X.T, g)
+        workers = self._inside_block
+        slices = row_slices(m, _SLICE_COSINES // m)
+        losses = workers.map(loss, slices)
+        workers.map(to_residuals, slices)
+        return sum(losses)
 
-    def _teacher(self, X: Rows) -> Float[np.ndarray, "m m"]:
-        """P + Pᵀ of one block of rows of length 1."""
-        logits = X @ X.T
+    def _teacher(self, X: Rows) -> Cosines:
+        """P + Pᵀ of one block."""
+        rows, _ = unit_rows_and_lengths(X)
+        logits = rows @ rows.T
         self._to_logits(logits, slice(None))
-        P = np.exp(logits - log_sum_exp(logits)[:, None])
+        log_sums = log_sum_exp(logits)
+        log_P = logits - log_sums[:, None]
+        P = np.exp(log_P)
         return P + P.T
 
-    def _to_logits(self, C: Float[np.ndarray, "m m"], rows: slice) -> None:
+    def _to_logits(self, C: Cosines, rows: slice) -> None:
         """Divide rows of cosines by τ in place, and make the diagonal too small to count."""
         C[rows] /= self.tau
-        diagonal = np.arange(len(C))[rows]
+        numbers = np.arange(len(C))
+        diagonal = numbers[rows]
+        lowest = np.finfo(C.dtype).min
         # NOTE finite on purpose: with -inf the product 0 · -inf would be NaN
-        C[diagonal, diagonal] = np.finfo(C.dtype).min / 1e8
+        C[diagonal, diagonal] = lowest / 1e8
 
 
 def penalty(W: Square, mix: float) -> tuple[float, Square]:
@@ -176,26 +218,37 @@ def penalty(W: Square, mix: float) -> tuple[float, Square]:
 
     With `mix` 1 scaled identities cost nothing. With `mix` 0 this is the ‖W‖²_F of `naive`.
     """
+    p = len(W)
+    diagonal = np.arange(p)
+    mean = np.mean(W[diagonal, diagonal], dtype=np.float64)
+    c = float(mean)
+    share = 1 - mix
     rest = W.copy()
-    diagonal = np.arange(len(W))
-    c = float(np.mean(W[diagonal, diagonal], dtype=np.float64))
     rest[diagonal, diagonal] -= c  # avoids the cancellation of ‖W‖² - mix (tr W)² / p
-    value = float(np.sum(rest * rest, dtype=np.float64)) + (1 - mix) * len(W) * c * c
-    rest[diagonal, diagonal] += (1 - mix) * c
-    rest *= 2
-    return value, rest
+    square_norm = np.sum(rest * rest, dtype=np.float64)
+    value = float(square_norm)
+    value += share * p * c * c
+    dW = rest
+    dW[diagonal, diagonal] += share * c
+    dW *= 2
+    return value, dW
 
 
 def unit_rows_and_lengths(
     Z: Rows,
 ) -> tuple[Rows, Float[np.ndarray, "m 1"]]:
     """Scale rows to length 1, and return their original lengths too."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", Z, Z))
-    lengths = np.maximum(lengths, Z.dtype.type(_MIN_LENGTH))[:, None]
-    return Z / lengths, lengths
+    squares = np.einsum("ij,ij->i", Z, Z)
+    lengths = np.sqrt(squares)
+    shortest = Z.dtype.type(_MIN_LENGTH)
+    lengths = np.maximum(lengths, shortest)
+    column = lengths[:, None]
+    return Z / column, column
 
 
 def log_sum_exp(logits: Float[np.ndarray, "c m"]) -> Float[np.ndarray, " c"]:
     """Log Σ exp of each row."""
     highest = logits.max(axis=1)
-    return np.log(np.exp(logits - highest[:, None]).sum(axis=1)) + highest
+    shares = np.exp(logits - highest[:, None])
+    sums = shares.sum(axis=1)
+    return np.log(sums) + highest

@@ -40,7 +40,8 @@ def single_threaded_blas() -> Iterator[int]:
     with _LIMIT.lock:
         if not _LIMIT.n_fits:
             blas = _blas()
-            _LIMIT.threads = min((library["num_threads"] for library in blas.info()), default=1)
+            threads = [library["num_threads"] for library in blas.info()]
+            _LIMIT.threads = min(threads, default=1)
             _LIMIT.limits = blas.limit(limits=1)
         _LIMIT.n_fits += 1
     try:
@@ -70,11 +71,16 @@ class Workers:
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def __reduce__(self) -> tuple[Callable[[int], Workers], tuple[int]]:
-        return _limited_workers, (self.threads,)
+        arguments = (self.threads,)
+        return _limited_workers, arguments
 
     @classmethod
     def from_sizes(
-        cls, shape: tuple[int, ...], answers: int, blocks: Iterable[int], max_threads: int
+        cls,
+        shape: tuple[int, ...],
+        answers: int,
+        blocks: Iterable[int],
+        max_threads: int,
     ) -> Workers:
         """Use one thread for each half a billion operations of an evaluation, within a maximum.
 
@@ -82,35 +88,57 @@ class Workers:
         """
         n, p = shape
         sizes = list(blocks)
-        products = sum(rows * p * p + rows * rows * p for rows in (n, *sizes))
-        operations = 4.0 * products + 50.0 * (answers + sum(m * m for m in sizes))
-        threads = min(max_threads, int(operations / _MIN_OPERATIONS_PER_THREAD))
+        products = 0
+        for rows in (n, *sizes):
+            products += rows * p * p
+            products += rows * rows * p
+        cosines = sum(m * m for m in sizes)
+        operations = 4.0 * products
+        operations += 50.0 * (answers + cosines)
+        useful_threads = int(operations / _MIN_OPERATIONS_PER_THREAD)
+        threads = min(max_threads, useful_threads)
         return cls(max(1, threads))
 
     def map(self, function: Callable[..., Any], *pieces: Iterable[Any]) -> list[Any]:
         """Call a function on each piece, and return the results in order."""
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             return list(map(function, *pieces))
-        return list(self._pool.map(function, *pieces))
+        results = pool.map(function, *pieces)
+        return list(results)
 
     def product(
-        self, A: Float[np.ndarray, "a b"], B: Float[np.ndarray, "b c"]
+        self,
+        A: Float[np.ndarray, "a b"],
+        B: Float[np.ndarray, "b c"],
     ) -> Float[np.ndarray, "a c"]:
         """The product A B; each thread computes some of its rows."""
         if self._pool is None:
             return A @ B
-        C = np.empty((len(A), B.shape[1]), A.dtype)
-        slices = row_slices(len(A), -(-len(A) // self.threads))
-        self.map(lambda rows: np.matmul(A[rows], B, out=C[rows]), slices)
+        n_rows = len(A)
+        shape = n_rows, B.shape[1]
+        C = np.empty(shape, A.dtype)
+        rows_per_thread = -(-n_rows // self.threads)
+
+        def multiply(rows: slice) -> None:
+            np.matmul(A[rows], B, out=C[rows])
+
+        slices = row_slices(n_rows, rows_per_thread)
+        self.map(multiply, slices)
         return C
 
     def gram(self, Z: Embedding) -> Float[np.ndarray, "n n"]:
         """The upper triangle of Z Zᵀ, in whole blocks; the other entries are undefined."""
-        S = np.empty((len(Z), len(Z)), Z.dtype)
-        self.map(
-            lambda rows: np.matmul(Z[rows], Z[rows.start :].T, out=S[rows, rows.start :]),
-            row_slices(len(Z), _GRAM_BLOCK_ROWS),
-        )
+        n = len(Z)
+        S = np.empty((n, n), Z.dtype)
+
+        def multiply(rows: slice) -> None:
+            upper = S[rows, rows.start :]
+            later = Z[rows.start :]
+            np.matmul(Z[rows], later.T, out=upper)
+
+        slices = row_slices(n, _GRAM_BLOCK_ROWS)
+        self.map(multiply, slices)
         return S
 
 
