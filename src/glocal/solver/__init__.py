@@ -1,12 +1,6 @@
 """Find an optimum with a certificate: L-BFGS on symmetric W until the duality gap is small."""
 
-from glocal.solver.gap import (
-    DualityGap,
-    NaiveGap,
-    identity_scale,
-    increasing_root,
-    lambda_max,
-)
+from glocal.solver.gap import DualityGap, NaiveGap
 from glocal.solver.lbfgs import (
     Counter,
     OnStep,
@@ -14,8 +8,9 @@ from glocal.solver.lbfgs import (
     SolverResult,
     allowed_gap,
     minimise,
-    symmetric_start,
 )
+from glocal.solver.scales import identity_scale, increasing_root, lambda_max
+from glocal.solver.symmetric import symmetric_start
 
 __all__ = [
     "Counter",
