@@ -69,7 +69,7 @@ features = "large/near.npy"
 """
 COUNTED_RUN = """
 import contextlib, io, json, sys
-from glocal.solver.lbfgs import Counter
+from glocal.solver import Counter
 
 evaluations = 0
 count = Counter.__call__

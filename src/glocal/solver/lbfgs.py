@@ -6,83 +6,20 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from glocal.objective import Evaluation
 from glocal.similarity import Square, Values
 from glocal.solver.gap import Criterion, FirstOrderEstimate
+from glocal.solver.result import Counter, Pairs, SolverResult, Status, allowed_gap
 from glocal.solver.symmetric import Vectors, dot, is_definite, norm, symmetric_start
-
-Status = Literal["converged", "budget", "stalled"]
-OnStep = Callable[[int, Evaluation], None]
-"""A callback for progress, called with the number of evaluations so far, and the last one."""
-Pairs = tuple[tuple[np.ndarray, np.ndarray, float], ...]
-"""L-BFGS pairs: steps s and gradient changes y, each with 1/⟨s, y⟩."""
 
 _MAX_STAGNANT_STEPS = 20
 _MAX_PAIRS = 30  # steps and gradient changes that the inverse Hessian remembers
 _MAX_TRIALS = 20  # step lengths that one line search tries
 _MIN_DECREASE = 1e-4  # least share of the decrease that the slope predicts (Armijo)
-
-
-@dataclass
-class Counter:
-    """Count the evaluations of a run, over all its fits, and report each step.
-
-    Parameters
-    ----------
-    on_step : function or None
-        Called with the number of evaluations so far, and the last one.
-
-    Attributes
-    ----------
-    evaluations : int
-        The number of evaluations so far.
-    """
-
-    on_step: OnStep | None = None
-    evaluations: int = 0
-
-    def __call__(self, evaluation: Evaluation, evaluations: int = 1) -> None:
-        """Count a step that took this number of `evaluations` and ended at `evaluation`."""
-        self.evaluations += evaluations
-        if self.on_step is not None:
-            self.on_step(self.evaluations, evaluation)
-
-
-@dataclass(frozen=True, eq=False)
-class SolverResult:
-    """The last iterate of a solver, and why it stopped.
-
-    `evaluation` is the objective at W. `status` is ``"converged"`` (gap ≤ tol · |f|), ``"budget"``
-    (all evaluations are spent) or ``"stalled"`` (no step lowers f any more). `gap` is None if no
-    bound was found. `pairs` define the inverse Hessian.
-    """
-
-    W: Square
-    evaluation: Evaluation
-    status: Status
-    gap: float | None
-    evaluations: int
-    pairs: Pairs = ()
-
-    def reason(self, tol: float, measure: str = "gap") -> str:
-        """The status in words: the gap, named `measure`, the allowed gap, and what to do."""
-        result = "no bound on the distance from the optimum was found"
-        if self.gap is not None:
-            allowed = allowed_gap(self.evaluation, tol)
-            comparison = "at most" if self.gap <= allowed else "above"
-            result = f"{measure} {self.gap:.3g} is {comparison} {allowed:.3g}"
-        result += f" after {self.evaluations} evaluations"
-        if self.status == "budget":
-            return f"{result}; the evaluation budget is spent: raise `max_evaluations`, or `tol`"
-        if self.status == "stalled":
-            is_single = self.evaluation.dW.dtype == np.float32
-            advice = 'set `dtype="float64"`, or raise `tol`' if is_single else "raise `tol`"
-            return f"{result}; no step lowers the objective any further: {advice}"
-        return result
 
 
 def minimise(
@@ -141,9 +78,13 @@ def minimise(
     ----------
     Nocedal (1980), Math. Comp. 35:773.
     """
-    hessian = _InverseHessian(Vectors(len(W), W.dtype).diagonal(moments), pairs)
-    budget = _Budget(counter or Counter(), max_evaluations)
-    descent = _Descent(objective, W, criterion or FirstOrderEstimate(), hessian, budget, tol)
+    vectors = Vectors(len(W), W.dtype)
+    diagonal = vectors.diagonal(moments)
+    hessian = _InverseHessian(diagonal, pairs)
+    criterion = criterion or FirstOrderEstimate()
+    counter = counter or Counter()
+    budget = _Budget(counter, max_evaluations)
+    descent = _Descent(objective, W, criterion, hessian, budget, tol)
     status: Status | None = None
     while status is None:
         if descent.is_converged():
@@ -159,16 +100,6 @@ def minimise(
         else:
             status = "stalled"
     return descent.result(status)
-
-
-def allowed_gap(evaluation: Evaluation, tol: float) -> float:
-    """The largest gap of a converged fit: tol · |f|, with |f| at least the machine epsilon.
-
-    It is 0 if f is not finite: such a fit never counts as converged.
-    """
-    if not math.isfinite(evaluation.value):
-        return 0.0
-    return tol * max(abs(evaluation.value), float(np.finfo(evaluation.dW.dtype).eps))
 
 
 class _Budget:
@@ -187,7 +118,8 @@ class _Budget:
     @property
     def remaining(self) -> int:
         """The number of evaluations that are left, at least 0."""
-        return max(0, self._max_evaluations - self.spent)
+        remaining = self._max_evaluations - self.spent
+        return max(0, remaining)
 
 
 class _Descent:
@@ -214,14 +146,18 @@ class _Descent:
 
     def _begin(self, W: Square) -> None:
         """Go on from W as from a start."""
-        self._current = self._evaluate(W, self._vectors.pack(W))
+        x = self._vectors.pack(W)
+        start = self._evaluate(W, x)
+        gradient = norm(start.g)
+        self._current = start
         self._measure = _GapMeasure(self._criterion, self._tol)
-        self._stagnation = _Stagnation(self._current.f.value, norm(self._current.g))
+        self._stagnation = _Stagnation(start.f.value, gradient)
 
     def _evaluate(self, W: np.ndarray, x: np.ndarray) -> _Iterate:
         f = self._objective(W)
         self._budget.counter(f)
-        return _Iterate(W, f, x, self._vectors.pack(f.dW))
+        g = self._vectors.pack(f.dW)
+        return _Iterate(W, f, x, g)
 
     @property
     def _allowed(self) -> float:
@@ -229,31 +165,45 @@ class _Descent:
 
     def is_converged(self) -> bool:
         """Whether the gap was measured, and is allowed."""
-        self._gap = self._measure(self._current.f, self._current.W)
-        return self._gap is not None and bool(self._gap <= self._allowed)
+        current = self._current
+        self._gap = self._measure(current.f, current.W)
+        if self._gap is None:
+            return False
+        return bool(self._gap <= self._allowed)
 
     def step(self) -> bool:
         """Take a step that lowers f, and return whether there is one."""
         if self._stagnation.is_reached:
             return False
-        remaining = self._budget.remaining
-        step = _line_search(self._evaluate, self._vectors, self._current, self._hessian, remaining)
+        current = self._current
+        step = _line_search(
+            self._evaluate,
+            self._vectors,
+            current,
+            self._hessian,
+            max_evaluations=self._budget.remaining,
+        )
         if step is None:
             return False
-        self._hessian.learn(step.x - self._current.x, step.g - self._current.g)
+        s = step.x - current.x
+        y = step.g - current.g
+        self._hessian.learn(s, y)
         self._stagnation.see(step)
         self._current = step
         return True
 
     def is_at_saddle(self) -> bool:
         """Whether W is not definite, and f is lower than at the last restart."""
-        is_lower = bool(self._current.f.value < self._last_restart)
-        return is_lower and not is_definite(self._current.W)
+        current = self._current
+        is_lower = bool(current.f.value < self._last_restart)
+        return is_lower and not is_definite(current.W)
 
     def restart(self) -> None:
         """Go on from (W Wᵀ)^½ without the old curvature."""
-        self._last_restart = self._current.f.value - rounding_error(self._current)
-        self._begin(symmetric_start(self._current.W))
+        current = self._current
+        start = symmetric_start(current.W)
+        self._last_restart = current.f.value - rounding_error(current)
+        self._begin(start)
         self._hessian.pairs.clear()
 
     def has_old_curvature(self) -> bool:
@@ -266,10 +216,18 @@ class _Descent:
         gap = self._gap
         if gap is None:
             gap = self._criterion.gap(current.f, current.W, self._allowed)
-            status = "converged" if gap <= self._allowed else status
+            if gap <= self._allowed:
+                status = "converged"
         bound = gap if gap < math.inf else None
         pairs = tuple(self._hessian.pairs)
-        return SolverResult(current.W, current.f, status, bound, self._budget.spent, pairs)
+        return SolverResult(
+            current.W,
+            current.f,
+            status,
+            bound,
+            self._budget.spent,
+            pairs,
+        )
 
 
 @dataclass
@@ -284,11 +242,15 @@ class _GapMeasure:
         """The gap at W, or None if the estimate is too large."""
         allowed = allowed_gap(evaluation, self.tol)
         estimate = self.criterion.estimate(evaluation, W)
-        if estimate > min(2 * allowed, self.max_estimate):
+        limit = min(2 * allowed, self.max_estimate)
+        if estimate > limit:
             return None
         gap = self.criterion.gap(evaluation, W, allowed)
         # measure again when the estimate has fallen by the factor by which this gap is too large
-        factor = max(0.1, min(0.9, allowed / gap)) if 0 < gap < math.inf else 0.5
+        factor = 0.5
+        if 0 < gap < math.inf:
+            factor = min(0.9, allowed / gap)
+            factor = max(0.1, factor)
         self.max_estimate = estimate * factor
         return gap
 
@@ -304,7 +266,9 @@ class _Iterate(NamedTuple):
 
 def rounding_error(current: _Iterate) -> float:
     """The rounding error of f."""
-    return float(np.finfo(current.x.dtype).eps) * abs(current.f.value)
+    dtype = current.x.dtype
+    epsilon = float(np.finfo(dtype).eps)
+    return epsilon * abs(current.f.value)
 
 
 @dataclass
@@ -327,11 +291,12 @@ class _Stagnation:
         """Take a step into account."""
         value = current.f.value
         gradient = norm(current.g)
-        is_progress = (
-            value < self.lowest_value - rounding_error(current)
-            or gradient < 0.9 * self.smallest_gradient
-        )
-        self.steps = 0 if is_progress else self.steps + 1
+        is_lower = value < self.lowest_value - rounding_error(current)
+        is_flatter = gradient < 0.9 * self.smallest_gradient
+        if is_lower or is_flatter:
+            self.steps = 0
+        else:
+            self.steps += 1
         self.lowest_value = min(self.lowest_value, value)
         self.smallest_gradient = min(self.smallest_gradient, gradient)
 
@@ -350,20 +315,34 @@ def _line_search(
     if not slope < 0:
         return None
     rounding = rounding_error(current)
-    t = 1.0 if hessian.pairs else 0.1 * norm(current.x) / max(norm(direction), 1e-300)
-    for _ in range(min(_MAX_TRIALS, max_evaluations)):
+    t = 1.0
+    if not hessian.pairs:
+        length = max(norm(direction), 1e-300)
+        t = 0.1 * norm(current.x) / length
+    max_trials = min(_MAX_TRIALS, max_evaluations)
+    for _ in range(max_trials):
         x = current.x + t * direction
-        trial = evaluate(vectors.unpack(x), x)
-        is_finite = math.isfinite(trial.f.value)
-        if is_finite and trial.f.value <= f + _MIN_DECREASE * t * slope + rounding:
+        W = vectors.unpack(x)
+        trial = evaluate(W, x)
+        value = trial.f.value
+        highest = f + _MIN_DECREASE * t * slope + rounding
+        if math.isfinite(value) and value <= highest:
             return trial
-        excess = trial.f.value - f - t * slope
-        if math.isfinite(excess) and excess > 0:
-            # to the minimum of the parabola through f, its slope and this value
-            t *= max(0.1, min(0.5, -slope * t / (2 * excess)))
-        else:
-            t *= 0.1
+        excess = value - f - t * slope
+        t *= _shortening(t * slope, excess)
     return None
+
+
+def _shortening(decrease: float, excess: float) -> float:
+    """The factor by which a step that failed becomes shorter.
+
+    `decrease` is the change of f that the slope predicts, and `excess` what f was above it. The
+    step goes to the minimum of the parabola through f, its slope and the value after the step.
+    """
+    if not math.isfinite(excess) or excess <= 0:
+        return 0.1
+    factor = min(0.5, -decrease / (2 * excess))
+    return max(0.1, factor)
 
 
 class _InverseHessian:
@@ -377,8 +356,11 @@ class _InverseHessian:
     def learn(self, s: np.ndarray, y: np.ndarray) -> None:
         """Remember a step and its gradient change, unless their curvature is lost in rounding."""
         curvature = dot(s, y)
-        if curvature > float(np.finfo(s.dtype).eps) * norm(s) * norm(y):
-            self.pairs.append((s, y, 1 / curvature))
+        epsilon = float(np.finfo(s.dtype).eps)
+        rounding = epsilon * norm(s) * norm(y)
+        if curvature > rounding:
+            rho = 1 / curvature
+            self.pairs.append((s, y, rho))
 
     def __call__(self, g: np.ndarray) -> np.ndarray:
         """The inverse Hessian times g; q, α, ρ, s and y as in Nocedal (1980)."""
@@ -391,7 +373,8 @@ class _InverseHessian:
         q *= self._diagonal
         if self.pairs:
             _, y, rho = self.pairs[-1]
-            q /= rho * dot(y, np.multiply(self._diagonal, y, out=self._product))
+            scaled_y = np.multiply(self._diagonal, y, out=self._product)
+            q /= rho * dot(y, scaled_y)
         for (s, y, rho), alpha in zip(self.pairs, reversed(alphas), strict=True):
             beta = rho * dot(y, q)
             q += np.multiply(s, alpha - beta, out=self._product)

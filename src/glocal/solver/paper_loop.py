@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice, repeat
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import lightning.pytorch as lightning
 import numpy as np
@@ -27,12 +27,14 @@ from torch.nn import functional
 from glocal.data.answers import Answers
 from glocal.errors import DivergedError
 from glocal.objective import Evaluation
-from glocal.solver.lbfgs import Counter
+from glocal.solver.result import Counter
 
 START = 1e-3
 """W starts as this multiple of the identity, and every entry of b as this number."""
 _MAX_GRADIENT_NORM = 1.0
 _CHUNK_ANSWERS = 1 << 14  # answers in memory at once, when a loss is computed over all of them
+Term = TypeVar("Term", float, Tensor)
+"""The value of a term of the objective."""
 Step = tuple[np.ndarray, np.ndarray | None]
 """The rows of the answers and of the local images that one step uses."""
 
@@ -49,7 +51,11 @@ class LoopData(NamedTuple):
 
 
 def epoch_steps(
-    n_answers: int, batch_size: int, n_images: int, block_size: int, seed: tuple[int, ...]
+    n_answers: int,
+    batch_size: int,
+    n_images: int,
+    block_size: int,
+    seed: tuple[int, ...],
 ) -> Epoch:
     """The steps of an epoch: answers zipped with local images.
 
@@ -59,17 +65,22 @@ def epoch_steps(
 
     def passes(n: int, size: int, stream: int, min_size: int) -> Iterator[np.ndarray]:
         for number in count():
-            order = np.random.default_rng([*seed, stream, number]).permutation(n)
+            generator = np.random.default_rng([*seed, stream, number])
+            order = generator.permutation(n)
             for start in range(0, n, size):
-                if min(size, n - start) >= min_size:
-                    yield order[start : start + size]
+                rows = order[start : start + size]
+                if len(rows) >= min_size:
+                    yield rows
 
-    length = max(math.ceil(n_answers / batch_size), math.ceil(n_images / block_size))
+    n_batches = math.ceil(n_answers / batch_size)
+    n_blocks = math.ceil(n_images / block_size)
+    length = max(n_batches, n_blocks)
     answers = passes(n_answers, batch_size, 0, 1)
     images: Iterator[np.ndarray | None] = repeat(None)
     if n_images:
         images = passes(n_images, block_size, 1, 2)
-    return Epoch(islice(zip(answers, images, strict=False), length))
+    steps = zip(answers, images, strict=False)
+    return Epoch(islice(steps, length))
 
 
 @dataclass(frozen=True)
@@ -140,13 +151,21 @@ class Procedure(lightning.LightningModule):
         super().__init__()
         self.settings = settings
         self.counter = counter
-        self.data = {"fitted": fitted, "watched": watched}
-        self.weights = {
-            part: answers.all_weights / answers.all_weights.mean()
-            for part, (answers, _) in self.data.items()
+        self.data = {
+            "fitted": fitted,
+            "watched": watched,
         }
-        self.W = torch.nn.Parameter(START * torch.eye(X.shape[1], dtype=X.dtype))
-        self.b = torch.nn.Parameter(torch.full_like(X[0], START)) if settings.bias else None
+        self.weights = {
+            "fitted": _relative_weights(fitted.answers),
+            "watched": _relative_weights(watched.answers),
+        }
+        p = X.shape[1]
+        identity = torch.eye(p, dtype=X.dtype)
+        self.W = torch.nn.Parameter(START * identity)
+        self.b = None
+        if settings.bias:
+            b = torch.full_like(X[0], START)
+            self.b = torch.nn.Parameter(b)
         self.register_buffer("X", X)
         self.n_counted = 0
         self.threads = torch.get_num_threads()
@@ -155,22 +174,31 @@ class Procedure(lightning.LightningModule):
     def forward(self, rows: Tensor) -> Tensor:
         """Map standardized rows."""
         Z = rows @ self.W
-        return Z if self.b is None else Z + self.b
+        if self.b is None:
+            return Z
+        return Z + self.b
 
     def penalty(self) -> Tensor:
         """R(W); for `naive` ‖W‖, as in its script, or ‖W‖² if `squared` is set."""
+        W = self.W
+        square = W.square().sum()
         if self.settings.method == "naive":
-            return self.W.square().sum() if self.settings.squared else self.W.norm()
-        identity = torch.eye(len(self.W)).to(self.W)
-        rest = self.W - self.W.trace() / len(self.W) * identity
+            return square if self.settings.squared else W.norm()
+        p = len(W)
+        identity = torch.eye(p).to(W)
+        c = W.trace() / p
+        rest = W - c * identity
+        rest_square = rest.square().sum()
         mix = self.settings.mix
-        return rest.square().sum() * mix + self.W.square().sum() * (1 - mix)
+        return rest_square * mix + square * (1 - mix)
 
-    def objective(self, parts: Mapping[str, Any]) -> Any:
+    def objective(self, parts: Mapping[str, Term]) -> Term:
         """(1-α) L_global + α L_local + λ R of these parts."""
-        alpha = self.settings.alpha if "local" in parts else 0.0
-        loss = (1 - alpha) * parts["global"] + alpha * parts.get("local", 0.0)
-        return loss + self.settings.lmbda * parts["penalty"]
+        value = parts["global"]
+        if "local" in parts:
+            alpha = self.settings.alpha
+            value = (1 - alpha) * value + alpha * parts["local"]
+        return value + self.settings.lmbda * parts["penalty"]
 
     def loss(self, part: str, rows: np.ndarray) -> Tensor:
         """Σ w ℓ / t over t answers of a part of the data, ℓ = -log softmax at the chosen pair.
@@ -180,38 +208,57 @@ class Procedure(lightning.LightningModule):
         """
         answers = self.data[part].answers
         objects, member = np.unique(answers.objects[rows], return_inverse=True)
-        positions = torch.as_tensor(member.reshape(len(rows), -1), device=self.device)
-        z = self(self.get_buffer("X")[objects])[positions]  # (t, m, p)
-        logits = torch.stack([(z[:, i] * z[:, j]).sum(1) for i, j in answers.pairs], dim=1)
+        member = member.reshape(len(rows), -1)
+        positions = torch.as_tensor(member, device=self.device)
+        X = self.get_buffer("X")
+        Z = self(X[objects])
+        z = Z[positions]  # (t, m, p)
+        similarities = []
+        for i, j in answers.pairs:
+            products = z[:, i] * z[:, j]
+            similarities.append(products.sum(1))
+        logits = torch.stack(similarities, dim=1)  # (t, k)
         losses = logits.logsumexp(1) - logits[:, 0]
-        return (torch.as_tensor(self.weights[part][rows]).to(losses) * losses).mean()
+        weights = torch.as_tensor(self.weights[part][rows])
+        weighted = weights.to(losses) * losses
+        return weighted.mean()
 
     def local_loss(self, part: str, rows: np.ndarray) -> Tensor:
         """L_local on one block of images: the cross-entropy of the softmaxes of cosines over τ."""
-        images = torch.as_tensor(self.data[part].images[rows]).to(self.W)
-        others = ~torch.eye(len(images), dtype=torch.bool, device=images.device)
+        images = torch.as_tensor(self.data[part].images[rows])
+        images = images.to(self.W)
+        m = len(images)
+        diagonal = torch.eye(m, dtype=torch.bool, device=images.device)
 
         def logits(Z: Tensor) -> Tensor:
             Z = functional.normalize(Z, dim=1)
-            return (Z @ Z.T)[others].view(len(Z), -1) / self.settings.tau
+            C = Z @ Z.T
+            others = C[~diagonal].view(m, -1)
+            return others / self.settings.tau
 
-        return functional.cross_entropy(logits(self(images)), logits(images).softmax(dim=1))
+        Q = logits(self(images))
+        P = logits(images).softmax(dim=1)
+        return functional.cross_entropy(Q, P)
 
     def train_dataloader(self) -> Epoch:
         """The steps of this epoch."""
         answers, images = self.data["fitted"]
+        settings = self.settings
+        seed = (settings.seed, self.current_epoch)
         return epoch_steps(
-            len(answers),
-            self.settings.batch_size,
-            len(images),
-            self.settings.block_size,
-            (self.settings.seed, self.current_epoch),
+            n_answers=len(answers),
+            batch_size=settings.batch_size,
+            n_images=len(images),
+            block_size=settings.block_size,
+            seed=seed,
         )
 
     def training_step(self, step: Step, number: int) -> Tensor:
         """The objective on a batch of answers and a block of local images."""
         answers, images = step
-        parts = {"global": self.loss("fitted", answers), "penalty": self.penalty()}
+        parts = {}
+        parts["global"] = self.loss("fitted", answers)
+        parts["penalty"] = self.penalty()
         if images is not None:
             parts["local"] = self.local_loss("fitted", images)
         value: Tensor = self.objective(parts)
@@ -228,30 +275,38 @@ class Procedure(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log L_global + L_local of the watched fold, without the weights of α and the penalty."""
-        self.watched_losses = self.parts("watched")
-        value = sum(self.watched_losses.values())
+        losses = self.parts("watched")
+        value = sum(losses.values())
+        self.watched_losses = losses
         self.log("watched", value)
         new_steps = self.global_step - self.n_counted
         self.n_counted = self.global_step
-        self.counter(Evaluation(value, self.watched_losses, np.empty((0, 0))), new_steps)
+        no_gradient = np.empty((0, 0))
+        evaluation = Evaluation(value, losses, no_gradient)
+        self.counter(evaluation, new_steps)
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum, or Adam; the learning rate climbs from eta/3 to eta."""
-        kind: Any = torch.optim.Adam
-        if self.settings.optimiser == "sgd":
-            kind = partial(torch.optim.SGD, momentum=0.9)
-        optimiser = kind(self.parameters(), self.settings.eta)
-        epochs = self.settings.max_epochs
-        return [optimiser], [torch.optim.lr_scheduler.LinearLR(optimiser, total_iters=epochs)]
+        settings = self.settings
+        optimiser: torch.optim.Optimizer
+        if settings.optimiser == "sgd":
+            optimiser = torch.optim.SGD(self.parameters(), settings.eta, momentum=0.9)
+        else:
+            optimiser = torch.optim.Adam(self.parameters(), settings.eta)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimiser, total_iters=settings.max_epochs)
+        return [optimiser], [schedule]
 
     @torch.no_grad()
     def parts(self, part: str) -> dict[str, float]:
         """L_global on all answers of a part of the data, and L_local on its images in blocks."""
         answers, images = self.data[part]
-        losses = {"global": _mean(partial(self.loss, part), len(answers), _CHUNK_ANSWERS)}
+        losses = {}
+        loss = partial(self.loss, part)
+        losses["global"] = _mean(loss, len(answers), _CHUNK_ANSWERS)
         if len(images):
             size = self.settings.block_size
-            losses["local"] = _mean(partial(self.local_loss, part), len(images), size)
+            local_loss = partial(self.local_loss, part)
+            losses["local"] = _mean(local_loss, len(images), size)
         return losses
 
     def run(self) -> bool:
@@ -264,29 +319,45 @@ class Procedure(lightning.LightningModule):
         """
         settings = self.settings
         stopping = EarlyStopping(
-            "watched", settings.min_delta, settings.patience, check_on_train_epoch_end=True
+            monitor="watched",
+            min_delta=settings.min_delta,
+            patience=settings.patience,
+            check_on_train_epoch_end=True,
         )
-        features = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-        options: dict[str, Any] = {
-            **dict.fromkeys(features, False),
-            "callbacks": [stopping],
-            "max_epochs": settings.max_epochs,
-            "min_epochs": settings.min_epochs,
-            "gradient_clip_val": _MAX_GRADIENT_NORM,
-            "reload_dataloaders_every_n_epochs": 1,
-        }
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it advertises
+        logger = logging.getLogger("lightning.pytorch")
+        logger.setLevel(logging.ERROR)  # it advertises
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")
-                lightning.Trainer(**options).fit(self)
+                trainer = lightning.Trainer(
+                    callbacks=[stopping],
+                    max_epochs=settings.max_epochs,
+                    min_epochs=settings.min_epochs,
+                    gradient_clip_val=_MAX_GRADIENT_NORM,
+                    reload_dataloaders_every_n_epochs=1,
+                    logger=False,
+                    enable_checkpointing=False,
+                    enable_progress_bar=False,
+                    enable_model_summary=False,
+                )
+                trainer.fit(self)
         except SystemExit as error:  # NOTE Lightning turns an interrupt into this
             raise KeyboardInterrupt from error
         is_long_enough = self.current_epoch >= settings.min_epochs
-        return bool(is_long_enough and stopping.wait_count >= settings.patience)
+        is_stopped = stopping.wait_count >= settings.patience
+        return bool(is_long_enough and is_stopped)
 
 
 def _mean(loss: Callable[[np.ndarray], Tensor], n: int, size: int) -> float:
     """The mean of a loss over rows 0 … n - 1, in nearly equal parts of at most `size`."""
-    parts = np.array_split(np.arange(n), math.ceil(n / size))
-    return sum(float(loss(rows)) * len(rows) for rows in parts) / n
+    n_parts = math.ceil(n / size)
+    total = 0.0
+    for rows in np.array_split(np.arange(n), n_parts):
+        total += float(loss(rows)) * len(rows)
+    return total / n
+
+
+def _relative_weights(answers: Answers) -> np.ndarray:
+    """The weights of answers, divided by their mean."""
+    weights = answers.all_weights
+    return weights / weights.mean()

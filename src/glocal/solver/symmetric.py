@@ -19,35 +19,51 @@ class Vectors:
 
     def __init__(self, p: int, dtype: np.dtype) -> None:
         i, j = np.triu_indices(p)
+        is_diagonal = i == j
+        weights = np.where(is_diagonal, 1, math.sqrt(2))
         self._p = p
         self._upper = i * p + j
         self._lower = j * p + i
-        self._weights = np.where(i == j, 1, math.sqrt(2)).astype(dtype)
+        self._weights = weights.astype(dtype)
 
     def pack(self, A: Square) -> Values:
         """The vector of the symmetric part of a matrix."""
         flat = A.ravel()
-        return (flat[self._upper] + flat[self._lower]) * (self._weights / 2)
+        twice_symmetric = flat[self._upper] + flat[self._lower]
+        half_weights = self._weights / 2
+        return twice_symmetric * half_weights
 
     def unpack(self, x: Values) -> Square:
         """The matrix of a vector."""
-        flat = np.empty(self._p**2, x.dtype)
-        flat[self._upper] = x / self._weights
-        flat[self._lower] = flat[self._upper]
-        return flat.reshape(self._p, self._p)
+        p = self._p
+        entries = x / self._weights
+        A = np.empty((p, p), x.dtype)
+        flat = A.reshape(-1)
+        flat[self._upper] = entries
+        flat[self._lower] = entries
+        return A
 
     def diagonal(self, moments: Float[np.ndarray, " p"] | None) -> Values:
         """The initial inverse Hessian, by the second moments of the objects."""
-        s = np.ones(self._p) if moments is None else moments
-        s = s.astype(self._weights.dtype)[:, None]
-        return (1 / ((s + s.T) / 2 + 3)).ravel()[self._upper]
+        s = moments
+        if s is None:
+            s = np.ones(self._p)
+        s = s.astype(self._weights.dtype)
+        column = s[:, None]
+        means = (column + s) / 2
+        inverses = 1 / (means + 3)
+        flat = inverses.ravel()
+        return flat[self._upper]
 
 
 def symmetric_start(W: Weights) -> Square:
     """(W Wᵀ)^½: a rotation of W that keeps similarities and norm, and raises no penalty."""
-    U, singular, _ = np.linalg.svd(W.astype(np.float64), full_matrices=False)
-    root = (U * singular) @ U.T
-    return ((root + root.T) / 2).astype(W.dtype)
+    double_W = W.astype(np.float64)
+    U, singular, _ = np.linalg.svd(double_W, full_matrices=False)
+    scaled_U = U * singular
+    root = scaled_U @ U.T
+    symmetric = (root + root.T) / 2
+    return symmetric.astype(W.dtype)
 
 
 def is_definite(W: Square) -> bool:
@@ -55,8 +71,12 @@ def is_definite(W: Square) -> bool:
 
     If not, the penalty of (W Wᵀ)^½ is no larger.
     """
+    double_W = W.astype(np.float64)
+    is_negative = np.trace(W) < 0
+    if is_negative:
+        double_W = -double_W
     try:
-        np.linalg.cholesky((-W if np.trace(W) < 0 else W).astype(np.float64))
+        np.linalg.cholesky(double_W)
     except np.linalg.LinAlgError:
         return False
     return True
@@ -73,4 +93,5 @@ def dot(x: np.ndarray, y: np.ndarray) -> float:
 
 def norm(x: np.ndarray) -> float:
     """‖x‖_F."""
-    return math.sqrt(dot(x, x))
+    square = dot(x, x)
+    return math.sqrt(square)
