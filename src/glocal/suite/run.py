@@ -2,58 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from glocal._version import __version__
 from glocal.aligner import PaperLoop
+from glocal.data.answers import Answers
 from glocal.data.seen import Seen
-from glocal.errors import DataWarning, PluginError, warn
-from glocal.evaluation.comparison import Result, compared
+from glocal.errors import DataWarning, warn
+from glocal.evaluation.comparison import compared
 from glocal.evaluation.view import Meta, change_record, load_view, object_view, save_view
-from glocal.files import (
-    PathLike,
-    array_sha256,
-    file_name,
-    make_folder,
-    write_text,
-)
+from glocal.files import PathLike, make_folder, write_text
 from glocal.jsonlines import write_rows
 from glocal.results import Provenance, to_json
-from glocal.scores import AGREEMENT, PEOPLE, Score, Scores
+from glocal.scores import AGREEMENT, Score, Scores
 from glocal.screen import COLUMNS, Printable
-from glocal.suite.arms import Arm
-from glocal.suite.cells import CellFile
+from glocal.similarity import Embedding
+from glocal.suite.cells import (
+    SEEN_OUTSIDE_FOLD,
+    ArmResults,
+    ArmTransforms,
+    Cells,
+    Progress,
+    SuiteCell,
+    npz_path,
+    transform_content,
+)
 from glocal.suite.plan import Plan
 from glocal.suite.sources import Sources
 from glocal.suite.table import (
     UNIT_ROWS,
     corrected,
     long_scores,
-    network_differences,
     network_lines,
     score_lines,
     score_table,
 )
-from glocal.suite.tasks import OddOneOutTask, StructureTask, Task
-from glocal.transform import LinearTransform
+from glocal.suite.tasks import OddOneOutTask, StructureTask
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FOLD_0 = "fold 0"
-_SEEN = {"objects": Seen(0.0, 0.0), "questions": Seen(0.0, 1.0)}
-"""What a fit saw of the answers that a fold of objects or of questions holds out."""
-Progress = Callable[[int, int, str], None]
-Transforms = dict[str, LinearTransform | None]
-"""The transform of each arm of a network; None for the original features."""
-Results = dict[str, Result]
-"""The result of each arm of a network on a task."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -80,8 +72,10 @@ class SuiteResult(Printable):
         yield "In brackets 95 % intervals."
         if any(score.settings.get("normalize") for score in self.scores):
             yield UNIT_ROWS
-        folds = {score.split for score in self.scores if score.split.startswith(FOLD_0)}
-        for fold in sorted(folds):
+        splits = {score.split for score in self.scores}
+        for fold in sorted(splits):
+            if not fold.startswith(FOLD_0):
+                continue
             yield f"Arms are fitted without {fold}, and scored on it."
             if not fold.endswith("objects"):
                 yield "These answers are about fitted objects; on new objects expect less."
@@ -94,7 +88,9 @@ class SuiteResult(Printable):
 
     def text_lines(self, width: int = COLUMNS) -> list[str]:
         """The table as lines of text, which are blocks if it is wider than the screen."""
-        lines = score_lines(self.scores, self.plan.baseline, width) if self.scores else []
+        lines = []
+        if self.scores:
+            lines = score_lines(self.scores, self.plan.baseline, width)
         return lines + network_lines(self.scores, width)
 
     def table(self) -> pd.DataFrame:
@@ -140,204 +136,126 @@ def run_suite(
     plan.check_files()
     if any(arm.solver for arm in plan.arms.values()):
         PaperLoop.check_installed()
-    networks = [plan.sources(network, force=force) for network in plan.networks]
+    networks = [plan.sources(network_name, force=force) for network_name in plan.networks]
     for sources in networks:
         _ = sources.objects  # raises before any fit if they do not belong to a transform
     folder = make_folder(out)
-    cells = _Cells(plan, folder / "cells", progress)
+    cells = Cells(plan, folder / "cells", progress)
     scores: list[Score] = []
     for sources in networks:
-        files = {name: _file(folder / "transforms", sources.name, name) for name in plan.arms}
-        transforms: Transforms = {
-            name: arm.transform_of(sources, files[name]) for name, arm in plan.arms.items()
-        }
-        for task in plan.tasks:
-            if results := cells.results(sources, task, transforms):
-                _warn_of_seen(task, results)
-                scores += _compared(plan, sources, task, results)
-        for name in plan.arms:
-            _make_view(folder, plan, sources, transforms, name)
-    all_scores = Scores((*corrected(scores), *cells.network_gains()))
+        transforms = _arm_transforms(plan, sources, folder / "transforms")
+        for task_name in plan.tasks:
+            results = cells.results(sources, task_name, transforms)
+            if results:
+                _warn_of_seen(task_name, results)
+                scores += _compared(plan, sources, task_name, results)
+        for arm_name in plan.arms:
+            _write_view(folder / "views", plan, sources, transforms, arm_name)
+    network_gains = [*cells.network_gains()]
+    all_scores = Scores(corrected(scores) + network_gains)
     _write_folder(folder, plan, networks, all_scores)
-    return SuiteResult(all_scores, plan, sum(cells.were_kept), cells.failed)
+    return SuiteResult(all_scores, plan, cells.n_kept, cells.failed)
 
 
-@dataclass
-class _Cells:
-    """The cells of a suite: their results by task and network, and why tasks failed."""
-
-    plan: Plan
-    folder: Path
-    progress: Progress
-    were_kept: list[bool] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    by_task: dict[str, dict[str, Results]] = field(default_factory=dict)
-
-    def results(self, sources: Sources, task: str, transforms: Transforms) -> Results:
-        """The results of a task for the arms of a network; empty if a plugin fails."""
-        total = len(self.plan.networks) * len(self.plan.tasks) * len(transforms)
-        results = {}
-        for arm, transform in transforms.items():
-            file = _file(self.folder, sources.name, arm, task)
-            try:
-                results[arm], was_kept = _cell(
-                    file, self.plan.arms[arm], self.plan.tasks[task], sources, transform
-                )
-            except PluginError as error:
-                self.failed[task] = str(error)
-                return {}
-            self.were_kept.append(was_kept)
-            self.progress(len(self.were_kept), total, f"{sources.name}, {arm}, {task}")
-        self.by_task.setdefault(task, {})[sources.name] = results
-        return results
-
-    def network_gains(self) -> Iterator[Score]:
-        """Yield the networks that have the data of the first one, less the first one, by task."""
-        for task, networks in self.by_task.items():
-            first, *_ = networks.values()
-            shared = _shared_hash(first)
-            same = {name: arms for name, arms in networks.items() if _shared_hash(arms) == shared}
-            if shared:
-                yield from (replace(row, task=task) for row in network_differences(same))
+def _arm_transforms(plan: Plan, sources: Sources, folder: Path) -> ArmTransforms:
+    """The transform of each arm of a network, which is fitted unless the folder has it."""
+    transforms: ArmTransforms = {}
+    for arm_name, arm in plan.arms.items():
+        file = npz_path(folder, sources.name, arm_name)
+        transforms[arm_name] = arm.transform_of(sources, file)
+    return transforms
 
 
-def _file(folder: Path, *names: str) -> Path:
-    """The file of a network, an arm or a task in a folder; no part of its path has a blank."""
-    *parents, name = map(file_name, names)
-    return folder.joinpath(*parents, f"{name}.npz")
-
-
-def _warn_of_seen(task: str, results: Results) -> None:
+def _warn_of_seen(task_name: str, results: ArmResults) -> None:
     """Warn of arms that were fitted to the answers of a task."""
-    for arm, result in results.items():
+    for arm_name, result in results.items():
         first = result.scores[0]
-        if first.metric in AGREEMENT and first.seen_objects is not None:
-            shares = Seen(first.seen_answers, first.seen_objects)
-            sentence = shares.warning()
-            if sentence is not None and shares != _SEEN["questions"]:  # the notes say that
-                warn(f"{arm} on {task}: {sentence}", DataWarning)
+        if first.metric not in AGREEMENT or first.seen_objects is None:
+            continue
+        seen = Seen(first.seen_answers, first.seen_objects)
+        if seen == SEEN_OUTSIDE_FOLD["questions"]:  # the notes say that
+            continue
+        sentence = seen.warning()
+        if sentence is not None:
+            warn(f"{arm_name} on {task_name}: {sentence}", DataWarning)
 
 
-def _compared(plan: Plan, sources: Sources, task: str, results: Results) -> list[Score]:
+def _compared(plan: Plan, sources: Sources, task_name: str, results: ArmResults) -> list[Score]:
     """The scores of all arms of a network on a task, and their differences from the baseline."""
+    baseline = plan.baseline
+    pairs = [(arm_name, baseline) for arm_name in plan.arms if arm_name != baseline]
     # the original features keep all neighbours by definition, so that testing this is trivial
-    is_of_original = plan.arms[plan.baseline].is_original
-    is_trivial = is_of_original and isinstance(plan.tasks[task], StructureTask)
-    pairs = [(arm, plan.baseline) for arm in plan.arms if arm != plan.baseline]
-    return [
-        replace(
+    is_from_original = plan.arms[baseline].is_original
+    is_structure = isinstance(plan.tasks[task_name], StructureTask)
+    is_trivial = is_from_original and is_structure
+    rows = []
+    for score in compared(results, pairs):
+        settings = {**score.settings, **sources.settings}
+        row = replace(
             score,
-            task=task,
+            task=task_name,
             network=sources.name,
             p=None if is_trivial else score.p,
-            settings={**score.settings, **sources.settings},
+            settings=settings,
         )
-        for score in compared(results, pairs)
-    ]
+        rows.append(row)
+    return rows
 
 
-def _shared_hash(results: Results) -> str:
-    """The hash of the answers, RDMs or labels of a task; empty if it has none."""
-    return str(next(iter(results.values())).values["shared"])
-
-
-def _cell(
-    path: Path, arm: Arm, task: Task, sources: Sources, transform: LinearTransform | None
-) -> tuple[Result, bool]:
-    """The result of a task for an arm, and whether it was read from the file of the cell."""
-    file = CellFile(path, _cell_key(task, sources, transform))
-    result = file.read()
-    if result is not None:
-        return result, True
-    file.write(_measured(arm, task, sources, transform), _shared_data_hash(task, sources))
-    result = file.read()
-    assert result is not None
-    return result, False
-
-
-def _cell_key(task: Task, sources: Sources, transform: LinearTransform | None) -> str:
-    """The hash of all that the result of a task is made from."""
-    files: list[Path | None] = [sources.network.features, *task.paths]
-    if task.reads_answers:  # those of a fit are in the content of its transform
-        files += [sources.shared.answers, sources.shared.object_ids]
-    has_fits = task.split is None and sources.has_fits
-    options = task.model_dump(mode="json")
-    return sources.key(options, sources.hashes(*files), _content(transform), has_fits)
-
-
-def _measured(arm: Arm, task: Task, sources: Sources, transform: LinearTransform | None) -> Result:
-    """Score a task for an arm; each row names its split, and what the arm had seen of it."""
-    result = task.score(sources, sources.embedding(transform))
-    split = sources.split_name if task.split is None else sources.text(task.split)
-    shares = _seen(arm, task, sources, transform)
-    seen = {} if shares is None else shares.fields
-    rows = [
-        replace(score, split=split, **({} if score.transform == PEOPLE else seen))
-        for score in result.scores
-    ]
-    return replace(result, scores=tuple(rows))
-
-
-def _shared_data_hash(task: Task, sources: Sources) -> str:
-    """The hash of the answers, RDMs or labels of a task by object; empty if it has none."""
-    data = task.shared_data(sources)
-    return "" if data is None else hashlib.sha256(to_json(data).encode()).hexdigest()
-
-
-def _seen(arm: Arm, task: Task, sources: Sources, transform: LinearTransform | None) -> Seen | None:
-    """What an arm was fitted to of the answers of a task; None if not known or without answers."""
-    if not arm.is_fitted:
-        return task.seen(sources, None if arm.transform is None else transform)
-    if task.split is not None or sources.fold.unit == "people":
-        return task.seen(sources, transform)
-    return None if task.seen(sources, None) is None else _SEEN[sources.fold.unit]
-
-
-def _make_view(
-    folder: Path, plan: Plan, sources: Sources, transforms: Transforms, name: str
+def _write_view(
+    folder: Path, plan: Plan, sources: Sources, transforms: ArmTransforms, arm_name: str
 ) -> None:
     """Write the view of an arm, unless the folder has it.
 
     The change that an arm makes is measured on answers that no arm was fitted to.
     """
-    arms = [transforms[plan.baseline], transforms[name]]
-    meta: dict[str, Any] = {"network": sources.name, "arm": name}
-    hashes = sources.hashes(sources.network.features, plan.object_ids, plan.answers)
-    key = sources.key(meta, plan.baseline, hashes, list(map(_content, arms)))
-    file = _file(folder / "views", sources.name, name)
-
-    if file.exists() and load_view(file).meta.get("key") == key:
+    baseline = transforms[plan.baseline]
+    transform = transforms[arm_name]
+    view_key = sources.key(
+        {"network": sources.name, "arm": arm_name},
+        plan.baseline,
+        sources.hashes(sources.network.features, plan.object_ids, plan.answers),
+        [transform_content(baseline), transform_content(transform)],
+    )
+    file = npz_path(folder, sources.name, arm_name)
+    if file.exists() and load_view(file).meta.get("key") == view_key:
         return
     objects = sources.objects.named(sources.object_ids)
-    X, Z = (sources.embedding(transform)(objects) for transform in arms)
-    parts = []
+    Z = sources.embedding(transform)(objects)
+    answer_parts: list[tuple[Embedding, Answers]] = []
     is_unseen = None
     if plan.answers is not None:
-        parts.append((Z, sources.heldout_answers))
-        shares = _seen(plan.arms[name], OddOneOutTask(), sources, transforms[name])
-        is_unseen = None if shares is None else shares.is_unseen
-    view = Meta(network=sources.name, arm=name, key=key, change={})
-    if name != plan.baseline:
-        view["change"] = change_record(transforms[name], objects, X, parts, is_unseen=is_unseen)
+        answer_parts.append((Z, sources.heldout_answers))
+        arm = plan.arms[arm_name]
+        seen = SuiteCell(OddOneOutTask(), arm, transform, sources).seen
+        is_unseen = None if seen is None else seen.is_unseen
+    meta = Meta(network=sources.name, arm=arm_name, key=view_key, change={})
+    if arm_name != plan.baseline:
+        meta["change"] = change_record(
+            transform,
+            objects,
+            sources.embedding(baseline)(objects),
+            answer_parts,
+            is_unseen=is_unseen,
+        )
     make_folder(file.parent)
-    save_view(object_view(Z, objects.labels, meta=view), file)
+    view = object_view(Z, objects.labels, meta=meta)
+    save_view(view, file)
 
 
-def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: Scores) -> None:
+def _write_folder(folder: Path, plan: Plan, networks: Sequence[Sources], scores: Scores) -> None:
     """Write the rows, the table and the record."""
-    settings = {**plan.model_dump(mode="json", exclude_none=True), "fold": 0}
-    hashes = {file: value for sources in networks for file, value in sources.hashed.items()}
+    data_hashes: dict[str, str] = {}
+    for sources in networks:
+        data_hashes |= sources.hashed
+    settings = plan.model_dump(mode="json", exclude_none=True)
+    provenance = Provenance(version=__version__, data=data_hashes, seed=plan.seed)
     record = {
-        "plan": settings,
-        "provenance": Provenance(version=__version__, data=hashes, seed=plan.seed),
+        "plan": {**settings, "fold": 0},
+        "provenance": provenance,
     }
-    write_rows(folder / "rows.jsonl", (score.row() for score in scores))
-    write_text(folder / "scores.csv", long_scores(scores).to_csv(index=False))
+    rows = (score.row() for score in scores)
+    table = long_scores(scores).to_csv(index=False)
+    write_rows(folder / "rows.jsonl", rows)
+    write_text(folder / "scores.csv", table)
     write_text(folder / "suite.json", to_json(record) + "\n")
-
-
-def _content(transform: LinearTransform | None) -> list[Any]:
-    """What a transform is: the hash of its map, and its record; empty for the original features."""
-    if transform is None:
-        return []
-    return [array_sha256(np.vstack(transform.folded())), transform.record.model_dump(mode="json")]
