@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby, product
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from glocal.advice import SIGNIFICANCE
@@ -18,8 +18,20 @@ if TYPE_CHECKING:
 UNIT_ROWS = "All arms begin from rows scaled to length 1."
 _BLOCK_WIDTH = 76  # columns
 _COLUMNS = [
-    *("network", "features", "arm", "task", "split", "metric"),
-    *("value", "low", "high", "p", "n", "baseline", "baseline_network", "settings"),
+    "network",
+    "features",
+    "arm",
+    "task",
+    "split",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "p",
+    "n",
+    "baseline",
+    "baseline_network",
+    "settings",
 ]
 
 
@@ -28,8 +40,11 @@ def long_scores(scores: Scores) -> pd.DataFrame:
 
     `p` is the corrected p-value if there is one. The settings are JSON.
     """
-    frame = score_frame(scores).rename(columns={"transform": "arm"})
-    frame["p"] = frame["p_corrected"].where(frame["p_corrected"].notna(), frame["p"])
+    frame = score_frame(scores)
+    frame = frame.rename(columns={"transform": "arm"})
+    p_corrected = frame["p_corrected"]
+    is_corrected = p_corrected.notna()
+    frame["p"] = p_corrected.where(is_corrected, frame["p"])
     return frame[_COLUMNS]
 
 
@@ -42,19 +57,24 @@ def cell(scores: Scores, network: str, task: str, arm: str, baseline: str) -> st
     score = scores.score(network, task, arm)
     if score is None:
         return "-"
-    return score.text() + _star(scores.gain(network, task, arm, baseline))
+    gain = scores.gain(network, task, arm, baseline)
+    return score.text() + _star(gain)
 
 
 def score_table(scores: Scores, baseline: str) -> pd.DataFrame:
     """A table with a line per network and arm and a column per task, filled by `cell`."""
     import pandas as pd
 
-    table = pd.DataFrame(
-        {"network": network, "arm": arm}
-        | {task: cell(scores, network, task, arm, baseline) for task in scores.tasks}
-        for network, arm in scores.arms
-    )
-    return table.drop(columns="network") if scores.networks == [""] else table
+    lines = []
+    for network, arm in scores.arms:
+        line = {"network": network, "arm": arm}
+        for task in scores.tasks:
+            line[task] = cell(scores, network, task, arm, baseline)
+        lines.append(line)
+    table = pd.DataFrame(lines)
+    if scores.networks == [""]:
+        return table.drop(columns="network")
+    return table
 
 
 def score_lines(scores: Scores, baseline: str, width: int) -> list[str]:
@@ -63,36 +83,62 @@ def score_lines(scores: Scores, baseline: str, width: int) -> list[str]:
     A line of a block has the score of an arm and its difference from the baseline.
     """
     table = score_table(scores, baseline)
-    lines = text_table([list(table.columns), *table.to_numpy().tolist()])
+    heading = [*table.columns]
+    body = table.to_numpy().tolist()
+    lines = text_table([heading, *body])
     if fits(lines, width):
         return lines
+    block_width = min(width, _BLOCK_WIDTH)
     blocks: list[str] = []
-    for network, task in product(scores.networks, scores.tasks):
-        rows = []
-        notes = set()
-        for of_network, arm in scores.arms:
-            score = scores.score(network, task, arm)
-            if score is None or of_network != network:
-                continue
-            gain = scores.gain(network, task, arm, baseline)
-            rows.append((arm, [score.cell(), gain.cell(_star(gain)) if gain else Cell("")]))
-            notes.add(score.note)
-        title = f"{task}, {network}" if len(scores.networks) > 1 else task
-        blocks += [*block(title + "".join(notes), rows, min(width, _BLOCK_WIDTH)), ""]
+    for network in scores.networks:
+        for task in scores.tasks:
+            blocks += _task_block(scores, network, task, baseline, block_width)
+            blocks.append("")
     return blocks[:-1]
 
 
+def _task_block(
+    scores: Scores, network: str, task: str, baseline: str, block_width: int
+) -> list[str]:
+    """The lines of a task on a network: the score and the gain of each arm."""
+    rows = []
+    notes = set()
+    for arm_network, arm in scores.arms:
+        score = scores.score(network, task, arm)
+        if score is None or arm_network != network:
+            continue
+        gain = scores.gain(network, task, arm, baseline)
+        gain_cell = Cell("")
+        if gain is not None:
+            gain_cell = gain.cell(_star(gain))
+        rows.append((arm, [score.cell(), gain_cell]))
+        notes.add(score.note)
+    title = task
+    if len(scores.networks) > 1:
+        title = f"{task}, {network}"
+    note = "".join(notes)
+    return block(title + note, rows, block_width)
+
+
 def _star(gain: Score | None) -> str:
-    p = None if gain is None else gain.p_corrected
-    return "*" if p is not None and p < SIGNIFICANCE else ""
+    """A star if a gain is significant after correction, else nothing."""
+    if gain is None or gain.p_corrected is None:
+        return ""
+    is_significant = gain.p_corrected < SIGNIFICANCE
+    return "*" if is_significant else ""
 
 
 def corrected(scores: Sequence[Score]) -> list[Score]:
     """The scores with Holm's correction of their p-values for all comparisons."""
-    p_values = iter(holm([score.p for score in scores if score.p is not None]))
-    return [
-        score if score.p is None else replace(score, p_corrected=next(p_values)) for score in scores
-    ]
+    p_values = [score.p for score in scores if score.p is not None]
+    p_corrected = iter(holm(p_values))
+    rows = []
+    for score in scores:
+        row = score
+        if score.p is not None:
+            row = replace(score, p_corrected=next(p_corrected))
+        rows.append(row)
+    return rows
 
 
 def network_differences(results: Mapping[str, Mapping[str, Result]]) -> list[Score]:
@@ -103,11 +149,14 @@ def network_differences(results: Mapping[str, Mapping[str, Result]]) -> list[Sco
     """
     first, *others = results
     rows: list[Score] = []
-    for arm, baseline in results[first].items():
+    for arm, first_result in results[first].items():
         for network in others:
-            if arm in results[network]:
-                pair = difference((arm, results[network][arm]), (arm, baseline))
-                rows += [replace(row, network=network, baseline_network=first) for row in pair]
+            result = results[network].get(arm)
+            if result is None:
+                continue
+            for row in difference((arm, result), (arm, first_result)):
+                gain = replace(row, network=network, baseline_network=first)
+                rows.append(gain)
     return corrected(rows)
 
 
@@ -129,8 +178,13 @@ def network_table(scores: Scores) -> pd.DataFrame:
 
 
 def _p_in_words(score: Score) -> str:
-    p = score.p if score.p_corrected is None else score.p_corrected
-    return "-" if p is None else f"{p:.2g}"
+    """The p-value of a difference, corrected if it was; a dash if there is none."""
+    p = score.p_corrected
+    if p is None:
+        p = score.p
+    if p is None:
+        return "-"
+    return f"{p:.2g}"
 
 
 def network_lines(scores: Scores, width: int) -> list[str]:
@@ -139,7 +193,12 @@ def network_lines(scores: Scores, width: int) -> list[str]:
     for task, gains in groupby(scores.network_gains, key=lambda gain: gain.task):
         rows = []
         for gain in gains:
-            p = "" if gain.p_corrected is None else f"  p {gain.p_corrected:.2g}"
-            rows.append((f"{gain.network}, {gain.transform}", [gain.cell(p)]))
-        lines += ["", *block(f"{task}, less {gain.baseline_network}", rows, width)]
+            p_text = ""
+            if gain.p_corrected is not None:
+                p_text = f"  p {gain.p_corrected:.2g}"
+            name = f"{gain.network}, {gain.transform}"
+            rows.append((name, [gain.cell(p_text)]))
+        title = f"{task}, less {gain.baseline_network}"
+        lines.append("")
+        lines += block(title, rows, width)
     return lines
