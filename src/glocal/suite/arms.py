@@ -11,9 +11,10 @@ from glocal.aligner import Keep, ObjectiveSettings, PaperLoop, fit
 from glocal.errors import ParameterError
 from glocal.files import make_folder
 from glocal.options import Options
-from glocal.suite.sources import Network, Sources
+from glocal.suite.sources import Network, Sources, TomlValue, options_from_table
 from glocal.transform import LinearTransform
 
+_KINDS = {"keep", "transform", "baseline"}  # keys that say what an arm is
 _LOOP_KEYS = ("eta", "optimiser", "bias", "max_epochs")
 
 
@@ -43,18 +44,22 @@ class Arm(Options):
         if not isinstance(table, Mapping):
             return table
         if "solver" in table:
-            return cls._fitted_by_loop(table)
-        keys = sorted(table.keys() & {"keep", "transform", "baseline"})
+            return cls._from_loop_table(table)
+        keys = sorted(table.keys() & _KINDS)
         if len(keys) > 1:
             raise ParameterError(
                 f"an arm has only one of keep, transform and baseline, not {' and '.join(keys)}."
             )
         if keys == ["keep"]:
-            return cls(what=Keep(**table))
-        return cls(**table) if keys or not table else cls(what=ObjectiveSettings(**table))
+            search = Keep(**table)
+            return cls(what=search)
+        if keys or not table:
+            return cls(**table)
+        settings = ObjectiveSettings(**table)
+        return cls(what=settings)
 
     @classmethod
-    def _fitted_by_loop(cls, table: Mapping[str, Any]) -> Arm:
+    def _from_loop_table(cls, table: Mapping[str, TomlValue]) -> Arm:
         """Read a table whose `solver` is paper: keys of the method and the loop."""
         if table["solver"] != PaperLoop.name:
             raise ParameterError(
@@ -63,9 +68,16 @@ class Arm(Options):
             )
         if "keep" in table:
             raise ParameterError("keep needs the exact solver; leave out solver, or give a method.")
-        loop = {name: table[name] for name in _LOOP_KEYS if name in table}
-        settings = {name: table[name] for name in table if name not in ("solver", *_LOOP_KEYS)}
-        return cls(what=ObjectiveSettings(**settings), solver=PaperLoop(**loop))
+        loop_options: dict[str, TomlValue] = {}
+        method_options: dict[str, TomlValue] = {}
+        for name, value in table.items():
+            if name in _LOOP_KEYS:
+                loop_options[name] = value
+            elif name != "solver":
+                method_options[name] = value
+        settings = options_from_table(ObjectiveSettings, method_options)
+        solver = options_from_table(PaperLoop, loop_options)
+        return cls(what=settings, solver=solver)
 
     @property
     def is_fitted(self) -> bool:
@@ -84,7 +96,8 @@ class Arm(Options):
 
     def local_file(self, network: Network) -> Path | None:
         """The file of the local images that the arm is fitted to; None if it uses none."""
-        return network.local if self.needs_local or isinstance(self.what, Keep) else None
+        uses_local = self.needs_local or isinstance(self.what, Keep)
+        return network.local if uses_local else None
 
     def transform_of(self, sources: Sources, file: Path) -> LinearTransform | None:
         """The transform, None for the original features; `file` keeps a fitted one."""
@@ -92,21 +105,33 @@ class Arm(Options):
             return self._fitted(sources, file)
         if self.transform is not None:
             return sources.transform(self.transform)
-        return None if self.baseline is None else sources.baseline(self.baseline)
+        if self.baseline is not None:
+            return sources.baseline(self.baseline)
+        return None
 
     def _fitted(self, sources: Sources, file: Path) -> LinearTransform:
         """The fitted transform, from its file if that has the same inputs."""
         shared = sources.shared
-        local = self.local_file(sources.network)
-        hashes = sources.hashes(sources.network.features, local, shared.answers, shared.object_ids)
-        key = sources.key(self.model_dump(mode="json"), hashes)
+        network = sources.network
+        local_file = self.local_file(network)
+        options = self.model_dump(mode="json")
+        hashes = sources.hashes(
+            network.features,
+            local_file,
+            shared.answers,
+            shared.object_ids,
+        )
+        key = sources.key(options, hashes)
         if file.exists():
             transform = LinearTransform.load(file)
             if transform.record.key == key:
                 return transform
-        local_features = None if local is None else sources.features(local)
+        local_features = None
+        if local_file is not None:
+            local_features = sources.features(local_file)
         data = replace(sources.fold.data, local_features=local_features)
-        transform = fit(data, self.what, self.solver).transform
+        report = fit(data, self.what, self.solver)
+        transform = report.transform
         record = transform.record.model_copy(update={"key": key})
         make_folder(file.parent)
         replace(transform, record=record).save(file)

@@ -34,7 +34,9 @@ _MAX_MISSING = 8  # files that a message names
 def suite_task(table: Any, built_in: Callable[[Any], Task]) -> Task:
     """The task that a table describes by its kind, of this package or of another distribution."""
     kind = table.get("kind") if isinstance(table, Mapping) else None
-    return built_in(table) if kind is None or kind in KINDS else PluginTask.of(table, KINDS)
+    if kind is None or kind in KINDS:
+        return built_in(table)
+    return PluginTask.from_table(table, KINDS)
 
 
 class Plan(Shared):
@@ -78,19 +80,21 @@ class Plan(Shared):
         if isinstance(arms, dict) and arms:
             values.setdefault("baseline", next(iter(arms)))
         plan = cls.read(values, str(source))
-        plan._root = Path(source).parent if root is None else Path(root)
+        if root is None:
+            plan._root = Path(source).parent
+        else:
+            plan._root = Path(root)
         return plan
 
     def sources(self, network: str, *, force: bool = True) -> Sources:
         """The data of a network."""
-        transforms = [arm.transform for arm in self.arms.values()]
-        pretrained = [transform for transform in transforms if transform is not None]
-        files = self.networks[network]
+        names = [arm.transform for arm in self.arms.values()]
+        pretrained = [name for name in names if name is not None]
         return Sources(
-            self,
-            files,
-            network,
-            self._root,
+            shared=self,
+            network=self.networks[network],
+            name=network,
+            root=self._root,
             pretrained=pretrained,
             force=force,
             has_fits=self.has_fits,
@@ -110,9 +114,10 @@ class Plan(Shared):
         missing = {path: user for user, path in self.files() if not os.path.exists(path)}
         if missing:
             users = [f"{path} (for {user})" for path, user in missing.items()]
+            first_users = ", ".join(users[:_MAX_MISSING])
             raise FileError(
-                f"missing: {', '.join(users[:_MAX_MISSING])}. Paths are relative to the folder of "
-                "the suite file, unless `root` names another."
+                f"missing: {first_users}. Paths are relative to the folder of the suite file, "
+                "unless `root` names another."
             )
 
     def present(self) -> tuple[Plan, dict[str, Path]]:
@@ -121,54 +126,44 @@ class Plan(Shared):
         Raises a FileError if a file is missing that any run needs, and a ParameterError if no task
         is left.
         """
-        self.model_copy(update={"tasks": {}}).check_files()
+        without_tasks = self.model_copy(update={"tasks": {}})
+        without_tasks.check_files()
         missing: dict[str, Path] = {}
         for user, path in self.files():
             if not os.path.exists(path):
-                missing.setdefault(user.removeprefix(_TASK), path)
+                task_name = user.removeprefix(_TASK)
+                missing.setdefault(task_name, path)
         if len(missing) == len(self.tasks):
             first = next(iter(missing.values()))
             raise ParameterError(f"no task of the suite has all its files; {first} is missing.")
-        remaining = {name: value for name, value in self.tasks.items() if name not in missing}
-        return self.model_copy(update={"tasks": remaining}), missing
+        remaining = {name: task for name, task in self.tasks.items() if name not in missing}
+        plan = self.model_copy(update={"tasks": remaining})
+        return plan, missing
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Yield the user, as in ``task NAME``, and the path of each file, for each network."""
-        for name, network in self.networks.items():
-            files = [
-                ("the suite", self.answers),
-                ("the suite", self.object_ids),
-                (f"network {name}", network.features),
-            ]
-            files += [(f"arm {arm}", self.arms[arm].local_file(network)) for arm in self.arms]
-            for task_name, value in self.tasks.items():
-                files += [(f"{_TASK}{task_name}", file) for file in value.paths]
-            for user, file in files:
+        for network_name, network in self.networks.items():
+            sources = self.sources(network_name)
+            for user, file in self._files(network_name, network):
                 if file is not None:
-                    yield user, split_column(self.sources(name).path(file))[0]
+                    path, _ = split_column(sources.path(file))
+                    yield user, path
+
+    def _files(self, network_name: str, network: Network) -> Iterator[tuple[str, Path | None]]:
+        """Yield the user and each file for a network, as the suite writes it."""
+        yield "the suite", self.answers
+        yield "the suite", self.object_ids
+        yield f"network {network_name}", network.features
+        for arm_name, arm in self.arms.items():
+            yield f"arm {arm_name}", arm.local_file(network)
+        for task_name, task in self.tasks.items():
+            for file in task.paths:
+                yield f"{_TASK}{task_name}", file
 
     @model_validator(mode="after")
     def _check_together(self) -> Plan:
-        for names in (self.networks, self.arms, self.tasks):
-            if len({*map(file_name, names)}) < len(names):
-                raise ParameterError(
-                    f"two of {', '.join(names)} differ by a blank only, and their files would have "
-                    "one name; rename one of them."
-                )
-        if PEOPLE in self.arms:
-            raise ParameterError(
-                f"{PEOPLE} stands for people themselves in the rows of a suite; rename the arm."
-            )
-        if headings := {"network", "arm"} & self.tasks.keys():
-            raise ParameterError(
-                f"{headings.pop()} is a heading in the table of scores; rename the task."
-            )
-        needs_answers = [name for name, arm in self.arms.items() if arm.is_fitted]
-        needs_answers += [name for name, value in self.tasks.items() if value.split is None]
-        if self.answers is None and needs_answers:
-            raise ParameterError(
-                f"{needs_answers[0]} needs answers, and the suite names none: add answers = FILE."
-            )
+        self._check_names()
+        self._check_answers()
         if self.baseline not in self.arms:
             raise ParameterError(f"baseline is {self.baseline!r}; it must be one of the arms.")
         local_arms = [name for name, arm in self.arms.items() if arm.needs_local]
@@ -178,3 +173,33 @@ class Plan(Shared):
                 f"arm {local_arms[0]} needs local images, but network {lacking[0]} has none."
             )
         return self
+
+    def _check_names(self) -> None:
+        """Raise a ParameterError for two names of one file, or a name that has another meaning."""
+        for names in (self.networks, self.arms, self.tasks):
+            file_names = {*map(file_name, names)}
+            if len(file_names) < len(names):
+                raise ParameterError(
+                    f"two of {', '.join(names)} differ by a blank only, and their files would have "
+                    "one name; rename one of them."
+                )
+        if PEOPLE in self.arms:
+            raise ParameterError(
+                f"{PEOPLE} stands for people themselves in the rows of a suite; rename the arm."
+            )
+        headings = {"network", "arm"} & self.tasks.keys()
+        if headings:
+            raise ParameterError(
+                f"{headings.pop()} is a heading in the table of scores; rename the task."
+            )
+
+    def _check_answers(self) -> None:
+        """Raise a ParameterError for an arm or a task that lacks the answers of the suite."""
+        if self.answers is not None:
+            return
+        needs_answers = [name for name, arm in self.arms.items() if arm.is_fitted]
+        needs_answers += [name for name, task in self.tasks.items() if task.split is None]
+        if needs_answers:
+            raise ParameterError(
+                f"{needs_answers[0]} needs answers, and the suite names none: add answers = FILE."
+            )

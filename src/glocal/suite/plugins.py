@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, SkipValidation, ValidationError
 
 from glocal.errors import ParameterError, PluginError, did_you_mean, one_line
 from glocal.evaluation.comparison import Result
@@ -24,7 +24,7 @@ from glocal.evaluation.intervals import ItemValues
 from glocal.options import error_sentence
 from glocal.scores import Score
 from glocal.similarity import Labels
-from glocal.suite.sources import Embed, File, Sources
+from glocal.suite.sources import Embed, File, Sources, TomlValue, options_from_table
 from glocal.suite.tasks import LabelledTask
 
 if TYPE_CHECKING:
@@ -42,25 +42,32 @@ class PluginTask(LabelledTask):
     kind: str
     features: File = Field(description="Feature file of the images.")
     labels: File = Field(description="Class of each image.")
-    options: Mapping[str, Any] = Field({}, description="Options of the function.")
+    options: SkipValidation[Mapping[str, TomlValue]] = Field(
+        {}, description="Options of the function."
+    )
     distribution: str
     version: str
     _function: Callable[..., tuple[Any, str]] = PrivateAttr()
 
     @classmethod
-    def of(cls, table: Mapping[str, Any], kinds: Sequence[str]) -> PluginTask:
-        """The task of a table of a suite, whose kind is not among those of the package."""
+    def from_table(cls, table: Mapping[str, TomlValue], kinds: Sequence[str]) -> PluginTask:
+        """Read the table of a suite file; its kind is none of `kinds`, which the package has."""
         entry_point = _entry_point(str(table["kind"]), kinds)
         distribution = entry_point.dist
         assert distribution is not None  # it comes from an installed one
-        files = {key: table[key] for key in ("features", "labels") if key in table}
-        task = cls(
-            kind=entry_point.name,
-            options={key: table[key] for key in table if key not in ("kind", *files)},
-            distribution=distribution.name,
-            version=distribution.version,
-            **files,
-        )
+        options: dict[str, TomlValue] = {}
+        fields: dict[str, TomlValue] = {
+            "kind": entry_point.name,
+            "options": options,
+            "distribution": distribution.name,
+            "version": distribution.version,
+        }
+        for key, value in table.items():
+            if key in ("features", "labels"):
+                fields[key] = value
+            elif key != "kind":
+                options[key] = value
+        task = options_from_table(cls, fields)
         task._function = task._loaded(entry_point)
         return task
 
@@ -68,8 +75,11 @@ class PluginTask(LabelledTask):
         """The function of embedding and labels; one that cannot be loaded fails when called."""
         try:
             function = entry_point.load()
-            parameters = [*inspect.signature(function, eval_str=True).parameters.values()]
-            model = parameters[2].annotation if len(parameters) > 2 else None
+            signature = inspect.signature(function, eval_str=True)
+            parameters = [*signature.parameters.values()]
+            model = None
+            if len(parameters) > 2:
+                model = parameters[2].annotation
             if model is inspect.Parameter.empty:
                 raise TypeError("its options have no annotation, which must be a pydantic model")
         except Exception as error:  # noqa: BLE001
@@ -102,8 +112,16 @@ class PluginTask(LabelledTask):
                 "out."
             ) from error
         units = ItemValues(values=values, limits=_ANY_VALUE)
-        settings = {**self.options, "unit": unit}
-        score = Score(self.kind, self.kind, *units.bounded(), n=len(values), settings=settings)
+        mean, low, high = units.bounded()
+        score = Score(
+            task=self.kind,
+            metric=self.kind,
+            value=mean,
+            low=low,
+            high=high,
+            n=len(values),
+            settings={**self.options, "unit": unit},
+        )
         return Result.from_scores([score], units)
 
 
@@ -129,13 +147,15 @@ def _entry_point(kind: str, kinds: Sequence[str]) -> EntryPoint:
 
 def _checked(values: Any, unit: str, labels: Labels) -> Float[np.ndarray, " u"]:
     """The values of a function in float64, one for each image or class."""
-    counts = {"images": len(labels), "classes": len(np.unique(labels))}
+    classes = np.unique(labels)
+    counts = {"images": len(labels), "classes": len(classes)}
     if unit not in counts:
         raise ValueError(f"it returns values of {unit!r}, not of {' or '.join(counts)}")
+    count = counts[unit]
     array = np.asarray(values, dtype=np.float64)
-    if array.shape != (counts[unit],) or not np.isfinite(array).all():
+    is_finite = np.isfinite(array).all()
+    if array.shape != (count,) or not is_finite:
         raise ValueError(
-            f"it returns values of shape {array.shape}, not {counts[unit]} finite ones for the "
-            f"{unit}"
+            f"it returns values of shape {array.shape}, not {count} finite ones for the {unit}"
         )
     return array

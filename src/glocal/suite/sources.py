@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
+from datetime import date, datetime, time
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, Strict
+from typing_extensions import TypeAliasType
 
 from glocal._version import __version__
 from glocal.aligner.data import Centre, FitData
@@ -23,7 +25,7 @@ from glocal.data.labels import LabelledRows, load_labels, split_column
 from glocal.data.names import positions_of
 from glocal.errors import DataError, DataWarning, warn
 from glocal.files import file_sha256, read_lines
-from glocal.options import Options
+from glocal.options import Model, Options
 from glocal.results import to_json
 from glocal.transform import LinearTransform, check_rows
 from glocal.transform.checks import table_rows
@@ -32,6 +34,11 @@ from glocal.transform.reduction import baseline
 File = Annotated[Path, Strict(False)]
 """A path relative to the root of the suite; ``{network}`` in it stands for the network's name."""
 MaybeFile = Annotated[Path | None, Strict(False)]
+TomlValue = TypeAliasType(
+    "TomlValue",
+    "bool | int | float | str | datetime | date | time | list[TomlValue] | dict[str, TomlValue]",
+)
+"""A value in the table of a suite file."""
 MIN_HELDOUT_ANSWERS = 1_000
 """With fewer held-out answers the order of two networks is hardly more than chance."""
 Embed = Callable[[Features], np.ndarray]
@@ -40,8 +47,8 @@ Embed = Callable[[Features], np.ndarray]
 class Network(Options):
     """The feature files of one network.
 
-    `features` are those of the objects that people judged; `local` are those of the local images,
-    which only some arms need.
+    People judged the objects of `features`. Only some arms need `local`, the features of the local
+    images.
     """
 
     features: File
@@ -52,8 +59,8 @@ class Shared(Options):
     """The files and settings that all networks of a suite share.
 
     `object_ids` names the objects that `answers` and RDMs index, if these are not the rows of the
-    features. With `normalize` all arms begin from rows scaled to length 1. `centre` is that of the
-    fits, see `FitData`. `split` is what fold 0 of the `folds` holds out: objects, questions or
+    features. With `normalize` all arms begin from rows scaled to length 1. Fits take `centre`, see
+    `FitData`. `split` is what fold 0 of the `folds` holds out: objects, questions or
     people; by default objects, or questions if there are fewer than 5,000 answers.
     """
 
@@ -74,9 +81,10 @@ class Sources:
     `glocal.transform.checks.table_rows` checks them, by `force`. Baselines are made from the
     features `means`, by default from the objects. `has_fits` says whether arms are fitted to the
     answers: only then a part of these is held out. `shared_objects` are the objects that other
-    networks have too, of which alone scores are then; RDMs, and answers without names, index those
-    of `listed`. `hashed` collects the hashes of the files in use. `features`, `labelled` (the rows
-    of a feature file that have a label), `joined_answers` and `transform` load a file once.
+    networks have too; only these are scored then. `listed` names the objects that RDMs, and answers
+    without names, index. `hashed` collects the hashes of the files in use. `features`, `labelled`
+    (the rows of a feature file that have a label), `joined_answers` and `transform` load a file
+    once.
     """
 
     shared: Shared
@@ -104,9 +112,9 @@ class Sources:
 
     @cached_property
     def joined_answers(self) -> Callable[[Path], Joined]:
-        """Load the answers of a file as rows of the objects; a DataWarning counts those left out.
+        """Load the answers of a file as rows of the objects.
 
-        Those are about objects without features.
+        Answers about objects without features are left out; a DataWarning counts them.
         """
         return cache(self._join_answers)
 
@@ -125,7 +133,9 @@ class Sources:
 
     def _join_answers(self, file: Path) -> Joined:
         answers = Answers.load(self.path(file), names=self.object_ids)
-        ids = self.object_ids if answers.names is not None else self.listed_objects
+        ids = self.object_ids
+        if answers.names is None:
+            ids = self.listed_objects
         joined = join(self.objects, answers, ids)
         if joined.n_dropped:
             warn(
@@ -138,14 +148,18 @@ class Sources:
     def _load_transform(self, name: str) -> LinearTransform:
         path = self.path(name)
         self.hashes(name)
-        return LinearTransform.from_pretrained(path if os.path.exists(path) else name)
+        if os.path.exists(path):
+            return LinearTransform.from_pretrained(path)
+        return LinearTransform.from_pretrained(name)
 
     def baseline(self, name: str) -> LinearTransform:
         """A baseline of `glocal.transform.reduction`."""
         if self.means is None:
             return baseline(name, self.objects)
         means = self.features(self.means)
-        return baseline(name, means.unit() if self.objects.is_unit else means)
+        if self.objects.is_unit:
+            means = means.unit()
+        return baseline(name, means)
 
     def embedding(self, transform: LinearTransform | None) -> Embed:
         """A function from features to rows in float64, scaled or transformed."""
@@ -155,7 +169,8 @@ class Sources:
             if transform is None:
                 return self.scaling(features.matrix, "float64")
             check_rows(transform, features, force=self.force)
-            return transform.map_rows(np.asarray(features.matrix, dtype=np.float64))
+            X = np.asarray(features.matrix, dtype=np.float64)
+            return transform.map_rows(X)
 
         return embed
 
@@ -174,14 +189,17 @@ class Sources:
 
     @cached_property
     def scaling(self) -> Standardization:
-        """The scale of the original features: that of the objects."""
-        return replace(self.objects.scaling, is_unit=self.objects.is_unit)
+        """The scale of the original features, which is measured on the objects."""
+        objects = self.objects
+        return replace(objects.scaling, is_unit=objects.is_unit)
 
     @cached_property
     def object_ids(self) -> tuple[str, ...] | None:
         """The names of the objects that answers and RDMs index; None if they index the features."""
-        ids = self.shared.object_ids
-        return None if ids is None else read_lines(self.path(ids), what="object ids")
+        file = self.shared.object_ids
+        if file is None:
+            return None
+        return read_lines(self.path(file), what="object ids")
 
     @property
     def listed_objects(self) -> tuple[str, ...] | None:
@@ -203,7 +221,9 @@ class Sources:
             centre=self.shared.centre,
             n_dropped=joined.n_dropped,
         )
-        fold = fit_folds(data, self.shared.folds, self.shared.split)[0]
+        folds = fit_folds(data, self.shared.folds, self.shared.split)
+        fold = folds[0]
+        n_answers = round(joined.answers.effective_size)
         n_heldout = round(fold.answers.effective_size)
         if n_heldout < MIN_HELDOUT_ANSWERS:
             remedy = "Set fewer `folds`, or collect more answers."
@@ -211,8 +231,8 @@ class Sources:
                 remedy = 'Set `split = "questions"` or `split = "people"`.'
             warn(
                 f"fold 0 of {self.shared.folds} of the {fold.unit} leaves {n_heldout:,} of "
-                f"{round(joined.answers.effective_size):,} answers to score, fewer than "
-                f"{MIN_HELDOUT_ANSWERS:,}: the order of networks and arms may change with others. "
+                f"{n_answers:,} answers to score, fewer than {MIN_HELDOUT_ANSWERS:,}: the "
+                "order of networks and arms may change with others. "
                 f"{remedy}",
                 DataWarning,
             )
@@ -220,7 +240,7 @@ class Sources:
 
     @property
     def heldout_answers(self) -> Answers:
-        """The answers of tasks that do not name a file: those held out, or all without a fit."""
+        """The answers of tasks that do not name a file: the held-out ones, or all without a fit."""
         if self.has_fits:
             return self.fold.answers
         assert self.shared.answers is not None
@@ -238,22 +258,38 @@ class Sources:
         shared = self.shared
         is_unit = self.objects.is_unit
         folds = [shared.folds, shared.split]
-        text = to_json([__version__, shared.seed, folds, shared.centre, is_unit, *parts])
+        common_parts = [__version__, shared.seed, folds, shared.centre, is_unit]
+        text = to_json([*common_parts, *parts])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def hashes(self, *files: Path | str | None) -> dict[str, str]:
         """The SHA-256 of each file and of the names next to it, or of all files of a folder."""
         hashes: dict[str, str] = {}
-        for path in (split_column(self.path(file))[0] for file in files if file is not None):
-            candidates = path.iterdir() if path.is_dir() else (path, path.with_name(NAMES_FILE))
-            for candidate in sorted(filter(Path.is_file, candidates)):
-                name = candidate.as_posix()
-                if candidate.is_relative_to(self.root):  # without a look at drives and links
-                    name = candidate.relative_to(self.root).as_posix()
+        for file in files:
+            if file is None:
+                continue
+            path, _ = split_column(self.path(file))
+            for part in _hashed_files(path):
+                name = part.as_posix()
+                if part.is_relative_to(self.root):  # without a look at drives and links
+                    name = part.relative_to(self.root).as_posix()
                 if name not in self.hashed:
-                    self.hashed[name] = file_sha256(candidate)
+                    self.hashed[name] = file_sha256(part)
                 hashes[name] = self.hashed[name]
         return hashes
+
+
+def _hashed_files(path: Path) -> list[Path]:
+    """A file and the file of names next to it, or all files of a folder."""
+    paths = [path, path.with_name(NAMES_FILE)]
+    if path.is_dir():
+        paths = [*path.iterdir()]
+    return sorted(filter(Path.is_file, paths))
+
+
+def options_from_table(model: type[Model], table: Mapping[str, TomlValue]) -> Model:
+    """The options of a model in a table of a suite file."""
+    return model(**table)
 
 
 def shared_objects(networks: Sequence[Features]) -> list[Features]:
@@ -284,15 +320,18 @@ def shared_objects(networks: Sequence[Features]) -> list[Features]:
         )
         return [*networks]
     names = networks[0].names or ()
-    columns = [
-        pd.Series(positions_of(names, features.names or (), f"names of {features.source}"))
-        for features in networks
-    ]
+    columns = []
+    for features in networks:
+        positions = positions_of(names, features.names or (), f"names of {features.source}")
+        columns.append(pd.Series(positions))
     rows = pd.concat(columns, axis=1, join="inner")
     if rows.empty:
         sources = " and ".join(features.source for features in networks)
         raise DataError(f"no object is in all of {sources}. Name their rows alike.")
-    return [
-        replace(features, matrix=np.asarray(features.matrix)[rows[number]], names=tuple(rows.index))
-        for number, features in enumerate(networks)
-    ]
+    shared_names = tuple(rows.index)
+    shared = []
+    for number, features in enumerate(networks):
+        X = np.asarray(features.matrix)
+        shared_rows = X[rows[number]]
+        shared.append(replace(features, matrix=shared_rows, names=shared_names))
+    return shared
