@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -44,7 +44,7 @@ _NOISE = 0.4  # standard deviation in each dimension
 _DIMENSIONS = 64
 _TEXT_OFFSET = 0.5  # in each dimension: what all texts of a network have in common
 _FAMILY = 3  # kinds in a family
-_OTHER_BACKGROUNDS = 48  # those of local images, which differ more than those of objects
+_OTHER_BACKGROUNDS = 48  # of local images, which differ more than the backgrounds of objects
 _OTHER_SCALE = 3
 _PER_CATEGORY = 3  # objects of one kind and colour
 _N_LOCAL = 2400  # local images
@@ -72,35 +72,54 @@ def write_demo(out: PathLike, *, all_arms: bool = False) -> tuple[Plan, Drawn]:
     two_arms = read_text(Path(__file__).with_suffix(".toml"), what="suite")
     other_arms = read_text(Path(__file__).with_name("demo-arms.toml"), what="suite")
     suite = folder / "suite.toml"
-    is_of_demo = suite.is_file() and read_text(suite, what="suite").startswith(two_arms)
-    if not is_of_demo and any(folder.iterdir()):
+    is_demo = False
+    if suite.is_file():
+        is_demo = read_text(suite, what="suite").startswith(two_arms)
+    if not is_demo and any(folder.iterdir()):
         raise ParameterError(
             f"the demo would replace files in {folder}, which holds something else. Name another "
             "folder with `out`."
         )
-    write_text(suite, two_arms + (other_arms if all_arms else ""))
+    text = two_arms
+    if all_arms:
+        text += other_arms
+    write_text(suite, text)
     drawings = drawn_world()
-    _write_world(drawings, make_folder(folder / "world"))
-    return Plan.load(suite), drawings
+    world_folder = make_folder(folder / "world")
+    _write_world(drawings, world_folder)
+    plan = Plan.load(suite)
+    return plan, drawings
 
 
 def _write_world(drawings: Drawn, folder: Path) -> None:
+    """Write the features of objects, texts and local images, and the answers."""
     world = drawings.world
-    objects = make_folder(folder / "objects") / "features.npy"
-    for file, features in ((objects, world.objects), (folder / "texts.npy", drawings.texts)):
-        write_npy(file, np.asarray(features.matrix))
-        _write(file.with_name(NAMES_FILE), features.names or ())
+    objects_folder = make_folder(folder / "objects")
+    _write_named_features(objects_folder / "features.npy", world.objects)
+    _write_named_features(folder / "texts.npy", drawings.texts)
     world.answers.save(folder / "answers.npz")
 
-    kinds = np.array(list(_KINDS))[world.local_category // len(_COLOURS)]
+    names = np.array(list(_KINDS))
+    kinds = names[world.local_category // len(_COLOURS)]
     for part, rows in _FILES.items():
-        write_npy(folder / f"{part}.npy", np.asarray(world.local.matrix[rows]))
-        _write(folder / f"{part}_category.txt", world.local_category[rows])
-        _write(folder / f"{part}_kind.txt", kinds[rows])
+        matrix = np.asarray(world.local.matrix[rows])
+        categories = world.local_category[rows]
+        write_npy(folder / f"{part}.npy", matrix)
+        _write_lines(folder / f"{part}_category.txt", categories)
+        _write_lines(folder / f"{part}_kind.txt", kinds[rows])
 
 
-def _write(path: Path, lines: Iterable[Any]) -> None:
-    write_text(path, "".join(f"{line}\n" for line in lines))
+def _write_named_features(path: Path, features: Features) -> None:
+    """Write features, and their names beside them."""
+    matrix = np.asarray(features.matrix)
+    names_file = path.with_name(NAMES_FILE)
+    write_npy(path, matrix)
+    _write_lines(names_file, features.names or ())
+
+
+def _write_lines(path: Path, lines: Iterable[object]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    write_text(path, text)
 
 
 class _Part(NamedTuple):
@@ -111,10 +130,11 @@ class _Part(NamedTuple):
     scale: float
 
 
+_N_BACKGROUNDS = len(_KINDS) + _OTHER_BACKGROUNDS
 _PARTS = {
     "kind": _Part(len(_KINDS), 8, 0.5),
     "colour": _Part(len(_COLOURS), 16, 0.8),
-    "background": _Part(len(_KINDS) + _OTHER_BACKGROUNDS, 6, 0.8),
+    "background": _Part(_N_BACKGROUNDS, 6, 0.8),
     "pattern": _Part(len(_PATTERNS), 8, 0.2),
     "size": _Part(len(_SIZES), 8, 0.3),
 }
@@ -142,28 +162,43 @@ def drawn_world() -> Drawn:
     """
     rng = np.random.default_rng(0)
     network = _Network.random(rng)
-    n_objects = _PER_CATEGORY * len(_KINDS) * len(_COLOURS)
-    objects, local = (
-        {part: rng.integers(0, n_values, n) for part, (n_values, _, _) in _PARTS.items()}
-        for n in (n_objects, _N_LOCAL)
-    )
+    n_colours = len(_COLOURS)
+    n_objects = _PER_CATEGORY * len(_KINDS) * n_colours
+    objects = _random_forms(rng, n_objects)
+    local = _random_forms(rng, _N_LOCAL)
     category = np.arange(n_objects) // _PER_CATEGORY
-    objects["kind"], objects["colour"] = np.divmod(category, len(_COLOURS))
+    objects["kind"], objects["colour"] = np.divmod(category, n_colours)
     objects["background"] = objects["kind"]
-    local["background"] = rng.integers(len(_KINDS), _PARTS["background"].n_values, _N_LOCAL)
+    local["background"] = rng.integers(len(_KINDS), _N_BACKGROUNDS, _N_LOCAL)
     names = _names()
     mind = network.as_people_see(objects)
+    object_rows = network.features(objects, rng)
+    local_rows = network.features(local, rng)
     world = World(
-        objects=Features(network.features(objects, rng), names, "simulated objects"),
+        objects=Features(object_rows, names, "simulated objects"),
         answers=simulated_answers(mind, 30_000, seed=1),
-        local=Features(network.features(local, rng), None, "simulated local images"),
+        local=Features(local_rows, None, "simulated local images"),
         mind=mind,
         superordinate=objects["kind"],
-        local_category=local["kind"] * len(_COLOURS) + local["colour"],
+        local_category=local["kind"] * n_colours + local["colour"],
     )
-    drawings = map(_drawing, *(objects[part].tolist() for part in _PARTS))
     texts = Features(network.texts(), tuple(_KINDS), "simulated texts")
-    return Drawn(world, dict(zip(names, drawings, strict=True)), texts)
+    return Drawn(world, _pictures(names, objects), texts)
+
+
+def _pictures(names: Sequence[str], objects: Mapping[str, Numbers]) -> dict[str, str]:
+    """The drawing of each object, by its name."""
+    forms = [objects[part].tolist() for part in _PARTS]
+    drawings = map(_drawing, *forms)
+    return dict(zip(names, drawings, strict=True))
+
+
+def _random_forms(rng: np.random.Generator, n_drawings: int) -> dict[str, Numbers]:
+    """Draw the form of each part of each drawing."""
+    forms: dict[str, Numbers] = {}
+    for name, part in _PARTS.items():
+        forms[name] = rng.integers(0, part.n_values, n_drawings)
+    return forms
 
 
 class _Network(NamedTuple):
@@ -175,21 +210,31 @@ class _Network(NamedTuple):
     @classmethod
     def random(cls, rng: np.random.Generator) -> _Network:
         """Draw a network, whose codes of the kinds of one family are alike."""
-        code = {part: rng.normal(size=(n, width)) for part, (n, width, _) in _PARTS.items()}
-        family_code = rng.normal(size=(len(_KINDS) // _FAMILY, code["kind"].shape[1]))
+        code: dict[str, Embedding] = {}
+        for name, part in _PARTS.items():
+            code[name] = rng.normal(size=(part.n_values, part.dimensions))
+        n_families = len(_KINDS) // _FAMILY
+        dimensions = _PARTS["kind"].dimensions
+        family_code = rng.normal(size=(n_families, dimensions))
         code["kind"] += np.repeat(family_code, _FAMILY, axis=0)
         code["background"][len(_KINDS) :] *= _OTHER_SCALE
-        return cls(code, np.linalg.qr(rng.normal(size=(_DIMENSIONS, _DIMENSIONS)))[0])
+        square = rng.normal(size=(_DIMENSIONS, _DIMENSIONS))
+        mixing, _ = np.linalg.qr(square)
+        return cls(code, mixing)
 
     def as_people_see(self, objects: dict[str, Numbers]) -> Embedding:
         """What people compare of objects: their kinds, and a little their colours."""
         kind = self.code["kind"][objects["kind"]]
-        return np.hstack([kind, 0.2 * self.code["colour"][objects["colour"]]])
+        colour = self.code["colour"][objects["colour"]]
+        return np.hstack([kind, 0.2 * colour])
 
     def features(self, images: dict[str, Numbers], rng: np.random.Generator) -> Embedding:
         """The features of drawings: the code of each part, mixed with noise."""
-        X = np.hstack([_PARTS[part].scale * self.code[part][images[part]] for part in _PARTS])
-        X = _padded(X)
+        codes = []
+        for name, part in _PARTS.items():
+            code = self.code[name][images[name]]
+            codes.append(part.scale * code)
+        X = _padded(np.hstack(codes))
         X += _NOISE * rng.normal(size=X.shape)
         return (X @ self.mixing).astype(np.float32)
 
@@ -201,7 +246,8 @@ class _Network(NamedTuple):
 
 def _padded(code: Embedding) -> Embedding:
     """Codes with zeros for all further dimensions of the network."""
-    return np.pad(code, ((0, 0), (0, _DIMENSIONS - code.shape[1])))
+    n_zeros = _DIMENSIONS - code.shape[1]
+    return np.pad(code, ((0, 0), (0, n_zeros)))
 
 
 def _names() -> tuple[str, ...]:
@@ -212,12 +258,15 @@ def _names() -> tuple[str, ...]:
 
 
 def _drawing(kind: int, colour: int, background: int, pattern: int, size: int) -> str:
-    return "data:image/svg+xml," + quote(
+    shape = list(_KINDS.values())[kind]
+    fill = list(_COLOURS.values())[colour]
+    svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">'
         '<pattern id="p" width="14" height="14" patternUnits="userSpaceOnUse">'
-        f'<rect width="14" height="14" fill="{list(_COLOURS.values())[colour]}"/>'
+        f'<rect width="14" height="14" fill="{fill}"/>'
         f'<g fill="#fff" fill-opacity=".55">{_PATTERNS[pattern]}</g></pattern>'
         f'<rect width="100" height="100" fill="hsl({30 * background} 60% 88%)"/>'
         f'<g fill="url(#p)" transform="translate(50 50) scale({_SIZES[size]}) translate(-50 -50)">'
-        f"{list(_KINDS.values())[kind]}</g></svg>"
+        f"{shape}</g></svg>"
     )
+    return "data:image/svg+xml," + quote(svg)
