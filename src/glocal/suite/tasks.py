@@ -49,7 +49,8 @@ class Task(Options):
         None stands for the held-out answers.
         """
         options = dict(self)
-        return options.get("anomalies") or options.get("test") or next(iter(self.paths), None)
+        first_file = next(iter(self.paths), None)
+        return options.get("anomalies") or options.get("test") or first_file
 
     def scored_answers(self, sources: Sources) -> Answers | None:
         """The answers that are scored, if the task is about people's answers."""
@@ -58,8 +59,10 @@ class Task(Options):
     def seen(self, sources: Sources, transform: LinearTransform | None) -> Seen | None:
         """What a fit, None for no fit, saw of the answers; None if not known or without answers."""
         answers = self.scored_answers(sources)
-        if answers is None or transform is None:
-            return None if answers is None else Seen(0.0, 0.0)
+        if answers is None:
+            return None
+        if transform is None:
+            return Seen(questions=0.0, objects=0.0)
         record = transform.record
         return seen(record.fitted, record.hashes, sources.objects, answers)
 
@@ -84,7 +87,7 @@ class OddOneOutTask(Task):
     similarity: Literal["cosine", "dot"] = Field("cosine", description="Similarity of a pair.")
 
     def scored_answers(self, sources: Sources) -> Answers:
-        """The held-out answers, or those of the file."""
+        """The answers of the file, or without a file the held-out ones."""
         if self.answers is None:
             return sources.heldout_answers
         return sources.joined_answers(self.answers).answers
@@ -92,8 +95,11 @@ class OddOneOutTask(Task):
     def shared_data(self, sources: Sources) -> Any:
         """The answers, by the names of their objects."""
         answers = self.scored_answers(sources)
-        details = [values for values in (answers.weights, answers.person) if values is not None]
-        return [_by_name(sources.objects, answers.objects), *map(array_sha256, details)]
+        hashes = [_by_name(sources.objects, answers.objects)]
+        for details in (answers.weights, answers.person):
+            if details is not None:
+                hashes.append(array_sha256(details))
+        return hashes
 
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `odd_one_out`, with the `ceiling` if questions were repeated on purpose."""
@@ -103,7 +109,8 @@ class OddOneOutTask(Task):
         if bounds is None:
             return agreement
         values = {**agreement.values, "ceiling": bounds}
-        return replace(agreement, scores=agreement.scores + bounds.scores, values=values)
+        scores = agreement.scores + bounds.scores
+        return replace(agreement, scores=scores, values=values)
 
 
 class RSATask(Task):
@@ -128,7 +135,9 @@ class RSATask(Task):
     def shared_data(self, sources: Sources) -> Any:
         """The RDMs, by the names of their objects."""
         joined = self._joined(sources)
-        return [_by_name(sources.objects, joined.rows), array_sha256(joined.rdms)]
+        object_hash = _by_name(sources.objects, joined.rows)
+        rdm_hash = array_sha256(joined.rdms)
+        return [object_hash, rdm_hash]
 
     def _joined(self, sources: Sources) -> JoinedRDMs:
         rdms, names = load_rdms(sources.path(self.rdm))
@@ -154,8 +163,11 @@ class RSATask(Task):
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `rsa`, with a DataWarning if the correlation cannot be told from 0."""
         joined = self._joined(sources)
-        result = rsa(embed(sources.objects)[joined.rows], joined.rdms, kernel=self.kernel)
-        p = None if np.isnan(result.spearman) else result.units.estimate().p
+        Z = embed(sources.objects)
+        result = rsa(Z[joined.rows], joined.rdms, kernel=self.kernel)
+        if np.isnan(result.spearman):
+            return result
+        p = result.units.estimate().p
         if p is not None and p >= _MAX_P:
             warn(
                 f"the correlation {result.spearman:.3f} cannot be told from 0 (p = {p:.2g}). Do "
@@ -190,20 +202,30 @@ class LabelledTask(Task):
     def sides(self, sources: Sources) -> list[LabelledRows]:
         """The features and labels of each side that has both."""
         options = dict(self)
-        files = [(options[features], options[labels]) for features, labels in self.side_options]
-        return [sources.labelled(*side) for side in files if None not in side]
+        sides = []
+        for features_option, labels_option in self.side_options:
+            features_file = options[features_option]
+            labels_file = options[labels_option]
+            if features_file is not None and labels_file is not None:
+                side = sources.labelled(features_file, labels_file)
+                sides.append(side)
+        return sides
 
     def embedded(self, sources: Sources, embed: Embed) -> list[np.ndarray]:
         """The rows of an embedding and the labels, for each side."""
-        sides = self.sides(sources)
-        return [part for features, labels in sides for part in (embed(features), labels)]
+        arrays: list[np.ndarray] = []
+        for features, labels in self.sides(sources):
+            arrays.append(embed(features))
+            arrays.append(labels)
+        return arrays
 
     def shared_data(self, sources: Sources) -> Any:
         """The labels of each side, and the names of its images if they have any."""
-        return [
-            [labels.tolist(), None if features.names is None else features.labels]
-            for features, labels in self.sides(sources)
-        ]
+        data = []
+        for features, labels in self.sides(sources):
+            names = None if features.names is None else features.labels
+            data.append([labels.tolist(), names])
+        return data
 
 
 class _Sides(LabelledTask):
@@ -242,10 +264,9 @@ class _Sides(LabelledTask):
         sides = super().sides(sources)
         if self.breeds is None:
             return sides
-        return [
-            LabelledRows(*breeds_side(self.breeds, *sides[0], "training")),
-            LabelledRows(*breeds_side(self.breeds, *sides[-1], "test")),
-        ]
+        training = breeds_side(self.breeds, *sides[0], "training")
+        test = breeds_side(self.breeds, *sides[-1], "test")
+        return [LabelledRows(*training), LabelledRows(*test)]
 
 
 class FewShotTask(_Sides):
@@ -285,8 +306,8 @@ class FewShotTask(_Sides):
             options |= zip(("originals", "originals_test"), originals, strict=False)
             options["texts"] = sources.features(self.class_texts)
         options["superclasses"] = self.superclass_of(sources)
-        sides = self.embedded(sources, embed)
-        result = few_shot(*sides, seed=sources.shared.seed, **options)
+        arrays = self.embedded(sources, embed)
+        result = few_shot(*arrays, seed=sources.shared.seed, **options)
         warn_at_chance(result, result.chance)
         return result
 
@@ -322,11 +343,13 @@ class AnomalyTask(_Sides):
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `anomaly` or `anomaly_against`."""
         if self.anomalies is not None:
-            files = (self.train, self.test, self.anomalies)
-            return anomaly_against(*(embed(sources.features(file)) for file in files), k=self.k)
-        sides = self.embedded(sources, embed)
+            training = embed(sources.features(self.train))
+            normal = embed(sources.features(self.test))
+            anomalies = embed(sources.features(self.anomalies))
+            return anomaly_against(training, normal, anomalies, k=self.k)
+        arrays = self.embedded(sources, embed)
         superclasses = self.superclass_of(sources)
-        result = anomaly(*sides, mode=self.mode, k=self.k, superclasses=superclasses)
+        result = anomaly(*arrays, mode=self.mode, k=self.k, superclasses=superclasses)
         warn_at_chance(result, 0.5)
         return result
 
@@ -363,10 +386,12 @@ class RetrievalTask(LabelledTask):
         """Score by `retrieval`."""
         import pandas as pd
 
-        sides = self.embedded(sources, embed)
-        result = retrieval(*sides)
-        shares = pd.Series(sides[-1]).value_counts(normalize=True)
-        chance = shares.reindex(sides[1], fill_value=0.0).mean()
+        arrays = self.embedded(sources, embed)
+        result = retrieval(*arrays)
+        query_labels = arrays[1]
+        gallery_labels = pd.Series(arrays[-1])
+        shares = gallery_labels.value_counts(normalize=True)
+        chance = shares.reindex(query_labels, fill_value=0.0).mean()
         warn_at_chance(result, float(chance))
         return result
 
@@ -382,11 +407,12 @@ def _by_name(features: Features, rows: np.ndarray) -> str:
 
 
 def warn_at_chance(result: Result, chance: float) -> None:
-    """Warn if the score could be that of labels in another order than the features."""
+    """Warn if labels in another order than the features could have such a score."""
     score = result.scores[0]
     error = (chance * (1 - chance) / score.n) ** 0.5
     limit = chance + _MAX_STANDARD_ERRORS_OF_CHANCE * error
-    if score.n >= _MIN_IMAGES_FOR_CHANCE and score.value <= limit:
+    is_measurable = score.n >= _MIN_IMAGES_FOR_CHANCE
+    if is_measurable and score.value <= limit:
         warn(
             f"the {score.task} score cannot be told from chance ({chance:.3f}). If the labels are "
             "not joined by name, are they in the order of the features?",
