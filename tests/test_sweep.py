@@ -36,7 +36,8 @@ from glocal.errors import ClusterError, DataError, DivergedError, FileError, Par
 from glocal.evaluation.view import load_view
 from glocal.jsonlines import read_rows
 from glocal.sweep import choose, pareto_front, read_grid, sweep
-from glocal.sweep.grid import PAPER, means_over_folds, paths
+from glocal.sweep.choice import means_over_folds
+from glocal.sweep.grid import PAPER, paths
 from glocal.sweep.run import _plan, _problems
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits

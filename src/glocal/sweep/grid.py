@@ -1,17 +1,15 @@
-"""The settings of a sweep, the paths through them, and the choice of a setting by its scores."""
+"""The settings of a sweep, and the paths through them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
-import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
 from glocal.aligner import ObjectiveSettings
-from glocal.aligner.mixtures import best_keeping
 from glocal.aligner.settings import PARAMETERS, Method
 from glocal.errors import ParameterError
 from glocal.files import PathLike, read_object
@@ -19,10 +17,13 @@ from glocal.options import Options
 
 GridSource = str | Mapping[str, Any] | PathLike
 """The name of a grid, its lists, or the path of a file with its lists."""
-SETTING = ("method", "lmbda", "mix", "alpha", "tau", "eta")
-SCORES = ("agreement", "loss", "neighbours_kept")
-KEPT_CENTRED = "neighbours_kept_centred"
-"""The neighbours kept of the rows with the origin of the fit, scored only if that is moved."""
+
+
+class _LocalParameters(NamedTuple):
+    """The parameters that only `glocal` has."""
+
+    alpha: float | None = None
+    tau: float | None = None
 
 
 class Grid(Options):
@@ -42,15 +43,17 @@ class Grid(Options):
     @field_validator("*", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
+        if value is None:
+            return None
         if isinstance(value, Mapping):
             return {key: cls._listed(item) for key, item in value.items()}
-        if value is None or isinstance(value, list | tuple):
-            return value
-        return [value]
+        is_list = isinstance(value, list | tuple)
+        return value if is_list else [value]
 
     @model_validator(mode="after")
     def _check_settings(self) -> Grid:
-        if self.eta and len({*self.eta}) < len(self.eta):
+        etas = self.eta or []
+        if len({*etas}) < len(etas):
             raise ParameterError("the grid has an eta twice. Remove one.")
         self.settings()
         return self
@@ -60,7 +63,9 @@ class Grid(Options):
         """The methods of the grid."""
         if self.method is not None:
             return self.method
-        return [*self.lmbda] if isinstance(self.lmbda, dict) else ["glocal"]
+        if isinstance(self.lmbda, dict):
+            return [*self.lmbda]
+        return ["glocal"]
 
     def settings(self) -> list[ObjectiveSettings]:
         """All settings, with λ falling and neighbours that differ by one step of alpha or tau.
@@ -73,40 +78,71 @@ class Grid(Options):
         self._check_read()
         settings: list[ObjectiveSettings] = []
         for method in self.methods:
-            lmbdas = self.lmbda[method] if isinstance(self.lmbda, dict) else self.lmbda
-            mixes: Sequence[float | None] = [None] if method == "naive" else self.mix
-            local = self._snake() if method == "glocal" else [{}]
-            for lmbda, mix, values in product(sorted(lmbdas, reverse=True), mixes, local):
-                parameters = {"method": method, "lmbda": lmbda, "mix": mix, **values}
-                settings.append(ObjectiveSettings.from_values(parameters))
-        values_of = [each.parameters for each in settings]
-        for number, values in enumerate(values_of):
-            if values in values_of[:number]:
-                raise ParameterError(f"the grid has the setting {values} twice. Remove one.")
+            settings += self._settings_of_method(method)
+        previous = []
+        for setting in settings:
+            parameters = setting.parameters
+            if parameters in previous:
+                raise ParameterError(f"the grid has the setting {parameters} twice. Remove one.")
+            previous.append(parameters)
         return settings
+
+    def _settings_of_method(self, method: Method) -> Iterator[ObjectiveSettings]:
+        """Yield the settings of a method, with λ falling."""
+        lmbdas = self.lmbda
+        if isinstance(lmbdas, dict):
+            lmbdas = lmbdas[method]
+        mixes: Sequence[float | None] = self.mix
+        if method == "naive":
+            mixes = [None]
+        local_parameters: Sequence[_LocalParameters] = [_LocalParameters()]
+        if method == "glocal":
+            local_parameters = self._snake()
+        falling = sorted(lmbdas, reverse=True)
+        for lmbda, mix, local in product(falling, mixes, local_parameters):
+            yield ObjectiveSettings.from_values(
+                {
+                    "method": method,
+                    "lmbda": lmbda,
+                    "mix": mix,
+                    "alpha": local.alpha,
+                    "tau": local.tau,
+                }
+            )
 
     def _check_read(self) -> None:
         """Raise a ParameterError for a list that no method reads, or a method without λ."""
-        read = {name for method in self.methods for name in PARAMETERS[method]}
-        if unread := sorted({"mix", "alpha", "tau"} & self.model_fields_set - read):
+        readable: set[str] = set()
+        for method in self.methods:
+            readable.update(PARAMETERS[method])
+        listed = {"mix", "alpha", "tau"} & self.model_fields_set
+        unread = sorted(listed - readable)
+        if unread:
+            lists = " and ".join(unread)
+            methods = " and ".join(self.methods)
             raise ParameterError(
-                f"the grid lists {' and '.join(unread)}, which {' and '.join(self.methods)} cannot "
-                "read. Remove the list, or add a method that reads it."
+                f"the grid lists {lists}, which {methods} cannot read. Remove the list, or add a "
+                "method that reads it."
             )
-        if isinstance(self.lmbda, dict) and {*self.lmbda} != {*self.methods}:
+        if not isinstance(self.lmbda, dict):
+            return
+        if {*self.lmbda} != {*self.methods}:
+            methods_with_lmbda = ", ".join(self.lmbda)
+            methods = ", ".join(self.methods)
             raise ParameterError(
-                f"the grid gives lmbda for {', '.join(self.lmbda)} but its methods are "
-                f"{', '.join(self.methods)}; both must be the same."
+                f"the grid gives lmbda for {methods_with_lmbda} but its methods are {methods}; "
+                "both must be the same."
             )
 
-    def _snake(self) -> list[dict[str, float]]:
+    def _snake(self) -> list[_LocalParameters]:
         """All pairs of alpha and tau, in which neighbours differ by one step of one of them."""
         taus = sorted(self.tau)
-        order = []
+        pairs = []
         for alpha in sorted(self.alpha):
-            order += [{"alpha": alpha, "tau": tau} for tau in taus]
-            taus = taus[::-1]
-        return order
+            for tau in taus:
+                pairs.append(_LocalParameters(alpha, tau))
+            taus.reverse()
+        return pairs
 
 
 # the grid of the paper without alpha = 1, where every scaled identity is optimal
@@ -121,8 +157,17 @@ PAPER_ETA = [1e-4, 1e-3, 1e-2, 1e-1]
 
 def default_grid(smallest: float) -> Grid:
     """`global` and `glocal` with λ from `smallest` up to its hundredfold."""
-    lmbdas = [float(f"{factor * smallest:.2g}") for factor in (1.0, 3.0, 10.0, 30.0, 100.0)]
-    return Grid(lmbda={"global": lmbdas, "glocal": lmbdas[:-1]}, alpha=[0.1, 0.25, 0.5], tau=[0.1])
+    factors = (1.0, 3.0, 10.0, 30.0, 100.0)
+    lmbdas = [float(f"{factor * smallest:.2g}") for factor in factors]
+    by_method: dict[Method, list[float]] = {
+        "global": lmbdas,
+        "glocal": lmbdas[:-1],
+    }
+    return Grid(
+        lmbda=by_method,
+        alpha=[0.1, 0.25, 0.5],
+        tau=[0.1],
+    )
 
 
 def read_grid(
@@ -157,17 +202,7 @@ def read_grid(
         the solver or the data: `glocal` without local images, or eta without the paper's
         loop.
     """
-    if isinstance(grid, Mapping):
-        lists = Grid(**grid)
-    elif str(grid) == "arms":
-        lists = default_grid(smallest)
-    elif str(grid) == "paper":
-        lists = PAPER.replace(eta=PAPER_ETA) if eta else PAPER
-    else:
-        values = read_object(
-            grid, what="grid", fix="Write lists, e.g. alpha = [0.1, 0.5], in a .toml file."
-        )
-        lists = Grid.read(values, f"grid {grid}")
+    lists = _grid_lists(grid, has_eta=eta, smallest=smallest)
     if lists.eta and not eta:
         raise ParameterError(
             "the grid lists eta, but the exact solver has no learning rate. Use the paper's loop."
@@ -176,8 +211,25 @@ def read_grid(
         if str(grid) != "arms":
             raise ParameterError("the grid has method glocal, which needs `local_features`.")
         assert isinstance(lists.lmbda, dict)
-        lists = Grid(lmbda={"global": lists.lmbda["global"]})
+        lmbdas = lists.lmbda["global"]
+        lists = Grid(lmbda={"global": lmbdas})
     return lists
+
+
+def _grid_lists(grid: GridSource, *, has_eta: bool, smallest: float) -> Grid:
+    """The lists of a grid: of a mapping, of a name, or of a file."""
+    if isinstance(grid, Mapping):
+        return Grid(**grid)
+    if str(grid) == "arms":
+        return default_grid(smallest)
+    if str(grid) == "paper":
+        return PAPER.replace(eta=PAPER_ETA) if has_eta else PAPER
+    values = read_object(
+        grid,
+        what="grid",
+        fix="Write lists, e.g. alpha = [0.1, 0.5], in a .toml file.",
+    )
+    return Grid.read(values, f"grid {grid}")
 
 
 def paths(
@@ -191,88 +243,11 @@ def paths(
     setting.
     """
     if not warm:
-        return [[each] for each in settings]
-    groups: dict[tuple[bool, float, float], list[ObjectiveSettings]] = {}
-    for each in sorted(settings, key=attrgetter("local")):
-        key = each.method == "naive", each.penalty, each.identity
-        groups.setdefault(key, []).append(each)
-    return sorted(groups.values(), key=len, reverse=True)
-
-
-def means_over_folds(points: Sequence[dict[str, Any]], folds: int) -> pd.DataFrame:
-    """One row for each setting that has scores on every fold.
-
-    A row has the setting, the mean and standard error (``…_se``) of each metric over folds, the
-    evaluations and seconds of all folds, and whether all fits converged. Settings whose optimum is
-    W = 0, or whose fits diverged, have no row.
-    """
-    table = pd.DataFrame(points)
-    setting = [name for name in SETTING if name in table]
-    table["converged"] = table["status"] == "converged"
-    groups = table.groupby(setting, dropna=False, sort=False)
-    names = [name for name in (*SCORES, KEPT_CENTRED) if name in table]
-    means = groups[names].agg(["mean", "sem"])
-    means.columns = pd.Index([f"{name}_se" if kind == "sem" else name for name, kind in means])
-    costs = groups[["evaluations", "seconds"]].sum()
-    means = means.join([costs, groups[["converged"]].all()])
-    return means[groups["agreement"].count() == folds].reset_index()
-
-
-def pareto_front(means: pd.DataFrame) -> pd.DataFrame:
-    """The rows that no other row dominates, the best agreement last.
-
-    A row is dropped if another row is at least as good in agreement and in neighbours kept, and
-    better in one of them. Of rows that are equal in both, the row with the smallest alpha stays.
-    """
-    ordered = means.sort_values(
-        ["agreement", "neighbours_kept", "alpha"],
-        ascending=[False, False, True],
-        na_position="first",
-    )
-    kept = ordered["neighbours_kept"]
-    return ordered[kept > kept.shift().cummax().fillna(-1.0)].iloc[::-1]
-
-
-def choose(means: pd.DataFrame, keep: float | None) -> tuple[int, str]:
-    """Choose a row: its label, and the reason in words. Ties go to the smallest alpha.
-
-    `naive`, which damages neighbourhoods, is chosen only if there is no other method.
-
-    Parameters
-    ----------
-    means : DataFrame
-        The frame of `means_over_folds`; the row of the original features, if present, cannot be
-        chosen.
-    keep : float or None
-        The share of neighbours to keep. The best agreement among the settings that promise it, as
-        the mean over folds minus one standard error, is chosen, or the setting that promises most
-        if none does. None chooses the lowest loss.
-
-    Raises
-    ------
-    ParameterError
-        There is no setting to choose from.
-    """
-    fitted = means[means["method"] != "original"].sort_values(
-        "alpha", kind="stable", na_position="first"
-    )
-    if not len(fitted):
-        raise ParameterError(
-            "no setting was scored on every fold, so there is nothing to choose from. If "
-            "points.jsonl has trivial optima (W = 0), lower `lmbda`; if it has fits that diverged, "
-            "lower `eta`."
-        )
-    if (fitted["method"] != "naive").any():
-        fitted = fitted[fitted["method"] != "naive"]
-    if keep is None:
-        return int(fitted["loss"].idxmin()), "the smallest held-out loss"
-    kept = KEPT_CENTRED if KEPT_CENTRED in fitted else "neighbours_kept"
-    promises = fitted[kept] - fitted[f"{kept}_se"]
-    number = best_keeping([*fitted["agreement"]], [*promises], keep)
-    reason = (
-        f"the largest agreement among the settings that promise to keep {keep:g} of the "
-        "neighbours: the mean over folds minus its standard error"
-    )
-    if promises.max() < keep:
-        reason = f"which promises most: no setting promises to keep {keep:g} of the neighbours"
-    return int(fitted.index[number]), reason
+        return [[setting] for setting in settings]
+    by_start: dict[tuple[bool, float, float], list[ObjectiveSettings]] = {}
+    for setting in sorted(settings, key=attrgetter("local")):
+        is_naive = setting.method == "naive"
+        start = (is_naive, setting.penalty, setting.identity)
+        path = by_start.setdefault(start, [])
+        path.append(setting)
+    return sorted(by_start.values(), key=len, reverse=True)

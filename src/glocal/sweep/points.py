@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
+from typing_extensions import TypedDict
 
 from glocal.aligner.driver import Run
 from glocal.aligner.exact import Unfitted
@@ -18,12 +20,49 @@ from glocal.aligner.store import FoldProblem, Outcome
 from glocal.errors import ClusterError, GLocalError, ParameterError, import_optional
 from glocal.jsonlines import write_rows
 from glocal.scores import ORIGINAL
-from glocal.sweep.grid import SCORES
 from glocal.transform import LinearTransform
 
-Row = dict[str, Any]
-"""A point, as ``points.jsonl`` has it: a fold, a setting, its scores, and how its fit ended."""
-_OUTCOME = ("objective", "status", "gap", "evaluations")
+SCORES = ("agreement", "loss", "neighbours_kept")
+KEPT_CENTRED = "neighbours_kept_centred"
+"""The neighbours kept of the rows with the origin of the fit, scored only if that is moved."""
+
+
+class Point(TypedDict, total=False):
+    """A row of ``points.jsonl``: a fold, a setting, its scores, and how its fit ended."""
+
+    fold: int
+    method: str
+    lmbda: float | None
+    mix: float | None
+    alpha: float | None
+    tau: float | None
+    eta: float
+    agreement: float | None
+    loss: float | None
+    neighbours_kept: float | None
+    n_heldout: int
+    n_images: int
+    objective: float | None
+    status: str | None
+    gap: float | None
+    evaluations: int
+    reason: str
+    lambda_max: float
+    neighbours_kept_centred: float
+    seconds: float
+
+
+Progress = Callable[[Point, int, int], None]
+"""Called with a point, the number of finished points, and their total."""
+
+
+class _Order(NamedTuple):
+    """Where a point stands in ``points.jsonl``."""
+
+    eta: float
+    path: int
+    fold: int
+    position: int
 
 
 class Points:
@@ -35,102 +74,142 @@ class Points:
         paths: Sequence[Sequence[ObjectiveSettings]],
         total: int,
         file: Path | None,
-        progress: Callable[[Row, int, int], None] | None,
+        progress: Progress | None,
     ) -> None:
         self._scorers = [FoldScorer([fold]) for fold in folds]
-        self._paths = paths
         self._total = total
         self._file = file
         self._progress = progress
-        self.rows: list[Row] = []
-        for number, fold in enumerate(folds):
-            baseline = scaled_identity(fold.data, 0)  # that agreement is compared with
-            settings = {"method": ORIGINAL, **dict.fromkeys(("lmbda", "mix", "alpha", "tau"))}
-            row = self._row(number, settings) | self._scores(number, baseline)
-            ended = {"objective": None, "status": "converged", "gap": None, "evaluations": 0}
-            self.rows.append(row | ended | {"seconds": 0.0})
+        self._positions: dict[ObjectiveSettings, tuple[int, int]] = {}
+        for path_number, path in enumerate(paths):
+            for position, settings in enumerate(path):
+                self._positions[settings] = (path_number, position)
+        self._points: list[tuple[_Order, Point]] = []
+        for fold_number, fold in enumerate(folds):
+            self._add_original(fold_number, fold)
+
+    def _add_original(self, fold_number: int, fold: Fold) -> None:
+        """Score the original features on a fold, with which fits are compared."""
+        point = self._unscored(fold_number, None, None)
+        baseline = scaled_identity(fold.data, 0)
+        self._score(point, baseline)
+        point["status"] = "converged"
+        point["seconds"] = 0.0
+        before_all = _Order(eta=-1.0, path=-1, fold=fold_number, position=0)
+        self._points.append((before_all, point))
 
     def add(
-        self, number: int, settings: ObjectiveSettings, outcome: Outcome, eta: float | None
+        self, fold_number: int, settings: ObjectiveSettings, outcome: Outcome, eta: float | None
     ) -> None:
         """Score a fit, and add its row."""
-        rate = {} if eta is None else {"eta": eta}
-        row = self._row(number, settings.parameters | rate)
+        point = self._unscored(fold_number, settings, eta)
         if isinstance(outcome, Unfitted):
-            row |= {"status": outcome.status, "reason": outcome.reason}
-            row |= {"evaluations": outcome.evaluations}
+            point["status"] = outcome.status
+            point["reason"] = outcome.reason
+            point["evaluations"] = outcome.evaluations
             if outcome.lambda_max is not None:
-                row |= {"lambda_max": outcome.lambda_max}
+                point["lambda_max"] = outcome.lambda_max
         else:
-            row |= {name: getattr(outcome.report, name) for name in _OUTCOME}
-            row |= self._scores(number, outcome.transform)
-        self.rows.append(row | {"seconds": outcome.seconds})
+            report = outcome.report
+            assert not isinstance(report, Unfitted)
+            point["objective"] = report.objective
+            point["status"] = report.status
+            point["gap"] = report.gap
+            point["evaluations"] = report.evaluations
+            self._score(point, outcome.transform)
+        point["seconds"] = outcome.seconds
+        path_number, position = self._positions[settings]
+        order = _Order(
+            eta=eta or 0.0,
+            path=path_number,
+            fold=fold_number,
+            position=position,
+        )
+        self._points.append((order, point))
         if self._progress is not None:
-            self._progress(self.rows[-1], len(self.rows), self._total)
+            self._progress(point, len(self._points), self._total)
 
     def write(self) -> None:
         """Write the rows so far."""
         if self._file is not None:
             write_rows(self._file, self.by_path())
 
-    def by_path(self) -> list[Row]:
+    def by_path(self) -> list[Point]:
         """The rows path by path, the original features first."""
-        names = [*self._paths[0][0].parameters]
-        numbers = {
-            str(settings.parameters): (number, position)
-            for number, path in enumerate(self._paths)
-            for position, settings in enumerate(path)
-        }
+        ordered = sorted(self._points, key=itemgetter(0))
+        return [point for _, point in ordered]
 
-        def order(row: Row) -> tuple[float, int, int, int]:
-            parameters = {name: row[name] for name in names}
-            number, position = numbers.get(str(parameters), (-1, 0))
-            eta = row.get("eta", -1.0 if number < 0 else 0.0)
-            return eta, number, row["fold"], position
+    def _unscored(
+        self, fold_number: int, settings: ObjectiveSettings | None, eta: float | None
+    ) -> Point:
+        """The row of a setting, None for the original features, without scores."""
+        scorer = self._scorers[fold_number]
+        point = Point(
+            fold=fold_number,
+            method=ORIGINAL,
+            lmbda=None,
+            mix=None,
+            alpha=None,
+            tau=None,
+        )
+        if settings is not None:
+            parameters = settings.parameters
+            point["method"] = settings.method
+            point["lmbda"] = parameters["lmbda"]
+            point["mix"] = parameters["mix"]
+            point["alpha"] = parameters["alpha"]
+            point["tau"] = parameters["tau"]
+        if eta is not None:
+            point["eta"] = eta
+        point["agreement"] = None
+        point["loss"] = None
+        point["neighbours_kept"] = None
+        point["n_heldout"] = len(scorer.answers)
+        point["n_images"] = len(scorer.images[0])
+        point["objective"] = None
+        point["status"] = None
+        point["gap"] = None
+        point["evaluations"] = 0
+        return point
 
-        return sorted(self.rows, key=order)
-
-    def _row(self, number: int, settings: Row) -> Row:
-        scorer = self._scorers[number]
-        sizes = {"n_heldout": len(scorer.answers), "n_images": len(scorer.images[0])}
-        ended = dict.fromkeys(_OUTCOME) | {"evaluations": 0}
-        return {"fold": number, **settings, **dict.fromkeys(SCORES), **sizes, **ended}
-
-    def _scores(self, number: int, transform: LinearTransform) -> dict[str, float]:
-        """The scores of a transform on what a fold holds out."""
-        scorer = self._scorers[number]
+    def _score(self, point: Point, transform: LinearTransform) -> None:
+        """Score a transform on what the fold of a point holds out."""
+        scorer = self._scorers[point["fold"]]
         credit, loss = scorer.credit_and_loss([transform])
         Z = [transform.map_rows(images) for images in scorer.images]
-        scores = {
-            "agreement": scorer.mean(credit),
-            "loss": loss,
-            "neighbours_kept": float(scorer.kept(Z).mean()),
-        }
+        kept = scorer.kept(Z)
+        point["agreement"] = scorer.mean(credit)
+        point["loss"] = loss
+        point["neighbours_kept"] = float(kept.mean())
         if scorer.is_centred:
-            scores["neighbours_kept_centred"] = float(scorer.kept(Z, centred=True).mean())
-        return scores
+            kept_centred = scorer.kept(Z, centred=True)
+            point["neighbours_kept_centred"] = float(kept_centred.mean())
 
 
 @contextmanager
 def runner(jobs: int, scheduler: str | None, problems: Sequence[FoldProblem]) -> Iterator[Run]:
     """Run paths in this process, in several, or on a Dask cluster, which gets each problem once."""
-    backend: dict[str, Any] = {"n_jobs": jobs}
     with ExitStack() as stack:
-        if scheduler is not None:
+        if scheduler is None:
+            backend = joblib.parallel_config(n_jobs=jobs)
+        else:
             client = _dask_client(scheduler, stack)
-            backend = {"backend": "dask", "client": client, "scatter": [*problems]}
-        stack.enter_context(joblib.parallel_config(**backend))
+            backend = joblib.parallel_config(backend="dask", client=client, scatter=[*problems])
+        stack.enter_context(backend)
         # problems are no memory maps in other processes, since compiled passes write to them
         parallel = joblib.Parallel(return_as="generator_unordered", max_nbytes=None)
 
         def run(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Any:
-            return parallel(joblib.delayed(function)(*each) for each in arguments)
+            delayed = joblib.delayed(function)
+            return parallel(delayed(*each) for each in arguments)
 
         try:
             yield run
         except Exception as error:
+            if isinstance(error, GLocalError):
+                raise
             is_lost = bool(scheduler) or isinstance(error, BrokenProcessPool)
-            if isinstance(error, GLocalError) or not is_lost:
+            if not is_lost:
                 raise
             raise ClusterError(
                 f"the processes that ran the paths were lost ({type(error).__name__}). Finished "
@@ -141,9 +220,13 @@ def runner(jobs: int, scheduler: str | None, problems: Sequence[FoldProblem]) ->
 def _dask_client(scheduler: str, stack: ExitStack) -> Any:
     """A client of the Dask cluster at an address or of a scheduler file, closed with the stack."""
     distributed = import_optional("distributed", "`scheduler`")
-    argument = "scheduler_file" if Path(scheduler).is_file() else "address"
+    argument = "address"
+    if Path(scheduler).is_file():
+        argument = "scheduler_file"
+    options = {argument: scheduler}
     try:
-        client = stack.enter_context(distributed.Client(**{argument: scheduler}, timeout=10))
+        unopened = distributed.Client(**options, timeout=10)
+        client = stack.enter_context(unopened)
     except (OSError, ValueError, TypeError) as error:
         raise ParameterError(
             f"no Dask scheduler answers at {scheduler}. Give the address that it prints when it "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,9 @@ from glocal.evaluation.view import change_record, paired_views, save_view
 from glocal.files import PathLike, make_folder, write_text
 from glocal.results import HeldOutScores, to_json
 from glocal.scores import ORIGINAL
-from glocal.sweep.grid import GridSource, choose, means_over_folds, pareto_front, paths, read_grid
-from glocal.sweep.points import Points, Row, runner
+from glocal.sweep.choice import SettingMeans, choose, means_over_folds, pareto_front
+from glocal.sweep.grid import GridSource, paths, read_grid
+from glocal.sweep.points import Point, Points, Progress, runner
 from glocal.transform import LinearTransform
 from glocal.transform.record import SweepChoice
 
@@ -47,7 +48,7 @@ class Sweep:
 
     points: pd.DataFrame
     means: pd.DataFrame
-    best: dict[str, Any]
+    best: SettingMeans
     reason: str
     transform: LinearTransform
     heldout: HeldOutScores
@@ -55,9 +56,11 @@ class Sweep:
     @property
     def front(self) -> pd.DataFrame:
         """The rows of `means` on the front, the original features first and best agreement last."""
-        original = self.means[self.means["method"] == "original"]
+        is_original = self.means["method"] == ORIGINAL
+        original = self.means[is_original]
         front = self.means[self.means["front"]]
-        return pd.concat([original, front.sort_values("agreement")])
+        ascending = front.sort_values("agreement")
+        return pd.concat([original, ascending])
 
 
 def sweep(
@@ -72,7 +75,7 @@ def sweep(
     scheduler: str | None = None,
     out: PathLike | None = None,
     resume: bool = False,
-    progress: Callable[[Row, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Sweep:
     """Fit and score every setting on every fold, choose one, and refit it on all data.
 
@@ -139,23 +142,48 @@ def sweep(
         raise ParameterError(
             f"`select` is {select!r} and `keep` {keep}; give `select=loss`, or `keep` alone."
         )
-    share = None if select else Keep(keep=keep).share(data)
+    share = None
+    if select is None:
+        share = Keep(keep=keep).share(data)
     solver = solver or Exact()
     data = with_centre(data, solver)
     plan = _plan(data, grid, folds, solver)
-    folder = None if out is None else _open_folder(Path(out), plan, resume=resume)
+    folder = None
+    points_file = None
+    if out is not None:
+        folder = _open_folder(Path(out), plan, resume=resume)
+        points_file = folder / "points.jsonl"
     points = Points(
-        plan.folds,
-        plan.paths,
-        folds * (len(plan.settings) * len(plan.solvers) + 1),
-        None if folder is None else folder / "points.jsonl",
-        progress,
+        folds=plan.folds,
+        paths=plan.paths,
+        total=plan.n_points,
+        file=points_file,
+        progress=progress,
     )
-    store = None if folder is None else PathStore(folder / "paths")
+    fits = _point_fits(plan, points, folder, jobs, scheduler)
+    points.write()
+    rows = points.by_path()
+    result, fold_transforms = _choice(plan, rows, fits, share, solver)
+    if folder is not None:
+        _write(result, plan, fold_transforms, folder)
+    return result
+
+
+def _point_fits(
+    plan: _Plan,
+    points: Points,
+    sweep_folder: Path | None,
+    n_processes: int,
+    scheduler_address: str | None,
+) -> dict[float | None, FoldFits]:
+    """The fits of the points for each eta, whose paths are stored in the folder."""
+    store = None
+    if sweep_folder is not None:
+        store = PathStore(sweep_folder / "paths")
     fits = {}
-    for eta, point_solver in plan.solvers.items():
-        problems = _problems(plan, point_solver)
-        with runner(jobs, scheduler, problems) as run:
+    for eta, solver in plan.solvers.items():
+        problems = _problems(plan, solver)
+        with runner(n_processes, scheduler_address, problems) as run:
             fits[eta] = crossfit(
                 problems,
                 plan.paths,
@@ -164,19 +192,18 @@ def sweep(
                 store=store,
                 on_fit=partial(points.add, eta=eta),
             )
-    points.write()
-    result, transforms = _choice(plan, points.by_path(), fits, share, solver)
-    if folder is not None:
-        _write(result, plan, transforms, folder)
-    return result
+    return fits
 
 
 def _run_and_write(
-    run: Run, points: Points, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]
+    run: Run,
+    points: Points,
+    function: Callable[..., Any],
+    path_arguments: Iterable[tuple[Any, ...]],
 ) -> Iterator[Any]:
     """Run paths, and write the points before the first and after each of them."""
     points.write()
-    for result in run(function, arguments):
+    for result in run(function, path_arguments):
         yield result
         points.write()
 
@@ -184,7 +211,8 @@ def _run_and_write(
 def number_of_fits(data: FitData, grid: GridSource, *, folds: int = 3, solver: Solver) -> int:
     """The number of fits of a sweep and its refit."""
     plan = _plan(data, grid, folds, solver)
-    return folds * len(plan.settings) * len(plan.solvers) + 1
+    n_fits = folds * plan.n_settings
+    return n_fits + 1
 
 
 class _Plan(NamedTuple):
@@ -196,52 +224,92 @@ class _Plan(NamedTuple):
     paths: list[list[ObjectiveSettings]]
     solvers: dict[float | None, Solver]
 
+    @property
+    def n_settings(self) -> int:
+        """The number of settings, in which each eta counts."""
+        return len(self.settings) * len(self.solvers)
 
-def _plan(data: FitData, grid: GridSource, folds: int, solver: Solver) -> _Plan:
+    @property
+    def n_points(self) -> int:
+        """The number of points, with the original features on each fold."""
+        rows_of_fold = self.n_settings + 1
+        return rows_of_fold * len(self.folds)
+
+
+def _plan(data: FitData, grid: GridSource, n_folds: int, solver: Solver) -> _Plan:
     """Read the grid, and check what can be checked before any fit."""
     is_loop = isinstance(solver, PaperLoop)
-    smallest = 0.1
-    if fold_unit(data) == "questions" and len(data.answers):
-        smallest = data.features.dimensions / data.answers.effective_size
     has_local = data.local_features is not None
-    lists = read_grid(grid, local=has_local, eta=is_loop, smallest=smallest)
+    lists = read_grid(
+        grid,
+        local=has_local,
+        eta=is_loop,
+        smallest=_smallest_lambda(data),
+    )
     settings = lists.settings()
-    data.check(reads_local=any(each.local for each in settings))
-    solvers: dict[float | None, Solver] = {None: solver}
+    reads_local = any(setting.local for setting in settings)
+    data.check(reads_local=reads_local)
+    solvers = _point_solvers(solver, lists.eta)
+    return _Plan(
+        data=data,
+        folds=fit_folds(data, n_folds),
+        settings=settings,
+        paths=paths(settings, warm=not is_loop),
+        solvers=solvers,
+    )
+
+
+def _smallest_lambda(data: FitData) -> float:
+    """The smallest λ of the default grid; for few answers the columns per answer."""
+    n_answers = len(data.answers)
+    if n_answers and fold_unit(data) == "questions":
+        return data.features.dimensions / data.answers.effective_size
+    return 0.1
+
+
+def _point_solvers(solver: Solver, etas: Sequence[float] | None) -> dict[float | None, Solver]:
+    """The solver of the points for each eta, or for None if the grid lists none."""
     if isinstance(solver, Exact):
-        solvers = {None: solver.replace(tol=solver.tol or POINT_TOLERANCE)}
-    elif lists.eta:
-        solvers = {eta: solver.replace(eta=eta) for eta in lists.eta}
-    return _Plan(data, fit_folds(data, folds), settings, paths(settings, warm=not is_loop), solvers)
+        tolerance = solver.tol or POINT_TOLERANCE
+        return {None: solver.replace(tol=tolerance)}
+    if etas:
+        return {eta: solver.replace(eta=eta) for eta in etas}
+    return {None: solver}
 
 
 def _problems(plan: _Plan, solver: Solver) -> list[FoldProblem]:
     """The problem of each fold."""
+    fold_data = [fold.data for fold in plan.folds]
     if isinstance(solver, PaperLoop):
-        return [LoopProblem(fold.data, solver) for fold in plan.folds]
-    local = any(each.local for each in plan.settings)
-    return [solver.problem(fold.data, local=local) for fold in plan.folds]
+        return [LoopProblem(data, solver) for data in fold_data]
+    reads_local = any(setting.local for setting in plan.settings)
+    return [solver.problem(data, local=reads_local) for data in fold_data]
 
 
 def _open_folder(folder: Path, plan: _Plan, *, resume: bool) -> Path:
     """Make the folder of a sweep, and write what is fitted."""
     make_folder(folder)
-    if any(make_folder(folder / "paths").iterdir()) and not resume:
+    paths_folder = make_folder(folder / "paths")
+    has_paths = any(paths_folder.iterdir())
+    if has_paths and not resume:
         raise ParameterError(
             f"{folder} holds finished paths of a sweep. Pass `resume=True` to go on with it, or "
             "choose another `out`."
         )
-    (solver, *_) = plan.solvers.values()
+    data = plan.data
+    solver = next(iter(plan.solvers.values()))
+    solver_options = {"name": solver.name, **vars(solver)}
+    settings = [setting.parameters for setting in plan.settings]
     record = {
         "version": __version__,
-        "settings": [each.parameters for each in plan.settings],
+        "settings": settings,
         "eta": [*plan.solvers],
         "folds": len(plan.folds),
         "fold_unit": plan.folds[0].unit,
-        "seed": plan.data.seed,
-        "centre": plan.data.centre,
-        "solver": {"name": solver.name, **vars(solver)},
-        "data": plan.data.hashes(local=True),
+        "seed": data.seed,
+        "centre": data.centre,
+        "solver": solver_options,
+        "data": data.hashes(local=True),
     }
     write_text(folder / "sweep.json", to_json(record))
     return folder
@@ -249,7 +317,7 @@ def _open_folder(folder: Path, plan: _Plan, *, resume: bool) -> Path:
 
 def _choice(
     plan: _Plan,
-    points: list[Row],
+    points: Sequence[Point],
     fits: dict[float | None, FoldFits],
     keep: float | None,
     solver: Solver,
@@ -258,31 +326,46 @@ def _choice(
     means = means_over_folds(points, len(plan.folds))
     chosen, reason = choose(means, keep)
     means = _marked(means, chosen)
-    best = json.loads(to_json(means.loc[chosen].to_dict()))
+    best_row = means.loc[chosen].to_dict()
+    best: SettingMeans = json.loads(to_json(best_row))
     settings = ObjectiveSettings.from_values(best)
     eta = best.get("eta")
+    fold_transforms = _fold_transforms(plan, fits[eta], settings, plan.solvers[eta])
+    heldout = FoldScorer(plan.folds).scores(
+        [each.transform for each in fold_transforms],
+        converged=best["converged"],
+    )
     final_solver = solver if eta is None else plan.solvers[eta]
-    transforms = _fold_transforms(plan, fits[eta], settings, plan.solvers[eta])
-    matrices = [each.transform for each in transforms]
-    heldout = FoldScorer(plan.folds).scores(matrices, converged=best["converged"])
-    refit = fit(plan.data, settings, final_solver).with_heldout(heldout)
-    summary = SweepChoice(
+    refit = fit(plan.data, settings, final_solver)
+    refit = refit.with_heldout(heldout)
+    sweep_choice = SweepChoice(
         keep=keep,
         reason=reason,
         folds=len(plan.folds),
         fold_unit=plan.folds[0].unit,
         seed=plan.data.seed,
-        n_settings=len(plan.settings) * len(plan.solvers),
+        n_settings=plan.n_settings,
     )
-    record = refit.transform.record.model_copy(update={"sweep": summary})
-    transform = replace(refit.transform, record=record)
-    return Sweep(pd.DataFrame(points), means, best, reason, transform, heldout), transforms
+    record = refit.transform.record.model_copy(update={"sweep": sweep_choice})
+    result = Sweep(
+        points=pd.DataFrame(points),
+        means=means,
+        best=best,
+        reason=reason,
+        transform=replace(refit.transform, record=record),
+        heldout=heldout,
+    )
+    return result, fold_transforms
 
 
 def _marked(means: pd.DataFrame, chosen: int) -> pd.DataFrame:
     """The means with columns that mark the front and the choice."""
-    front = pareto_front(means[means["method"] != ORIGINAL]).index
-    return means.assign(front=means.index.isin(front), chosen=means.index == chosen)
+    is_fitted = means["method"] != ORIGINAL
+    front = pareto_front(means[is_fitted])
+    return means.assign(
+        front=means.index.isin(front.index),
+        chosen=means.index == chosen,
+    )
 
 
 def _fold_transforms(
@@ -290,24 +373,36 @@ def _fold_transforms(
 ) -> list[FoldTransform]:
     """The transform of each fold: of the point if it is stored, else of another fit."""
     if fits.read is None:
-        fits = crossfit(_problems(plan, solver), [[settings]], order="cold")
+        problems = _problems(plan, solver)
+        fits = crossfit(problems, [[settings]], order="cold")
+    transforms = fits.transforms(settings)
     sizes = [len(fold.data.answers) for fold in plan.folds]
-    return [*map(FoldTransform, fits.transforms(settings), sizes)]
+    return [*map(FoldTransform, transforms, sizes)]
 
 
-def _write(result: Sweep, plan: _Plan, transforms: list[FoldTransform], folder: Path) -> None:
-    """Write the files of a finished sweep; `transforms` are the choice without each fold.
+def _write(result: Sweep, plan: _Plan, fold_transforms: list[FoldTransform], folder: Path) -> None:
+    """Write the files of a finished sweep; `fold_transforms` are the choice without each fold.
 
     The changes that the choice makes are measured on answers that these fits have not seen.
     """
-    data = plan.data
-    features = data.features
-    result.transform.save(folder / "transform.npz")
-    write_text(folder / "means.csv", result.means.to_csv(index=False))
-    write_text(folder / "front.csv", result.front.to_csv(index=False))
-    X, Z, fold_embeddings = embeddings(result.transform, features, transforms)
-    parts = list(zip(fold_embeddings, [fold.answers for fold in plan.folds], strict=True))
-    change = change_record(result.transform, features, X, parts, folds=transforms, is_unseen=True)
+    features = plan.data.features
+    transform = result.transform
+    transform.save(folder / "transform.npz")
+    means = result.means.to_csv(index=False)
+    front = result.front.to_csv(index=False)
+    write_text(folder / "means.csv", means)
+    write_text(folder / "front.csv", front)
+    X, Z, fold_embeddings = embeddings(transform, features, fold_transforms)
+    fold_answers = [fold.answers for fold in plan.folds]
+    answer_parts = [*zip(fold_embeddings, fold_answers, strict=True)]
+    change = change_record(
+        transform,
+        features,
+        X,
+        answer_parts,
+        folds=fold_transforms,
+        is_unseen=True,
+    )
     views = paired_views(X, Z, features.labels, name="chosen", change=change)
     views_folder = make_folder(folder / "views")
     for name, view in views.items():
