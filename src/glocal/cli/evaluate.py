@@ -21,17 +21,10 @@ from glocal.evaluation.comparison import Result, compared
 from glocal.files import array_sha256
 from glocal.options import Options
 from glocal.scores import ORIGINAL, Score, check_scores_target, save_scores
+from glocal.suite.labelled import AnomalyTask, FewShotTask, RetrievalTask
 from glocal.suite.sources import Network, Shared, Sources, shared_objects
 from glocal.suite.table import UNIT_ROWS
-from glocal.suite.tasks import (
-    AnomalyTask,
-    FewShotTask,
-    OddOneOutTask,
-    RetrievalTask,
-    RSATask,
-    StructureTask,
-    Task,
-)
+from glocal.suite.tasks import OddOneOutTask, RSATask, StructureTask, Task
 from glocal.transform.checks import row_differences
 from glocal.transform.formats import holds_transform
 from glocal.transform.record import network_of

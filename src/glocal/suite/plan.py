@@ -21,12 +21,19 @@ from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, file_name, read_object
 from glocal.scores import PEOPLE
 from glocal.suite.arms import Arm
+from glocal.suite.labelled import AnomalyTask, FewShotTask, RetrievalTask
 from glocal.suite.plugins import PluginTask
 from glocal.suite.sources import Network, Shared, Sources
-from glocal.suite.tasks import KINDS, AnyTask, Task
+from glocal.suite.tasks import OddOneOutTask, RSATask, StructureTask, Task
 
 # names become file names: no allowed character is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
+KINDS = ("odd-one-out", "rsa", "few-shot", "anomaly", "structure", "retrieval")
+AnyTask = Annotated[
+    OddOneOutTask | RSATask | FewShotTask | AnomalyTask | StructureTask | RetrievalTask,
+    Field(discriminator="kind"),
+]
+"""A task of a suite; its `kind` says which."""
 _TASK = "task "
 _MAX_MISSING = 8  # files that a message names
 

@@ -24,8 +24,8 @@ from glocal.evaluation.intervals import ItemValues
 from glocal.options import error_sentence
 from glocal.scores import Score
 from glocal.similarity import Labels
+from glocal.suite.labelled import LabelledTask
 from glocal.suite.sources import Embed, File, Sources, TomlValue, options_from_table
-from glocal.suite.tasks import LabelledTask
 
 if TYPE_CHECKING:
     # NOTE: where a library has imported importlib_metadata, entry points are of the class there

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from glocal.advice import SituationChoice
 from glocal.evaluation.comparison import compared, difference, holm
 from glocal.scores import ORIGINAL, Score
-from glocal.suite.tasks import warn_at_chance
+from glocal.suite.labelled import warn_at_chance
 from glocal.transform import LinearTransform
 from glocal.verdict.arms import CENTRED, RECENTRED, TransformedArms
 from glocal.verdict.situations import (
