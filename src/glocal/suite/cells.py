@@ -227,7 +227,8 @@ class Cells:
     def total(self) -> int:
         """The number of all cells."""
         plan = self.plan
-        return len(plan.networks) * len(plan.tasks) * len(plan.arms)
+        cells_of_network = len(plan.tasks) * len(plan.arms)
+        return len(plan.networks) * cells_of_network
 
     def results(self, sources: Sources, task_name: str, transforms: ArmTransforms) -> ArmResults:
         """The results of a task for the arms of a network; empty if a plugin fails."""

@@ -223,7 +223,9 @@ def _grid_lists(grid: GridSource, *, has_eta: bool, smallest: float) -> Grid:
     if str(grid) == "arms":
         return default_grid(smallest)
     if str(grid) == "paper":
-        return PAPER.replace(eta=PAPER_ETA) if has_eta else PAPER
+        if has_eta:
+            return PAPER.replace(eta=PAPER_ETA)
+        return PAPER
     values = read_object(
         grid,
         what="grid",

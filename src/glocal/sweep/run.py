@@ -311,7 +311,8 @@ def _open_folder(folder: Path, plan: _Plan, *, resume: bool) -> Path:
         "solver": solver_options,
         "data": data.hashes(local=True),
     }
-    write_text(folder / "sweep.json", to_json(record))
+    text = to_json(record)
+    write_text(folder / "sweep.json", text)
     return folder
 
 
@@ -335,7 +336,9 @@ def _choice(
         [each.transform for each in fold_transforms],
         converged=best["converged"],
     )
-    final_solver = solver if eta is None else plan.solvers[eta]
+    final_solver = solver
+    if eta is not None:
+        final_solver = plan.solvers[eta]
     refit = fit(plan.data, settings, final_solver)
     refit = refit.with_heldout(heldout)
     sweep_choice = SweepChoice(
