@@ -15,8 +15,8 @@ from glocal.data.features import Features
 from glocal.data.labels import load_labels
 from glocal.scores import ORIGINAL, Scores
 from glocal.verdict.arms import TransformedArms, transformed_arms
+from glocal.verdict.examples import FIVE_LABELS, MIN_ROUGH_IMAGES, ONE_LABEL, SEARCH
 from glocal.verdict.images import Selection, select_rows
-from glocal.verdict.situations import FIVE_LABELS, MIN_ROUGH_IMAGES, ONE_LABEL, SEARCH
 
 SETS = {
     "CIFAR-10": ("cifar10-500", "labels.npy"),

@@ -12,8 +12,9 @@ from glocal.evaluation.intervals import ItemValues
 from glocal.scores import ORIGINAL, Score
 from glocal.verdict.arms import TransformedArms
 from glocal.verdict.choice import choose, decide, differences
+from glocal.verdict.examples import Task
 from glocal.verdict.images import LabelledImages
-from glocal.verdict.situations import Task, tasks
+from glocal.verdict.situations import tasks
 
 ARMS = ("original", "centred", "near", "far")
 

@@ -26,9 +26,7 @@ from glocal.verdict import images
 from glocal.verdict.arms import CENTRED
 from glocal.verdict.choice import Situation
 from glocal.verdict.decision import KEPT
-from glocal.verdict.images import select_rows
-from glocal.verdict.sentences import commands, sentences
-from glocal.verdict.situations import (
+from glocal.verdict.examples import (
     ALL_LABELS,
     AND_NAMES,
     EXAMPLES,
@@ -42,6 +40,8 @@ from glocal.verdict.situations import (
     SUPERCLASSES,
     Search,
 )
+from glocal.verdict.images import select_rows
+from glocal.verdict.sentences import commands, sentences
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")
 RECORD = record_of(rows=row_record(9.0, 1.0, 26.0, normalize=False))

@@ -17,8 +17,8 @@ from glocal.transform.catalogue import bundled
 from glocal.transform.checks import row_differences, table_rows
 from glocal.transform.linear import RECENTRING_WEIGHT
 from glocal.transform.record import Recentring
+from glocal.verdict.examples import WITHOUT_MAP
 from glocal.verdict.images import Arms, Selection
-from glocal.verdict.situations import WITHOUT_MAP
 
 CENTRED = "centred"
 RECENTRED = ", recentred"
@@ -37,18 +37,19 @@ class TransformedArms:
 def fitting_transforms(
     features: Features, transforms: Mapping[str, LinearTransform]
 ) -> dict[str, LinearTransform]:
-    """The transforms of the package that fit the features, and those of the caller.
+    """The transforms of the package that fit the features, and the caller's own transforms.
 
-    Raises a ParameterError if one of the latter has the name of another arm.
+    Raises a ParameterError if one of the caller's has the name of another arm.
     """
     packaged = {
         name: transform
         for name, transform in _packaged().items()
         if not row_differences(transform, features)
     }
-    taken = {"", CENTRED, *WITHOUT_MAP, *packaged}
+    names_of_other_arms = {"", CENTRED, *WITHOUT_MAP, *packaged}
     for name in transforms:
-        if name in taken or name.endswith(RECENTRED):
+        is_recentred = name.endswith(RECENTRED)
+        if is_recentred or name in names_of_other_arms:
             raise ParameterError(
                 f"a transform is called {name!r}, a name that an arm of this command has or may "
                 "have. Give it another name, or leave it out."
@@ -57,6 +58,7 @@ def fitting_transforms(
 
 
 def _packaged() -> dict[str, LinearTransform]:
+    """The transforms that come with the package."""
     return {name: LinearTransform.load(file) for name, file in bundled().items()}
 
 
@@ -73,10 +75,14 @@ def transformed_arms(
     package are recentred.
     """
     tables = [table_rows(transforms, side.features, force=force) for side in sides]
-    arms = {CENTRED: LinearTransform.centring(means, normalize=tables[0].is_unit)}
-    arms |= _with_recentred(transforms, means)
+    first_table = tables[0]
+    centring = LinearTransform.centring(means, normalize=first_table.is_unit)
+    arms = {CENTRED: centring}
+    for name, transform in _with_recentred(transforms, means):
+        arms[name] = transform
     matrices = [table.matrix.astype(np.float64) for table in tables]
-    rows = {ORIGINAL: [tables[0].scaling(matrix, "float64") for matrix in matrices]}
+    originals = [first_table.scaling(matrix, "float64") for matrix in matrices]
+    rows = {ORIGINAL: originals}
     for name, transform in arms.items():
         rows[name] = [transform.map_rows(matrix) for matrix in matrices]
     return TransformedArms(rows, arms)
@@ -89,8 +95,10 @@ def _with_recentred(
     packaged = bundled()
     for name, transform in transforms.items():
         yield name, transform
-        if name in packaged and transform.bias is not None:
-            yield f"{name}{RECENTRED}", transform.recentred(means)
+        has_bias = transform.bias is not None
+        if has_bias and name in packaged:
+            recentred = transform.recentred(means)
+            yield f"{name}{RECENTRED}", recentred
 
 
 def has_mean_as_origin(arm: str) -> bool:
@@ -99,9 +107,10 @@ def has_mean_as_origin(arm: str) -> bool:
 
 
 def fixed_arms_first(arms: TransformedArms) -> TransformedArms:
-    """The same arms, those before the others that need no mean of a collection."""
+    """The same arms; first come the arms that need no mean of a collection."""
     names = sorted(arms.rows, key=has_mean_as_origin)
-    return replace(arms, rows={name: arms.rows[name] for name in names})
+    rows = {name: arms.rows[name] for name in names}
+    return replace(arms, rows=rows)
 
 
 def with_rare_others(arms: TransformedArms, is_normal: Mask) -> TransformedArms:
@@ -112,27 +121,39 @@ def with_rare_others(arms: TransformedArms, is_normal: Mask) -> TransformedArms:
     """
     rows = dict(arms.rows)
     transforms = dict(arms.transforms)
-    n = round(np.count_nonzero(is_normal) / (1 - SHARE_OF_OTHERS))
+    n_normal = np.count_nonzero(is_normal)
+    n = round(n_normal / (1 - SHARE_OF_OTHERS))
     for name in filter(has_mean_as_origin, arms.rows):
         base = name.removesuffix(RECENTRED)
+        base_rows = arms.rows[base]
         weight = 0.0 if name == base else RECENTRING_WEIGHT
-        shift = n / (n + weight) * _mean_with_rare_others(arms.rows[base][0], is_normal)
-        rows[name] = [Z - shift for Z in arms.rows[base]]
-        transforms[name] = _moved(arms.transforms[base], shift, Recentring(n=n, weight=weight))
+        mean = _mean_with_rare_others(base_rows[0], is_normal)
+        shift = n / (n + weight) * mean
+        origin = Recentring(n=n, weight=weight)
+        rows[name] = [Z - shift for Z in base_rows]
+        transforms[name] = _moved(arms.transforms[base], shift, origin)
     return TransformedArms(rows, transforms)
 
 
 def _mean_with_rare_others(Z: np.ndarray, is_normal: Mask) -> np.ndarray:
     """The mean of a collection in which `SHARE_OF_OTHERS` of the images is not normal."""
     normal_mean = Z[is_normal].mean(axis=0)
-    return normal_mean + SHARE_OF_OTHERS * (Z[~is_normal].mean(axis=0) - normal_mean)
+    mean_of_others = Z[~is_normal].mean(axis=0)
+    return normal_mean + SHARE_OF_OTHERS * (mean_of_others - normal_mean)
 
 
 def _moved(transform: LinearTransform, shift: np.ndarray, origin: Recentring) -> LinearTransform:
     """The transform with its rows moved by -`shift`, and the record of its origin."""
-    bias = np.zeros_like(shift) if transform.bias is None else transform.bias
+    bias = transform.bias
+    if bias is None:
+        bias = np.zeros_like(shift)
+    moved_bias = bias - shift
     record = transform.record.model_copy(update={"recentred": origin})
-    return replace(transform, bias=(bias - shift).astype(np.float32), record=record)
+    return replace(
+        transform,
+        bias=moved_bias.astype(np.float32),
+        record=record,
+    )
 
 
 def warn_of_seen(transforms: Mapping[str, LinearTransform], features: Features) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from glocal.advice import SituationChoice
 from glocal.evaluation.comparison import compared, difference, holm
@@ -13,13 +13,8 @@ from glocal.scores import ORIGINAL, Score
 from glocal.suite.labelled import warn_at_chance
 from glocal.transform import LinearTransform
 from glocal.verdict.arms import CENTRED, RECENTRED, TransformedArms
-from glocal.verdict.situations import (
-    NOT_CLASS,
-    ONE_LABEL,
-    WITHOUT_MAP,
-    Results,
-    Task,
-)
+from glocal.verdict.examples import ONE_LABEL, WITHOUT_MAP, Results, Task
+from glocal.verdict.situations import NOT_CLASS
 
 Gains = Mapping[tuple[str, str], Score]
 """The paired difference of each arm from each earlier arm."""
@@ -118,75 +113,157 @@ class Decision(NamedTuple):
     scores: list[Score]
 
 
-def decide(task: Task, arms: TransformedArms, share_of_others: float | None = None) -> Decision:
+class _Interval(NamedTuple):
+    """A value and the ends of its interval; all None without a score."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def from_score(cls, score: Score | None) -> _Interval:
+        """Return the value and the ends of a score, if there is one."""
+        if score is None:
+            return cls()
+        return cls(score.value, score.low, score.high)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """The results of all arms and the gains over each other; `first_ten` of a search alone."""
+
+    results: Results
+    gains: Gains
+    first_ten: Results
+    gains_in_ten: Gains
+
+    @classmethod
+    def from_results(cls, results: Results, level: float) -> _Comparison:
+        """Compare all arms, with the gains corrected at a level."""
+        first_ten = {
+            arm: result.first_ten for arm, result in results.items() if "first_ten" in result.values
+        }
+        return cls(
+            results=results,
+            gains=differences(results, level),
+            first_ten=first_ten,
+            gains_in_ten=differences(first_ten, level),
+        )
+
+    @property
+    def first(self) -> str:
+        """The arm that the others are compared with."""
+        return next(iter(self.results))
+
+    def rows(self) -> list[Score]:
+        """The scores of all arms, and their gains over the first arm and over `centred`."""
+        rows = compared(self.results, ())
+        rows += _gains_over(self.first, self.gains)
+        rows += _gains_over(self.first, self.gains_in_ten)
+        rows += _gains_over(CENTRED, self.gains)
+        return rows
+
+
+def _gains_over(baseline: str, gains: Gains) -> list[Score]:
+    """The gains over one arm."""
+    return [gain for (_, other), gain in gains.items() if other == baseline]
+
+
+def decide(
+    task: Task,
+    arms: TransformedArms,
+    share_of_others: float | None = None,
+) -> Decision:
     """Choose an arm in a situation."""
-    situation = Situation(task.name, task.head, reason=task.reason, share_of_others=share_of_others)
+    situation = Situation(
+        name=task.name,
+        head=task.head,
+        reason=task.reason,
+        share_of_others=share_of_others,
+    )
     if task.reason:
-        return Decision(situation, arms.transforms, {}, [])
+        return Decision(
+            situation=situation,
+            transforms=arms.transforms,
+            gains={},
+            scores=[],
+        )
     results = task.results(arms.rows)
-    first, *others = results
     if task.name == ONE_LABEL:
-        warn_at_chance(results[first], results[first].chance)
-    gains = differences(results, task.level)
-    arm = choose([*results], gains, task.level)
-    first_ten = {
-        name: result.first_ten for name, result in results.items() if "first_ten" in result.values
-    }
-    gains_in_ten = differences(first_ten, task.level)
-    score = results[arm].scores[0]
-    situation = replace(
+        first_result = next(iter(results.values()))
+        warn_at_chance(first_result, first_result.chance)
+    comparison = _Comparison.from_results(results, task.level)
+    arm = choose([*results], comparison.gains, task.level)
+    situation = replace(situation, rough=task.is_rough)
+    return Decision(
+        situation=_with_arm(situation, arm, comparison),
+        transforms=arms.transforms,
+        gains=comparison.gains,
+        scores=[replace(row, task=task.name) for row in comparison.rows()],
+    )
+
+
+def _with_arm(situation: Situation, arm: str, comparison: _Comparison) -> Situation:
+    """The situation with the chosen arm, its score, its gains, and its transform."""
+    first = comparison.first
+    score = comparison.results[arm].scores[0]
+    gain = _Interval.from_score(comparison.gains.get((arm, first)))
+    over_mean = _gain_over_mean(arm, comparison)
+    gain_over_mean = _Interval.from_score(over_mean)
+    gain_of_mean = None
+    if over_mean is not None:
+        gain_of_mean = comparison.gains[CENTRED, first].value
+    precision = _Interval()
+    if comparison.first_ten:
+        precision = _Interval.from_score(comparison.first_ten[arm].scores[0])
+    precision_gain = _Interval.from_score(comparison.gains_in_ten.get((arm, first)))
+    stays = arm in WITHOUT_MAP
+    return replace(
         situation,
+        choice=SituationChoice.NOTHING if stays else SituationChoice.RECOMMEND,
         arm=arm,
         metric=score.metric,
-        choice=SituationChoice.NOTHING if arm in WITHOUT_MAP else SituationChoice.RECOMMEND,
-        rough=task.is_rough,
-        **_ends("", score),
-        **_gains(arm, first, gains),
-        **_ends("precision_10", first_ten[arm].scores[0] if first_ten else None),
-        **_ends("precision_10_gain", gains_in_ten.get((arm, first))),
-        **_application(arm),
+        value=score.value,
+        low=score.low,
+        high=score.high,
+        gain=gain.value,
+        gain_low=gain.low,
+        gain_high=gain.high,
+        gain_over_mean=gain_over_mean.value,
+        gain_over_mean_low=gain_over_mean.low,
+        gain_over_mean_high=gain_over_mean.high,
+        gain_of_mean=gain_of_mean,
+        precision_10=precision.value,
+        precision_10_low=precision.low,
+        precision_10_high=precision.high,
+        precision_10_gain=precision_gain.value,
+        precision_10_gain_low=precision_gain.low,
+        precision_10_gain_high=precision_gain.high,
+        transform=None if stays else arm.removesuffix(RECENTRED),
+        recentred=arm.endswith(RECENTRED),
     )
-    rows = compared(results, ())
-    rows += [gains[name, first] for name in others]
-    rows += [gain for (_, baseline), gain in gains_in_ten.items() if baseline == first]
-    if CENTRED in results:
-        rows += [gain for (_, baseline), gain in gains.items() if baseline == CENTRED]
-    rows = [replace(row, task=task.name) for row in rows]
-    return Decision(situation, arms.transforms, gains, rows)
 
 
-def _ends(name: str, score: Score | None) -> dict[str, Any]:
-    """A number with its ends, as fields of a situation; nothing without one."""
-    if score is None:
-        return {}
-    prefix = f"{name}_" if name else ""
-    return {name or "value": score.value, f"{prefix}low": score.low, f"{prefix}high": score.high}
-
-
-def _gains(arm: str, first: str, gains: Gains) -> dict[str, Any]:
-    """The gains of an arm over the first one and, of a transform, over the mean subtracted."""
-    fields = _ends("gain", gains.get((arm, first)))
+def _gain_over_mean(arm: str, comparison: _Comparison) -> Score | None:
+    """The gain of a transform over the mean subtracted; None for another arm."""
+    first = comparison.first
+    gains = comparison.gains
     is_transform = arm not in (first, ORIGINAL, CENTRED)
     if not is_transform or (CENTRED, first) not in gains:
-        return fields
-    over_mean = gains.get((arm, CENTRED)) or reversed_difference(gains[CENTRED, arm])
-    of_mean = gains[CENTRED, first].value
-    return {**fields, **_ends("gain_over_mean", over_mean), "gain_of_mean": of_mean}
+        return None
+    if (arm, CENTRED) in gains:
+        return gains[arm, CENTRED]
+    return reversed_difference(gains[CENTRED, arm])
 
 
 def reversed_difference(gain: Score) -> Score:
     """The gain of the baseline over the arm."""
-    low = None if gain.high is None else -gain.high
-    high = None if gain.low is None else -gain.low
-    return replace(gain, value=-gain.value, low=low, high=high)
-
-
-def _application(arm: str) -> dict[str, Any]:
-    """The transform of an arm by its name, and whether it is recentred."""
-    if arm in WITHOUT_MAP:
-        return {}
-    transform = arm.removesuffix(RECENTRED)
-    return {"transform": transform, "recentred": transform != arm}
+    return replace(
+        gain,
+        value=-gain.value,
+        low=None if gain.high is None else -gain.high,
+        high=None if gain.low is None else -gain.low,
+    )
 
 
 def differences(results: Results, level: float) -> Gains:
@@ -196,23 +273,33 @@ def differences(results: Results, level: float) -> Gains:
     corrected one, the interval has the level 1 - level · p / p_c, and thus excludes 0 exactly if
     p_c is below the level; where p is 0, the ratio is 1 over the number of tests.
     """
-    pairs = combinations(results.items(), 2)
-    rows = [row for baseline, arm in pairs for row in difference(arm, baseline)]
+    rows: list[Score] = []
+    for baseline, arm in combinations(results.items(), 2):
+        rows += difference(arm, baseline)
     p_values = [row.p or 0.0 for row in rows if row.low is not None]
-    corrected = iter(holm(p_values))
+    n_tests = len(p_values)
+    corrected_values = iter(holm(p_values))
     gains: dict[tuple[str, str], Score] = {}
     for row in rows:
-        arm = row.transform
-        baseline = row.baseline or ""
-        is_test = row.low is not None
-        p_corrected = next(corrected) if is_test else row.p
-        ratio = 1 / max(len(p_values), 1)
-        if is_test and row.p and p_corrected:
-            ratio = row.p / p_corrected
-        level_of_pair = 1 - level * ratio
-        (gain,) = difference((arm, results[arm]), (baseline, results[baseline]), level_of_pair)
-        settings = {**gain.settings, "level": level_of_pair}
-        gains[arm, baseline] = replace(gain, p_corrected=p_corrected, settings=settings)
+        arm_name = row.transform
+        baseline_name = row.baseline or ""
+        p_corrected = row.p
+        ratio = 1 / max(n_tests, 1)
+        if row.low is not None:
+            p_corrected = next(corrected_values)
+            if row.p and p_corrected:
+                ratio = row.p / p_corrected
+        pair_level = 1 - level * ratio
+        (gain,) = difference(
+            (arm_name, results[arm_name]),
+            (baseline_name, results[baseline_name]),
+            pair_level,
+        )
+        gains[arm_name, baseline_name] = replace(
+            gain,
+            p_corrected=p_corrected,
+            settings={**gain.settings, "level": pair_level},
+        )
     return gains
 
 
@@ -222,15 +309,21 @@ def choose(arms: Sequence[str], gains: Gains, level: float) -> str:
     A step needs a positive gain over the present arm, over the first one, and over `centred` if
     this stands before it, each with a corrected p-value below the level.
     """
-    first, *others = arms
+    first, *candidates = arms
     arm = first
-    for candidate in others:
-        baselines = [name for name in (arm, first, CENTRED) if (candidate, name) in gains]
-        if all(is_certain(gains[candidate, name], level) for name in baselines):
+    for candidate in candidates:
+        is_better = True
+        for baseline in (arm, first, CENTRED):
+            gain = gains.get((candidate, baseline))
+            if gain is not None and not is_certain(gain, level):
+                is_better = False
+        if is_better:
             arm = candidate
     return arm
 
 
 def is_certain(gain: Score, level: float) -> bool:
     """Whether a gain is positive and significant after the correction."""
-    return gain.value > 0 and gain.p_corrected is not None and gain.p_corrected < level
+    if gain.p_corrected is None:
+        return False
+    return gain.value > 0 and gain.p_corrected < level

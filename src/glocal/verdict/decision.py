@@ -31,16 +31,11 @@ from glocal.verdict.arms import (
     with_rare_others,
 )
 from glocal.verdict.choice import Decision, Situation, decide
+from glocal.verdict.examples import NAMES, NAMES_ALONE, Task
 from glocal.verdict.images import Arms, LabelledImages, select_rows, warn_of_equal_rows
+from glocal.verdict.names import has_baseline_names
 from glocal.verdict.sentences import has_own_origin, loss_sentence, situation_lines
-from glocal.verdict.situations import (
-    NAMES,
-    NAMES_ALONE,
-    Anomalies,
-    Task,
-    has_baseline_names,
-    tasks,
-)
+from glocal.verdict.situations import Anomalies, tasks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,11 +75,14 @@ class Verdict(Printable):
         """
         arms = {each.name: each.arm for each in self.situations}
         if situation not in arms:
+            names = ", ".join(arms)
             raise ParameterError(
-                f"there is no situation {situation!r}; there are {', '.join(arms)}."
+                f"there is no situation {situation!r}; there are {names}."
                 + did_you_mean(situation, arms)
             )
-        return self.transforms[situation].get(str(arms[situation]))
+        arm = str(arms[situation])
+        transforms = self.transforms[situation]
+        return transforms.get(arm)
 
     def summary(self) -> str:
         """Say what to use in each situation."""
@@ -92,7 +90,8 @@ class Verdict(Printable):
             f"{situation.head.strip()}: {situation.arm or situation.reason}"
             for situation in self.situations
         ]
-        return f"{'; '.join(choices)}."
+        sentence = "; ".join(choices)
+        return f"{sentence}."
 
     def table(self) -> pd.DataFrame:
         """Return the situations as a data frame."""
@@ -102,30 +101,38 @@ class Verdict(Printable):
 
     def text_lines(self, width: int = COLUMNS) -> list[str]:
         """What to use in each situation, and what it keeps."""
-        lines = []
+        lines: list[str] = []
         for situation in self.situations:
-            lines += situation_lines(situation, len(self.left_out[situation.name]), width)
-        return [*lines, *self._kept_lines(width)]
+            n_left_out = len(self.left_out[situation.name])
+            lines += situation_lines(situation, n_left_out, width)
+        return lines + self._kept_lines(width)
 
     def score_lines(self, width: int = COLUMNS) -> list[str]:
         """The scores of all arms by situation, with gains over the first, below a blank line."""
+        widest = min(width, COLUMNS)
+        with_names = Scores(score for score in self.scores if has_baseline_names(score.task))
+        others = Scores(score for score in self.scores if not has_baseline_names(score.task))
         lines: list[str] = []
-        for has_names, baseline in ((False, ORIGINAL), (True, NAMES_ALONE)):
-            rows = Scores(row for row in self.scores if has_baseline_names(row.task) == has_names)
-            if rows:
-                lines += ["", *score_lines(rows, baseline, min(width, COLUMNS))]
+        if others:
+            lines += ["", *score_lines(others, ORIGINAL, widest)]
+        if with_names:
+            lines += ["", *score_lines(with_names, NAMES_ALONE, widest)]
         return lines
 
     def _kept_lines(self, width: int) -> list[str]:
         """The share of its neighbours that an image keeps in each recommended arm."""
-        arms = dict.fromkeys(
-            str(situation.arm)
-            for situation in self.situations
-            if situation.choice == SituationChoice.RECOMMEND and not has_own_origin(situation)
-        )
-        scores = {arm: self.scores.score("", KEPT, arm) for arm in arms}
-        sentence = neighbours_sentence({arm: score.value for arm, score in scores.items() if score})
-        return ["", *wrapped(sentence, width)] if sentence else []
+        shares: dict[str, float] = {}
+        for situation in self.situations:
+            if situation.choice != SituationChoice.RECOMMEND or has_own_origin(situation):
+                continue
+            arm = str(situation.arm)
+            score = self.scores.score("", KEPT, arm)
+            if score is not None:
+                shares[arm] = score.value
+        sentence = neighbours_sentence(shares)
+        if not sentence:
+            return []
+        return ["", *wrapped(sentence, width)]
 
 
 def verdict(
@@ -162,10 +169,10 @@ def verdict(
     labels : (n,) integers or names
         The class of each row. Classes with fewer than 12 different images are left out, with one
         label and in a search those with fewer than 6. Of more than 20,000 rows a sample of about
-        4,000 is scored, which a DataWarning says; the column means are those of all rows.
+        4,000 is scored, which a DataWarning says; the column means are of all rows.
     test, test_labels : as `X` and `labels`, or None
         Images to be classified, and to search with, in place of the others; the labels and means
-        that are used stay those of `X`.
+        that are used still come from `X`.
     transforms : mapping or None
         Further transforms, by name.
     superclasses : mapping or None
@@ -206,21 +213,35 @@ def verdict(
         raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
     if means is not None and not normal:
         raise ParameterError("`means` is for finding what is not of a class. Give `normal` too.")
-    sides = [select_rows(X, labels)]
+    first_side = select_rows(X, labels)
+    sides = [first_side]
     if test is not None:
         sides.append(select_rows(test, test_labels))
     rows = [np.asarray(side.features.matrix) for side in sides]
     warn_of_equal_rows(rows)
-    candidates = fitting_transforms(sides[0].features, transforms or {})
+    candidates = fitting_transforms(first_side.features, transforms or {})
     warn_of_seen(candidates, sides[-1].features)
-    arms_of_means = partial(transformed_arms, sides, candidates, force=force)
-    arms = arms_of_means(sides[0].whole)
-    images = LabelledImages.from_rows(rows, [side.labels for side in sides], sides[0].all_labels)
+    arms_of_means = partial(
+        transformed_arms,
+        sides,
+        candidates,
+        force=force,
+    )
+    arms = arms_of_means(first_side.whole)
+    labels_of_sides = [side.labels for side in sides]
+    images = LabelledImages.from_rows(rows, labels_of_sides, first_side.all_labels)
     images.warn_of_unknown_classes()
     if len(images.sizes) < 2:
         raise DataError("all labels name one class, so that there is nothing to decide.")
-    situations = tasks(images, superclasses=superclasses, normal=normal, texts=class_texts)
-    collection = None if means is None else arms_of_means(_collection(means))
+    situations = tasks(
+        images,
+        superclasses=superclasses,
+        normal=normal,
+        texts=class_texts,
+    )
+    collection = None
+    if means is not None:
+        collection = arms_of_means(_collection(means))
     return _decided([*situations], arms, collection, progress)
 
 
@@ -235,9 +256,12 @@ def _arms_of_anomalies(
     task: Anomalies, arms: TransformedArms, collection: TransformedArms | None
 ) -> TransformedArms:
     """The arms that find anomalies, with the means of a collection or of mostly normal images."""
-    if task.reason or collection is not None:
-        return fixed_arms_first(collection or arms)
-    return fixed_arms_first(with_rare_others(arms, task.is_normal[0]))
+    if collection is not None:
+        return fixed_arms_first(collection)
+    if task.reason:
+        return fixed_arms_first(arms)
+    is_normal = task.is_normal[0]
+    return fixed_arms_first(with_rare_others(arms, is_normal))
 
 
 def _decided(
@@ -248,30 +272,41 @@ def _decided(
 ) -> Verdict:
     """Decide all situations, and count the neighbours that the arms keep.
 
-    The means that are subtracted to find anomalies are those of the `collection`.
+    If there is a `collection`, its means are subtracted to find anomalies.
     """
     decisions: list[Decision] = []
     scores: list[Score] = []
+    n_steps = len(situations) + 1
     with single_threaded_blas():
         for number, task in enumerate(situations):
-            progress(number, len(situations) + 1, task.name)
+            progress(number, n_steps, task.name)
             if isinstance(task, Anomalies):
-                share = SHARE_OF_OTHERS if collection is None else None
-                of_anomalies = _arms_of_anomalies(task, arms, collection)
-                decisions.append(decide(task, of_anomalies, share))
+                arms_of_anomalies = _arms_of_anomalies(task, arms, collection)
+                share_of_others = SHARE_OF_OTHERS if collection is None else None
+                decision = decide(task, arms_of_anomalies, share_of_others)
             else:
-                decisions.append(decide(task, arms))
-            scores += decisions[-1].scores
-        progress(len(situations), len(situations) + 1, KEPT)
+                decision = decide(task, arms)
+            decisions.append(decision)
+            scores += decision.scores
+        progress(len(situations), n_steps, KEPT)
         scores += _neighbours(arms.rows)
-    recommended = dict.fromkeys(str(decision.situation.arm) for decision in decisions)
-    with_losses = [
-        replace(decision.situation, losses=_losses(decision, recommended)) for decision in decisions
-    ]
     scores.sort(key=lambda score: NAMES in score.task)  # a page begins with what has a baseline
-    left_out = {task.name: task.left_out for task in situations}
-    transforms = {decision.situation.name: decision.transforms for decision in decisions}
-    return Verdict(tuple(with_losses), Scores(scores), left_out, transforms)
+    return Verdict(
+        situations=_with_losses(decisions),
+        scores=Scores(scores),
+        left_out={task.name: task.left_out for task in situations},
+        transforms={decision.situation.name: decision.transforms for decision in decisions},
+    )
+
+
+def _with_losses(decisions: Sequence[Decision]) -> tuple[Situation, ...]:
+    """The situations, each with the arms that are recommended elsewhere and lose there."""
+    recommended = dict.fromkeys(str(decision.situation.arm) for decision in decisions)
+    situations: list[Situation] = []
+    for decision in decisions:
+        losses = _losses(decision, recommended)
+        situations.append(replace(decision.situation, losses=losses))
+    return tuple(situations)
 
 
 def _neighbours(arms: Arms) -> list[Score]:
@@ -280,21 +315,23 @@ def _neighbours(arms: Arms) -> list[Score]:
     if len(X) <= _K:
         return []
     before = neighbourhoods(X, _K)
-    results = {arm: kept_neighbours(X, Z, k=_K, before=before) for arm, (Z, *_) in arms.items()}
-    return [replace(result.scores[0], transform=arm, task=KEPT) for arm, result in results.items()]
+    scores: list[Score] = []
+    for arm, (Z, *_) in arms.items():
+        result = kept_neighbours(X, Z, k=_K, before=before)
+        score = result.scores[0]
+        scores.append(replace(score, transform=arm, task=KEPT))
+    return scores
 
 
 def _losses(decision: Decision, recommended: Iterable[str]) -> tuple[str, ...]:
     """The recommended arms that are certainly worse here than the original features."""
     if decision.situation.reason:
         return ()
-    losses = {
-        name: decision.gains.get((name, ORIGINAL))
-        for name in recommended
-        if name != decision.situation.arm
-    }
-    return tuple(
-        loss_sentence(name, gain)
-        for name, gain in losses.items()
-        if gain is not None and (gain.high or 0) < 0
-    )
+    sentences: list[str] = []
+    for arm in recommended:
+        gain = decision.gains.get((arm, ORIGINAL))
+        if gain is None or arm == decision.situation.arm:
+            continue
+        if gain.high is not None and gain.high < 0:
+            sentences.append(loss_sentence(arm, gain))
+    return tuple(sentences)

@@ -47,14 +47,24 @@ def select_rows(X: Any, labels: Labels | None) -> Selection:
     features.check_finite()
     whole = replace(features, names=None)
     if len(labels) <= MAX_ROWS:
-        return Selection(whole, labels, whole, labels)
-    rows = sample_rows(labels, SAMPLE_ROWS)
+        return Selection(
+            features=whole,
+            labels=labels,
+            whole=whole,
+            all_labels=labels,
+        )
+    sample = sample_rows(labels, SAMPLE_ROWS)
     warn(
-        f"{len(rows)} of {len(labels)} rows are scored, in proportion to the classes; the column "
+        f"{len(sample)} of {len(labels)} rows are scored, in proportion to the classes; the column "
         "means are those of all rows.",
         DataWarning,
     )
-    return Selection(replace(whole, matrix=whole.matrix[rows]), labels[rows], whole, labels)
+    return Selection(
+        features=replace(whole, matrix=whole.matrix[sample]),
+        labels=labels[sample],
+        whole=whole,
+        all_labels=labels,
+    )
 
 
 def sample_rows(labels: Labels, size: int) -> Int[np.ndarray, " k"]:
@@ -65,12 +75,19 @@ def sample_rows(labels: Labels, size: int) -> Int[np.ndarray, " k"]:
     n = len(labels)
     if n <= size:
         return np.arange(n)
-    order = np.random.default_rng(0).permutation(n)
-    codes, sizes = np.unique(labels[order], return_inverse=True, return_counts=True)[1:]
-    by_class = np.argsort(codes, kind="stable")
-    places = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of a row in its class
+    rng = np.random.default_rng(0)
+    order = rng.permutation(n)
+    _, codes, sizes = np.unique(
+        labels[order],
+        return_inverse=True,
+        return_counts=True,
+    )
+    rows_by_class = order[np.argsort(codes, kind="stable")]
+    starts = np.cumsum(sizes) - sizes
+    places_in_class = np.arange(n) - np.repeat(starts, sizes)
     quotas = np.maximum(size * sizes // n, MIN_IMAGES)
-    return np.sort(order[by_class[places < np.repeat(quotas, sizes)]])
+    is_drawn = places_in_class < np.repeat(quotas, sizes)
+    return np.sort(rows_by_class[is_drawn])
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,16 +105,27 @@ class LabelledImages:
 
     @classmethod
     def from_rows(
-        cls, rows: Rows, labels: Sequence[Labels], drawn_from: Labels | None = None
+        cls,
+        rows: Rows,
+        labels: Sequence[Labels],
+        all_labels: Labels | None = None,
     ) -> LabelledImages:
-        """Count the different images of each class; `drawn_from` are the labels before a sample."""
-        counts = [
-            Counter(y[~repeated_rows(X, y)].tolist()) for X, y in zip(rows, labels, strict=True)
-        ]
-        classes = np.unique(labels[0]).tolist()
+        """Count the different images of each class; `all_labels` are the labels before a sample."""
+        counts: list[Counter[Any]] = []
+        for X, y in zip(rows, labels, strict=True):
+            is_repeated = repeated_rows(X, y)
+            counts.append(Counter(y[~is_repeated].tolist()))
+        first_labels = labels[0]
+        classes = np.unique(first_labels).tolist()
         sizes = {label: min(count[label] for count in counts) for label in classes}
-        totals = Counter((labels[0] if drawn_from is None else drawn_from).tolist())
-        return cls(labels, counts, sizes, totals)
+        if all_labels is None:
+            all_labels = first_labels
+        return cls(
+            labels=labels,
+            counts=counts,
+            sizes=sizes,
+            totals=Counter(all_labels.tolist()),
+        )
 
     def classes_of(self, least: int) -> list[Any]:
         """The classes with at least so many different images."""
@@ -114,12 +142,12 @@ class LabelledImages:
     def warn_of_unknown_classes(self) -> None:
         """Count the test images of classes that the first side lacks, in a DataWarning."""
         tested = self.labels[-1]
-        is_unknown = ~np.isin(tested, self.labels[0])
-        if is_unknown.any():
+        is_known = np.isin(tested, self.labels[0])
+        unknown = tested[~is_known]
+        if len(unknown):
             warn(
-                f"{np.count_nonzero(is_unknown)} of {len(tested)} test images are of a class that "
-                f"`labels` lacks (e.g. {tested[is_unknown][0]}). They are left out; only `normal` "
-                "counts them, as others.",
+                f"{len(unknown)} of {len(tested)} test images are of a class that `labels` lacks "
+                f"(e.g. {unknown[0]}). They are left out; only `normal` counts them, as others.",
                 DataWarning,
             )
 
@@ -127,7 +155,8 @@ class LabelledImages:
 def warn_of_equal_rows(rows: Rows) -> None:
     """Count the rows that equal an earlier one, on either side, in a DataWarning."""
     is_equal = repeated_rows(np.concatenate(rows))
-    if n_equal := np.count_nonzero(is_equal):
+    n_equal = np.count_nonzero(is_equal)
+    if n_equal:
         warn(
             f"{n_equal} of {len(is_equal)} rows equal an earlier row: images that are in "
             "the set twice make differences look more certain than they are.",

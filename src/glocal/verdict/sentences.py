@@ -11,7 +11,7 @@ from glocal.scores import DIFFERENCE, ORIGINAL, Score
 from glocal.screen import fits, wrapped
 from glocal.verdict.arms import has_mean_as_origin
 from glocal.verdict.choice import Situation
-from glocal.verdict.situations import EXAMPLES, NAMES_ALONE, SUPERCLASSES
+from glocal.verdict.examples import EXAMPLES, NAMES_ALONE, SUPERCLASSES
 
 _INDENT = 28  # columns before what is said of a situation
 _ARMS = {
