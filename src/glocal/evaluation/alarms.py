@@ -70,7 +70,8 @@ def anomaly_scores(normal: Embedding, new: Rows, k: int = 5) -> Float[np.ndarray
     [-1.0, -0.0995]
     """
     normal, new = matching_rows(_PARTS, normal, new)
-    return _scores(normal[~repeated_rows(normal)], new, k)
+    is_repeated = repeated_rows(normal)
+    return _scores(normal[~is_repeated], new, k)
 
 
 def find_anomalies(normal: Embedding, new: Rows, *, alarm: float = 0.05, k: int = 5) -> Anomalies:
@@ -97,30 +98,42 @@ def find_anomalies(normal: Embedding, new: Rows, *, alarm: float = 0.05, k: int 
     if not 0 < alarm <= _MAX_ALARM:
         raise ParameterError(f"`alarm` is {alarm}; it must be above 0 and at most {_MAX_ALARM}.")
     normal, new = matching_rows(_PARTS, normal, new)
-    rows = np.flatnonzero(~repeated_rows(normal))
+    is_repeated = repeated_rows(normal)
+    rows = np.flatnonzero(~is_repeated)
     scores = _scores(normal[rows], new, k)
-    n = len(rows)
-    least = max(math.ceil(1 / alarm - 1 - 1e-9), k + 1)  # 1 / .05 may be above 20
-    _check_number(n, least, f"`alarm={alarm}` and `k={k}`")
+    n_normal = len(rows)
+    least_for_alarm = math.ceil(1 / alarm - 1 - 1e-9)  # 1 / .05 may be above 20
+    least = max(least_for_alarm, k + 1)
+    _check_number(n_normal, least, f"`alarm={alarm}` and `k={k}`")
     (gallery,) = zeros_if_collapsed(normal[rows])
-    of_normal = np.sort(-nearest_cosines(None, gallery, k).mean(axis=(1, 2)))
-    threshold = float(of_normal[math.ceil((n + 1) * (1 - alarm) - 1e-9) - 1])
+    threshold = _threshold(gallery, alarm, k)
+    tolerance = tie_tolerance(new.shape[1])
+    nearest = [S.argmax(axis=1) for _, S in cosine_blocks(new, gallery)]
     is_known = np.isin(row_hashes(new), row_hashes(normal))
     return Anomalies(
-        scores,
-        scores > threshold + tie_tolerance(new.shape[1]),
-        rows[np.concatenate([S.argmax(axis=1) for _, S in cosine_blocks(new, gallery)])],
-        threshold,
-        n,
-        int(np.count_nonzero(is_known)),
+        scores=scores,
+        is_anomaly=scores > threshold + tolerance,
+        nearest=rows[np.concatenate(nearest)],
+        threshold=threshold,
+        n_normal=n_normal,
+        n_known=int(np.count_nonzero(is_known)),
     )
+
+
+def _threshold(gallery: Embedding, alarm: float, k: int) -> float:
+    """The ⌈(n + 1)(1 - alarm)⌉-th smallest score of normal rows, each scored by the others."""
+    cosines = nearest_cosines(None, gallery, k)
+    scores = -cosines.mean(axis=(1, 2))
+    rank = math.ceil((len(gallery) + 1) * (1 - alarm) - 1e-9)
+    return float(np.sort(scores)[rank - 1])
 
 
 def _scores(gallery: Embedding, new: Rows, k: int) -> Float[np.ndarray, " m"]:
     """The scores of new images by different normal rows."""
     _check_number(len(gallery), k, f"`k={k}`")
     gallery, new = zeros_if_collapsed(gallery, new)
-    return -nearest_cosines(new, gallery, k).mean(axis=(1, 2))
+    cosines = nearest_cosines(new, gallery, k)
+    return -cosines.mean(axis=(1, 2))
 
 
 def _check_number(n: int, least: int, reason: str) -> None:
@@ -141,9 +154,14 @@ def nearest_cosines(
     class. Without images, the rows of the gallery are compared with each other, each not with
     itself.
     """
-    ends = np.cumsum(sizes, dtype=int)[:-1]
-    blocks = [np.empty((0, len(ends) + 1, k))]
-    for _, S in cosine_blocks(*([gallery] if images is None else [images, gallery])):
-        by_class = np.split(S, ends, axis=1)
-        blocks.append(np.stack([np.partition(part, -k, axis=1)[:, -k:] for part in by_class], 1))
+    class_ends = np.cumsum(sizes, dtype=int)[:-1]
+    n_classes = len(class_ends) + 1
+    blocks = [np.empty((0, n_classes, k))]
+    compared = [gallery] if images is None else [images, gallery]
+    for _, S in cosine_blocks(*compared):
+        largest_by_class = []
+        for cosines in np.split(S, class_ends, axis=1):
+            ascending = np.partition(cosines, -k, axis=1)
+            largest_by_class.append(ascending[:, -k:])
+        blocks.append(np.stack(largest_by_class, axis=1))
     return np.concatenate(blocks)

@@ -38,13 +38,17 @@ class NameScores(NamedTuple):
         """Add the scores of some images by examples, scaled to a root mean square of 1."""
         scaled = _scaled(examples, tolerance)
         return NameScores(
-            scaled.scores + self.scores[images],
-            scaled.tolerance + self.tolerance,
+            scores=scaled.scores + self.scores[images],
+            tolerance=scaled.tolerance + self.tolerance,
         )
 
 
 def name_scores(
-    texts: Features, classes: Labels, originals: np.ndarray, tested: np.ndarray, shots: int
+    texts: Features,
+    class_labels: Labels,
+    originals: np.ndarray,
+    tested: np.ndarray,
+    shots: int,
 ) -> NameScores:
     """Score images by the cosine with the text of each class, to be added to so many `shots`.
 
@@ -56,7 +60,7 @@ def name_scores(
     ----------
     texts : Features
         Embeddings by the text side of the network, named like the classes.
-    classes : (c,) labels
+    class_labels : (c,) labels
     originals, tested : (n, p) and (m, p) real arrays
         The original rows of the training images and of the tested ones.
 
@@ -65,12 +69,25 @@ def name_scores(
     DataError
         If a class has no text, or the widths differ.
     """
-    sides = matching_rows(_PARTS, _texts_of(texts, classes), originals, tested)
-    T, X, Y = map(unit_rows, sides)
-    cosines = unit_rows(Y - X.mean(axis=0)) @ unit_rows(T - T.mean(axis=0)).T
-    scores, tolerance = _scaled(cosines, tie_tolerance(T.shape[1]))
+    text_rows = _texts_of(texts, class_labels)
+    text_rows, originals, tested = matching_rows(
+        _PARTS,
+        text_rows,
+        originals,
+        tested,
+    )
+    T = unit_rows(text_rows)
+    X = unit_rows(originals)
+    Y = unit_rows(tested)
+    centred_texts = unit_rows(T - T.mean(axis=0))
+    centred_images = unit_rows(Y - X.mean(axis=0))
+    cosines = centred_images @ centred_texts.T
+    scaled = _scaled(cosines, tie_tolerance(T.shape[1]))
     weight = EXAMPLES_IN_A_NAME / shots if shots else 1.0
-    return NameScores(weight * scores, weight * tolerance)
+    return NameScores(
+        scores=weight * scaled.scores,
+        tolerance=weight * scaled.tolerance,
+    )
 
 
 def checked_originals(
@@ -105,19 +122,24 @@ def _texts_of(texts: Features, classes: Labels) -> np.ndarray:
     names = [str(name) for name in classes.tolist()]
     row_of = positions_of(names, class_names(texts.names), "texts")
     lacking = [name for name in names if name not in row_of]
+    n_other_texts = len(texts) - len(names)
     if lacking:
         raise DataError(
             f"{len(lacking)} of the {len(names)} classes have no text, the first of them "
             f"{lacking[0]}; the texts have names such as {texts.names[0]}. Add its text."
         )
-    leave_out(len(texts) - len(names), len(texts), "texts name no class")
-    return texts.matrix[[row_of[name] for name in names]]
+    leave_out(n_other_texts, len(texts), "texts name no class")
+    rows = [row_of[name] for name in names]
+    return texts.matrix[rows]
 
 
 def _scaled(scores: Choices, tolerance: float) -> NameScores:
     """Scores less their mean over classes, divided by the root mean square of all; 0/0 is 0."""
     centred = scores - scores.mean(axis=1, keepdims=True)
-    size = float(np.square(centred).mean() ** 0.5)
-    if size <= tolerance:
+    root_mean_square = float(np.square(centred).mean() ** 0.5)
+    if root_mean_square <= tolerance:
         return NameScores(np.zeros_like(centred), 0.0)
-    return NameScores(centred / size, tolerance / size)
+    return NameScores(
+        scores=centred / root_mean_square,
+        tolerance=tolerance / root_mean_square,
+    )

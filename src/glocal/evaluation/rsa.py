@@ -88,37 +88,56 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
             f"the RDM is about {n} objects but there are {len(Z)} rows of features; they must be "
             "the same objects."
         )
-    human = rdms[:, *np.triu_indices(n, 1)]  # (people, pairs)
+    first_objects, second_objects = np.triu_indices(n, 1)
+    human = rdms[:, first_objects, second_objects]  # (people, pairs)
     model = model_rdm(Z, kernel)
-    ceiling = noise_ceiling(human) if len(human) > 1 else None
-    units = CrossedValues(values=np.empty((0, 0)))
+    ceiling = None
+    if len(human) > 1:
+        ceiling = noise_ceiling(human)
+    no_values = np.empty((0, 0))
+    units = CrossedValues(values=no_values)
     bounded: Bounded = (np.nan, None, None)
-    if model.max() == model.min() or one_point(Z):
+    is_constant = model.max() == model.min()
+    if is_constant or one_point(Z):
         warn(
             "collapse: all objects are at one point, so that no pair is more alike than another "
             "and RSA is undefined.",
             CollapseWarning,
         )
     else:
-        values = np.stack([_jackknife(model, rdm, n) for rdm in human])
-        units = CrossedValues(values=values, limits=CORRELATION)
+        values_of_people = [_jackknife(model, rdm, n) for rdm in human]
+        units = CrossedValues(
+            values=np.stack(values_of_people),
+            limits=CORRELATION,
+        )
         bounded = units.bounded()
     score = partial(Score, "rsa", n=n)
     scores = [score(f"spearman_{kernel}", *bounded)]
-    for name, bound in zip(("lower", "upper"), ceiling or (), strict=False):
-        scores.append(score(f"ceiling_{name}", bound, transform=PEOPLE))
-    return Result.from_scores(scores, units, kernel, ceiling=ceiling, kernel=kernel)
+    if ceiling is not None:
+        lower, upper = ceiling
+        scores.append(score("ceiling_lower", lower, transform=PEOPLE))
+        scores.append(score("ceiling_upper", upper, transform=PEOPLE))
+    return Result.from_scores(
+        scores,
+        units,
+        kernel,
+        ceiling=ceiling,
+        kernel=kernel,
+    )
 
 
 def _jackknife(model: Values, human: Values, n: int) -> Float[np.ndarray, " groups"]:
     """The u_i of `rsa` for each object, or group of objects, and one person."""
-    groups = min(n, _MAX_GROUPS)
+    n_groups = min(n, _MAX_GROUPS)
     is_known = ~np.isnan(human)
     levels = _levels(model[is_known], human[is_known])
-    members = np.stack(np.triu_indices(n, 1))[:, is_known] % groups
+    pairs = np.stack(np.triu_indices(n, 1))
+    groups_of_pairs = pairs[:, is_known] % n_groups
     correlation = _rank_correlation(levels)
-    remaining = ((members != group).all(axis=0) for group in range(groups))
-    correlations = np.array([_rank_correlation(levels[:, part]) for part in remaining])
+    correlations = np.empty(n_groups)
+    for group in range(n_groups):
+        is_remaining = (groups_of_pairs != group).all(axis=0)
+        correlations[group] = _rank_correlation(levels[:, is_remaining])
     return pseudo_values(correlation, correlations)
 
 
@@ -135,13 +154,20 @@ def model_rdm(Z: Embedding, kernel: str = "cosine") -> Float[np.ndarray, " pairs
     [1.0, 0.0, 1.0]
     """
     if kernel not in KERNELS:
-        raise ParameterError(f"`kernel` is {kernel!r}; it must be {' or '.join(KERNELS)}.")
+        kernels = " or ".join(KERNELS)
+        raise ParameterError(f"`kernel` is {kernel!r}; it must be {kernels}.")
     Z = finite(Z)
-    tolerance = pair_tolerance(Z, "dot" if kernel == "dot" else "cosine")
+    rows = Z
     if kernel == "correlation":
-        Z = Z - Z.mean(axis=1, keepdims=True)
-    rows = Z if kernel == "dot" else unit_rows(Z)
-    return snap_ties((1 - rows @ rows.T)[np.triu_indices(len(Z), 1)], tolerance)
+        rows = Z - Z.mean(axis=1, keepdims=True)
+    if kernel == "dot":
+        tolerance = pair_tolerance(Z, "dot")
+    else:
+        tolerance = pair_tolerance(Z, "cosine")
+        rows = unit_rows(rows)
+    distances = 1 - rows @ rows.T
+    upper_triangle = np.triu_indices(len(Z), 1)
+    return snap_ties(distances[upper_triangle], tolerance)
 
 
 def spearman(x: Values, y: Values) -> float:
@@ -157,18 +183,25 @@ def _levels(x: Values, y: Values) -> Int[np.ndarray, "2 n"]:
     per person for 1,854 objects. Here values are sorted once, and `_rank_correlation` counts the
     ranks of a part.
     """
-    return np.stack([np.unique(values, return_inverse=True)[1] for values in (x, y)])
+    _, levels_of_x = np.unique(x, return_inverse=True)
+    _, levels_of_y = np.unique(y, return_inverse=True)
+    return np.stack([levels_of_x, levels_of_y])
 
 
 def _rank_correlation(levels: Int[np.ndarray, "2 k"]) -> float:
     """Spearman's correlation of values that `_levels` has numbered."""
-    if not levels.size or not np.ptp(levels, axis=1).all():
+    if levels.size == 0:
+        return np.nan
+    varies = np.ptp(levels, axis=1) > 0
+    if not varies.all():
         return np.nan
     ranks = []
     for level in levels:
         counts = np.bincount(level)
-        ranks.append((np.cumsum(counts) - counts / 2)[level])  # equal values have their mean rank
-    return float(np.corrcoef(ranks)[0, 1])
+        mean_ranks = np.cumsum(counts) - counts / 2  # of equal values
+        ranks.append(mean_ranks[level])
+    correlations = np.corrcoef(ranks)
+    return float(correlations[0, 1])
 
 
 def noise_ceiling(human: Float[np.ndarray, "people pairs"]) -> tuple[float, float]:
@@ -184,9 +217,14 @@ def noise_ceiling(human: Float[np.ndarray, "people pairs"]) -> tuple[float, floa
     with warnings.catch_warnings():
         # the warning is about pairs that no other person has
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
-        bounds = []
+        mean_ranks = np.nanmean(ranks, axis=0)
+        lower_bounds = []
+        upper_bounds = []
         for person, rdm in enumerate(human):
-            others = np.delete(ranks, person, axis=0)
-            bounds.append([spearman(np.nanmean(part, axis=0), rdm) for part in (others, ranks)])
-        lower, upper = np.nanmean(bounds, axis=0).tolist()
+            ranks_of_others = np.delete(ranks, person, axis=0)
+            mean_of_others = np.nanmean(ranks_of_others, axis=0)
+            lower_bounds.append(spearman(mean_of_others, rdm))
+            upper_bounds.append(spearman(mean_ranks, rdm))
+        bounds = np.nanmean([lower_bounds, upper_bounds], axis=1)
+    lower, upper = bounds.tolist()
     return lower, upper

@@ -97,10 +97,12 @@ class View:
         if len(self.neighbours) != n:
             raise ValueError("its names and neighbours are of different numbers of objects")
         rows = self.neighbours.tolist()
-        if (flips := self.meta.get("change", {}).get("flips")) is not None:
-            rows += [*flips["better"], *flips["worse"]]
-        if any(not 0 <= index < n for row in rows for index in row):
-            raise ValueError("it names an object that it does not have")
+        flips = self.meta.get("change", {}).get("flips")
+        if flips is not None:
+            rows += flips["better"] + flips["worse"]
+        for row in rows:
+            if any(not 0 <= index < n for index in row):
+                raise ValueError("it names an object that it does not have")
 
 
 def object_view(Z: Embedding, names: Sequence[str], *, meta: Meta | None = None) -> View:
@@ -110,27 +112,37 @@ def object_view(Z: Embedding, names: Sequence[str], *, meta: Meta | None = None)
     >>> [view.names[i] for i in view.neighbours[0]]
     ['dog', 'car']
     """
+    k = min(SHOWN_NEIGHBOURS, len(Z) - 1)
+    details = meta or {}
     return View(
         names=tuple(names),
-        neighbours=neighbours(Z, min(SHOWN_NEIGHBOURS, len(Z) - 1)),
-        meta=Meta(**(meta or {}), collapsed=is_collapsed(Z)),
+        neighbours=neighbours(Z, k),
+        meta=Meta(**details, collapsed=is_collapsed(Z)),
     )
 
 
 def paired_views(
-    X: Embedding, Z: Embedding, names: Sequence[str], *, name: str, change: Change
+    X: Embedding,
+    Z: Embedding,
+    names: Sequence[str],
+    *,
+    name: str,
+    change: Change,
 ) -> dict[str, View]:
     """The views of objects before and after the transform `name`, with its `change` record."""
+    original_meta = Meta(arm="original")
+    transformed_meta = Meta(arm=name, change=change)
     return {
-        "original": object_view(X, names, meta={"arm": "original"}),
-        name: object_view(Z, names, meta={"arm": name, "change": change}),
+        "original": object_view(X, names, meta=original_meta),
+        name: object_view(Z, names, meta=transformed_meta),
     }
 
 
 def save_view(view: View, path: PathLike) -> None:
     """Write a view atomically, as a compressed ``.npz`` without pickles."""
+    text = to_json({"names": view.names, "meta": view.meta})
     arrays = {
-        "text": np.array(to_json({"names": view.names, "meta": view.meta})),
+        "text": np.array(text),
         "neighbours": view.neighbours.astype(np.int32),
     }
     write_npz(path, arrays)
@@ -138,9 +150,15 @@ def save_view(view: View, path: PathLike) -> None:
 
 def load_view(path: PathLike) -> View:
     """Read a view, or raise a FileError if it is missing or damaged."""
-    arrays = read_npz(path, what="view", fix=_FIX, required=("text", "neighbours"))
+    arrays = read_npz(
+        path,
+        what="view",
+        fix=_FIX,
+        required=("text", "neighbours"),
+    )
     with reading(path, "view", _FIX):
-        return View(**json.loads(str(arrays["text"])), neighbours=arrays["neighbours"])
+        fields = json.loads(str(arrays["text"]))
+        return View(**fields, neighbours=arrays["neighbours"])
 
 
 def change_record(
@@ -179,7 +197,8 @@ def change_record(
 
 def is_among(neighbours: Neighbours, others: Neighbours) -> Bool[np.ndarray, "n k"]:
     """Whether each neighbour of an object is also one of its `others`."""
-    return (neighbours[:, :, None] == others[:, None, :]).any(axis=2)
+    is_equal = neighbours[:, :, None] == others[:, None, :]
+    return is_equal.any(axis=2)
 
 
 def flips(X: Embedding, parts: Sequence[Part]) -> Flips:
@@ -193,27 +212,38 @@ def flips(X: Embedding, parts: Sequence[Part]) -> Flips:
         objects of the four clearest answers, the chosen pair first: those whose smaller margin,
         before or after, is the largest. Listed answers share no object.
     """
-    columns = [
-        np.stack([_margins(X, answers), _margins(Z, answers), answers.all_weights])
-        for Z, answers in parts
-    ]
-    before, after, weights = np.concatenate(columns, axis=1)
+    before = np.concatenate([_margins(X, answers) for _, answers in parts])
+    after = np.concatenate([_margins(Z, answers) for Z, answers in parts])
+    weights = np.concatenate([answers.all_weights for _, answers in parts])
     objects = np.concatenate([answers.objects for _, answers in parts])
-    outcomes = np.array(_OUTCOMES)[2 * (before > 0) + (after > 0)]
-    counts = {name: float(weights[outcomes == name].sum()) for name in _OUTCOMES}
-    order = np.argsort(-np.minimum(np.abs(before), np.abs(after)), kind="stable")
+    outcome_numbers = 2 * (before > 0) + (after > 0)
+    outcomes = np.array(_OUTCOMES)[outcome_numbers]
+    counts: dict[Outcome, float] = {}
+    for name in _OUTCOMES:
+        weights_of_outcome = weights[outcomes == name]
+        counts[name] = float(weights_of_outcome.sum())
+    smaller_margins = np.minimum(np.abs(before), np.abs(after))
+    order = np.argsort(-smaller_margins, kind="stable")
+    ordered_outcomes = outcomes[order]
+    return Flips(
+        counts=counts,
+        better=_first_answers(objects[order[ordered_outcomes == "better"]]),
+        worse=_first_answers(objects[order[ordered_outcomes == "worse"]]),
+    )
 
-    def clearest(outcome: str) -> list[list[int]]:
-        ordered = objects[order[outcomes[order] == outcome]]
-        return list(islice(_without_repetition(ordered), _SHOWN_FLIPS))
 
-    return Flips(counts=counts, better=clearest("better"), worse=clearest("worse"))
+def _first_answers(answers: Objects) -> list[list[int]]:
+    """The first answers that share no object, as many as are shown."""
+    distinct_answers = _without_repetition(answers)
+    return list(islice(distinct_answers, _SHOWN_FLIPS))
 
 
 def _margins(Z: Rows, answers: Answers) -> Values:
     """The margin of the chosen pair over the most similar other pair; at most 0 for a tie."""
     S = of_pairs(Z, answers.objects, answers.pairs)
-    return S[:, 0] - S[:, 1:].max(axis=1) - pair_tolerance(Z)
+    chosen = S[:, 0]
+    most_similar_other = S[:, 1:].max(axis=1)
+    return chosen - most_similar_other - pair_tolerance(Z)
 
 
 def _without_repetition(answers: Objects) -> Iterator[list[int]]:
