@@ -105,8 +105,9 @@ class CellFile:
             scores=result.scores,
         )
         text = np.array(to_json(record))
+        arrays = {"record": text, **vars(result.units)}
         make_folder(self.path.parent)
-        write_npz(self.path, {"record": text, **vars(result.units)})
+        write_npz(self.path, arrays)
 
 
 def _unit_field(name: str, array: np.ndarray) -> np.ndarray | float | tuple[float, ...]:
@@ -186,7 +187,8 @@ class SuiteCell:
         rows = []
         for score in result.scores:
             row = replace(score, split=split)
-            if seen is not None and score.transform != PEOPLE:
+            is_of_arm = score.transform != PEOPLE
+            if is_of_arm and seen is not None:
                 row = replace(row, seen_answers=seen.questions, seen_objects=seen.objects)
             rows.append(row)
         return Measurement(

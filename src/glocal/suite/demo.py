@@ -69,8 +69,9 @@ def write_demo(out: PathLike, *, all_arms: bool = False) -> tuple[Plan, Drawn]:
         The folder holds something other than a demo.
     """
     folder = make_folder(out)
-    two_arms = read_text(Path(__file__).with_suffix(".toml"), what="suite")
-    other_arms = read_text(Path(__file__).with_name("demo-arms.toml"), what="suite")
+    module = Path(__file__)
+    two_arms = read_text(module.with_suffix(".toml"), what="suite")
+    other_arms = read_text(module.with_name("demo-arms.toml"), what="suite")
     suite = folder / "suite.toml"
     is_demo = False
     if suite.is_file():
@@ -236,12 +237,15 @@ class _Network(NamedTuple):
             codes.append(part.scale * code)
         X = _padded(np.hstack(codes))
         X += _NOISE * rng.normal(size=X.shape)
-        return (X @ self.mixing).astype(np.float32)
+        Z = X @ self.mixing
+        return Z.astype(np.float32)
 
     def texts(self) -> Embedding:
         """The rows of the names of kinds: their codes without noise, with another offset."""
-        X = _padded(_PARTS["kind"].scale * self.code["kind"])
-        return (X @ self.mixing + _TEXT_OFFSET).astype(np.float32)
+        scale = _PARTS["kind"].scale
+        X = _padded(scale * self.code["kind"])
+        Z = X @ self.mixing + _TEXT_OFFSET
+        return Z.astype(np.float32)
 
 
 def _padded(code: Embedding) -> Embedding:
@@ -253,13 +257,17 @@ def _padded(code: Embedding) -> Embedding:
 def _names() -> tuple[str, ...]:
     """The names of the objects, such as ``red star 01``, by kind and colour."""
     numbers = range(1, _PER_CATEGORY + 1)
-    parts = itertools.product(_KINDS, _COLOURS, numbers)
-    return tuple(f"{colour} {kind} {number:02d}" for kind, colour, number in parts)
+    names = []
+    for kind, colour, number in itertools.product(_KINDS, _COLOURS, numbers):
+        names.append(f"{colour} {kind} {number:02d}")
+    return tuple(names)
 
 
 def _drawing(kind: int, colour: int, background: int, pattern: int, size: int) -> str:
-    shape = list(_KINDS.values())[kind]
-    fill = list(_COLOURS.values())[colour]
+    shapes = list(_KINDS.values())
+    fills = list(_COLOURS.values())
+    shape = shapes[kind]
+    fill = fills[colour]
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">'
         '<pattern id="p" width="14" height="14" patternUnits="userSpaceOnUse">'

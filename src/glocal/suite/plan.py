@@ -85,7 +85,8 @@ class Plan(Shared):
         values = read_object(source, what="suite", fix="Correct that line.")
         arms = values.get("arms")
         if isinstance(arms, dict) and arms:
-            values.setdefault("baseline", next(iter(arms)))
+            first_arm = next(iter(arms))
+            values.setdefault("baseline", first_arm)
         plan = cls.read(values, str(source))
         if root is None:
             plan._root = Path(source).parent
@@ -93,14 +94,14 @@ class Plan(Shared):
             plan._root = Path(root)
         return plan
 
-    def sources(self, network: str, *, force: bool = True) -> Sources:
+    def sources(self, network_name: str, *, force: bool = True) -> Sources:
         """The data of a network."""
         names = [arm.transform for arm in self.arms.values()]
         pretrained = [name for name in names if name is not None]
         return Sources(
             shared=self,
-            network=self.networks[network],
-            name=network,
+            network=self.networks[network_name],
+            name=network_name,
             root=self._root,
             pretrained=pretrained,
             force=force,
@@ -118,7 +119,10 @@ class Plan(Shared):
         Without this check, hours of fits could pass before a task misses its file. Arms check
         their transforms themselves, since a transform may be a name.
         """
-        missing = {path: user for user, path in self.files() if not os.path.exists(path)}
+        missing: dict[Path, str] = {}
+        for user, path in self.files():
+            if not os.path.exists(path):
+                missing[path] = user
         if missing:
             users = [f"{path} (for {user})" for path, user in missing.items()]
             first_users = ", ".join(users[:_MAX_MISSING])

@@ -42,7 +42,9 @@ class Task(Options):
         """
         options = dict(self)
         first_file = next(iter(self.paths), None)
-        return options.get("anomalies") or options.get("test") or first_file
+        anomalies = options.get("anomalies")
+        test_file = options.get("test")
+        return anomalies or test_file or first_file
 
     def scored_answers(self, sources: Sources) -> Answers | None:
         """The answers that are scored, if the task is about people's answers."""
@@ -96,7 +98,8 @@ class OddOneOutTask(Task):
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `odd_one_out`, with the `ceiling` if questions were repeated on purpose."""
         answers = self.scored_answers(sources)
-        agreement = odd_one_out(embed(sources.objects), answers, similarity=self.similarity)
+        Z = embed(sources.objects)
+        agreement = odd_one_out(Z, answers, similarity=self.similarity)
         bounds = ceiling(answers)
         if bounds is None:
             return agreement

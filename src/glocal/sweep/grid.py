@@ -126,7 +126,8 @@ class Grid(Options):
             )
         if not isinstance(self.lmbda, dict):
             return
-        if {*self.lmbda} != {*self.methods}:
+        has_same_methods = {*self.lmbda} == {*self.methods}
+        if not has_same_methods:
             methods_with_lmbda = ", ".join(self.lmbda)
             methods = ", ".join(self.methods)
             raise ParameterError(
