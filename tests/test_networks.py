@@ -96,7 +96,7 @@ def test_agreement_of_two_networks_is_compared_on_the_objects_of_both(answers, t
     text = (tmp_path / "page.html").read_text("utf-8")
     assert "Between networks" in text
     assert sentence in text.split("Methods and results, to copy")[1]
-    assert "networks" in {chart.title for chart in charts_of(load_runs([out])[0])}
+    assert [chart.title for chart in charts_of(load_runs([out])[0])] == ["scores-near"]
 
 
 def test_the_interval_of_a_difference_is_that_of_a_bootstrap_over_objects():

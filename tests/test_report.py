@@ -39,7 +39,7 @@ from glocal.report import (
     transform_run,
 )
 from glocal.report import headline as headline_module
-from glocal.report.charts import arm_scales, front_points
+from glocal.report.charts import arm_scales, charts_of, front_points
 from glocal.report.looks import COLOURS, INK, looks
 
 NASTY = (
@@ -241,7 +241,24 @@ def test_the_page_of_try_is_its_screen(here):
         True,
         False,
     ]
-    assert markup.count("data-chart") == 1
+    assert markup.count("data-chart") == 0
+
+
+def test_a_single_arm_has_a_table_and_no_chart():
+    """Arms are drawn beside each other, and so are differences between networks: one alone is a
+    number in a table.
+    """
+    score = Score("retrieval", "map", 0.5, 0.4, 0.6, 9, network="near")
+    other = replace(score, task="structure", metric="cka")
+    single = Run("s", Scores([score, other]))
+    assert charts_of(single) == []
+    page = report_page([single])
+    assert 'class="chart"' not in page
+    assert "0.500 [0.400, 0.600]" in page
+    gain = replace(score, metric="map_difference", baseline_network="far")
+    for gains, titles in ([gain], []), ([gain, replace(gain, transform="w")], ["networks"]):
+        charts = charts_of(Run("s", Scores([score, *gains])))
+        assert [chart.title for chart in charts] == titles
 
 
 def test_a_page_judges_each_set_of_answers_by_itself():

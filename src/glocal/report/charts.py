@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from glocal.errors import import_optional
 from glocal.report.looks import CONTROL, INK, looks
-from glocal.report.runs import POINT_COLUMNS, Block, Run
+from glocal.report.runs import POINT_COLUMNS, Block, FrontPoint, Run
 from glocal.scores import AGREEMENT, KEPT, Score, Scores
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 _MIN_SHOWN = 3  # least number of points of a front
 _FRONT_HEIGHT = 380  # pixels
 _LINE_HEIGHT = 20  # pixels
+_TASK_GAP = 20  # pixels
+_DOT_SIZE = 90  # square pixels
+_RING_SIZE = 350  # square pixels
+_MAX_CHARACTERS_OF_TWO_COLUMNS = 20
+_NUMBERS = ("value", "low", "high")
 _SHAPES = (
     "circle",
     "square",
@@ -44,39 +50,64 @@ class Chart(Block):
 
 
 def charts_of(run: Run) -> list[Chart]:
-    """Return a chart of each network, its front or, of few points, its scores; and of differences.
+    """Return a chart of each network that has arms to compare, and one of differences of networks.
 
-    The scores are about all tasks, and for one transform about its agreement. A single task comes
-    with the ends of the ceiling of people.
+    The chart of a network shows its front or, of few points, its scores. The scores are about all
+    tasks, and for one transform about its agreement. A single task comes with the ends of the
+    ceiling of people. A single number has no chart.
     """
-    charts = [chart for network in run.scores.networks for chart in _network_charts(run, network)]
-    if gains := run.scores.network_gains:
-        chart = differences_chart(gains)
-        charts.append(Chart("networks", chart=chart, network="Between networks"))
+    charts: list[Chart] = []
+    for network in run.scores.networks:
+        chart = _network_chart(run, network)
+        if chart is not None:
+            charts.append(chart)
+    gains = run.scores.network_gains
+    if len(gains) > 1:
+        drawing = differences_chart(gains)
+        charts.append(Chart("networks", chart=drawing, network="Between networks"))
     return charts
 
 
-def _network_charts(run: Run, network: str) -> Iterator[Chart]:
-    """Yield the chart of a network, if it has a front or scores."""
+def _network_chart(run: Run, network: str) -> Chart | None:
+    """The chart of a network; None unless it has a front or scores of two arms."""
     points = front_points(run)
     front = points[points["network"] == network]
-    if len(front) >= _MIN_SHOWN and len(run.agreement_tasks(network)) == 1:
+    n_tasks = len(run.agreement_tasks(network))
+    if n_tasks == 1 and len(front) >= _MIN_SHOWN:
         title = f"front-{network}".rstrip("-")
-        yield Chart(title, chart=front_chart(front), network=network, is_front=True)
-        return
-    tasks = [run.scores.task_of(*AGREEMENT)] if run.featured else run.scores.tasks
-    arms = [arm for of_network, arm in run.scores.arms if of_network == network]
-    cells = [run.scores.score(network, task, arm) for task in tasks for arm in arms]
-    scores = [score for score in cells if score is not None]
-    if scores:
-        title = f"scores-{network}".rstrip("-")
-        ends = _ceiling_ends(run.scores) if len(tasks) == 1 else []
-        yield Chart(title, chart=scores_chart(scores, ends), network=network, ends=ends)
+        drawing = front_chart(front)
+        return Chart(title, chart=drawing, network=network, is_front=True)
+    tasks = run.scores.tasks
+    if run.featured:
+        tasks = [run.scores.task_of(*AGREEMENT)]
+    scores = _network_scores(run.scores, network, tasks)
+    arms = {score.transform for score in scores}
+    if len(arms) < 2:
+        return None
+    title = f"scores-{network}".rstrip("-")
+    ends = _ceiling_ends(run.scores) if len(tasks) == 1 else []
+    drawing = scores_chart(scores, ends)
+    return Chart(title, chart=drawing, network=network, ends=ends)
+
+
+def _network_scores(scores: Scores, network: str, tasks: Sequence[str]) -> list[Score]:
+    """The scores of the arms of a network, task by task."""
+    arms = [arm for name, arm in scores.arms if name == network]
+    network_scores: list[Score] = []
+    for task, arm in itertools.product(tasks, arms):
+        score = scores.score(network, task, arm)
+        if score is not None:
+            network_scores.append(score)
+    return network_scores
 
 
 def _ceiling_ends(scores: Scores) -> list[float]:
     """The ends of the ceiling of people."""
-    return [score.value for score in scores if score.metric.startswith("ceiling_")]
+    ends = []
+    for score in scores:
+        if score.metric.startswith("ceiling_"):
+            ends.append(score.value)
+    return ends
 
 
 def differences_chart(gains: Sequence[Score]) -> alt.LayerChart:
@@ -86,18 +117,26 @@ def differences_chart(gains: Sequence[Score]) -> alt.LayerChart:
     alt = import_optional("altair", "a report")
     rows = pd.DataFrame(map(vars, gains))
     networks = rows["network"] + " less " + rows["baseline_network"]
-    rows["name"] = networks + ", " + rows["transform"] + ", " + rows["task"]
-    rows = rows[["name", "value", "low", "high"]]
-    value, low = (metric_axis(alt.X, name, "difference") for name in ("value", "low"))
-    base = alt.Chart(inline_data(rows)).encode(
-        alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=0)),
-        tooltip=["name:N", *tooltips("value", "low", "high")],
+    arms_and_tasks = rows[["transform", "task"]]
+    rows["name"] = networks.str.cat(arms_and_tasks, sep=", ")
+    shown = rows[["name", *_NUMBERS]]
+    value = metric_axis(alt.X, "value", "difference")
+    low = metric_axis(alt.X, "low", "difference")
+    whole_labels = alt.Axis(labelLimit=0)
+    y = alt.Y("name:N", sort=None, title=None, axis=whole_labels)
+    tooltip = ["name:N", *tooltips(*_NUMBERS)]
+    base = alt.Chart(inline_data(shown))
+    base = base.encode(y, tooltip=tooltip)
+    rules = base.mark_rule(strokeWidth=2)
+    dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1, color=INK)
+    zero = ceiling_rules([0.0], value)
+    layers = alt.layer(
+        rules.encode(low, x2="high:Q"),
+        dots.encode(value),
+        zero,
     )
-    return alt.layer(
-        base.mark_rule(strokeWidth=2).encode(low, x2="high:Q"),
-        base.mark_point(filled=True, size=90, opacity=1, color=INK).encode(value),
-        ceiling_rules([0.0], value),
-    ).properties(height=2 * _LINE_HEIGHT * len(rows), description="Differences between networks")
+    height = 2 * _LINE_HEIGHT * len(rows)
+    return layers.properties(height=height, description="Differences between networks")
 
 
 def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerChart:
@@ -108,26 +147,36 @@ def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerCha
     import pandas as pd
 
     alt = import_optional("altair", "a report")
-    rows = pd.DataFrame(map(vars, scores))[["task", "transform", "value", "low", "high"]]
+    rows = pd.DataFrame(map(vars, scores))
     arms = rows["transform"].unique().tolist()
     tasks = rows["task"].unique().tolist()
-    metric = scores[0].metric if len(tasks) == 1 else ""
-    colour, shape, dashes = arm_scales("transform", arms)
-    value, low = (metric_axis(alt.X, name, metric) for name in ("value", "low"))
-    base = alt.Chart(inline_data(rows)).encode(
-        alt.Y("task:N", sort=tasks, title=None, axis=None if metric else alt.Axis()),
+    metric = ""
+    task_axis = alt.Axis()
+    if len(tasks) == 1:
+        metric = scores[0].metric
+        task_axis = None
+    scales = arm_scales("transform", arms)
+    value = metric_axis(alt.X, "value", metric)
+    low = metric_axis(alt.X, "low", metric)
+    shown = rows[["task", "transform", *_NUMBERS]]
+    base = alt.Chart(inline_data(shown)).encode(
+        alt.Y("task:N", sort=tasks, title=None, axis=task_axis),
         alt.YOffset("transform:N", sort=arms),
-        colour,
-        tooltip=["task:N", "transform:N", *tooltips("value", "low", "high")],
+        scales.colour,
+        tooltip=["task:N", "transform:N", *tooltips(*_NUMBERS)],
     )
+    rules = base.mark_rule(strokeWidth=2)
+    dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1)
     layers = [
-        base.mark_rule(strokeWidth=2).encode(low, dashes, x2="high:Q"),
-        base.mark_point(filled=True, size=90, opacity=1).encode(value, shape),
+        rules.encode(low, scales.dashes, x2="high:Q"),
+        dots.encode(value, scales.shape),
     ]
     if ends:
         layers.append(ceiling_rules(ends, value))
-    height = _LINE_HEIGHT * len(arms) * len(tasks) + 20 * len(tasks)
-    return alt.layer(*layers).properties(height=height, description="Scores with intervals")
+    height_of_task = _LINE_HEIGHT * len(arms) + _TASK_GAP
+    height = height_of_task * len(tasks)
+    chart = alt.layer(*layers)
+    return chart.properties(height=height, description="Scores with intervals")
 
 
 def ceiling_rules(ends: Sequence[float], axis: Any) -> alt.Chart:
@@ -135,9 +184,12 @@ def ceiling_rules(ends: Sequence[float], axis: Any) -> alt.Chart:
     import altair as alt
     import pandas as pd
 
-    rows = inline_data(pd.DataFrame({"value": ends}))
-    people = alt.Chart(rows).encode(axis, tooltip=tooltips("value"))
-    return people.mark_rule(color=CONTROL.colour, strokeDash=[*CONTROL.dashes])
+    rows = pd.DataFrame({"value": ends})
+    tooltip = tooltips("value")
+    chart = alt.Chart(inline_data(rows))
+    people = chart.encode(axis, tooltip=tooltip)
+    dashes = list(CONTROL.dashes)
+    return people.mark_rule(color=CONTROL.colour, strokeDash=dashes)
 
 
 def front_points(run: Run) -> pd.DataFrame:
@@ -153,33 +205,37 @@ def front_points(run: Run) -> pd.DataFrame:
 
     points = run.settings
     if points is None:
-        rows = [_arm_point(run.scores, network, arm) for network, arm in run.scores.arms]
-        points = pd.DataFrame(filter(None, rows), columns=POINT_COLUMNS)
+        points = pd.DataFrame(_arm_points(run.scores), columns=POINT_COLUMNS)
     strong: list[int] = []
     for _, group in points.groupby(["network", "method"]):
         # pareto_front breaks ties by alpha, which points need not have
-        strong += pareto_front(group.assign(alpha=0.0)).index.tolist()
-    return points.assign(strong=points.index.isin(strong))
+        comparable = group.assign(alpha=0.0)
+        front = pareto_front(comparable)
+        strong += front.index.tolist()
+    is_strong = points.index.isin(strong)
+    return points.assign(strong=is_strong)
 
 
-def _arm_point(scores: Scores, network: str, arm: str) -> dict[str, Any] | None:
-    """The point of an arm; None unless its agreement and its neighbours were both scored."""
-    agreement = scores.score(network, scores.task_of(AGREEMENT[0]), arm)
-    kept = scores.score(network, scores.task_of(KEPT), arm)
-    if agreement is None or kept is None:
-        return None
-    return {
-        "network": network,
-        "method": arm,
-        "setting": "",
-        "chosen": False,
-        "agreement": agreement.value,
-        "agreement_low": agreement.low,
-        "agreement_high": agreement.high,
-        "neighbours_kept": kept.value,
-        "neighbours_kept_low": kept.low,
-        "neighbours_kept_high": kept.high,
-    }
+def _arm_points(scores: Scores) -> Iterator[FrontPoint]:
+    """Yield the point of each arm whose agreement and neighbours were both scored."""
+    agreement_task = scores.task_of(AGREEMENT[0])
+    kept_task = scores.task_of(KEPT)
+    for network, arm in scores.arms:
+        agreement = scores.score(network, agreement_task, arm)
+        kept = scores.score(network, kept_task, arm)
+        if agreement is not None and kept is not None:
+            yield FrontPoint(
+                network=network,
+                method=arm,
+                setting="",
+                chosen=False,
+                agreement=agreement.value,
+                agreement_low=agreement.low,
+                agreement_high=agreement.high,
+                neighbours_kept=kept.value,
+                neighbours_kept_low=kept.low,
+                neighbours_kept_high=kept.high,
+            )
 
 
 def front_chart(points: pd.DataFrame) -> alt.LayerChart:
@@ -190,31 +246,39 @@ def front_chart(points: pd.DataFrame) -> alt.LayerChart:
     alt = import_optional("altair", "a report")
     x = metric_axis(alt.X, "neighbours_kept", "neighbours_kept", nice=False)
     y = metric_axis(alt.Y, "agreement", "agreement", nice=False)
-    colour, shape, _ = arm_scales("method", points["method"].unique().tolist())
+    methods = points["method"].unique()
+    scales = arm_scales("method", methods.tolist())
     numbers = tooltips("agreement", "neighbours_kept")
-    base = alt.Chart(inline_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
-    strong = base.transform_filter("datum.strong").encode(colour)
+    tooltip = ["method:N", "setting:N", *numbers]
+    base = alt.Chart(inline_data(points))
+    base = base.encode(x, y, tooltip=tooltip)
+    strong = base.transform_filter("datum.strong")
+    strong = strong.encode(scales.colour)
     rule = strong.mark_rule(opacity=0.5)
-    layers = [
+    dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1)
+    chosen = base.transform_filter("datum.chosen")
+    chart = alt.layer(
         strong.mark_line().encode(order="neighbours_kept:Q"),
         rule.encode(x="neighbours_kept_low:Q", x2="neighbours_kept_high:Q"),
         rule.encode(y="agreement_low:Q", y2="agreement_high:Q"),
-        base.mark_point(filled=True, size=90, opacity=1).encode(colour, shape),
-        base.transform_filter("datum.chosen").mark_point(size=350, color=INK, strokeWidth=2),
-    ]
-    return alt.layer(*layers).properties(
+        dots.encode(scales.colour, scales.shape),
+        chosen.mark_point(size=_RING_SIZE, color=INK, strokeWidth=2),
+    )
+    return chart.properties(
         height=_FRONT_HEIGHT, description="Agreement with people against neighbours kept"
     )
 
 
-def metric_axis(channel: type[Any], field: str, metric: str, **scale: Any) -> Any:
+def metric_axis(channel: type[Any], field: str, metric: str, *, nice: bool = True) -> Any:
     """A channel of shares in per cent, with the title of a metric and four ticks."""
     import altair as alt
 
-    scale = {"zero": False, "padding": 12, **scale}
     title = _TITLES.get(metric, metric or "score")
+    scale = alt.Scale(zero=False, padding=12)
+    if not nice:
+        scale = alt.Scale(zero=False, padding=12, nice=False)
     axis = alt.Axis(tickCount=4, format="%")
-    return channel(f"{field}:Q", title=title, scale=alt.Scale(**scale), axis=axis)
+    return channel(f"{field}:Q", title=title, scale=scale, axis=axis)
 
 
 def tooltips(*names: str) -> list[alt.Tooltip]:
@@ -224,34 +288,47 @@ def tooltips(*names: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{name}:Q", format=".3f") for name in names]
 
 
-def arm_scales(field: str, arms: Sequence[str]) -> list[Any]:
+class ArmScales(NamedTuple):
+    """The channels that tell arms apart."""
+
+    colour: alt.Color
+    shape: alt.Shape
+    dashes: alt.StrokeDash
+
+
+def arm_scales(field: str, arms: Sequence[str]) -> ArmScales:
     """Return the colour, shape and dash channels of arms, by their looks and their order."""
     import altair as alt
 
-    columns = 2 if max(map(len, arms)) <= 20 else 1
+    longest = max(map(len, arms))
     legend = alt.Legend(
         orient="top",
         title=None,
         symbolOpacity=1,
         symbolStrokeWidth=0,
-        columns=columns,
+        columns=2 if longest <= _MAX_CHARACTERS_OF_TWO_COLUMNS else 1,
         labelLimit=0,
     )
     styles = looks(arms).values()
-    ranges: dict[Any, list[Any]] = {
-        alt.Color: [style.colour for style in styles],
-        alt.Shape: [*_SHAPES],  # from the first again if there are more arms
-        alt.StrokeDash: [[*style.dashes] for style in styles],
-    }
-    return [
-        channel(f"{field}:N", legend=legend, scale=alt.Scale(domain=[*arms], range=values))
-        for channel, values in ranges.items()
-    ]
+    colours = [style.colour for style in styles]
+    dashes = [list(style.dashes) for style in styles]
+
+    def channel(kind: type[Any], values: Sequence[Any]) -> Any:
+        scale = alt.Scale(domain=list(arms), range=list(values))
+        return kind(f"{field}:N", legend=legend, scale=scale)
+
+    return ArmScales(
+        colour=channel(alt.Color, colours),
+        shape=channel(alt.Shape, _SHAPES),  # from the first again if there are more arms
+        dashes=channel(alt.StrokeDash, dashes),
+    )
 
 
 def inline_data(rows: pd.DataFrame) -> alt.InlineData:
     """The rows as data in the chart, of any length, with NaN as null."""
     import altair as alt
 
-    values = rows.astype(object).where(rows.notna(), None).to_dict("records")
-    return alt.InlineData(values=values)
+    is_known = rows.notna()
+    objects = rows.astype(object)
+    nullable = objects.where(is_known, None)
+    return alt.InlineData(values=nullable.to_dict("records"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,12 +20,25 @@ if TYPE_CHECKING:
 
 Place = tuple[str, str]
 """A network, which is empty if there is but one without a name, and its arm."""
-POINT_COLUMNS = [
-    *("network", "method", "setting", "chosen"),
-    *("agreement", "agreement_low", "agreement_high"),
-    *("neighbours_kept", "neighbours_kept_low", "neighbours_kept_high"),
-]
-"""The columns of the points of a front: settings of a sweep, or arms. NaN means no interval."""
+
+
+class FrontPoint(NamedTuple):
+    """A point of a front: a setting of a sweep, or an arm. None means no interval."""
+
+    network: str
+    method: str
+    setting: str
+    chosen: bool
+    agreement: float
+    agreement_low: float | None
+    agreement_high: float | None
+    neighbours_kept: float
+    neighbours_kept_low: float | None
+    neighbours_kept_high: float | None
+
+
+POINT_COLUMNS = list(FrontPoint._fields)
+"""The columns of a table of points, in which NaN means no interval."""
 
 
 @dataclass(frozen=True, eq=False)
