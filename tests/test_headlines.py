@@ -362,10 +362,10 @@ def test_the_neighbours_that_changed_most_are_shown_first():
     views = {"original": view("1 2; 0 2; 0 1; 0 1; 0 1"), "t": view("1 2; 0 3; 3 0; 2 4; 0 1")}
     run = Run("t", featured="t", views={"": views})
     (shown,) = objects_of(run, [Headline(Choice.USE, "", arm="t")])
-    neighbours = shown["neighbours"]
-    assert neighbours["changed"] == [3, 1, 2]
-    assert neighbours["kept"] == pytest.approx(0.6)
-    lists = np.reshape(neighbours["lists"][1][1:3], (2, 4))
+    neighbours = shown.neighbours
+    assert neighbours.changed == [3, 1, 2]
+    assert neighbours.kept == pytest.approx(0.6)
+    lists = np.reshape(neighbours.lists[1][1:3], (2, 4))
     np.testing.assert_array_equal(lists, matrix("0 1 3 0; 3 0 0 1"))
 
 

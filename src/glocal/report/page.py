@@ -6,8 +6,9 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from glocal._version import __version__
 from glocal.advice import (
@@ -27,12 +28,23 @@ from glocal.files import (
     writable_target,
     write_text,
 )
-from glocal.report.charts import charts_of
-from glocal.report.headline import headlines, methods_paragraph, warnings_of
-from glocal.report.objects import axes_records, objects_of
+from glocal.report.charts import Chart, charts_of
+from glocal.report.headline import (
+    Headline,
+    Warned,
+    headlines,
+    methods_paragraph,
+    warnings_of,
+)
+from glocal.report.objects import (
+    ChangedNeighbours,
+    ShownObjects,
+    axes_records,
+    objects_of,
+)
 from glocal.report.runs import Run, RunRecord
 from glocal.report.templates import render
-from glocal.results import Provenance, flattened
+from glocal.results import Provenance, flattened, to_json
 from glocal.scores import AGREEMENT, KEPT, Scores
 from glocal.suite.table import long_scores, score_table
 from glocal.transform.catalogue import bundled
@@ -40,12 +52,46 @@ from glocal.transform.catalogue import bundled
 if TYPE_CHECKING:
     import pandas as pd
 
+VegaLite = dict[str, Any]
+"""A chart in the JSON of Vega-Lite."""
 _FIGURE_WIDTH = 440  # pixels
 _DOTS_PER_INCH = 200
 _MAX_NAME = 80  # characters of a file name
 _CAPTION = (
     r"Scores [95 \% intervals]. *: differs from the baseline (paired, $p < 0.05$ after correction)."
 )
+
+
+@dataclass(frozen=True)
+class PageData:
+    """The data that the script of a page reads, by the places that they fill."""
+
+    charts: dict[str, VegaLite]
+    pictures: dict[str, str]
+    objects: dict[str, ChangedNeighbours]
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """The values from which the template makes the section of a run.
+
+    `columns` are the title and the task of each column of scores, and `record` the name and the
+    text of each entry of the record.
+    """
+
+    run: Run
+    neighbours_kept: str
+    making: list[str]
+    headlines: tuple[Headline, ...]
+    warnings: tuple[Warned, ...]
+    charts: list[Chart]
+    objects: list[ShownObjects]
+    columns: list[tuple[str, str]]
+    methods: str
+    model: str | None
+    provenance: Provenance | RunRecord
+    rows_origin: str
+    record: list[tuple[str, str]]
 
 
 def report_page(
@@ -62,13 +108,14 @@ def report_page(
     MissingDependencyError
         jinja2, altair or vl-convert is not installed.
     """
-    shown: dict[str, dict[str, Any]] = {"charts": {}, "pictures": pictures or {}, "objects": {}}
-    sections = [_section(number, run, shown) for number, run in enumerate(runs)]
+    sections = list(map(_section, runs))
+    data = PageData(charts={}, pictures=pictures or {}, objects={})
+    for number, section in enumerate(sections):
+        _add_data(data, number, section)
     scripts = [render("page.js")]
-    if shown["charts"]:
-        vega = import_optional("vl_convert", "a report").javascript_bundle()
-        closed = vega.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-        scripts.insert(0, f"(() => {{{closed}\n}})();")
+    if data.charts:
+        scripts.insert(0, _vega_script())
+    hashes = [_script_hash(script) for script in scripts]
     return render(
         "page.html",
         title=title,
@@ -77,9 +124,18 @@ def report_page(
         margin=MARGIN,
         direction=direction,
         scripts=scripts,
-        hashes=map(_script_hash, scripts),
-        shown=shown,
+        hashes=hashes,
+        shown=data,
     )
+
+
+def _vega_script() -> str:
+    """The script that draws charts, with nothing in it that could end a script element."""
+    library = import_optional("vl_convert", "a report")
+    vega = library.javascript_bundle()
+    vega = vega.replace("</script", "<\\/script")
+    vega = vega.replace("<!--", "<\\!--")
+    return f"(() => {{{vega}\n}})();"
 
 
 def save_page(page: str, out: PathLike) -> None:
@@ -89,29 +145,45 @@ def save_page(page: str, out: PathLike) -> None:
 
 def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     """Write every chart as PNG, PDF and SVG, as in ``1-front.png``, and return the files."""
-    titled = [drawing for run in runs for drawing in _drawings(run)]
+    figures: list[Figure] = []
+    for run in runs:
+        figures += _figures(run)
     files = []
-    for number, (title, drawing) in enumerate(titled, start=1):
-        stem = re.sub(r"[^\w.-]+", "-", f"{number}-{title}")[:_MAX_NAME]
+    for number, figure in enumerate(figures, start=1):
+        name = f"{number}-{figure.title}"
+        stem = re.sub(r"[^\w.-]+", "-", name)
+        short_stem = stem[:_MAX_NAME]
         for kind in ("png", "pdf", "svg"):
-            file = make_folder(folder) / f"{stem}.{kind}"
-            save_figure(drawing, file)
+            file = make_folder(folder) / f"{short_stem}.{kind}"
+            save_figure(figure.drawing, file)
             files.append(file)
     return files
 
 
-def _drawings(run: Run) -> Iterator[tuple[str, Any]]:
-    """Yield the title of each chart of a run, and of the axes of each of its transforms."""
+class Figure(NamedTuple):
+    """An Altair chart or an SVG drawing under a title."""
+
+    title: str
+    drawing: Any
+
+
+def _figures(run: Run) -> Iterator[Figure]:
+    """Yield each chart of a run, and the axes of each of its transforms."""
     import pandas as pd
 
-    for part in (*run.blocks, *charts_of(run)):
-        if part.chart is not None:
-            yield part.title, part.chart.properties(width=_FIGURE_WIDTH)
+    blocks = [*run.blocks, *charts_of(run)]
+    for block in blocks:
+        if block.chart is not None:
+            chart = block.chart.properties(width=_FIGURE_WIDTH)
+            yield Figure(block.title, chart)
     for record in axes_records(run):
-        axes = pd.DataFrame(record["axes"]).query("factor > 1")
-        name = record["network"] or record["arm"]
-        if len(axes):
-            yield f"axes-{name}", axes_svg(axes, f"What people’s answers amplify in {name}")
+        axes = pd.DataFrame(record.axes)
+        amplified = axes[axes["factor"] > 1]
+        name = record.network or record.arm
+        if len(amplified):
+            title = f"What people’s answers amplify in {name}"
+            drawing = axes_svg(amplified, title)
+            yield Figure(f"axes-{name}", drawing)
 
 
 def save_figure(drawing: Any, out: PathLike) -> None:
@@ -119,14 +191,20 @@ def save_figure(drawing: Any, out: PathLike) -> None:
 
     An SVG drawing follows the colour scheme of the page that shows it. PNG has 200 dots per inch.
     """
-    kind = ending(writable_target(out, what="figure", endings=(".png", ".pdf", ".svg")))
+    endings = (".png", ".pdf", ".svg")
+    target = writable_target(out, what="figure", endings=endings)
+    kind = ending(target)
     if not isinstance(drawing, str):
-        drawing = import_optional("vl_convert", "a figure").vegalite_to_svg(drawing.to_dict())
+        library = import_optional("vl_convert", "a figure")
+        chart = drawing.to_dict()
+        drawing = library.vegalite_to_svg(chart)
     content = drawing.encode()
     if kind == ".png":
-        content = import_optional("vl_convert", "a figure").svg_to_png(drawing, ppi=_DOTS_PER_INCH)
+        library = import_optional("vl_convert", "a figure")
+        content = library.svg_to_png(drawing, ppi=_DOTS_PER_INCH)
     if kind == ".pdf":
-        content = import_optional("vl_convert", "a figure").svg_to_pdf(drawing)
+        library = import_optional("vl_convert", "a figure")
+        content = library.svg_to_pdf(drawing)
     with atomic_write(out) as file:
         file.write(content)
 
@@ -143,9 +221,8 @@ def axes_svg(table: pd.DataFrame, title: str = "", *, narrow: bool = False) -> s
     narrow : bool
     """
     layout = "narrow" if narrow else "wide"
-    return render(
-        "axes.svg", rows=table.to_dict("records"), title=title, layout=layout, pictures=()
-    )
+    rows = table.to_dict("records")
+    return render("axes.svg", rows=rows, title=title, layout=layout, pictures=())
 
 
 def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
@@ -155,94 +232,118 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     a block are a file too, such as ``participants.csv``, and so are the axes of all transforms.
     """
     texts: dict[str, str] = {}
-    if axes := [row for run in runs for row in _axes_rows(run)]:
-        texts["axes.csv"] = _csv(axes)
+    axes = _axes_table(runs)
+    if len(axes):
+        texts["axes.csv"] = axes.to_csv(index=False)
     for number, run in enumerate(runs, start=1):
         for block in run.blocks:
             if block.data is not None:
-                texts[f"{block.title.lower()}.csv"] = block.data.to_csv()
+                title = block.title.lower()
+                texts[f"{title}.csv"] = block.data.to_csv()
         if run.scores:
-            rows = long_scores(run.scores).fillna({"network": run.name})
+            rows = long_scores(run.scores)
+            named_rows = rows.fillna({"network": run.name})
             table = score_table(run.scores, run.baseline)
             latex = table.to_latex(index=False, escape=True, caption=_CAPTION)
-            texts[f"{number}-scores.csv"] = rows.to_csv(index=False)
+            texts[f"{number}-scores.csv"] = named_rows.to_csv(index=False)
             texts[f"{number}-scores.tex"] = latex
-    files = {make_folder(folder) / name: text for name, text in texts.items()}
-    for file, text in files.items():
+    files = []
+    for name, text in texts.items():
+        file = make_folder(folder) / name
         write_text(file, text)
-    return list(files)
+        files.append(file)
+    return files
 
 
-def _axes_rows(run: Run) -> Iterator[dict[str, Any]]:
-    """Yield the axes of each transform of a run as rows of a table."""
-    for record in axes_records(run):
-        names = {"run": run.name, "network": record["network"], "arm": record["arm"]}
-        for axis in record["axes"]:
-            yield names | axis
-
-
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as the text of a CSV file."""
+def _axes_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """The axes of each transform of the runs as rows of a table."""
     import pandas as pd
 
-    return pd.DataFrame(rows).to_csv(index=False)
+    rows = []
+    for run in runs:
+        for record in axes_records(run):
+            names = {"run": run.name, "network": record.network, "arm": record.arm}
+            for axis in record.axes:
+                rows.append({**names, **axis})
+    return pd.DataFrame(rows)
 
 
 def _script_hash(script: str) -> str:
     """The hash of a script in the content security policy of a page."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    digest = hashlib.sha256(script.encode()).digest()
+    encoded = base64.b64encode(digest)
+    return encoded.decode()
 
 
-def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The values from which the template makes the section of a run.
-
-    The charts and the searchable objects, which the script of the page reads, are added to `shown`.
-    """
-    charts = [] if run.situations else charts_of(run)
-    for part in (*charts, *run.blocks):
-        if part.chart is not None:
-            chart = part.chart.properties(width="container").to_dict()
-            shown["charts"][f"{number}-{part.title}"] = chart
+def _section(run: Run) -> Section:
+    """The section of a run."""
     of_networks = headlines(run)
-    objects = list(objects_of(run, of_networks))
-    for place, shown_objects in enumerate(objects):
-        shown["objects"][f"{number}-{place}"] = shown_objects["neighbours"]
-    return {
-        "run": run,
-        "neighbours_kept": _neighbours_sentence(run.situations),
-        "making": [] if _has_bundled_transform(run.scores) else [NO_TRANSFORM, *MAKE],
-        "headlines": of_networks,
-        "warnings": list(warnings_of(run)),
-        "charts": charts,
-        "objects": objects,
-        "columns": list(_columns(run)),
-        "methods": methods_paragraph(run, of_networks),
-        "model": "" if run.record.source is None else run.record.source.model,
-        "provenance": _provenance(run),
-        "rows_origin": _origin_of_rows(run.scores),
-        "record": flattened(
-            run.record.model_dump(exclude_defaults=True) or {"glocal": __version__}
-        ),
-    }
+    making = []
+    if not _has_bundled_transform(run.scores):
+        making = [NO_TRANSFORM, *MAKE]
+    source = run.record.source
+    objects = objects_of(run, of_networks)
+    return Section(
+        run=run,
+        neighbours_kept=_neighbours_sentence(run.situations),
+        making=making,
+        headlines=of_networks,
+        warnings=warnings_of(run),
+        charts=[] if run.situations else charts_of(run),
+        objects=list(objects),
+        columns=list(_columns(run)),
+        methods=methods_paragraph(run, of_networks),
+        model=None if source is None else source.model,
+        provenance=_provenance(run),
+        rows_origin=_origin_of_rows(run.scores),
+        record=list(_record_entries(run.record)),
+    )
+
+
+def _add_data(data: PageData, number: int, section: Section) -> None:
+    """Add the charts and the searchable objects of a section to the data of the page."""
+    blocks = [*section.charts, *section.run.blocks]
+    for block in blocks:
+        if block.chart is not None:
+            chart = block.chart.properties(width="container")
+            data.charts[f"{number}-{block.title}"] = chart.to_dict()
+    for place, objects in enumerate(section.objects):
+        data.objects[f"{number}-{place}"] = objects.neighbours
+
+
+def _record_entries(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each entry of a record, or else the version of glocal."""
+    document = record.model_dump(exclude_defaults=True)
+    if not document:
+        document = {"glocal": __version__}
+    for name, value in flattened(document).items():
+        text = value if isinstance(value, str) else to_json(value)
+        yield name, text
 
 
 def _has_bundled_transform(scores: Scores) -> bool:
     """Whether a transform of the package was scored."""
-    return any(arm in bundled() for _, arm in scores.arms)
+    arms = {arm for _, arm in scores.arms}
+    return not arms.isdisjoint(bundled())
 
 
 def _neighbours_sentence(rows: Sequence[SituationRow]) -> str:
     """What the recommended arms of some situations keep of the neighbours."""
-    return neighbours_sentence(
-        {str(row.arm): row.neighbours_kept for row in rows if row.neighbours_kept is not None}
-    )
+    shares: dict[str, float] = {}
+    for row in rows:
+        if row.neighbours_kept is not None:
+            shares[str(row.arm)] = row.neighbours_kept
+    return neighbours_sentence(shares)
 
 
 def _provenance(run: Run) -> Provenance | RunRecord:
     """The origin of the scores, or else of the first fit; a sweep records its own."""
-    fitted = (fit.provenance for fit in run.fits.values())
-    origins = [origin for origin in (run.record.provenance, *fitted) if origin is not None]
-    return origins[0] if origins else run.record
+    if run.record.provenance is not None:
+        return run.record.provenance
+    for fit in run.fits.values():
+        if fit.provenance is not None:
+            return fit.provenance
+    return run.record
 
 
 def _origin_of_rows(scores: Scores) -> str:
@@ -251,7 +352,9 @@ def _origin_of_rows(scores: Scores) -> str:
     versions = sorted({score.version for score in scores if score.version})
     if not dates:
         return ""
-    time = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    first = dates[0]
+    last = dates[-1]
+    time = first if first == last else f"{first} to {last}"
     return (
         f"Scored on {time} by glocal {', '.join(versions)}; each row has the SHA-256 hash of its "
         "features."
@@ -261,10 +364,12 @@ def _origin_of_rows(scores: Scores) -> str:
 def _columns(run: Run) -> Iterator[tuple[str, str]]:
     """Yield the title and the task of each column of scores, which are in the first metric."""
     scores = run.scores
-    if not run.featured:
-        yield from zip(scores.tasks, scores.tasks, strict=True)
-        return
-    titles = {scores.task_of(*AGREEMENT): "agreement", scores.task_of(KEPT): "neighbours kept"}
+    agreement = scores.task_of(*AGREEMENT)
+    kept = scores.task_of(KEPT)
     for task in scores.tasks:
-        if task in titles:
-            yield titles[task], task
+        if not run.featured:
+            yield task, task
+        elif task == kept:
+            yield "neighbours kept", task
+        elif task == agreement:
+            yield "agreement", task

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
 from typing import Any
 
 from glocal.errors import import_optional
 from glocal.evaluation.axes import MIN_STABILITY
+from glocal.evaluation.view import Axis
 from glocal.results import to_json
 
 _MAX_CHARACTERS = 42  # of the names at one end of an axis together
@@ -25,13 +25,14 @@ def render(name: str, **values: Any) -> str:
     )
     # the filter tojson also escapes what could end a script element, or begin another
     environment.policies |= {"json.dumps_function": to_json, "json.dumps_kwargs": {}}
-    environment.filters |= {"json": to_json, "fitting": fitting_names}
+    environment.filters["fitting"] = fitting_names
     environment.tests["unsure"] = is_unsure
-    text: str = environment.get_template(name).render(**values)
+    template = environment.get_template(name)
+    text: str = template.render(**values)
     return text
 
 
-def is_unsure(axis: Mapping[str, Any]) -> bool:
+def is_unsure(axis: Axis) -> bool:
     """Whether fits to parts of the answers disagree about an axis."""
     stability = axis.get("stability")
     return stability is not None and bool(stability < MIN_STABILITY)
@@ -43,6 +44,11 @@ def fitting_names(names: Sequence[str]) -> str:
     >>> fitting_names(["hot_dog", "cat", "a" * 40])
     'hot dog, cat'
     """
-    texts = list(accumulate((name.replace("_", " ") for name in names), "{}, {}".format))
-    fitting = [text for text in texts if len(text) <= _MAX_CHARACTERS]
-    return fitting[-1] if fitting else "".join(texts[:1])[: _MAX_CHARACTERS + 6]
+    words = [name.replace("_", " ") for name in names]
+    fitting = ""
+    for number in range(1, len(words) + 1):
+        text = ", ".join(words[:number])
+        if number > 1 and len(text) > _MAX_CHARACTERS:
+            break
+        fitting = text
+    return fitting[: _MAX_CHARACTERS + 6]
