@@ -112,31 +112,37 @@ def _ceiling_ends(scores: Scores) -> list[float]:
 
 def differences_chart(gains: Sequence[Score]) -> alt.LayerChart:
     """Draw differences between networks as dots with 95 % intervals, beside a line at 0."""
+    alt = import_optional("altair", "a report")
+    rows = _named_differences(gains)
+    value = metric_axis(alt.X, "value", "difference")
+    low = metric_axis(alt.X, "low", "difference")
+    axis = alt.Axis(labelLimit=0)
+    y = alt.Y("name:N", sort=None, title=None, axis=axis)
+    tooltip = ["name:N", *tooltips(*_NUMBERS)]
+    chart = alt.Chart(inline_data(rows))
+    base = chart.encode(y, tooltip=tooltip)
+    rules = base.mark_rule(strokeWidth=2)
+    dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1, color=INK)
+    layers = [
+        rules.encode(low, x2="high:Q"),
+        dots.encode(value),
+        ceiling_rules([0.0], value),
+    ]
+    return alt.layer(*layers).properties(
+        height=2 * _LINE_HEIGHT * len(rows),
+        description="Differences between networks",
+    )
+
+
+def _named_differences(gains: Sequence[Score]) -> pd.DataFrame:
+    """Differences with their intervals, named by the networks, the arm and the task."""
     import pandas as pd
 
-    alt = import_optional("altair", "a report")
     rows = pd.DataFrame(map(vars, gains))
     networks = rows["network"] + " less " + rows["baseline_network"]
     arms_and_tasks = rows[["transform", "task"]]
     rows["name"] = networks.str.cat(arms_and_tasks, sep=", ")
-    shown = rows[["name", *_NUMBERS]]
-    value = metric_axis(alt.X, "value", "difference")
-    low = metric_axis(alt.X, "low", "difference")
-    whole_labels = alt.Axis(labelLimit=0)
-    y = alt.Y("name:N", sort=None, title=None, axis=whole_labels)
-    tooltip = ["name:N", *tooltips(*_NUMBERS)]
-    base = alt.Chart(inline_data(shown))
-    base = base.encode(y, tooltip=tooltip)
-    rules = base.mark_rule(strokeWidth=2)
-    dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1, color=INK)
-    zero = ceiling_rules([0.0], value)
-    layers = alt.layer(
-        rules.encode(low, x2="high:Q"),
-        dots.encode(value),
-        zero,
-    )
-    height = 2 * _LINE_HEIGHT * len(rows)
-    return layers.properties(height=height, description="Differences between networks")
+    return rows[["name", *_NUMBERS]]
 
 
 def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerChart:
@@ -150,17 +156,14 @@ def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerCha
     rows = pd.DataFrame(map(vars, scores))
     arms = rows["transform"].unique().tolist()
     tasks = rows["task"].unique().tolist()
-    metric = ""
-    task_axis = alt.Axis()
-    if len(tasks) == 1:
-        metric = scores[0].metric
-        task_axis = None
+    is_single = len(tasks) == 1
+    metric = scores[0].metric if is_single else ""
     scales = arm_scales("transform", arms)
     value = metric_axis(alt.X, "value", metric)
     low = metric_axis(alt.X, "low", metric)
-    shown = rows[["task", "transform", *_NUMBERS]]
-    base = alt.Chart(inline_data(shown)).encode(
-        alt.Y("task:N", sort=tasks, title=None, axis=task_axis),
+    chart = alt.Chart(inline_data(rows[["task", "transform", *_NUMBERS]]))
+    base = chart.encode(
+        alt.Y("task:N", sort=tasks, title=None, axis=None if is_single else alt.Axis()),
         alt.YOffset("transform:N", sort=arms),
         scales.colour,
         tooltip=["task:N", "transform:N", *tooltips(*_NUMBERS)],
@@ -174,9 +177,10 @@ def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerCha
     if ends:
         layers.append(ceiling_rules(ends, value))
     height_of_task = _LINE_HEIGHT * len(arms) + _TASK_GAP
-    height = height_of_task * len(tasks)
-    chart = alt.layer(*layers)
-    return chart.properties(height=height, description="Scores with intervals")
+    return alt.layer(*layers).properties(
+        height=height_of_task * len(tasks),
+        description="Scores with intervals",
+    )
 
 
 def ceiling_rules(ends: Sequence[float], axis: Any) -> alt.Chart:

@@ -6,17 +6,25 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from glocal.advice import SituationRow, read_situations, recorded_scores
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.planning import STUDY_FILE
 from glocal.errors import FileError, ParameterError
-from glocal.evaluation.view import View, load_view
+from glocal.evaluation.view import load_view
 from glocal.files import PathLike, ending, file_name, reading
 from glocal.jsonlines import read_rows
-from glocal.report.runs import POINT_COLUMNS, Block, Run, RunRecord, apply_command
+from glocal.report.runs import (
+    POINT_COLUMNS,
+    Block,
+    PlanRecord,
+    Run,
+    RunRecord,
+    Views,
+    apply_command,
+)
 from glocal.report.transform import transform_run
 from glocal.results import parameters_in_words
 from glocal.scores import SCORE_ENDINGS, Score, Scores, read_scores
@@ -32,7 +40,13 @@ _ROWS = "rows.jsonl"
 _POINTS = "points.jsonl"
 CHOSEN = "chosen"
 """The arm of the setting that a sweep chose."""
-_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
+_SIGNS = {
+    "alpha": "α",
+    "lmbda": "λ",
+    "tau": "τ",
+    "mix": "mix",
+    "eta": "η",
+}
 _FIX = "Run again what wrote it."
 
 
@@ -86,34 +100,54 @@ def load_runs(
         if kind == "scores":
             runs += _scores_runs(Path(path))
         elif kind != "transform":
-            runs.append(_folder_run(Path(path), kind))
+            run = _folder_run(Path(path), kind)
+            runs.append(run)
         elif features is None:
             raise ParameterError(
                 f"{path} is a transform; to show what it does, pass `features` of objects, and "
                 "`answers` about them if you have any."
             )
         else:
-            name = Path(path).name.removesuffix(ending(path)) or path
-            runs.append(transform_run(name, transforms[path], features, answers, file=path))
+            file_stem = Path(path).name.removesuffix(ending(path))
+            name = file_stem or path
+            run = transform_run(name, transforms[path], features, answers, file=path)
+            runs.append(run)
     return runs
+
+
+class _Labels(NamedTuple):
+    """The images and the labels that some situations and scores are about."""
+
+    features: str | None
+    split: str
 
 
 def _scores_runs(path: Path) -> Iterator[Run]:
     """Yield a run for each column of labels that `glocal try` decided, and one for other scores."""
-    situations: dict[tuple[str | None, str], list[SituationRow]] = {}
+    situations: dict[_Labels, list[SituationRow]] = {}
+    scores: dict[_Labels, list[Score]] = {}
     for row in read_situations(path):
-        situations.setdefault((row.features, row.split), []).append(row)
-    scores: dict[tuple[str | None, str], list[Score]] = {images: [] for images in situations}
+        labels = _Labels(row.features, row.split)
+        situations.setdefault(labels, []).append(row)
+        scores.setdefault(labels, [])
     others: list[Score] = []
     for score in read_scores(path):
-        scores.get((score.features, score.split), others).append(score)
-    for images, rows in situations.items():
-        labels = "" if rows[0].split == "all" else f": {rows[0].split}"
-        name = f"What to use on {rows[0].network or path.stem}{labels}"
-        yield Run(name, Scores(scores[images]), situations=tuple(rows))
+        labels = _Labels(score.features, score.split)
+        scores.get(labels, others).append(score)
+    for labels, rows in situations.items():
+        network = rows[0].network or path.stem
+        name = f"What to use on {network}"
+        if labels.split != "all":
+            name += f": {labels.split}"
+        yield Run(
+            name,
+            Scores(scores[labels]),
+            situations=tuple(rows),
+        )
     if others or not situations:
         rest = Scores(others)
-        yield Run(path.stem, rest, blocks=_network_blocks(rest))
+        blocks = _network_blocks(rest)
+        yield Run(path.stem, rest, blocks=blocks)
 
 
 def _kind(path: Path) -> str:
@@ -124,7 +158,8 @@ def _kind(path: Path) -> str:
         return "suite"
     if not path.is_dir():
         return "scores" if ending(path) in SCORE_ENDINGS else "transform"
-    return "transform" if (path / TRANSFORM_NAME).is_file() else ""
+    transform = path / TRANSFORM_NAME
+    return "transform" if transform.is_file() else ""
 
 
 def _folder_run(path: Path, kind: str) -> Run:
@@ -140,35 +175,44 @@ def _folder_run(path: Path, kind: str) -> Run:
             "that glocal suite --out or glocal sweep --out wrote."
         )
     record = RunRecord()
-    if (path / f"{kind}.json").is_file():
-        with reading(path / f"{kind}.json", "run", _FIX) as file:
-            record = RunRecord.model_validate_json(file.read_bytes())
-    run = Run(path.resolve().name, record=record)
-    run = _with_settings(run, path) if kind == "sweep" else _with_fits(run, path)
-    return replace(run, views=_views(path, run.scores))
+    record_file = path / f"{kind}.json"
+    if record_file.is_file():
+        with reading(record_file, "run", _FIX) as file:
+            text = file.read_bytes()
+            record = RunRecord.model_validate_json(text)
+    name = path.resolve().name
+    bare = Run(name, record=record)
+    run = _with_settings(bare, path) if kind == "sweep" else _with_fits(bare, path)
+    views = _views(path, run.scores)
+    return replace(run, views=views)
 
 
 def _with_settings(run: Run, path: Path) -> Run:
     """The run of a sweep with its settings and its choice, or with the number of its points."""
-    if not (path / "means.csv").is_file():
-        n_points = len(read_rows(path / _POINTS, what="run"))
-        return replace(run, record=run.record.model_copy(update={"unfinished_points": n_points}))
-    transform = LinearTransform.load(path / TRANSFORM_NAME)
+    means = path / "means.csv"
+    if not means.is_file():
+        points = read_rows(path / _POINTS, what="run")
+        record = run.record.model_copy(update={"unfinished_points": len(points)})
+        return replace(run, record=record)
+    file = path / TRANSFORM_NAME
+    transform = LinearTransform.load(file)
+    network = transform.record.source.network_name
     fit = transform.record.fit
-    scores = recorded_scores(fit, CHOSEN, transform.record.source.network_name)
-    settings, note = _settings(path / "means.csv", scores)
-    place = ("".join(scores.networks), CHOSEN)
     sweep = transform.record.sweep
+    scores = recorded_scores(fit, CHOSEN, network)
+    settings, note = _settings(means, scores)
     reason = "" if sweep is None else sweep.reason
+    block = _settings_block(settings, reason, note)
+    place = ("".join(scores.networks), CHOSEN)
     return replace(
         run,
         scores=scores,
         record=run.record.model_copy(update={"normalize": transform.normalize}),
         settings=settings,
         fits={} if fit is None else {place: fit},
-        commands={place: apply_command(str(path / TRANSFORM_NAME), "features.npy")},
+        commands={place: apply_command(str(file), "features.npy")},
         featured=CHOSEN,
-        blocks=(_settings_block(settings, reason, note),),
+        blocks=(block,),
     )
 
 
@@ -183,57 +227,85 @@ def _settings(file: Path, scores: Scores) -> tuple[pd.DataFrame, str]:
     with reading(file, "run", _FIX):
         means = pd.read_csv(file)
         scored = means.dropna(subset=["agreement", "neighbours_kept"])
-        if means["method"].isna().any() or scored["chosen"].sum() != 1:
+        is_nameless = means["method"].isna()
+        n_chosen = scored["chosen"].sum()
+        if is_nameless.any() or n_chosen != 1:
             raise ValueError("it must name each method and choose one setting")
-        words = [", ".join(parameters_in_words(row, _SIGNS)) for row in scored.to_dict("records")]
-        settings = scored.assign(network="".join(scores.networks), setting=words)
-        settings = settings.reindex(columns=POINT_COLUMNS)
-        arms = settings["method"].mask(settings["chosen"], CHOSEN)
-        for score in scores:
-            numbers = [score.metric, f"{score.metric}_low", f"{score.metric}_high"]
-            if score.metric in settings:
-                settings.loc[arms == score.transform, numbers] = score.value, score.low, score.high
-        n_unconverged = int((~means["converged"]).sum())
+        words = []
+        for row in scored.to_dict("records"):
+            parameters = parameters_in_words(row, _SIGNS)
+            words.append(", ".join(parameters))
+        network = "".join(scores.networks)
+        named = scored.assign(network=network, setting=words)
+        settings = named.reindex(columns=POINT_COLUMNS)
+        _set_intervals(settings, scores)
+        is_unconverged = ~means["converged"]
+        n_unconverged = int(is_unconverged.sum())
     note = "Agreement and neighbours kept, means over folds."
     if n_unconverged:
         note += f" Not converged on some fold: {n_unconverged} of {len(means)} settings."
     return settings, note
 
 
+def _set_intervals(settings: pd.DataFrame, scores: Scores) -> None:
+    """Set the recorded scores of the original features and the choice, with their intervals."""
+    arms = settings["method"].mask(settings["chosen"], CHOSEN)
+    for score in scores:
+        metric = score.metric
+        if metric in settings:
+            is_arm = arms == score.transform
+            settings.loc[is_arm, metric] = score.value
+            settings.loc[is_arm, f"{metric}_low"] = score.low
+            settings.loc[is_arm, f"{metric}_high"] = score.high
+
+
 def _settings_block(settings: pd.DataFrame, reason: str, note: str) -> Block:
     """The choice with its reason, and all settings in a table."""
     import pandas as pd
 
-    table = pd.DataFrame(
-        {
-            "method": settings["method"].str.cat(settings["setting"], sep=" ").str.strip(),
-            "agreement": settings["agreement"].map("{:.3f}".format),
-            "neighbours kept": settings["neighbours_kept"].map("{:.3f}".format),
-        }
-    )
+    methods = settings["method"].str.cat(settings["setting"], sep=" ")
+    three_decimals = "{:.3f}".format
+    table = pd.DataFrame()
+    table["method"] = methods.str.strip()
+    table["agreement"] = settings["agreement"].map(three_decimals)
+    table["neighbours kept"] = settings["neighbours_kept"].map(three_decimals)
     (chosen,) = table["method"][settings["chosen"]]
-    return Block("Settings", (f"Chosen: {chosen}, {reason}.",), note, table)
+    sentence = f"Chosen: {chosen}, {reason}."
+    return Block("Settings", (sentence,), note, table)
 
 
 def _with_fits(run: Run, path: Path) -> Run:
     """The run of a suite with its scores, the records of its fits, and commands to apply them."""
-    networks = {} if run.record.plan is None else run.record.plan.networks
+    plan = run.record.plan or PlanRecord()
     scores = read_scores(path / _ROWS)
     fits = {}
     commands = {}
     for network, arm in scores.arms:
-        file = path / "transforms" / file_name(network) / f"{file_name(arm)}.npz"
+        folder = path / "transforms" / file_name(network)
+        file = folder / f"{file_name(arm)}.npz"
         if file.exists():
-            fit = LinearTransform.load(file).record.fit
+            transform = LinearTransform.load(file)
+            fit = transform.record.fit
             if fit is not None:
                 fits[network, arm] = fit
-            pattern = networks.get(network, {}).get("features", "features.npy")
-            features = pattern.replace("{network}", network)
-            if (path / features).exists():  # the suite file lies in its folder
-                features = str(path / features)
+            features = _features_of_plan(path, plan, network)
             commands[network, arm] = apply_command(str(file), features)
-    blocks = _network_blocks(scores)
-    return replace(run, scores=scores, fits=fits, commands=commands, blocks=blocks)
+    return replace(
+        run,
+        scores=scores,
+        fits=fits,
+        commands=commands,
+        blocks=_network_blocks(scores),
+    )
+
+
+def _features_of_plan(path: Path, plan: PlanRecord, network: str) -> str:
+    """The features of a network, with the folder of the suite if they lie there."""
+    entries = plan.networks.get(network, {})
+    pattern = entries.get("features", "features.npy")
+    features = pattern.replace("{network}", network)
+    file = path / features
+    return str(file) if file.exists() else features
 
 
 def _network_blocks(scores: Scores) -> tuple[Block, ...]:
@@ -241,16 +313,21 @@ def _network_blocks(scores: Scores) -> tuple[Block, ...]:
     if not scores.network_gains:
         return ()
     note = "Paired on the same answers, RDMs or labels; in a suite p after Holm's correction."
-    return (Block("Between networks", (), note, network_table(scores)),)
+    table = network_table(scores)
+    block = Block("Between networks", (), note, table)
+    return (block,)
 
 
-def _views(path: Path, scores: Scores) -> dict[str, dict[str, View]]:
+def _views(path: Path, scores: Scores) -> dict[str, Views]:
     """The views in a run folder of arms that have scores."""
-    views: dict[str, dict[str, View]] = {}
-    for file in sorted((path / "views").rglob("*.npz")):
+    views: dict[str, Views] = {}
+    files = (path / "views").rglob("*.npz")
+    for file in sorted(files):
         view = load_view(file)
         network = view.meta.get("network", "")
         arm = view.meta.get("arm", "")
-        if not network or (network, arm) in scores.arms:
-            views.setdefault(network, {})[arm] = view
+        is_scored = (network, arm) in scores.arms
+        if is_scored or not network:
+            of_network = views.setdefault(network, {})
+            of_network[arm] = view
     return views

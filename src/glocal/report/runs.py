@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Place = tuple[str, str]
 """A network, which is empty if there is but one without a name, and its arm."""
+Views = dict[str, View]
+"""The views of the arms of a network."""
 
 
 class FrontPoint(NamedTuple):
@@ -57,12 +59,16 @@ class Block:
     data: pd.DataFrame | None = None
 
 
+NetworkEntries = dict[str, str]
+"""The entries of a network in the plan of a suite."""
+
+
 class PlanRecord(BaseModel):
     """What a page reads of the plan of a suite."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
-    networks: dict[str, dict[str, str]] = {}
+    networks: dict[str, NetworkEntries] = {}
     baseline: str = ORIGINAL
     simulated: bool = False
 
@@ -107,7 +113,7 @@ class Run:
     record: RunRecord = field(default_factory=RunRecord)
     fits: dict[Place, FitRecord] = field(default_factory=dict)
     commands: dict[Place, str] = field(default_factory=dict)
-    views: dict[str, dict[str, View]] = field(default_factory=dict)
+    views: dict[str, Views] = field(default_factory=dict)
     featured: str = ""
     settings: pd.DataFrame | None = None
     lead: str = ""
@@ -119,51 +125,65 @@ class Run:
     @property
     def chance(self) -> float:
         """The agreement that guessing gives, as the record, the scores or the fits state it."""
-        of_fits = [fit.chance for fit in self.fits.values()]
-        of_scores = [score.settings.get("chance") for score in self.scores]
-        recorded = [self.record.chance, *of_fits, *of_scores]
-        return next((chance for chance in recorded if chance is not None), 1 / 3)
+        recorded = [self.record.chance]
+        for fit in self.fits.values():
+            recorded.append(fit.chance)
+        for score in self.scores:
+            recorded.append(score.settings.get("chance"))
+        for chance in recorded:
+            if chance is not None:
+                return chance
+        return 1 / 3
 
     @property
     def baseline(self) -> str:
         """The arm with which the others are compared."""
-        return ORIGINAL if self.record.plan is None else self.record.plan.baseline
+        plan = self.record.plan
+        return ORIGINAL if plan is None else plan.baseline
 
     @property
     def is_unit(self) -> bool:
         """Whether all rows were scaled to length 1 first."""
-        return self.record.normalize or any(
-            score.settings.get("normalize") for score in self.scores
-        )
+        if self.record.normalize:
+            return True
+        return any(score.settings.get("normalize") for score in self.scores)
 
     def agreement_tasks(self, network: str) -> list[str]:
         """The tasks of agreement of a network; one without a name if it has none."""
         tasks = self.scores.tasks_of(*AGREEMENT)
-        scored = {score.task for score in self.scores.shown if (score.network or "") == network}
+        scored = set()
+        for score in self.scores.shown:
+            if network == (score.network or ""):
+                scored.add(score.task)
         return [task for task in tasks if task in scored] or [""]
 
     @property
     def network_gains(self) -> list[Score]:
         """The differences between networks on the tasks of agreement, or else on the first task."""
-        tasks = self.scores.tasks_of(*AGREEMENT) or self.scores.tasks[:1]
+        tasks = self.scores.tasks_of(*AGREEMENT)
+        if not tasks:
+            tasks = self.scores.tasks[:1]
         return [gain for gain in self.scores.network_gains if gain.task in tasks]
 
     def subject(self, network: str, arm: str, task: str = "") -> Subject:
         """The scores, the record of the fit and the baseline from which a headline is written."""
-        views = self.views_of(network, arm)
+        is_collapsed = False
+        for _, views in self.views_of(network, arm):
+            is_collapsed |= views[arm].meta.get("collapsed", False)
+        place = (network, arm)
         return Subject(
             self.scores,
             arm,
             network,
             self.baseline,
             title="the transform" if self.featured else arm,
-            fit=self.fits.get((network, arm)),
+            fit=self.fits.get(place),
             chance=self.chance,
-            is_collapsed=any(arms[arm].meta.get("collapsed") for _, arms in views),
+            is_collapsed=is_collapsed,
             task=task,
         )
 
-    def views_of(self, network: str, arm: str) -> Iterator[tuple[str, Mapping[str, View]]]:
+    def views_of(self, network: str, arm: str) -> Iterator[tuple[str, Views]]:
         """Yield each network with a view of the arm, with the views of its arms."""
         for name, views in self.views.items():
             if arm in views and is_of_network(name, network):
@@ -177,4 +197,6 @@ def is_of_network(name: str, network: str) -> bool:
 
 def apply_command(transform: str, features: str) -> str:
     """The command that applies a transform."""
-    return shlex.join(["glocal", "apply", transform, features, "--out", "aligned.npy"])
+    words = ["glocal", "apply", transform, features]
+    words += ["--out", "aligned.npy"]
+    return shlex.join(words)

@@ -73,11 +73,13 @@ def transform_run(
     """
     record = transform.record
     mapped = _mapped(transform, features, answers, folds)
-    if mapped.parts and mapped.seen.is_unseen is not False:
+    is_unseen = mapped.seen.is_unseen
+    if mapped.parts and is_unseen is not False:
         scores = _agreement(name, mapped)
     else:
-        scores = [*recorded_scores(record.fit, name)]
-    if KEPT not in {score.metric for score in scores}:
+        scores = list(recorded_scores(record.fit, name))
+    metrics = {score.metric for score in scores}
+    if KEPT not in metrics:
         scores += _neighbours(name, mapped)
     scores += _ceiling_scores(answers)
     network = _network(transform, features)
@@ -87,10 +89,13 @@ def transform_run(
         mapped.X,
         mapped.parts,
         folds=[fold for fold, _ in folds],
-        is_unseen=mapped.seen.is_unseen,
+        is_unseen=is_unseen,
     )
     views = paired_views(mapped.X, mapped.Z, features.labels, name=name, change=change)
-    path = features.source if os.path.exists(features.source) else "features.npy"
+    path = "features.npy"
+    if os.path.exists(features.source):
+        path = features.source
+    place = (network, name)
     return Run(
         name,
         Scores(replace(score, network=network or None) for score in scores),
@@ -100,59 +105,86 @@ def transform_run(
             normalize=transform.normalize,
             chance=None if answers is None else answers.chance,
         ),
-        fits={} if record.fit is None else {(network, name): record.fit},
-        commands={(network, name): apply_command(file, path)},
+        fits={} if record.fit is None else {place: record.fit},
+        commands={place: apply_command(file, path)},
         views={network: views},
         featured=name,
     )
 
 
 def _mapped(
-    transform: LinearTransform, features: Features, answers: Answers | None, folds: Folds
+    transform: LinearTransform,
+    features: Features,
+    answers: Answers | None,
+    folds_of_answers: Folds,
 ) -> _Mapped:
     """Map the objects, for the answers of each fold by the transform that was fitted without it."""
-    X, Z, fold_embeddings = embeddings(transform, features, [fold for fold, _ in folds])
+    folds = [fold for fold, _ in folds_of_answers]
+    X, Z, fold_embeddings = embeddings(transform, features, folds)
+    parts: list[Part] = []
+    shares: Seen | None = Seen(questions=0.0, objects=1.0)
     if folds:
-        parts = list(zip(fold_embeddings, [part for _, part in folds], strict=True))
-        return _Mapped(X, Z, parts, Seen(0.0, 1.0))
-    if answers is None:
-        return _Mapped(X, Z, [], Seen(0.0, 1.0))
-    record = transform.record
-    shares = seen(record.fitted, record.hashes, features, answers)
-    return _Mapped(X, Z, [(Z, answers)], shares or Seen(None, None))
+        heldout = [part for _, part in folds_of_answers]
+        parts += zip(fold_embeddings, heldout, strict=True)
+    elif answers is not None:
+        record = transform.record
+        shares = seen(record.fitted, record.hashes, features, answers)
+        parts.append((Z, answers))
+    if shares is None:
+        shares = Seen(questions=None, objects=None)
+    return _Mapped(X, Z, parts, shares)
 
 
 def _network(transform: LinearTransform, features: Features) -> str:
     """The network of the features, by the fit, by their record, or by the name of their file."""
-    if transform.record.hashes.get("features") == array_sha256(features.matrix):
-        return transform.record.source.network_name
+    record = transform.record
+    fitted = record.hashes.get("features")
+    if fitted == array_sha256(features.matrix):
+        return record.source.network_name
     if os.path.exists(features.source):
-        return network_of(features, Path(features.source))
-    return Source(**features.network).network_name
+        file = Path(features.source)
+        return network_of(features, file)
+    source = Source(**features.network)
+    return source.network_name
 
 
 def _agreement(name: str, mapped: _Mapped) -> list[Score]:
     """Agreement before and after with the answers of all parts, and the gain."""
     from glocal.aligner.folds import pooled_answers
 
-    parts = mapped.parts
-    split = "all" if len(parts) == 1 else HELD_OUT_QUESTIONS
+    before = []
+    after = []
+    answers = []
+    for embedding, part in mapped.parts:
+        before.append(answer_credit(mapped.X, part))
+        after.append(answer_credit(embedding, part))
+        answers.append(part)
     credit = {
-        ORIGINAL: np.concatenate([answer_credit(mapped.X, part) for _, part in parts]),
-        name: np.concatenate([answer_credit(after, part) for after, part in parts]),
+        ORIGINAL: np.concatenate(before),
+        name: np.concatenate(after),
     }
-    scores = agreement_scores(credit, pooled_answers([part for _, part in parts]), split)
-    return [replace(score, **mapped.seen.fields) for score in scores]
+    split = "all" if len(answers) == 1 else HELD_OUT_QUESTIONS
+    scores = agreement_scores(credit, pooled_answers(answers), split)
+    shares = mapped.seen.fields
+    return [replace(score, **shares) for score in scores]
 
 
 def _neighbours(name: str, mapped: _Mapped) -> list[Score]:
     """The neighbours that the original features and the transformed ones keep."""
-    k = min(_K, len(mapped.X) - 1)
-    (kept,) = kept_neighbours(mapped.X, mapped.Z, k).scores
-    return [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]
+    n_others = len(mapped.X) - 1
+    k = min(_K, n_others)
+    counts = kept_neighbours(mapped.X, mapped.Z, k)
+    (kept,) = counts.scores
+    original = replace(kept, value=1.0, low=None, high=None)
+    transformed = replace(kept, transform=name)
+    return [original, transformed]
 
 
 def _ceiling_scores(answers: Answers | None) -> list[Score]:
     """How far people agree with each other, if that is known."""
-    bounds = None if answers is None else ceiling(answers)
-    return [] if bounds is None else [*bounds.scores]
+    if answers is None:
+        return []
+    bounds = ceiling(answers)
+    if bounds is None:
+        return []
+    return list(bounds.scores)
