@@ -6,7 +6,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,9 @@ TRANSFORM_NAME = "transform.npz"
 
 _FIX = "A transform file holds weights, mean and std. Name such a file, or copy it again."
 _REQUIRED = ("weights", "mean", "std")
+_OPTIONAL = ("bias", "meta")
+_REAL_KINDS = {"f", "i", "u"}  # of the dtype of an array
+_EMPTY_RECORD = np.array("{}")
 _DINO = "dino-vit-base-p16"
 # `array_sha256` of the weights of DINO, which the authors published as those of DINOv2 too
 WRONG = "1dd4366115a23f9288ecf4677920387aebcd4ceb535065497796ce2753030228"
@@ -43,28 +46,42 @@ def write_transform(path: PathLike, transform: StoredTransform) -> None:
     if kind not in ENDINGS:
         raise ParameterError(f"transform file {path} must end in {' or '.join(ENDINGS)}.")
     record = record_json(transform.record)
-    W = transform.weights
-    arrays: dict[str, Any] = {
-        "weights": W if W.dtype == np.float16 else W.astype(np.float32),
-        "mean": np.float64(transform.mean),
-        "std": np.float64(transform.std),
+    arrays = _arrays(transform)
+    with atomic_write(path) as stream:
+        if kind == ".npz":
+            meta = np.array(record.encode())
+            np.savez(stream, allow_pickle=False, **arrays, meta=meta)
+        else:
+            library = import_optional("safetensors.numpy", "a .safetensors file")
+            tensors = {}
+            for name, array in arrays.items():
+                tensors[name] = np.array(array, ndmin=1, order="C")
+            content = library.save(tensors, metadata={"meta": record})
+            stream.write(content)
+
+
+def _arrays(transform: StoredTransform) -> dict[str, np.ndarray]:
+    """The arrays of a transform file, weights and bias in float32 unless they are float16."""
+    weights = transform.weights
+    if weights.dtype != np.float16:
+        weights = weights.astype(np.float32)
+    arrays = {
+        "weights": weights,
+        "mean": np.asarray(transform.mean, dtype=np.float64),
+        "std": np.asarray(transform.std, dtype=np.float64),
     }
     if transform.bias is not None:
         arrays["bias"] = transform.bias.astype(np.float32)
-    with atomic_write(path) as stream:
-        if kind == ".npz":
-            np.savez(stream, allow_pickle=False, **arrays, meta=np.array(record.encode()))
-        else:
-            write = import_optional("safetensors.numpy", "a .safetensors file").save
-            tensors = {key: np.array(value, ndmin=1, order="C") for key, value in arrays.items()}
-            stream.write(write(tensors, metadata={"meta": record}))
+    return arrays
 
 
 def record_json(record: TransformRecord) -> str:
     """The record as one line of JSON, without what was never set."""
     other = json.loads(record.other)
-    document = record.model_dump(exclude_unset=True, exclude={"other"})
-    return to_json({"format": FORMAT, **other, **document})
+    fields = record.model_dump(exclude_unset=True, exclude={"other"})
+    document = {"format": FORMAT, **other}
+    document.update(fields)
+    return to_json(document)
 
 
 def _read_record(text: str | bytes, dimensions: int) -> TransformRecord:
@@ -75,12 +92,21 @@ def _read_record(text: str | bytes, dimensions: int) -> TransformRecord:
     file_format = document.pop("format", FORMAT)
     if file_format != FORMAT:
         raise ValueError(f"its record has the format {file_format!r}; this version reads {FORMAT}")
-    unknown = [key for key in document if key not in TransformRecord.model_fields]
-    other = {key: document.pop(key) for key in [*unknown, "other"] if key in document}
-    document["other"] = json.dumps(other)
-    record = TransformRecord.model_validate_json(json.dumps(document))
-    if record.rows and any(int(column) >= dimensions for column in record.rows.columns):
-        raise ValueError(f"its record names a column beyond the {dimensions} dimensions")
+    known = {}
+    other = {}
+    for key, value in document.items():
+        is_field = key in TransformRecord.model_fields
+        if is_field and key != "other":
+            known[key] = value
+        else:
+            other[key] = value
+    known["other"] = json.dumps(other)
+    fields = json.dumps(known)
+    record = TransformRecord.model_validate_json(fields)
+    columns = record.rows.columns if record.rows else ()
+    for column in columns:
+        if int(column) >= dimensions:
+            raise ValueError(f"its record names a column beyond the {dimensions} dimensions")
     return record
 
 
@@ -90,7 +116,8 @@ def holds_transform(path: PathLike) -> bool:
     A damaged file counts as one, so that reading it names the damage.
     """
     if os.path.isdir(path):
-        return os.path.isfile(os.path.join(path, TRANSFORM_NAME))
+        file = os.path.join(path, TRANSFORM_NAME)
+        return os.path.isfile(file)
     if not zipfile.is_zipfile(path):
         return ending(path) in ENDINGS  # no features are .safetensors
     with zipfile.ZipFile(path) as archive:
@@ -100,40 +127,67 @@ def holds_transform(path: PathLike) -> bool:
 def read_transform(path: PathLike) -> StoredTransform:
     """Read and check a transform file; see `LinearTransform.load`."""
     kind = ending(path)
-    if kind not in ENDINGS and not os.path.exists(path):
+    is_file = kind in ENDINGS or os.path.exists(path)
+    if not is_file:
         name = os.fspath(path)
         raise FileError(f"there is no file {name}; glocal.pretrained({name!r}) loads by name.")
     if kind == ".safetensors":
         arrays = _read_safetensors(path)
     else:
         arrays = read_npz(
-            path, what="transform", fix=_FIX, required=_REQUIRED, optional=("bias", "meta")
+            path,
+            what="transform",
+            fix=_FIX,
+            required=_REQUIRED,
+            optional=_OPTIONAL,
         )
     # values that overflow float32 become infinity, which LinearTransform rejects
     with reading(path, "transform", _FIX), np.errstate(over="ignore", invalid="ignore"):
-        text = arrays.pop("meta", np.array("{}"))
-        record = _read_record(text.item(), len(arrays["weights"]))
-        if any(array.dtype.kind not in "fiu" for array in arrays.values()):
+        text = arrays.pop("meta", _EMPTY_RECORD)
+        weights = arrays["weights"]
+        record = _read_record(text.item(), len(weights))
+        kinds = {array.dtype.kind for array in arrays.values()}
+        if not kinds <= _REAL_KINDS:
             raise DataError("it holds values that are not real numbers.")
-        weights = arrays["weights"].astype(np.float32)
-        bias = arrays["bias"].astype(np.float32) if "bias" in arrays else None
-        mean = float(arrays["mean"].item())
-        std = float(arrays["std"].item())
-    if array_sha256(weights) == WRONG and _DINO not in str(Path(path).absolute()):
+        bias = arrays.get("bias")
+        mean = arrays["mean"].item()
+        std = arrays["std"].item()
+        stored = StoredTransform(
+            weights=weights.astype(np.float32),
+            bias=None if bias is None else bias.astype(np.float32),
+            mean=float(mean),
+            std=float(std),
+            record=record,
+        )
+    _check_publication(path, stored.weights)
+    return stored
+
+
+def _check_publication(path: PathLike, weights: Weights) -> None:
+    """Warn if the weights are those that the authors published under a second, wrong name."""
+    location = str(Path(path).absolute())
+    is_wrong = array_sha256(weights) == WRONG
+    if is_wrong and _DINO not in location:
         warn(
             f"transform file {path} is that of {_DINO}, which its authors also published as "
             f"dinov2-vit-base-p14, by mistake. Apply it to features of {_DINO} only.",
             DataWarning,
         )
-    return StoredTransform(weights, bias, mean, std, record)
 
 
 def _read_safetensors(path: PathLike) -> dict[str, np.ndarray]:
     """Read the arrays of a ``.safetensors`` file, and its record as the array `meta`."""
     library = import_optional("safetensors", "a .safetensors file")
-    with reading(path, "transform", _FIX) as file, library.safe_open(file, "numpy") as opened:
-        names = {*opened.keys()} & {"bias"} | {*_REQUIRED}
+    with (
+        reading(path, "transform", _FIX) as file,
+        library.safe_open(file, "numpy") as opened,
+    ):
+        names = set(_REQUIRED)
+        if "bias" in opened.keys():  # noqa: SIM118 - it is no mapping
+            names.add("bias")
         arrays = {name: opened.get_tensor(name) for name in names}
         metadata = opened.metadata() or {}
-        arrays["meta"] = np.array(metadata.get("meta", "{}"))
+        if "meta" in metadata:
+            record = metadata["meta"]
+            arrays["meta"] = np.array(record)
         return arrays

@@ -13,15 +13,19 @@ class UnitLength(torch.nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Scale along the last axis; any number of leading axes is allowed."""
-        largest = rows.abs().amax(dim=-1, keepdim=True)  # dividing by it avoids overflow
+        magnitudes = rows.abs()
+        largest = magnitudes.amax(dim=-1, keepdim=True)  # dividing by it avoids overflow
         divisors = torch.where(largest > 0, largest, 1)
-        return torch.nn.functional.normalize(rows / divisors, dim=-1)
+        scaled = rows / divisors
+        return torch.nn.functional.normalize(scaled, dim=-1)
 
 
 def linear_layer(A: Weights, c: Values) -> torch.nn.Linear:
     """The frozen float32 layer x A + c."""
     # NOTE the meta device draws no initial values, so that the random state stays unchanged
-    layer = torch.nn.Linear(len(A), len(c), device="meta")
+    p = len(A)
+    r = len(c)
+    layer = torch.nn.Linear(p, r, device="meta")
     layer.weight = _constant(A.T)
     layer.bias = _constant(c)
     return layer
@@ -29,5 +33,6 @@ def linear_layer(A: Weights, c: Values) -> torch.nn.Linear:
 
 def _constant(values: np.ndarray) -> torch.nn.Parameter:
     """A frozen float32 parameter."""
-    tensor = torch.from_numpy(np.ascontiguousarray(values)).float()
-    return torch.nn.Parameter(tensor, requires_grad=False)
+    contiguous = np.ascontiguousarray(values)
+    tensor = torch.from_numpy(contiguous)
+    return torch.nn.Parameter(tensor.float(), requires_grad=False)

@@ -14,7 +14,6 @@ from glocal.data.features import (
     Standardization,
     as_matrix,
     check_finite,
-    row_blocks,
     rows_hint,
 )
 from glocal.data.rows import row_statistics
@@ -24,15 +23,22 @@ from glocal.similarity import Embedding, Values, Weights
 from glocal.transform.catalogue import locate
 from glocal.transform.checks import check_rows
 from glocal.transform.formats import StoredTransform, read_transform, write_transform
+from glocal.transform.mapping import (
+    identity,
+    is_identity,
+    map_array,
+    map_tensor,
+    times_weights,
+)
 from glocal.transform.record import Centring, Recentring, TransformRecord
 
 if TYPE_CHECKING:
     import torch
 
 MIN_RECENTRING_ROWS = 10
+"""Number of images below which `LinearTransform.recentred` warns that their mean is unreliable."""
 RECENTRING_WEIGHT = 30.0
 """The weight of the present origin beside the mean of images, as a number of images."""
-"""Number of images below which `LinearTransform.recentred` warns that their mean is unreliable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,34 +80,48 @@ class LinearTransform:
 
     def __post_init__(self) -> None:
         W = self.weights
-        b = np.zeros(W.shape[1:]) if self.bias is None else self.bias
-        if W.ndim != 2 or W.shape[0] < W.shape[1] or b.shape != W.shape[1:]:
+        out_shape = W.shape[1:]
+        b = np.zeros(out_shape) if self.bias is None else self.bias
+        is_matrix = W.ndim == 2
+        if not is_matrix or len(W) < W.shape[1] or b.shape != out_shape:
             raise DataError(
                 f"transform weights have shape {W.shape} and bias {b.shape}; they must be (p, r) "
                 "with r at most p, and (r,)."
             )
-        is_finite = _is_identity(W) or np.isfinite(W).all()
-        if not (is_finite and np.isfinite(b).all() and np.isfinite(self.mean)):
+        is_finite = is_identity(W) or np.isfinite(W).all()
+        offsets = np.append(b, self.mean)
+        if not (is_finite and np.isfinite(offsets).all()):
             raise DataError("transform weights, bias or mean hold NaN or infinity. Fit it again.")
         if not 0 < self.std < np.inf:
             raise DataError(f"transform std is {self.std}; it must be finite and above 0.")
 
     def __repr__(self) -> str:
-        fit = self.record.fit
-        method = None if fit is None else fit.method
-        if fit is not None and fit.keep is not None and fit.keep.keep is not None:
-            method = f"keep {fit.keep.keep}"
+        parts = []
+        method = self._method_in_words()
+        if method:
+            parts.append(method)
         strength = self.record.strength
-        fewer = "" if self.out_dimensions == self.dimensions else f" to {self.out_dimensions}"
-        parts = (
-            method,
-            "" if strength == 1.0 else f"strength {strength:g}",
-            f"{self.dimensions}{fewer} dimensions",
-            "" if self.bias is None else "bias",
-            f"mean {self.mean:.6g}",
-            f"std {self.std:.6g}",
-        )
-        return f"LinearTransform({', '.join(filter(None, parts))})"
+        if strength != 1.0:
+            parts.append(f"strength {strength:g}")
+        fewer = ""
+        if self.out_dimensions != self.dimensions:
+            fewer = f" to {self.out_dimensions}"
+        parts.append(f"{self.dimensions}{fewer} dimensions")
+        if self.bias is not None:
+            parts.append("bias")
+        parts.append(f"mean {self.mean:.6g}")
+        parts.append(f"std {self.std:.6g}")
+        return f"LinearTransform({', '.join(parts)})"
+
+    def _method_in_words(self) -> str:
+        """The method of the fit, or the share of neighbours that it was to keep."""
+        fit = self.record.fit
+        if fit is None:
+            return ""
+        share = None if fit.keep is None else fit.keep.keep
+        if share is None:
+            return fit.method or ""
+        return f"keep {share}"
 
     @property
     def dimensions(self) -> int:
@@ -121,7 +141,8 @@ class LinearTransform:
     @property
     def normalize(self) -> bool:
         """Whether the fit scaled rows to length 1; the transform then scales all rows first."""
-        return self.record.rows is not None and self.record.rows.normalize
+        rows = self.record.rows
+        return rows is not None and rows.normalize
 
     def apply(self, features: Any, *, force: bool = False) -> Any:
         """Transform rows of features; calling the transform does the same.
@@ -164,12 +185,13 @@ class LinearTransform:
     def map_rows(self, X: Any, *, source: str = "features", first: int = 0) -> Any:
         """Apply without `check_rows`; errors name `source` and count rows from `first`."""
         self.check_shape(tuple(X.shape))
-        map_block = self._map_array if isinstance(X, np.ndarray) else self._map_tensor
+        map_rows = map_array if isinstance(X, np.ndarray) else map_tensor
         with np.errstate(over="ignore", invalid="ignore"):  # check_finite names the row below
-            Z = map_block(X)
+            Z = map_rows(X, self.standardization, self.weights, self.bias)
             total = Z.sum().item()
         if not np.isfinite(total):
-            numbers = range(first, first + len(X))
+            last = first + len(X)
+            numbers = range(first, last)
             check_finite(as_matrix(X), source, numbers)
             check_finite(as_matrix(Z), source, numbers, verb="is mapped to")
         return Z
@@ -179,12 +201,14 @@ class LinearTransform:
         torch = sys.modules.get("torch")  # imported already if the features are a tensor
         if torch is not None and isinstance(features, torch.Tensor):
             X = features
-            is_real = X.layout == torch.strided and not X.is_complex()
+            is_dense = X.layout == torch.strided
+            is_real = is_dense and not X.is_complex()
         else:
             X = as_matrix(features)
             is_real = X.dtype.kind in "fiub"
         hint = rows_hint(features, X)
-        self.check_shape(tuple(X.shape), hint)
+        shape = tuple(X.shape)
+        self.check_shape(shape, hint)
         if not is_real:
             raise DataError(
                 f"features hold {X.dtype} values; they must be real numbers in a dense array or "
@@ -205,47 +229,15 @@ class LinearTransform:
                 f"{p}): one row per image, of the model and layer that it was fitted on.{hint}"
             )
 
-    def _map_array(self, X: np.ndarray) -> np.ndarray:
-        is_double = X.dtype.kind == "f" and X.dtype.itemsize >= 8
-        dtype = np.dtype(np.float64 if is_double else np.float32)
-        out_dtype = X.dtype if X.dtype.kind == "f" else dtype
-        Z = np.empty((len(X), self.out_dimensions), dtype=out_dtype)
-        # NOTE standardize before the product: subtracting a large offset later loses digits
-        for block in row_blocks(*X.shape):
-            mapped = self._times_weights(self.standardization(X[block], dtype))
-            Z[block] = mapped if self.bias is None else mapped + self.bias
-        return Z
-
-    def _times_weights(self, rows: np.ndarray) -> np.ndarray:
-        """Rows W, in the dtype of the rows."""
-        if _is_identity(self.weights):
-            return rows
-        return rows @ self.weights.astype(rows.dtype, copy=False)
-
-    def _map_tensor(self, X: Any) -> Any:
-        import torch
-
-        dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
-        rows = X.to(dtype)
-        if self.normalize:
-            from glocal.transform.layers import UnitLength
-
-            rows = UnitLength()(rows)
-        # NOTE the mean is subtracted in two parts, since not every device computes in float64
-        rounded = float(np.float32(self.mean))
-        remainder = self.mean - rounded
-        standardized = ((rows - rounded) - remainder) / self.std
-        W = np.ascontiguousarray(self.weights)
-        Z = standardized @ torch.as_tensor(W, dtype=dtype, device=X.device)
-        if self.bias is not None:
-            Z = Z + torch.as_tensor(self.bias, dtype=dtype, device=X.device)
-        return Z.to(X.dtype) if X.is_floating_point() else Z
-
     def folded(self) -> tuple[Weights, Values]:
         """A and c of z = x A + c for raw x, float64: A = W / std, c = b - mean/std · Σ_rows W."""
-        A = self.weights.astype(np.float64) / self.std
-        c = -self.mean * A.sum(axis=0)
-        return A, c if self.bias is None else c + self.bias
+        W = self.weights.astype(np.float64)
+        A = W / self.std
+        column_sums = A.sum(axis=0)
+        c = -self.mean * column_sums
+        if self.bias is not None:
+            c = c + self.bias
+        return A, c
 
     def at_strength(self, strength: float) -> LinearTransform:
         """Interpolate between the original features and the full transform.
@@ -261,7 +253,7 @@ class LinearTransform:
             input dimensions and cannot be mixed with the original. Set the strength first, then
             reduce.
         """
-        if not (isinstance(strength, Real) and np.isfinite(strength) and strength >= 0):
+        if not _is_nonnegative_number(strength):
             raise ParameterError(
                 f"`strength` is {strength!r}; it must be 0 (the original features) or more, "
                 "where 1 is the full transform."
@@ -273,16 +265,22 @@ class LinearTransform:
                 "the result."
             )
         W = self.weights.astype(np.float64)
-        c = np.trace(W) / len(W)
-        blended = strength * W + (1 - strength) * c * np.eye(len(W))
-        bias = None if self.bias is None else (strength * self.bias).astype(self.bias.dtype)
+        p = len(W)
+        c = np.trace(W) / p
+        rest = (1 - strength) * c
+        blended = strength * W + rest * np.eye(p)
+        bias = self.bias
+        if bias is not None:
+            scaled_bias = strength * bias
+            bias = scaled_bias.astype(bias.dtype)
         total = float(strength * self.record.strength)
+        record = self.record.model_copy(update={"strength": total})
         return replace(
             self,
             weights=blended.astype(self.weights.dtype),
             bias=bias,
             mean=strength * self.mean,
-            record=self.record.model_copy(update={"strength": total}),
+            record=record,
         )
 
     @classmethod
@@ -311,10 +309,15 @@ class LinearTransform:
             features = Features(features)
         features = features.unit(always=normalize)
         scalars = features.standardization
-        deviations = (features.column_means - scalars.mean) / scalars.std
-        W = _identity(features.dimensions)
-        record = TransformRecord(centring=Centring(n=len(features)), rows=row_statistics(features))
-        return cls(W, -deviations.astype(np.float32), scalars.mean, scalars.std, record)
+        offsets = features.column_means - scalars.mean
+        deviations = offsets / scalars.std
+        bias = -deviations.astype(np.float32)
+        record = TransformRecord(
+            centring=Centring(n=len(features)),
+            rows=row_statistics(features),
+        )
+        W = identity(features.dimensions)
+        return cls(W, bias, scalars.mean, scalars.std, record)
 
     def recentred(self, images: Any, weight: float = RECENTRING_WEIGHT) -> LinearTransform:
         """Move the origin toward the mean of other images, such as the user's own collection.
@@ -343,13 +346,14 @@ class LinearTransform:
         DataWarning
             There are fewer than ten images, or as in `apply`.
         """
-        if not (isinstance(weight, Real) and np.isfinite(weight) and weight >= 0):
+        if not _is_nonnegative_number(weight):
             raise ParameterError(f"`weight` is {weight!r}; it must be a number of at least 0.")
         if not isinstance(images, Features):
             rows = self.as_rows(as_matrix(images))
             if not len(rows):
                 raise DataError("there are no images whose mean could become the origin. Give ten.")
-            images = Features(rows if rows.dtype.kind in "fiu" else rows.astype(np.float32))
+            is_numeric = rows.dtype.kind in "fiu"
+            images = Features(rows if is_numeric else rows.astype(np.float32))
         check_rows(self, images)
         images.check_finite()
         n = len(images)
@@ -359,11 +363,15 @@ class LinearTransform:
                 f"give at least {MIN_RECENTRING_ROWS}.",
                 DataWarning,
             )
-        b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
-        means = images.unit(always=self.normalize).column_means
-        deviations = (means - self.mean) / self.std
-        b_images = -self._times_weights(deviations)
-        bias = (n * b_images + weight * b) / (n + weight)
+        b = np.zeros(self.out_dimensions)
+        if self.bias is not None:
+            b = self.bias.astype(np.float64)
+        scaled_images = images.unit(always=self.normalize)
+        offsets = scaled_images.column_means - self.mean
+        deviations = offsets / self.std
+        b_images = -times_weights(deviations, self.weights)
+        total = n * b_images + weight * b
+        bias = total / (n + weight)
         recentred = Recentring(n=n, weight=float(weight))
         record = self.record.model_copy(update={"recentred": recentred})
         return replace(self, bias=bias.astype(np.float32), record=record)
@@ -383,8 +391,11 @@ class LinearTransform:
         torch = import_optional("torch", "to_linear()")
         from glocal.transform.layers import UnitLength, linear_layer
 
-        layer = linear_layer(*self.folded())
-        return torch.nn.Sequential(UnitLength(), layer) if self.normalize else layer
+        A, c = self.folded()
+        layer = linear_layer(A, c)
+        if self.normalize:
+            return torch.nn.Sequential(UnitLength(), layer)
+        return layer
 
     def save(self, path: PathLike) -> None:
         """Write the transform atomically as ``.npz``, the authors' format plus its record as JSON.
@@ -397,7 +408,13 @@ class LinearTransform:
             The path has another ending, safetensors is not installed, or the file cannot be
             written. A previous file then stays unchanged.
         """
-        stored = StoredTransform(self.weights, self.bias, self.mean, self.std, self.record)
+        stored = StoredTransform(
+            weights=self.weights,
+            bias=self.bias,
+            mean=self.mean,
+            std=self.std,
+            record=self.record,
+        )
         write_transform(path, stored)
 
     @classmethod
@@ -418,7 +435,8 @@ class LinearTransform:
         try:
             return cls(*read_transform(path))
         except DataError as error:
-            raise DataError(f"transform file {path}: {error}") from error
+            message = f"transform file {path}: {error}"
+            raise DataError(message) from error
 
     @classmethod
     def from_pretrained(cls, name: PathLike) -> LinearTransform:
@@ -432,17 +450,12 @@ class LinearTransform:
         return cls.load(locate(name))
 
 
-def _identity(p: int) -> Weights:
-    """The p × p identity as a view of 2p - 1 numbers: all rows are windows of one row."""
-    numbers = np.zeros(2 * p - 1, dtype=np.float32)
-    numbers[p - 1] = 1
-    return np.lib.stride_tricks.sliding_window_view(numbers, p)[::-1]
-
-
-def _is_identity(W: Weights) -> bool:
-    """Whether W is a view that `_identity` made."""
-    is_square = W.shape == W.shape[::-1]
-    return is_square and W.strides[0] == -W.strides[-1] and bool((W[:1, :1] == 1).all())
+def _is_nonnegative_number(value: object) -> bool:
+    """Whether a value is a finite number of at least 0."""
+    if not isinstance(value, Real):
+        return False
+    number = float(value)
+    return 0 <= number < np.inf
 
 
 pretrained = LinearTransform.from_pretrained

@@ -33,7 +33,9 @@ def baseline(name: str, features: Features) -> LinearTransform:
     centred = LinearTransform.centring(features)
     if name == "centred":
         return centred
-    return reduced(centred, features, min(_PCA_AXES, *features.matrix.shape))
+    n_rows, n_columns = features.matrix.shape
+    n_axes = min(_PCA_AXES, n_rows, n_columns)
+    return reduced(centred, features, n_axes)
 
 
 def reduced(
@@ -92,27 +94,52 @@ def reduced(
         )
     if not isinstance(features, Features):
         features = Features(features)
-    values, U = np.linalg.eigh(_second_moments(transform, features))
-    values = np.maximum(values[::-1], 0)  # the largest first
-    U = U[:, ::-1][:, :dimensions]
+    moments = _second_moments(transform, features)
+    eigenvalues, eigenvectors = np.linalg.eigh(moments)
+    values = np.maximum(eigenvalues[::-1], 0)  # the largest first
     if not values[0] > 0:
         raise DataError("the transform maps all rows to 0, so that they have no directions.")
-    largest = U[np.abs(U).argmax(axis=0), np.arange(dimensions)]
-    U = U * np.where(largest < 0, -1, 1)  # eigh leaves the signs to the library
-    squares = values**2
+    leading = eigenvectors[:, ::-1]
+    U_r = _with_fixed_signs(leading[:, :dimensions])
     reduction = Reduction(
         dimensions=int(dimensions),
         of=q,
         rows=len(features),
-        energy=float(squares[:dimensions].sum() / squares.sum()),
-        length=float(values[:dimensions].sum() / values.sum()),
+        energy=_leading_share(values**2, dimensions),
+        length=_leading_share(values, dimensions),
     )
-    b = transform.bias
-    bias = None if b is None else (b.astype(np.float64) @ U).astype(b.dtype)
-    W = transform.weights
-    weights = (W.astype(np.float64) @ U).astype(W.dtype)
+    bias = transform.bias
+    if bias is not None:
+        bias = _times(bias, U_r)
     record = transform.record.model_copy(update={"reduced": reduction})
-    return replace(transform, weights=weights, bias=bias, record=record)
+    return replace(
+        transform,
+        weights=_times(transform.weights, U_r),
+        bias=bias,
+        record=record,
+    )
+
+
+def _with_fixed_signs(U: Float[np.ndarray, "q r"]) -> Float[np.ndarray, "q r"]:
+    """Make the largest entry of each column positive; eigh leaves the signs to the library."""
+    rows = np.abs(U).argmax(axis=0)
+    columns = np.arange(U.shape[1])
+    largest = U[rows, columns]
+    signs = np.where(largest < 0, -1, 1)
+    return U * signs
+
+
+def _leading_share(values: Float[np.ndarray, " q"], r: int) -> float:
+    """The share of the sum that the first r values have."""
+    leading = values[:r].sum()
+    total = values.sum()
+    return float(leading / total)
+
+
+def _times(rows: np.ndarray, U: Float[np.ndarray, "q r"]) -> np.ndarray:
+    """The product in float64, in the dtype of the rows."""
+    product = rows.astype(np.float64) @ U
+    return product.astype(rows.dtype)
 
 
 def _second_moments(transform: LinearTransform, features: Features) -> Float[np.ndarray, "r r"]:
@@ -124,7 +151,8 @@ def _second_moments(transform: LinearTransform, features: Features) -> Float[np.
         Z = transform.map_rows(X, source=features.source, first=start)
         with np.errstate(over="ignore", invalid="ignore"):  # raised below
             squares += Z.T @ Z
-    if not np.isfinite(squares).all():
+    is_finite = np.isfinite(squares)
+    if not is_finite.all():
         raise DataError(
             f"{features.source} holds values too large to be squared and summed in float64."
         )

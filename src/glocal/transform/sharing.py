@@ -33,13 +33,17 @@ def save_pretrained(transform: LinearTransform, folder: PathLike, **described: A
     transform = _described(transform, **described)
     make_folder(folder)
     # the card first, since it marks the folder as written by glocal
-    write_text(Path(folder) / CARD_NAME, card(transform))
+    card_file = Path(folder) / CARD_NAME
+    write_text(card_file, card(transform))
     transform.save(Path(folder) / TRANSFORM_NAME)
 
 
 def _described(transform: LinearTransform, **options: Any) -> LinearTransform:
     """The transform with these options of its card in its record."""
-    stated = {key: option for key, option in options.items() if option}
+    stated = {}
+    for name, option in options.items():
+        if option:
+            stated[name] = option
     card_options = transform.record.card.replace(**stated)
     record = transform.record.model_copy(update={"card": card_options})
     return replace(transform, record=record)
@@ -48,9 +52,12 @@ def _described(transform: LinearTransform, **options: Any) -> LinearTransform:
 def check_replaceable(folder: PathLike) -> None:
     """Raise a FileError if a folder has a card or a transform but no card of glocal."""
     card_file = Path(folder) / CARD_NAME
-    if card_file.exists() and CARD_MARK in read_text(card_file, what="card"):
-        return
-    for file in (card_file, Path(folder) / TRANSFORM_NAME):
+    transform_file = Path(folder) / TRANSFORM_NAME
+    if card_file.exists():
+        text = read_text(card_file, what="card")
+        if CARD_MARK in text:
+            return
+    for file in (card_file, transform_file):
         if file.exists():
             raise FileError(
                 f"{file} is not replaced, because its folder has no card that glocal wrote. Choose "
@@ -82,7 +89,6 @@ def push_to_hub(
     with hub(f"cannot publish hf://{name}", fix) as api, TemporaryDirectory() as folder:
         save_pretrained(transform, folder)
         api.create_repo(name, exist_ok=True, private=private)
-        commit = api.upload_folder(
-            repo_id=name, folder_path=folder, commit_message=f"glocal: {transform!r}"
-        )
+        message = f"glocal: {transform!r}"
+        commit = api.upload_folder(repo_id=name, folder_path=folder, commit_message=message)
         return f"hf://{name}@{commit.oid}"
