@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, Request, Response
 from fastapi import Path as PathParameter
@@ -20,7 +20,14 @@ from glocal.errors import GLocalError, one_line
 from glocal_collect import pages
 from glocal_collect.db import Database
 from glocal_collect.limits import Refusal
-from glocal_collect.people import CLOSED, AnswerBody, StudyService
+from glocal_collect.people import (
+    CLOSED,
+    AnswerBody,
+    EndRecord,
+    NoTrial,
+    StudyService,
+    TrialRecord,
+)
 from glocal_collect.study import Study
 from glocal_collect.tokens import OPEN, OWNER, Token, is_name, new_person
 
@@ -44,23 +51,36 @@ Number = Annotated[int, PathParameter(ge=0, lt=2**63)]
 def create_app(study: Study, database: Database) -> ASGIApp:
     """Create the application of a study. It replies 200 to an answer once that is on the disk."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.mount("/static", StaticFiles(packages=[("glocal_collect", "static")]))
+    static = StaticFiles(packages=[("glocal_collect", "static")])
+    app.mount("/static", static)
     for kind in (HTTPException, RequestValidationError, OSError, sqlite3.Error):
         app.add_exception_handler(kind, error_response)
     app.middleware("http")(limit_body)
     service = StudyService(study, database)
+    add_person_routes(app, service)
+    add_owner_route(app, service)
+    return with_headers(app)
+
+
+def add_person_routes(app: FastAPI, service: StudyService) -> None:
+    """Add the page of a person, and the requests that it makes."""
     authenticate = service.authenticate
 
     @app.get("/r/{text}")
     def page(text: str, request: Request) -> Response:
         """The page of a person; the open link redirects to a link of the visitor's own."""
-        if service.signer.read(text, OPEN) is not None:
+        open_token = service.signer.read(text, OPEN)
+        if open_token is not None:
             visitor = token_of_visitor(text, request, service)
-            return RedirectResponse(service.signer.sign(visitor), 303)
+            link = service.signer.sign(visitor)
+            return RedirectResponse(link, 303)
         token = authenticate(text)
-        has_begun = service.has_begun(token)
-        text = pages.person_page(study, has_begun=has_begun, is_recruited=token.name != "")
-        return HTMLResponse(text)
+        content = pages.person_page(
+            service.study,
+            has_begun=service.has_begun(token),
+            is_recruited=token.name != "",
+        )
+        return HTMLResponse(content)
 
     @app.post("/r/{text}/consent")
     def consent(text: str) -> dict[str, bool]:
@@ -68,32 +88,40 @@ def create_app(study: Study, database: Database) -> ASGIApp:
         return {"consented": True}
 
     @app.get("/r/{text}/trial")
-    def current_trial(text: str) -> dict[str, Any]:
-        return service.current(authenticate(text))
+    def current_trial(text: str) -> TrialRecord | EndRecord | None:
+        token = authenticate(text)
+        return service.current(token)
 
     @app.get("/r/{text}/last")
-    def last_trial(text: str) -> dict[str, Any]:
-        return service.last(authenticate(text))
+    def last_trial(text: str) -> TrialRecord | NoTrial:
+        token = authenticate(text)
+        return service.last(token)
 
     @app.post("/r/{text}/trial/{number}")
     def answer(text: str, number: Number, body: AnswerBody) -> dict[str, bool]:
-        service.answer(authenticate(text), number, body)
+        token = authenticate(text)
+        service.answer(token, number, body)
         return {"stored": True}
 
     @app.get("/r/{text}/image/{number}")
     def image(text: str, number: Number) -> Response:
-        data = service.image(authenticate(text), number)
+        token = authenticate(text)
+        data = service.image(token, number)
         return Response(data, media_type="image/jpeg", headers=_IMAGE_HEADERS)
+
+
+def add_owner_route(app: FastAPI, service: StudyService) -> None:
+    """Add the page of the owner."""
 
     @app.get("/o/{text}")
     def owner_table(text: str) -> Response:
-        authenticate(text, OWNER)
+        service.authenticate(text, OWNER)
         try:
-            return HTMLResponse(pages.owner_page(study, service.overview()))
+            people = service.overview()
+            content = pages.owner_page(service.study, people)
         except GLocalError as error:
             raise Refusal(503, str(error)) from error
-
-    return with_headers(app)
+        return HTMLResponse(content)
 
 
 async def limit_body(request: Request, call_next: RequestResponseEndpoint) -> Response:
@@ -101,7 +129,8 @@ async def limit_body(request: Request, call_next: RequestResponseEndpoint) -> Re
     # a body in chunks may be longer than the length that is stated beside it
     is_chunked = "transfer-encoding" in request.headers
     length = request.headers.get("content-length", "")
-    is_short = length.isdecimal() and int(length) <= _MAX_BODY_BYTES and not is_chunked
+    has_length = length.isdecimal() and not is_chunked
+    is_short = has_length and int(length) <= _MAX_BODY_BYTES
     if is_short or request.method != "POST":
         return await call_next(request)
     refusal = Refusal(413, f"The answer is longer than {_MAX_BODY_BYTES} bytes.")
@@ -111,8 +140,8 @@ async def limit_body(request: Request, call_next: RequestResponseEndpoint) -> Re
 def token_of_visitor(text: str, request: Request, service: StudyService) -> Token:
     """Return the token for a visitor of the open link.
 
-    Once the study is closed, only visitors whom a recruiting site names get a token, so that those
-    of them who have begun can finish.
+    Once the study is closed, only visitors whom a recruiting site names get a token, so that they
+    can finish if they have begun.
     """
     service.authenticate(text, OPEN)
     query = request.query_params
@@ -131,17 +160,28 @@ def token_of_visitor(text: str, request: Request, service: StudyService) -> Toke
 
 async def error_response(request: Request, error: Exception) -> Response:
     """Reply to an error with one sentence, on a page if HTML is asked for, otherwise in JSON."""
-    if isinstance(error, RequestValidationError) and error.errors()[0]["loc"][0] == "path":
+    if _is_unreadable_path(error):
         error = Refusal(404, "There is nothing with this number.")
     elif isinstance(error, RequestValidationError) or _is_unreadable_body(error):
         error = Refusal(422, 'The answer must be {"choice": 0 to 2 or null, "seconds": 0 to 1e6}.')
     elif not isinstance(error, HTTPException):  # a file cannot be read, or the disk is full
-        logging.getLogger("uvicorn.error").error("%s", one_line(error))
+        log = logging.getLogger("uvicorn.error")
+        log.error("%s", one_line(error))
         error = Refusal(503, "The study cannot be reached at the moment. Try again later.")
     sentence = error.detail if isinstance(error, Refusal) else "Not found."
-    if "text/html" in request.headers.get("accept", ""):
-        return HTMLResponse(pages.problem_page(sentence), error.status_code, error.headers)
+    accepted = request.headers.get("accept", "")
+    if "text/html" in accepted:
+        content = pages.problem_page(sentence)
+        return HTMLResponse(content, error.status_code, error.headers)
     return JSONResponse({"error": sentence}, error.status_code, error.headers)
+
+
+def _is_unreadable_path(error: Exception) -> bool:
+    """Whether the number in the path of a request cannot be read."""
+    if not isinstance(error, RequestValidationError):
+        return False
+    first = error.errors()[0]
+    return first["loc"][0] == "path"
 
 
 def _is_unreadable_body(error: Exception) -> bool:

@@ -291,7 +291,7 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
     Raises
     ------
     ParameterError
-        No images are named, the images are not those of the study, or an option has no effect.
+        No images are named, the images differ from the study's, or an option has no effect.
     """
     from glocal_collect.study import is_study, open_study
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -33,35 +33,45 @@ def curve_block(scores: Sequence[Score], ends: Sequence[float]) -> Block:
 
     The last of the scores is the gain of the last doubling.
     """
-    points = curve_record(scores)["curve"]
-    sizes = [*(f"{point['answers']:,}" for point in points), "gain of the last doubling"]
-    table = pd.DataFrame({"Fitted answers": sizes, "Agreement": [score.text() for score in scores]})
+    record = curve_record(scores)
+    points = pd.DataFrame(record["curve"])
+    sizes = [f"{answers:,}" for answers in points["answers"]]
+    sizes.append("gain of the last doubling")
+    table = pd.DataFrame()
+    table["Fitted answers"] = sizes
+    table["Agreement"] = [score.text() for score in scores]
     note = f"{_CURVE} A dashed line is an end of the ceiling." if ends else _CURVE
     sentences = () if ends else (_NO_CEILING,)
-    return Block("Learning curve", sentences, note, table, curve_chart(points, ends))
+    chart = curve_chart(points, ends)
+    return Block("Learning curve", sentences, note, table, chart)
 
 
-def curve_chart(curve: list[dict[str, Any]], ends: Sequence[float]) -> alt.LayerChart:
+def curve_chart(points: pd.DataFrame, ends: Sequence[float]) -> alt.LayerChart:
     """Draw agreement with held-out answers against the number of fitted ones, and the ceiling."""
     alt = import_optional("altair", "a report")
-    points = pd.DataFrame(curve)
+    sizes = points["answers"].tolist()
     x = alt.X(
         "answers:Q",
         title="fitted answers",
         scale=alt.Scale(type="log", base=2, nice=False, padding=16),
-        axis=alt.Axis(values=points["answers"].tolist(), format=",d"),
+        axis=alt.Axis(values=sizes, format=",d"),
     )
-    y, low = (metric_axis(alt.Y, name, "agreement") for name in ("value", "low"))
+    value = metric_axis(alt.Y, "value", "agreement")
+    low = metric_axis(alt.Y, "low", "agreement")
     tooltip = ["answers:Q", *tooltips("value", "low", "high")]
-    base = alt.Chart(inline_data(points)).encode(x, tooltip=tooltip)
+    chart = alt.Chart(inline_data(points))
+    base = chart.encode(x, tooltip=tooltip)
     colour = COLOURS["global"]
+    lines = base.mark_line(color=colour)
+    rules = base.mark_rule(color=colour, strokeWidth=2)
+    dots = base.mark_point(color=colour, filled=True, size=80, opacity=1)
     layers = [
-        base.mark_line(color=colour).encode(y),
-        base.mark_rule(color=colour, strokeWidth=2).encode(low, y2="high:Q"),
-        base.mark_point(color=colour, filled=True, size=80, opacity=1).encode(y),
+        lines.encode(value),
+        rules.encode(low, y2="high:Q"),
+        dots.encode(value),
     ]
     if ends:
-        layers.append(ceiling_rules(ends, y))
+        layers.append(ceiling_rules(ends, value))
     return alt.layer(*layers).properties(
         height=_HEIGHT, description="Agreement with people against the fitted answers"
     )

@@ -25,7 +25,8 @@ FROM trials JOIN answers ON trial = trials.id JOIN people ON people.id = person
 ORDER BY time, trials.id
 """
 _PEOPLE = "SELECT * FROM people ORDER BY length(id), id"
-_SIMILAR_PAIRS = np.array([[1, 2], [0, 2], [0, 1]])  # the other two positions, for each choice
+_IMAGES = ["a", "b", "c"]
+_SIMILAR_PAIRS = np.array(((1, 2), (0, 2), (0, 1)))  # the other two positions, for each choice
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class Collected:
         The names of the images, by their numbers.
     table : DataFrame of t rows
         ``person``; ``name``, the id at a recruiting site; ``number``, the position of the trial
-        among those of the person; ``a``, ``b``, ``c``, the images in the order shown, for the kind
+        among the person's trials; ``a``, ``b``, ``c``, the images in the order shown, for the kind
         anchor the reference first; ``choice``, the position chosen, or -1 for "can't tell";
         ``seconds``, as the page measured them; ``time``, in seconds since 1970; ``source``, random,
         repeat or catch; ``trial``; and ``repeat_of``, the trial that a repeat asks again, else -1.
@@ -56,24 +57,33 @@ class Collected:
     @property
     def items(self) -> np.ndarray:
         """(t, 3) images in the order shown."""
-        return self.table[["a", "b", "c"]].to_numpy(np.int64)
+        images = self.table[_IMAGES]
+        return images.to_numpy(np.int64)
 
     @property
     def is_answer(self) -> np.ndarray:
         """(t,) whether each row is about similarity: neither a catch trial nor "can't tell"."""
-        table = self.table
-        return ((table["choice"] != CANNOT_TELL) & (table["source"] != CATCH)).to_numpy()
+        is_decided = self.table["choice"] != CANNOT_TELL
+        is_catch = self.table["source"] == CATCH
+        is_answer = is_decided & ~is_catch
+        return is_answer.to_numpy()
 
     @property
     def excluded(self) -> list[str]:
         """The ids of the people who are excluded."""
-        return self.people.dropna(subset="excluded")["id"].tolist()
+        excluded = self.people.dropna(subset="excluded")
+        return excluded["id"].tolist()
 
     @property
     def catch_passed(self) -> pd.Series:
         """Whether each catch trial was passed, with the index of its row of the table."""
-        catch = self.table[self.table["source"] == CATCH]
-        right = [right_choice(self.kind, row) for row in self.items[catch.index].tolist()]
+        is_catch = self.table["source"] == CATCH
+        catch = self.table[is_catch]
+        items = self.items[is_catch]
+        right = []
+        for images in items.tolist():
+            choice = right_choice(self.kind, images)
+            right.append(choice)
         return catch["choice"] == np.array(right, dtype=np.int64)
 
     def without(self, ids: Sequence[str]) -> Collected:
@@ -84,45 +94,62 @@ class Collected:
         ParameterError
             Nobody has one of these ids.
         """
-        unknown = {*ids} - {*self.people["id"]}
+        begun = set(self.people["id"])
+        unknown = set(ids) - begun
         if unknown:
             raise ParameterError(
                 f"nobody who has begun has the id {min(unknown)!r}. glocal collect people lists "
                 "all ids."
             )
-        table = self.table[~self.table["person"].isin(ids)].reset_index(drop=True)
+        is_left_out = self.table["person"].isin(ids)
+        rest = self.table[~is_left_out]
+        table = rest.reset_index(drop=True)
         return replace(self, table=table)
 
     def answers(self) -> Answers:
         """The answers about similarity, in the order of the table, with the catch trials."""
-        rows = self.table[self.is_answer]
+        is_answer = self.is_answer
+        items = self.items[is_answer]
+        rows = self.table[is_answer]
         choice = rows["choice"].to_numpy(np.int64)
-        person = self.table["person"].to_numpy(np.str_)
         if self.kind == "anchor":
-            positions = np.stack([np.zeros_like(choice), choice, 3 - choice], axis=1)
+            reference = np.zeros_like(choice)
+            other = 3 - choice
+            positions = np.column_stack([reference, choice, other])
         else:
-            positions = np.column_stack([_SIMILAR_PAIRS[choice], choice])
+            pairs = _SIMILAR_PAIRS[choice]
+            positions = np.column_stack([pairs, choice])
+        person = self.table["person"].to_numpy(np.str_)
         passed = self.catch_passed
+        has_catch = len(passed) > 0
         return Answers(
-            np.take_along_axis(self.items[self.is_answer], positions, axis=1),
+            np.take_along_axis(items, positions, axis=1),
             kind=self.kind,
-            person=person[self.is_answer],
+            person=person[is_answer],
             seconds=rows["seconds"].to_numpy(np.float64),
             names=self.names,
-            catch_passed=passed.to_numpy() if len(passed) else None,
-            catch_person=person[passed.index] if len(passed) else None,
+            catch_passed=passed.to_numpy() if has_catch else None,
+            catch_person=person[passed.index] if has_catch else None,
         )
 
 
 def read_collected(study: Study, database: Database) -> Collected:
     """Read all answers of a study in one transaction, so that they are of one moment."""
-    with database_errors(study.database), database.reading() as connection:
-        table = _frame(connection, _ANSWERED_TRIALS)
-        people = _frame(connection, _PEOPLE)
-        collected = Collected(study.settings.kind, study.names, table, people)
+    with (
+        database_errors(study.database),
+        database.reading() as connection,
+    ):
+        collected = Collected(
+            kind=study.settings.kind,
+            names=study.names,
+            table=_frame(connection, _ANSWERED_TRIALS),
+            people=_frame(connection, _PEOPLE),
+        )
         items = collected.items
-        if items.size and not 0 <= items.min() <= items.max() < len(study):
-            raise ValueError(f"a trial names image {items.max()} of {len(study)}")
+        n_images = len(study)
+        is_image = (items >= 0) & (items < n_images)
+        if not is_image.all():
+            raise ValueError(f"a trial names image {items.max()} of {n_images}")
         return collected
 
 
@@ -136,11 +163,21 @@ def record_excluded(
     ParameterError
         Nobody has one of these ids. Then nothing is recorded.
     """
-    read_collected(study, database).without([*exclude, *include])
-    times = dict.fromkeys(exclude, time.time()) | dict.fromkeys(include)
-    with database_errors(study.database), database.writing() as connection:
-        record = "UPDATE people SET excluded = ? WHERE id = ?"
-        connection.executemany(record, [(times[person], person) for person in times])
+    collected = read_collected(study, database)
+    collected.without([*exclude, *include])
+    now = time.time()
+    rows: list[tuple[float | None, str]] = []
+    for person in exclude:
+        if person not in include:
+            rows.append((now, person))
+    for person in include:
+        rows.append((None, person))
+    record = "UPDATE people SET excluded = ? WHERE id = ?"
+    with (
+        database_errors(study.database),
+        database.writing() as connection,
+    ):
+        connection.executemany(record, rows)
 
 
 def save_npz(collected: Collected, path: Path, without: Sequence[str] = ()) -> None:
@@ -154,14 +191,17 @@ def save_npz(collected: Collected, path: Path, without: Sequence[str] = ()) -> N
     DataError
         There are no answers about similarity.
     """
-    if not collected.is_answer.any():
+    is_answer = collected.is_answer
+    if not is_answer.any():
         raise DataError("the study has no answers yet. Export it once people have answered.")
-    rows = collected.table[collected.is_answer].rename(columns={"number": "order"})
+    rows = collected.table[is_answer]
     arrays = collected.answers().members()
-    arrays |= {name: rows[name].to_numpy() for name in ("time", "order", "choice", "trial")}
-    arrays["repeat_of"] = rows["repeat_of"].to_numpy()
+    arrays["order"] = rows["number"].to_numpy()
+    for name in ("time", "choice", "trial", "repeat_of"):
+        arrays[name] = rows[name].to_numpy()
     arrays["source"] = rows["source"].to_numpy(np.str_)
-    write_npz(path, {**arrays, "without": np.array(without, dtype=np.str_)})
+    arrays["without"] = np.array(without, dtype=np.str_)
+    write_npz(path, arrays)
 
 
 def save_csv(collected: Collected, path: Path) -> None:
@@ -174,22 +214,36 @@ def save_csv(collected: Collected, path: Path) -> None:
     roles = ["a", "b", "c", "odd"]
     if collected.kind == "anchor":
         roles = ["reference", "left", "right", "chosen"]
-    table = collected.table.rename(columns={"number": "order", "choice": "position"})
-    is_decided = (table["position"] != CANNOT_TELL).to_numpy()
-    names = np.array(collected.names, dtype=object)[collected.items]
-    chosen = names[np.arange(len(table)), table["position"]]
-    images = pd.DataFrame(names, columns=roles[:3])
-    images[roles[3]] = np.where(is_decided, chosen, "")
-    table["position"] = (table["position"] + 1).where(is_decided).astype("Int64")
-    table["repeat_of"] = table["repeat_of"].where(table["source"] == REPEAT).astype("Int64")
-    time = pd.to_datetime(table["time"], unit="s", utc=True)
+    rows = collected.table
+    choice = rows["choice"].to_numpy()
+    is_decided = choice != CANNOT_TELL
+    is_repeat = rows["source"] == REPEAT
+    all_names = np.array(collected.names, dtype=object)
+    names = all_names[collected.items]
+    chosen = names[np.arange(len(rows)), choice]
+    time = pd.to_datetime(rows["time"], unit="s", utc=True)
+    position = (rows["choice"] + 1).where(is_decided)
+    repeat_of = rows["repeat_of"].where(is_repeat)
+    site_ids = rows["name"].fillna("")
+    table = pd.DataFrame()
+    table["person"] = rows["person"]
+    table["name"] = site_ids.replace(r"^([=+\-@])", r"'\1", regex=True)
+    table["order"] = rows["number"]
+    table[roles[:3]] = names
+    table[roles[3]] = np.where(is_decided, chosen, "")
+    table["position"] = position.astype("Int64")
+    table["seconds"] = rows["seconds"]
     table["time"] = time.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-    table["name"] = table["name"].fillna("").replace(r"^([=+\-@])", r"'\1", regex=True)
-    table = table[["person", "name", "order"]].join(images).join(table.loc[:, "position":])
-    write_text(path, table.to_csv(index=False))
+    table["source"] = rows["source"]
+    table["trial"] = rows["trial"]
+    table["repeat_of"] = repeat_of.astype("Int64")
+    text = table.to_csv(index=False)
+    write_text(path, text)
 
 
 def _frame(connection: Connection, query: str) -> pd.DataFrame:
     """The rows of a query as a data frame."""
     cursor = connection.execute(query)
-    return pd.DataFrame(map(tuple, cursor), columns=[column[0] for column in cursor.description])
+    columns = [column[0] for column in cursor.description]
+    rows = map(tuple, cursor)
+    return pd.DataFrame(rows, columns=columns)

@@ -16,7 +16,8 @@ class Refusal(HTTPException):
     """The refusal of a request: an HTTP status, a sentence, and the seconds to wait, if any."""
 
     def __init__(self, status: int, sentence: str, wait: int = 0) -> None:
-        super().__init__(status, sentence, {"Retry-After": str(wait)} if wait else None)
+        headers = {"Retry-After": str(wait)} if wait else None
+        super().__init__(status, sentence, headers)
 
 
 @dataclass(eq=False)
@@ -35,8 +36,10 @@ class Limit:
             return
         with self._lock:
             now = self.clock()
-            full_at = max(now, self._full_at.pop(key, now))
-            wait = full_at - now - (self.burst - 1) * self.seconds
+            last = self._full_at.pop(key, now)
+            full_at = max(now, last)
+            tolerance = (self.burst - 1) * self.seconds
+            wait = full_at - now - tolerance
             self._full_at[key] = full_at if wait > 0 else full_at + self.seconds
             if len(self._full_at) > _MAX_KEYS:
                 self._full_at.popitem(last=False)

@@ -39,8 +39,12 @@ def describe_people(
     the study, or none if there is no such folder.
     """
     path = features or study.folder / "features"
-    loaded = Features.load(path) if features or path.exists() else None
-    return people(collected.answers(), loaded).reindex(columns=NOT_COMPARED.columns)
+    loaded = None
+    if features or path.exists():
+        loaded = Features.load(path)
+    answers = collected.answers()
+    description = people(answers, loaded)
+    return description.reindex(columns=NOT_COMPARED.columns)
 
 
 def people_table(
@@ -54,26 +58,31 @@ def people_table(
     ``last`` and ``excluded``.
     """
     ids = {*collected.people["id"], *study.personal_ids}
+    shortest_first = sorted(ids, key=lambda person: (len(person), person))
     begun = collected.people.astype(object).set_index("id")
-    begun = begun.reindex(sorted(ids, key=lambda person: (len(person), person)))
+    everybody = begun.reindex(shortest_first)
     counts = collected.table.groupby("person").agg(
         answers=("trial", "size"),
         cannot_tell=("choice", lambda choice: (choice < 0).sum()),
         last=("time", "max"),
     )
-    table = begun.join([counts, description])
-    whole = ["answers", "cannot_tell"]
-    table[whole] = table[whole].astype(float).fillna(0).astype(int)
+    table = everybody.join([counts, description])
+    for column in ("answers", "cannot_tell"):
+        numbers = table[column].astype(float)
+        table[column] = numbers.fillna(0).astype(int)
     table["is_marked"] = table["is_marked"].eq(True)
     judgement = "not compared yet" if description is NOT_COMPARED else "no model"
-    table["judgement"] = table["judgement"].astype(object).fillna(judgement)
+    judgements = table["judgement"].astype(object)
+    table["judgement"] = judgements.fillna(judgement)
     table["trials"] = study.settings.per_person
     return table.rename_axis("person")
 
 
 def cells(table: pd.DataFrame) -> pd.DataFrame:
     """The table of people as texts under titles of columns; an unknown value is empty."""
-    return pd.DataFrame(map(_cells, table.itertuples()), table.index.tolist())
+    rows = map(_cells, table.itertuples())
+    ids = table.index.tolist()
+    return pd.DataFrame(rows, ids)
 
 
 def _cells(row: Any) -> dict[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from pydantic import JsonValue
+from typing_extensions import TypedDict
 
 from glocal.advice import attained_sentence, attained_shares, doubling_sentence, has_gained
 from glocal.advice.subject import Agreement
@@ -21,6 +23,7 @@ from glocal.errors import DataError
 from glocal.evaluation.agreement import ceiling
 from glocal.evaluation.axes import FoldTransform
 from glocal.report import Block, Run, transform_run
+from glocal.scores import Score
 from glocal.screen import plural
 from glocal_collect.curve import curve_block
 from glocal_collect.export import Collected
@@ -44,12 +47,36 @@ _JUDGEMENT = (
 )
 
 
+class Standing(TypedDict):
+    """Agreement before and after the fit, and the shares of the attainable gain."""
+
+    before: float
+    after: float
+    has_gained: bool
+    attained: list[float]
+
+
+class StudyRecord(TypedDict):
+    """The numbers of a study.
+
+    ``participants`` has a row for each person, with the columns `JUDGED`, and ``curve`` and
+    ``gain_of_last_doubling`` are the learning curve, all in JSON.
+    """
+
+    participants: list[dict[Hashable, Any]]
+    standing: Standing
+    ceiling: JsonValue
+    curve: JsonValue
+    gain_of_last_doubling: JsonValue
+    advice: str
+
+
 class StudyPage(NamedTuple):
-    """The run of a study, the sentences on its people and on going on, and the numbers as JSON."""
+    """The run of a study, the sentences on its people and on going on, and its numbers."""
 
     run: Run
     sentences: tuple[str, ...]
-    record: dict[str, Any]
+    record: StudyRecord
 
 
 def study_page(
@@ -68,7 +95,7 @@ def study_page(
     ----------
     study : Study
     collected : Collected
-        Its answers; those of excluded people are not fitted.
+        Its answers; the answers of excluded people are not fitted.
     features : path
         Features of the images of the study, with their names or in their order.
     progress : function
@@ -86,28 +113,25 @@ def study_page(
     loaded = loaded.named(answers.names)
     run = _fitted(loaded, joined, progress)
     progress("comparing people")
-    everybody = people_table(study, collected, describe_people(study, collected, features))
+    description = describe_people(study, collected, features)
+    everybody = people_table(study, collected, description)
     people = everybody[everybody["answers"] > 0]
     progress("fitting growing parts of the answers")
     curve = learning_curve(loaded, joined.answers)
     bounds = ceiling(joined.answers)
     ends = [] if bounds is None else [score.value for score in bounds.scores]
-    agreement = _agreement(run)
-    attained = attained_shares(agreement, ends)
-    advice = " ".join(filter(None, (attained_sentence(attained), doubling_sentence(curve[-1]))))
+    standing = _standing(run, ends)
+    advice = _advice(standing["attained"], curve)
     participants = " ".join(_participants(people, joined.answers))
-    record = {
-        "participants": people[JUDGED].reset_index().to_dict("records"),
-        "standing": {
-            "before": agreement.before.value,
-            "after": agreement.after.value,
-            "has_gained": has_gained(agreement),
-            "attained": attained,
-        },
-        "ceiling": None if bounds is None else bounds.record(),
-        **curve_record(curve),
-        "advice": advice,
-    }
+    curve_numbers = curve_record(curve)
+    record = StudyRecord(
+        participants=people[JUDGED].reset_index().to_dict("records"),
+        standing=standing,
+        ceiling=None if bounds is None else bounds.record(),
+        curve=curve_numbers["curve"],
+        gain_of_last_doubling=curve_numbers["gain_of_last_doubling"],
+        advice=advice,
+    )
     run = replace(
         run,
         name=study.title,
@@ -117,6 +141,23 @@ def study_page(
         design=design_of(study, collected, people),
     )
     return StudyPage(run, (participants, advice), record)
+
+
+def _standing(run: Run, ends: Sequence[float]) -> Standing:
+    """Agreement before and after the default fit, beside the ends of the ceiling."""
+    agreement = _agreement(run)
+    return Standing(
+        before=agreement.before.value,
+        after=agreement.after.value,
+        has_gained=has_gained(agreement),
+        attained=attained_shares(agreement, ends),
+    )
+
+
+def _advice(attained: Sequence[float], curve: Sequence[Score]) -> str:
+    """Whether more answers would help, by the ceiling and by the last doubling."""
+    sentences = [attained_sentence(attained), doubling_sentence(curve[-1])]
+    return " ".join(filter(None, sentences))
 
 
 def _answers(study: Study, collected: Collected) -> Answers:
@@ -132,14 +173,17 @@ def _answers(study: Study, collected: Collected) -> Answers:
 
 def _fit_command(study: Study, features: Path) -> str:
     """The command that exports the answers of a study and fits a transform to them."""
-    export = shlex.join(["glocal", "collect", "export", str(study.folder), "--out", "answers.npz"])
-    fit = shlex.join(["glocal", "fit", "--features", str(features), "--answers", "answers.npz"])
+    folder = shlex.quote(str(study.folder))
+    file = shlex.quote(str(features))
+    export = f"glocal collect export {folder} --out answers.npz"
+    fit = f"glocal fit --features {file} --answers answers.npz"
     return f"{export} && {fit} --out transform.npz"
 
 
 def _people_block(people: pd.DataFrame, sentence: str) -> Block:
     """The participants in a sentence and a table."""
-    table = cells(people)[[*_COLUMNS]].reset_index(names="Person")
+    columns = cells(people)[list(_COLUMNS)]
+    table = columns.reset_index(names="Person")
     return Block("Participants", (sentence,), _JUDGEMENT, table, data=people[JUDGED])
 
 
@@ -153,11 +197,13 @@ def _fitted(features: Features, joined: Joined, progress: Callable[[str], None])
     transform = fit(data).transform
     progress("fitting parts of the answers")
     parts = fit_folds(data, unit="questions")
-    solutions = fit_each_fold(fit_plan(data, None, None), parts)
-    folds = [
-        (FoldTransform(solution.transform, len(part.data.answers)), part.answers)
-        for solution, part in zip(solutions, parts, strict=True)
-    ]
+    plan = fit_plan(data, None, None)
+    solutions = fit_each_fold(plan, parts)
+    folds = []
+    for solution, part in zip(solutions, parts, strict=True):
+        n_answers = len(part.data.answers)
+        fold = FoldTransform(solution.transform, n_answers)
+        folds.append((fold, part.answers))
     return transform_run("transform", transform, features, joined.answers, folds=folds)
 
 

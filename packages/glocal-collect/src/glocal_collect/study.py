@@ -158,7 +158,7 @@ def create(
 
 
 def is_study(folder: Path) -> bool:
-    """Whether a folder is that of a study whose creation was completed."""
+    """Whether a folder holds a study whose creation was completed."""
     return (folder / STUDY_FILE).is_file()
 
 

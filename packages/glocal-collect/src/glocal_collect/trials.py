@@ -30,6 +30,8 @@ _TRIAL_OF_OTHERS = """
 SELECT id, a, b, c FROM trials JOIN answers ON trial = id
 WHERE source = ? AND person != ? AND id >= ? ORDER BY id LIMIT 1
 """
+_N_TRIALS = "SELECT count(*) FROM trials WHERE person = ?"
+_LARGEST_ID = "SELECT max(id) FROM trials"
 _N_RANDOM = "SELECT count(*) FROM trials WHERE source = ?"
 _NEW_TRIAL = """
 INSERT INTO trials (person, number, a, b, c, source, repeat_of) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -41,12 +43,18 @@ def plan(settings: Settings, person: str) -> tuple[str, ...]:
     """The source of each trial of a person: `RANDOM`, `REPEAT` or `CATCH`; no early one repeats."""
     n = settings.per_person
     rng = random.Random(f"{settings.seed} plan {person}")
-    late = range(min(_MIN_DISTANCE, n // 2), n)
+    first_late = min(_MIN_DISTANCE, n // 2)
+    late = range(first_late, n)
     sources = [RANDOM] * n
-    for number in rng.sample(late, min(len(late), round(settings.repeats * n))):
+    n_repeats = round(settings.repeats * n)
+    for number in rng.sample(late, min(len(late), n_repeats)):
         sources[number] = REPEAT
-    free = [number for number in range(n) if sources[number] == RANDOM]
-    for number in rng.sample(free, min(len(free), round(settings.catch * n))):
+    free = []
+    for number, source in enumerate(sources):
+        if source == RANDOM:
+            free.append(number)
+    n_catch = round(settings.catch * n)
+    for number in rng.sample(free, min(len(free), n_catch)):
         sources[number] = CATCH
     return tuple(sources)
 
@@ -58,8 +66,10 @@ def balanced_triplet(n: int, seed: int, number: int) -> list[int]:
     >>> sorted(image for triplet in triplets for image in triplet)
     [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     """
-    start = 3 * (number % n)
-    return _three_times(n, f"{seed} round {number // n}")[start : start + 3]
+    number_of_round, position = divmod(number, n)
+    images = _three_times(n, f"{seed} round {number_of_round}")
+    start = 3 * position
+    return images[start : start + 3]
 
 
 @lru_cache(maxsize=4)
@@ -68,12 +78,17 @@ def _three_times(n: int, seed: str) -> list[int]:
     rng = random.Random(seed)
     images: list[int] = []
     for _ in range(3):
-        incomplete = images[
-            len(images) - len(images) % 3 :
-        ]  # the triplet that this order completes
-        order = [image for image in rng.sample(range(n), n) if image not in incomplete]
+        n_incomplete = len(images) % 3
+        n_complete = len(images) - n_incomplete
+        incomplete = images[n_complete:]  # the triplet that this order completes
+        order = []
+        for image in rng.sample(range(n), n):
+            if image not in incomplete:
+                order.append(image)
+        first = 3 - n_incomplete
         for image in incomplete:
-            order.insert(rng.randint(3 - len(incomplete), len(order)), image)
+            position = rng.randint(first, len(order))
+            order.insert(position, image)
         images += order
     return images
 
@@ -88,9 +103,11 @@ class TrialScheduler:
 
     def make_ahead(self, connection: Connection, person: str, n_answers: int) -> None:
         """Make the missing trials of a person who has given `n_answers`."""
-        first = scalar(connection, "SELECT count(*) FROM trials WHERE person = ?", person)
-        for number in range(first, min(n_answers + N_AHEAD, self.settings.per_person)):
-            source = plan(self.settings, person)[number]
+        first = scalar(connection, _N_TRIALS, person)
+        end = min(n_answers + N_AHEAD, self.settings.per_person)
+        sources = plan(self.settings, person)
+        for number in range(first, end):
+            source = sources[number]
             items: list[int] = []
             repeat_of = None
             if source == CATCH:
@@ -102,25 +119,38 @@ class TrialScheduler:
                 source = RANDOM
                 n_random = scalar(connection, _N_RANDOM, RANDOM)
                 items = balanced_triplet(self.n, self.settings.seed, n_random)
-            n_fixed = int(self.settings.kind == "anchor")  # a reference stays first
-            items[n_fixed:] = self.rng.sample(items[n_fixed:], 3 - n_fixed)
-            connection.execute(_NEW_TRIAL, (person, number, *items, source, repeat_of))
+            shown = self._shuffled(items)
+            trial = (person, number, *shown, source, repeat_of)
+            connection.execute(_NEW_TRIAL, trial)
+
+    def _shuffled(self, items: list[int]) -> list[int]:
+        """The images in a new order; a reference stays first."""
+        n_fixed = 1 if self.settings.kind == "anchor" else 0
+        rest = items[n_fixed:]
+        return items[:n_fixed] + self.rng.sample(rest, len(rest))
 
     def _repeat(self, connection: Connection, person: str, number: int) -> Sequence[Any]:
         """Return the trial to repeat, followed by its images; None alone if there is none yet."""
-        largest_id = scalar(connection, "SELECT max(id) FROM trials") or 0
+        largest_id = scalar(connection, _LARGEST_ID) or 0
+        last_number = number - _MIN_DISTANCE
+        first_id = self.rng.randint(0, largest_id)
         queries = [
-            (_OWN_TRIALS, (person, number - _MIN_DISTANCE, RANDOM, person)),
-            (_TRIAL_OF_OTHERS, (RANDOM, person, self.rng.randint(0, largest_id))),
+            (_OWN_TRIALS, (person, last_number, RANDOM, person)),
+            (_TRIAL_OF_OTHERS, (RANDOM, person, first_id)),
         ]
-        for query in self.rng.sample(queries, 2):
-            if trials := connection.execute(*query).fetchall():
-                return tuple(self.rng.choice(trials))
+        for query, values in self.rng.sample(queries, 2):
+            rows = connection.execute(query, values)
+            trials = rows.fetchall()
+            if trials:
+                trial = self.rng.choice(trials)
+                return tuple(trial)
         return (None,)
 
 
 def right_choice(kind: str, items: Sequence[int]) -> int:
     """The right answer to a catch trial, as a position on the screen."""
     if kind == "anchor":
-        return items.index(items[0], 1)
-    return next(position for position, item in enumerate(items) if items.count(item) == 1)
+        reference = items[0]
+        return items.index(reference, 1)
+    n_shown = [items.count(item) for item in items]
+    return n_shown.index(1)
