@@ -22,6 +22,7 @@ from glocal.data.join import Joined, join
 from glocal.errors import DataError
 from glocal.evaluation.agreement import ceiling
 from glocal.evaluation.axes import FoldTransform
+from glocal.evaluation.comparison import Json
 from glocal.report import Block, Run, transform_run
 from glocal.scores import Score
 from glocal.screen import plural
@@ -65,7 +66,7 @@ class StudyRecord(TypedDict):
 
     participants: list[dict[Hashable, Any]]
     standing: Standing
-    ceiling: JsonValue
+    ceiling: dict[str, Json] | None
     curve: JsonValue
     gain_of_last_doubling: JsonValue
     advice: str
