@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -66,8 +66,8 @@ def fit_folds(data: FitData, folds: int = 3, unit: Unit | None = None) -> list[F
         `data` has all features, but only the answers and local images outside the fold; its own
         folds split the remaining objects and images. `answers` are the held-out answers. `rows`
         (m,) are the held-out rows of the local features, in random order, so that the first few
-        are a random sample. Without local features they are rows of the object features: those
-        of the fold, or for questions all that the answers name.
+        are a random sample. Without local features they are rows of the object features: the
+        rows in the fold, or for questions all that the answers name.
 
     Raises
     ------
@@ -89,13 +89,14 @@ def fit_folds(data: FitData, folds: int = 3, unit: Unit | None = None) -> list[F
             f"{len(images)} local images cannot be cut into {folds} folds of at least three. "
             f"Give at least {3 * folds}, or no `local_features`."
         )
-    return [
-        part._replace(
-            data=replace(part.data, images=np.setdiff1d(images, images[rows])),
-            rows=images[rows],
-        )
-        for part, rows in zip(parts, object_folds(len(images), folds, data.seed), strict=True)
-    ]
+    image_folds = object_folds(len(images), folds, data.seed)
+    with_images = []
+    for part, numbers in zip(parts, image_folds, strict=True):
+        heldout = images[numbers]
+        fitted = np.setdiff1d(images, heldout)
+        rest = replace(part.data, images=fitted)
+        with_images.append(part._replace(data=rest, rows=heldout))
+    return with_images
 
 
 def fold_unit(data: FitData) -> Unit:
@@ -106,51 +107,73 @@ def fold_unit(data: FitData) -> Unit:
 
 def pooled_answers(folds: Sequence[Answers]) -> Answers:
     """Concatenate the held-out answers of all folds, with their weights, votes and persons."""
-    columns: dict[str, Any] = {}
-    for name in ("objects", "weights", "votes", "person"):
-        parts = [getattr(answers, name) for answers in folds]
-        columns[name] = None if parts[0] is None else np.concatenate(parts)
-    return Answers(**columns, kind=folds[0].kind)
+    return Answers(
+        np.concatenate([answers.objects for answers in folds]),
+        weights=_pooled([answers.weights for answers in folds]),
+        votes=_pooled([answers.votes for answers in folds]),
+        person=_pooled([answers.person for answers in folds]),
+        kind=folds[0].kind,
+    )
+
+
+def _pooled(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Concatenate a column of all folds, or return None if a fold lacks it."""
+    parts = [column for column in columns if column is not None]
+    if len(parts) < len(columns):
+        return None
+    return np.concatenate(parts)
 
 
 def _object_folds(data: FitData, folds: int) -> list[Fold]:
     """Folds of the objects, without local images."""
-    objects = data.answers.named_objects() if data.objects is None else data.objects
+    answers = data.answers
+    objects = data.objects
+    if objects is None:
+        objects = answers.named_objects()
+    rows_of_features = np.arange(len(data.features))
     parts = []
     for k, numbers in enumerate(object_folds(len(objects), folds, data.seed)):
         rows = objects[numbers]
-        is_heldout = np.isin(np.arange(len(data.features)), rows)
-        fitted, heldout = (data.answers.select(m) for m in data.answers.inside(is_heldout))
+        is_heldout_row = np.isin(rows_of_features, rows)
+        is_fitted, is_heldout = answers.inside(is_heldout_row)
+        fitted = answers.select(is_fitted)
+        heldout = answers.select(is_heldout)
         if not len(fitted) or not len(heldout):
             where = "inside" if len(fitted) else "outside"
             raise DataError(
                 f"no answer has all its objects {where} fold {k} of {folds}. Use fewer folds, "
                 "or more answers."
             )
-        rest = replace(data, answers=fitted, objects=np.setdiff1d(objects, rows))
+        remaining = np.setdiff1d(objects, rows)
+        rest = replace(data, answers=fitted, objects=remaining)
         parts.append(Fold(rest, heldout, rows, "objects"))
     return parts
 
 
 def _people_folds(data: FitData, folds: int) -> list[Fold]:
     """Folds of the people, without local images."""
-    rows = data.answers.named_objects()
+    answers = data.answers
+    rows = answers.named_objects()
     parts = []
     for fold in range(folds):
-        masks = split_people(data.answers, folds=folds, fold=fold, seed=data.seed)
-        fitted, heldout = (data.answers.select(mask) for mask in masks)
-        parts.append(Fold(replace(data, answers=fitted), heldout, rows, "people"))
+        is_fitted, is_heldout = split_people(answers, folds=folds, fold=fold, seed=data.seed)
+        rest = replace(data, answers=answers.select(is_fitted))
+        heldout = answers.select(is_heldout)
+        parts.append(Fold(rest, heldout, rows, "people"))
     return parts
 
 
 def _question_folds(data: FitData, folds: int) -> list[Fold]:
     """Folds of the questions, without local images."""
-    rows = data.answers.named_objects()
-    numbers = np.arange(len(data.answers))
+    answers = data.answers
+    rows = answers.named_objects()
+    numbers = np.arange(len(answers))
     parts = []
-    for heldout in question_folds(data.answers, folds, data.seed):
-        rest = replace(data, answers=data.answers.select(np.setdiff1d(numbers, heldout)))
-        parts.append(Fold(rest, data.answers.select(heldout), rows, "questions"))
+    for heldout_numbers in question_folds(answers, folds, data.seed):
+        fitted_numbers = np.setdiff1d(numbers, heldout_numbers)
+        rest = replace(data, answers=answers.select(fitted_numbers))
+        heldout = answers.select(heldout_numbers)
+        parts.append(Fold(rest, heldout, rows, "questions"))
     return parts
 
 
@@ -169,13 +192,18 @@ class FoldScorer:
     """
 
     def __init__(self, folds: Sequence[Fold]) -> None:
-        self.answers = pooled_answers([fold.answers for fold in folds])
-        self.k = min(NEIGHBOURS, min(len(fold.rows) for fold in folds) - 1)
-        named = [replace(fold.data, answers=fold.answers).named_rows() for fold in folds]
-        self.objects = [rows.astype(np.float64) for rows, _ in named]
-        self.images = [fold.data.evaluation_rows(fold.rows) for fold in folds]
-        self._answers = [answers for _, answers in named]
         self.folds = folds
+        self.answers = pooled_answers([fold.answers for fold in folds])
+        least_images = min(len(fold.rows) for fold in folds)
+        self.k = min(NEIGHBOURS, least_images - 1)
+        self.objects: list[Rows] = []
+        self._answers: list[Answers] = []
+        for fold in folds:
+            heldout = replace(fold.data, answers=fold.answers)
+            rows, answers = heldout.named_rows()
+            self.objects.append(rows.astype(np.float64))
+            self._answers.append(answers)
+        self.images = [fold.data.evaluation_rows(fold.rows) for fold in folds]
         self._neighbours: dict[bool, list[csr_array]] = {}
 
     @property
@@ -194,22 +222,30 @@ class FoldScorer:
         return self._standardized(self.images)
 
     def _standardized(self, raw: list[Rows]) -> list[Rows]:
-        return [fold.data.scalars(X, "float64") for fold, X in zip(self.folds, raw, strict=True)]
+        standardized = []
+        for fold, X in zip(self.folds, raw, strict=True):
+            standardized.append(fold.data.scalars(X, "float64"))
+        return standardized
 
     def credit(self, Z: Sequence[Rows], similarity: str = "cosine") -> Values:
         """The credit of each answer if the objects are embedded as Z."""
-        parts = zip(Z, self._answers, strict=True)
-        return np.concatenate([answer_credit(X, answers, similarity) for X, answers in parts])
+        credit = []
+        for X, answers in zip(Z, self._answers, strict=True):
+            credit.append(answer_credit(X, answers, similarity))
+        return np.concatenate(credit)
 
     def similarities(self, Z: Sequence[Rows]) -> Choices:
         """The dot products of the candidate pairs of each answer."""
-        parts = zip(Z, self._answers, strict=True)
-        return np.concatenate([of_pairs(X, a.objects, a.pairs, "dot") for X, a in parts])
+        similarities = []
+        for X, answers in zip(Z, self._answers, strict=True):
+            similarities.append(of_pairs(X, answers.objects, answers.pairs, "dot"))
+        return np.concatenate(similarities)
 
     def credit_and_loss(self, transforms: Sequence[LinearTransform]) -> tuple[Values, float]:
         """The credit of each answer under the transform of its fold, and the mean loss in nats."""
-        Z = [transform.map_rows(X) for transform, X in zip(transforms, self.objects, strict=True)]
-        return self.credit(Z), self.mean(choice_loss(self.similarities(Z)))
+        Z = _mapped(transforms, self.objects)
+        losses = choice_loss(self.similarities(Z))
+        return self.credit(Z), self.mean(losses)
 
     def kept(self, Z: Sequence[Rows], *, centred: bool = False) -> Values:
         """The share of its neighbours that each image keeps if embedded as Z.
@@ -221,8 +257,11 @@ class FoldScorer:
         images = self.image_rows if is_moved else self.images
         if is_moved not in self._neighbours:
             self._neighbours[is_moved] = [neighbourhoods(X, self.k) for X in images]
-        parts = zip(images, Z, self._neighbours[is_moved], strict=True)
-        return np.concatenate([kept_by_image(X, Y, self.k, before=near) for X, Y, near in parts])
+        neighbours = self._neighbours[is_moved]
+        shares = []
+        for X, embedded, before in zip(images, Z, neighbours, strict=True):
+            shares.append(kept_by_image(X, embedded, self.k, before=before))
+        return np.concatenate(shares)
 
     @cached_property
     def original_credit(self) -> Values:
@@ -244,8 +283,10 @@ class FoldScorer:
         intervals, is larger. It would make more differences a tie, and λ one step too large.
         """
         weights = self.answers.all_weights
-        estimate = mean_estimate(deficit * weights / weights.mean(), self._questions)
-        return estimate.mean <= max(estimate.error or 0.0, minimum)
+        weighted = deficit * weights / weights.mean()
+        estimate = mean_estimate(weighted, self._questions)
+        error = estimate.error or 0.0
+        return estimate.mean <= max(error, minimum)
 
     @cached_property
     def _questions(self) -> Numbers:
@@ -259,49 +300,77 @@ class FoldScorer:
         Agreement, loss and neighbours are compared with the original features, for the
         loss at the scale that fits the other answers best.
         """
-        data = self.folds[0].data
-        Z = [transform.map_rows(X) for transform, X in zip(transforms, self.images, strict=True)]
+        first = self.folds[0]
+        Z = _mapped(transforms, self.images)
         kept, kept_low, kept_high = ItemValues(values=self.kept(Z)).bounded()
-        centred = float(self.kept(Z, centred=True).mean()) if self.is_centred else None
+        kept_centred = None
+        if self.is_centred:
+            kept_centred = float(self.kept(Z, centred=True).mean())
+        n_images = np.mean([len(X) for X in self.images])
+        identities = [scaled_identity(fold.data, 0) for fold in self.folds]
+        credit, loss = self.credit_and_loss(transforms)
+        original_credit, original_loss = self.credit_and_loss(identities)
+        agreement = self._agreement(credit, original_credit)
         return HeldOutScores(
-            of=self.folds[0].unit,
+            of=first.unit,
             folds=len(self.folds),
-            seed=data.seed,
+            seed=first.data.seed,
             converged=converged,
+            n=len(credit),
+            agreement=agreement.after.value,
+            low=agreement.after.low,
+            high=agreement.after.high,
+            original=agreement.before.value,
+            original_low=agreement.before.low,
+            original_high=agreement.before.high,
+            gain=agreement.gain.value,
+            gain_low=agreement.gain.low,
+            gain_high=agreement.gain.high,
+            loss=loss,
+            original_loss=original_loss,
             k=self.k,
-            n_images=round(np.mean([len(X) for X in self.images])),
-            among="objects" if data.local_features is None else "local images",
+            n_images=round(n_images),
+            among="objects" if first.data.local_features is None else "local images",
             neighbours_kept=kept,
             neighbours_kept_low=kept_low,
             neighbours_kept_high=kept_high,
-            neighbours_kept_centred=centred,
-            **self._agreement(transforms),
+            neighbours_kept_centred=kept_centred,
         )
 
-    def _agreement(self, transforms: Sequence[LinearTransform]) -> dict[str, Any]:
-        """The agreement, the gain over the original features, and both losses."""
-        credit, loss = self.credit_and_loss(transforms)
-        identities = [scaled_identity(fold.data, 0) for fold in self.folds]
-        original_credit, original_loss = self.credit_and_loss(identities)
-        units = credit_units(credit, self.answers)
-        original = credit_units(original_credit, self.answers)
-        agreement, low, high = units.bounded()
-        original_agreement, original_low, original_high = original.bounded()
-        gain, gain_low, gain_high = units.minus(original).bounded((-1.0, 1.0))
-        return {
-            "n": len(credit),
-            "agreement": agreement,
-            "low": low,
-            "high": high,
-            "original": original_agreement,
-            "original_low": original_low,
-            "original_high": original_high,
-            "gain": gain,
-            "gain_low": gain_low,
-            "gain_high": gain_high,
-            "loss": loss,
-            "original_loss": original_loss,
-        }
+    def _agreement(self, credit: Values, original_credit: Values) -> _Agreement:
+        """The agreement of the transforms and of the original features, and the gain."""
+        after = credit_units(credit, self.answers)
+        before = credit_units(original_credit, self.answers)
+        gain = after.minus(before)
+        return _Agreement(
+            after=_Interval(*after.bounded()),
+            before=_Interval(*before.bounded()),
+            gain=_Interval(*gain.bounded((-1.0, 1.0))),
+        )
+
+
+class _Interval(NamedTuple):
+    """A score with the ends of its interval, None if it has no error."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class _Agreement(NamedTuple):
+    """The agreement with held-out answers before and after a transform."""
+
+    after: _Interval
+    before: _Interval
+    gain: _Interval
+
+
+def _mapped(transforms: Sequence[LinearTransform], rows: Sequence[Rows]) -> list[Rows]:
+    """The rows of each fold under the transform of that fold."""
+    mapped = []
+    for transform, X in zip(transforms, rows, strict=True):
+        mapped.append(transform.map_rows(X))
+    return mapped
 
 
 def scaled_identity(data: FitData, centre: Centre) -> LinearTransform:
@@ -321,13 +390,20 @@ def best_similarity_scale(S: Choices, weights: Values | None) -> float:
     """
 
     def slopes(m: float) -> tuple[float, float]:
-        q = np.exp(m * S - (m * S).max(axis=1, keepdims=True))
+        logits = m * S
+        largest = logits.max(axis=1, keepdims=True)
+        q = np.exp(logits - largest)
         q /= q.sum(axis=1, keepdims=True)
         expected = (q * S).sum(axis=1)
-        variance = (q * S**2).sum(axis=1) - expected**2
+        expected_square = (q * S**2).sum(axis=1)
+        variance = expected_square - expected**2
         slope = np.average(expected - S[:, 0], weights=weights)
-        return float(slope), m * float(np.average(variance, weights=weights))
+        curvature = np.average(variance, weights=weights)
+        return float(slope), m * float(curvature)
 
-    spread = float((S - S.mean(axis=1, keepdims=True)).std())
+    deviations = S - S.mean(axis=1, keepdims=True)
+    spread = float(deviations.std())
     start = -float(np.log(spread)) if spread else 0.0
-    return increasing_root(slopes, start, start - _MAX_LOG_SCALE, start + _MAX_LOG_SCALE)
+    lowest = start - _MAX_LOG_SCALE
+    highest = start + _MAX_LOG_SCALE
+    return increasing_root(slopes, start, lowest, highest)
