@@ -48,12 +48,15 @@ def path_settings(lmbda: float, alpha: float, method: Convex = "global") -> Obje
 
 def fold_problems(problem: Problem, folds: Sequence[Fold]) -> list[Problem]:
     """The problems without each fold, in the leading principal axes of the problem of all data."""
-    solver = problem.solver.replace(tol=max(problem.solver.tolerance, _TOLERANCE))
+    tolerance = max(problem.solver.tolerance, _TOLERANCE)
+    solver = problem.solver.replace(tol=tolerance)
     axes = problem.axes.leading(_LEADING_AXES)
     local = bool(problem.blocks)
-    return [
-        solver.problem(fold.data, local=local, axes=axes, counter=problem.counter) for fold in folds
-    ]
+    problems = []
+    for fold in folds:
+        fold_problem = solver.problem(fold.data, local=local, axes=axes, counter=problem.counter)
+        problems.append(fold_problem)
+    return problems
 
 
 @dataclass(eq=False)
@@ -101,20 +104,26 @@ class PathSearch:
         objects = self.heldout.rows
         if np.isinf(lmbda):
             return objects
-        return [X @ W for X, W in zip(objects, self.fit(lmbda), strict=True)]
+        return _embedded(objects, self.fit(lmbda))
 
     @cached_property
     def penalties(self) -> list[float]:
         """The λ to search, the largest first; with folds of questions no transform comes first."""
         if self.method == "naive":
             limit = min(lambda_max(problem.choices) for problem in self.problems)
-            return [NO_TRANSFORM, *(share * limit for share in SHARES_OF_LAMBDA_MAX if limit)]
+            shares = SHARES_OF_LAMBDA_MAX if limit else ()
+            return [NO_TRANSFORM] + [share * limit for share in shares]
         if self.folds[0].unit == "objects":
-            return [*LAMBDAS]
+            return list(LAMBDAS)
+        dimensions = self.problem.data.features.dimensions
+        fits_of_an_answer = max(1, len(self.folds) - 1)
         n_fitted = sum(fold.data.answers.effective_size for fold in self.folds)
-        per_answer = self.problem.data.features.dimensions * max(1, len(self.folds) - 1) / n_fitted
-        multiples = [penalty * per_answer for penalty in PENALTIES_PER_ANSWER]
-        return [NO_TRANSFORM, *(float(f"{lmbda:.2g}") for lmbda in multiples)]
+        dimensions_per_answer = dimensions * fits_of_an_answer / n_fitted
+        penalties = [NO_TRANSFORM]
+        for penalty in PENALTIES_PER_ANSWER:
+            lmbda = penalty * dimensions_per_answer
+            penalties.append(float(f"{lmbda:.2g}"))
+        return penalties
 
     def search_penalty(self) -> dict[float, Values]:
         """The loss of each held-out answer under `global`, in nats, at each λ of the search.
@@ -124,35 +133,44 @@ class PathSearch:
         lowest.
         """
         lambdas = self.penalties
-        first, patience = (NO_TRANSFORM, 2) if NO_TRANSFORM in lambdas else (1.0, 1)
+        first = 1.0
+        patience = 1
+        if NO_TRANSFORM in lambdas:
+            first = NO_TRANSFORM
+            patience = 2
+        start = lambdas.index(first)
+        falling = lambdas[start:]
+        rising = lambdas[:start][::-1]
         losses: dict[float, Values] = {}
         means: dict[float, float] = {}
-        start = lambdas.index(first)
-        for direction in (lambdas[start:], lambdas[:start][::-1]):
+        for direction in (falling, rising):
             rises = 0
             for lmbda in direction:
                 losses[lmbda] = self.heldout_losses(lmbda)
                 means[lmbda] = self.heldout.mean(losses[lmbda])
-                is_higher = means[lmbda] > min(means.values()) + _MIN_LOSS_DIFFERENCE
+                lowest = min(means.values())
+                is_higher = means[lmbda] > lowest + _MIN_LOSS_DIFFERENCE
                 rises = rises + 1 if is_higher else 0
                 if rises == patience:
                     break
-            if min(means, key=means.__getitem__) != first:
+            if means[first] > min(means.values()):
                 break
         return losses
 
     def heldout_losses(self, lmbda: float) -> Values:
         """The loss of each held-out answer under `global`, at the best scale of similarities."""
         S = self.heldout.similarities(self.embeddings(lmbda))
-        return choice_loss(best_similarity_scale(S, self.heldout.answers.weights) * S)
+        scale = best_similarity_scale(S, self.heldout.answers.weights)
+        return choice_loss(scale * S)
 
     def largest_tie(self, losses: Mapping[float, Values]) -> float:
         """The largest λ whose loss is within one paired standard error of the lowest."""
-        best = min(losses, key=lambda lmbda: self.heldout.mean(losses[lmbda]))
-        is_tie = self.heldout.is_tie
-        return max(
-            lmbda for lmbda in losses if is_tie(losses[lmbda] - losses[best], _MIN_LOSS_DIFFERENCE)
-        )
+        best = min(losses.values(), key=self.heldout.mean)
+        ties = []
+        for lmbda, loss in losses.items():
+            if self.heldout.is_tie(loss - best, _MIN_LOSS_DIFFERENCE):
+                ties.append(lmbda)
+        return max(ties)
 
     def first_tie(self, candidates: Sequence[Mixture]) -> int:
         """The number of the first candidate within one paired standard error of the best."""
@@ -162,8 +180,12 @@ class PathSearch:
 
     def path_weights(self, lmbda: float) -> list[list[Square]]:
         """The W of each fold at the original features and at each fit of the path of λ."""
-        fits = [self.fit(lmbda, alpha) for alpha in reversed(self.alphas)]
-        return [[scaled_identity_of(path[-1]), *path[::-1]] for path in zip(*fits, strict=True)]
+        from_global = [self.fit(lmbda, alpha) for alpha in reversed(self.alphas)]
+        paths = []
+        for fits in zip(*reversed(from_global), strict=True):
+            original = scaled_identity_of(fits[0])
+            paths.append([original, *fits])
+        return paths
 
     def path(self, lmbda: float) -> list[Mixture]:
         """Score five mixtures from each fit of the path of λ to the next.
@@ -184,8 +206,11 @@ class PathSearch:
     def positions(self) -> list[PathPosition]:
         """The original features, and five positions from each fit of a path to the next."""
         shares = [number / _MIXTURES for number in range(1, _MIXTURES + 1)]
-        fits = range(1, len(self.alphas) + 1)
-        return [ORIGIN, *(PathPosition(fit, share) for fit in fits for share in shares)]
+        positions = [ORIGIN]
+        for fit in range(1, len(self.alphas) + 1):
+            for share in shares:
+                positions.append(PathPosition(fit, share))
+        return positions
 
     def scores(
         self,
@@ -196,13 +221,17 @@ class PathSearch:
     ) -> Mixture:
         """Score the embedded objects of every fold, and its images if there are any."""
         credit = self.heldout.credit(objects)
-        kept = self.heldout.kept(images, centred=True) if images else np.empty(0)
-        return Mixture(lmbda, position, credit, self.heldout.mean(credit), kept)
+        agreement = self.heldout.mean(credit)
+        kept = np.empty(0)
+        if images:
+            kept = self.heldout.kept(images, centred=True)
+        return Mixture(lmbda, position, credit, agreement, kept)
 
     def global_scores(self, lmbda: float) -> Mixture:
         """Score `global`, or the original features if λ is infinite, without neighbours."""
         position = ORIGIN if np.isinf(lmbda) else self.positions[-1]
-        return self.scores(self.embeddings(lmbda), lmbda=lmbda, position=position)
+        Z = self.embeddings(lmbda)
+        return self.scores(Z, lmbda=lmbda, position=position)
 
     def weights(self, mixture: Mixture) -> tuple[float, list[Square]]:
         """The best scale of the similarities of a mixture, and the W of each fold at this scale.
@@ -210,11 +239,13 @@ class PathSearch:
         The scale corrects the length of W, which cosines ignore: with few answers W becomes too
         long.
         """
-        matrices = [mix(path, mixture.position) for path in self.path_weights(mixture.lmbda)]
-        Z = [X @ W for X, W in zip(self.heldout.rows, matrices, strict=True)]
+        paths = self.path_weights(mixture.lmbda)
+        matrices = [mix(path, mixture.position) for path in paths]
+        Z = _embedded(self.heldout.rows, matrices)
         S = self.heldout.similarities(Z)
         scale = best_similarity_scale(S, self.heldout.answers.weights)
-        return scale, [scale**0.5 * W for W in matrices]
+        length = scale**0.5
+        return scale, [length * W for W in matrices]
 
     def kept(self, mixture: Mixture) -> float:
         """The mean share of its neighbours in the raw rows that an image keeps under a mixture."""
@@ -222,11 +253,23 @@ class PathSearch:
             return float(mixture.kept.mean())
         images = self.heldout.image_rows
         if not mixture.is_original:
-            matrices = self.weights(mixture)[1]
-            images = [X @ W for X, W in zip(images, matrices, strict=True)]
-        return float(self.heldout.kept(images).mean())
+            _, matrices = self.weights(mixture)
+            images = _embedded(images, matrices)
+        shares = self.heldout.kept(images)
+        return float(shares.mean())
 
 
-def _products(rows: Sequence[Rows], weights: Sequence[Sequence[Square]]) -> list[list[Rows]]:
+def _embedded(rows: Sequence[Rows], weights: Sequence[Square]) -> list[Rows]:
+    """The rows of each fold under its W."""
+    embedded = []
+    for X, W in zip(rows, weights, strict=True):
+        embedded.append(X @ W)
+    return embedded
+
+
+def _products(rows: Sequence[Rows], paths: Sequence[Sequence[Square]]) -> list[list[Rows]]:
     """The rows of each fold under every W of its path."""
-    return [[X @ W for W in path] for X, path in zip(rows, weights, strict=True)]
+    products = []
+    for X, path in zip(rows, paths, strict=True):
+        products.append([X @ W for W in path])
+    return products
