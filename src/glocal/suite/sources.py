@@ -9,11 +9,10 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import date, datetime, time
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from pydantic import Field, Strict
-from typing_extensions import TypeAliasType
 
 from glocal._version import __version__
 from glocal.aligner.data import Centre, FitData
@@ -34,11 +33,10 @@ from glocal.transform.reduction import baseline
 File = Annotated[Path, Strict(False)]
 """A path relative to the root of the suite; ``{network}`` in it stands for the network's name."""
 MaybeFile = Annotated[Path | None, Strict(False)]
-TomlValue = TypeAliasType(
-    "TomlValue",
-    "bool | int | float | str | datetime | date | time | list[TomlValue] | dict[str, TomlValue]",
+TomlValue: TypeAlias = (
+    bool | int | float | str | datetime | date | time | Sequence[object] | Mapping[str, object]
 )
-"""A value in the table of a suite file."""
+"""A value in the table of a suite file; a list and a table hold values of the same kinds."""
 MIN_HELDOUT_ANSWERS = 1_000
 """With fewer held-out answers the order of two networks is hardly more than chance."""
 Embed = Callable[[Features], np.ndarray]
