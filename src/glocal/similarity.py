@@ -79,7 +79,9 @@ def candidate_pairs(kind: str, m: int = 3) -> Pairs:
     ((0, 1), (0, 2), (0, 3))
     """
     columns, pairs, _ = KINDS[kind]
-    return (*pairs, *((0, column) for column in range(len(columns), m)))
+    further = range(len(columns), m)
+    pairs_of_further = tuple((0, column) for column in further)
+    return pairs + pairs_of_further
 
 
 def finite(Z: np.ndarray, what: str = "features") -> Embedding:
@@ -99,7 +101,8 @@ def finite(Z: np.ndarray, what: str = "features") -> Embedding:
             f"{what} hold {Z.dtype} of shape {Z.shape}; they must be real numbers of shape (n, p)."
         )
     rows = np.asarray(Z, dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    is_finite = np.isfinite(rows).all(axis=1)
+    bad = np.flatnonzero(~is_finite)
     if len(bad):
         raise DataError(
             f"{what} hold NaN or infinity in {len(bad)} of {len(rows)} rows, the first of them row "
@@ -110,33 +113,45 @@ def finite(Z: np.ndarray, what: str = "features") -> Embedding:
 
 def row_hashes(rows: np.ndarray) -> Int[np.ndarray, " n"]:
     """A hash of each row; 0.0 and -0.0 are equal numbers, and so are rows that hold them."""
-    # of 64 bits: no two of a million rows collide
-    return np.array([hash((row + 0.0).tobytes()) for row in rows], dtype=np.int64)
+    hashes = np.empty(len(rows), dtype=np.int64)
+    for number, row in enumerate(rows):
+        without_negative_zero = row + 0.0
+        # of 64 bits: no two of a million rows collide
+        hashes[number] = hash(without_negative_zero.tobytes())
+    return hashes
 
 
 def repeated_rows(rows: np.ndarray, classes: Labels | None = None) -> Mask:
     """Which rows equal an earlier row, with classes an earlier row of their class."""
     import pandas as pd
 
-    return pd.DataFrame({"row": row_hashes(rows), "class": classes}).duplicated().to_numpy()
+    hashes = row_hashes(rows)
+    table = pd.DataFrame({"row": hashes, "class": classes})
+    return table.duplicated().to_numpy()
 
 
 def unit_rows(Z: Embedding) -> Embedding:
     """Scale rows to length 1; a row of zeros stays zero, so that all its similarities are 0."""
     norms = np.linalg.norm(Z, axis=1, keepdims=True)
-    return Z / np.where(norms > 0, norms, 1)
+    norms[norms == 0] = 1
+    return Z / norms
 
 
 def scaled_to_length_1(X: Real[np.ndarray, "n p"]) -> Embedding:
     """`unit_rows` in float64 of raw features, whose squares may overflow or underflow."""
     rows = X.astype(np.float64)
     largest = np.abs(rows).max(axis=1, keepdims=True)
-    return unit_rows(rows / np.where(largest > 0, largest, 1.0))
+    largest[largest == 0] = 1
+    return unit_rows(rows / largest)
 
 
 def row_slices(n: int, size: int) -> list[slice]:
     """Split rows 0..n-1 into slices of `size` rows; the last slice may be shorter."""
-    return [slice(start, min(start + size, n)) for start in range(0, n, max(size, 1))]
+    slices = []
+    for start in range(0, n, max(size, 1)):
+        end = min(start + size, n)
+        slices.append(slice(start, end))
+    return slices
 
 
 def cosine_blocks(
@@ -148,11 +163,17 @@ def cosine_blocks(
     -inf.
     """
     Q = unit_rows(finite(queries))
-    G = Q if gallery is None else unit_rows(finite(gallery))
-    for rows in row_slices(len(Q), max(_MIN_BLOCK_ROWS, _BLOCK_ENTRIES // max(1, len(G)))):
+    if gallery is None:
+        G = Q
+    else:
+        G = unit_rows(finite(gallery))
+    rows_in_cache = _BLOCK_ENTRIES // max(1, len(G))
+    block_rows = max(_MIN_BLOCK_ROWS, rows_in_cache)
+    for rows in row_slices(len(Q), block_rows):
         S = Q[rows] @ G.T
         if gallery is None:
-            np.fill_diagonal(S[:, rows.start :], -np.inf)
+            square = S[:, rows.start :]
+            np.fill_diagonal(square, -np.inf)
         yield rows, S
 
 
@@ -161,13 +182,13 @@ def of_pairs(Z: np.ndarray, objects: Objects, pairs: Pairs, similarity: str = "c
 
     They are computed in float64, so that ties do not come from rounding.
     """
-    Z = np.asarray(Z, dtype=np.float64)
     if similarity not in SIMILARITIES:
-        raise ParameterError(
-            f"`similarity` is {similarity!r}; it must be {' or '.join(SIMILARITIES)}."
-        )
-    rows = unit_rows(Z) if similarity == "cosine" else Z
-    n = len(Z)
+        allowed = " or ".join(SIMILARITIES)
+        raise ParameterError(f"`similarity` is {similarity!r}; it must be {allowed}.")
+    rows = np.asarray(Z, dtype=np.float64)
+    if similarity == "cosine":
+        rows = unit_rows(rows)
+    n = len(rows)
     S = np.empty((len(pairs), len(objects)))
     gram = None
     if n <= _MAX_GRAM_OBJECTS and n * n <= _MAX_GRAM_ENTRIES_PER_PAIR * S.size:
@@ -175,10 +196,12 @@ def of_pairs(Z: np.ndarray, objects: Objects, pairs: Pairs, similarity: str = "c
     for chunk in row_slices(len(objects), _CHUNK):  # the data of one chunk stay in the cache
         columns = objects[chunk].T.astype(np.int64, order="C")
         for number, (i, j) in enumerate(pairs):
+            first = columns[i]
+            second = columns[j]
             if gram is None:
-                S[number, chunk] = np.einsum("ij,ij->i", rows[columns[i]], rows[columns[j]])
+                S[number, chunk] = np.einsum("ij,ij->i", rows[first], rows[second])
             else:
-                S[number, chunk] = gram.take(columns[i] * n + columns[j])
+                S[number, chunk] = gram.take(first * n + second)
     return S.T
 
 
@@ -187,8 +210,10 @@ def choice(S: Choices, tolerance: float | Float[np.ndarray, "n 1"]) -> Choices:
 
     Pairs within the tolerance (`pair_tolerance`) of the highest similarity are tied with it.
     """
-    is_highest = S.max(axis=1, keepdims=True) - tolerance <= S
-    return is_highest / is_highest.sum(axis=1, keepdims=True)
+    highest = S.max(axis=1, keepdims=True)
+    is_highest = highest - tolerance <= S
+    number_of_highest = is_highest.sum(axis=1, keepdims=True)
+    return is_highest / number_of_highest
 
 
 def credit(S: Choices, tolerance: float) -> tuple[Values, Mask]:
@@ -198,7 +223,8 @@ def credit(S: Choices, tolerance: float) -> tuple[Values, Mask]:
     therefore scores chance.
     """
     shares = choice(S, tolerance)
-    return shares[:, 0], shares.max(axis=1) < 1
+    is_tie = shares.max(axis=1) < 1
+    return shares[:, 0], is_tie
 
 
 def choice_loss(S: Choices) -> Values:
@@ -207,7 +233,9 @@ def choice_loss(S: Choices) -> Values:
     for chunk in row_slices(len(S), _CHUNK):
         columns = S[chunk].T
         highest = columns.max(axis=0)
-        losses[chunk] = highest - columns[0] + np.log(np.exp(columns - highest).sum(axis=0))
+        exponentials = np.exp(columns - highest)
+        log_sums = np.log(exponentials.sum(axis=0))
+        losses[chunk] = highest - columns[0] + log_sums
     return losses
 
 
@@ -216,10 +244,13 @@ def pair_tolerance(Z: np.ndarray, similarity: str = "cosine") -> float:
 
     It follows from `tie_tolerance`, since |S_ij| is at most the largest ‖z_i‖².
     """
+    p = Z.shape[1]
     if similarity == "cosine":
-        return tie_tolerance(Z.shape[1])
-    Z = np.asarray(Z, dtype=np.float64)
-    return tie_tolerance(Z.shape[1], float(np.einsum("ij,ij->i", Z, Z).max(initial=0.0)))
+        return tie_tolerance(p)
+    rows = np.asarray(Z, dtype=np.float64)
+    squared_lengths = np.einsum("ij,ij->i", rows, rows)
+    largest = squared_lengths.max(initial=0.0)
+    return tie_tolerance(p, float(largest))
 
 
 def tie_tolerance(p: int, largest: float = 1.0) -> float:
@@ -230,7 +261,9 @@ def tie_tolerance(p: int, largest: float = 1.0) -> float:
     rounding errors add up like a random walk of p steps. The tolerance is far above these errors,
     and far below any meaningful difference. `largest`, max |S|, is 1 for cosines.
     """
-    return float(8 * np.sqrt(p) * np.finfo(np.float64).eps * largest)
+    eps = np.finfo(np.float64).eps
+    tolerance = 8 * np.sqrt(p) * eps * largest
+    return float(tolerance)
 
 
 def new_group(
@@ -244,7 +277,8 @@ def new_group(
     >>> new_group(np.array([3.0, 2.0, 2.0 - 1e-15, 1.0]), 1e-12).tolist()
     [True, True, False, True]
     """
-    return np.abs(np.diff(ordered, axis=-1, prepend=np.inf)) > tolerance
+    steps = np.diff(ordered, axis=-1, prepend=np.inf)
+    return np.abs(steps) > tolerance
 
 
 def snap_ties(values: Values, tolerance: float) -> Values:
@@ -256,21 +290,28 @@ def snap_ties(values: Values, tolerance: float) -> Values:
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     new = new_group(ordered, tolerance)
+    smallest_of_group = ordered[new]
+    group = np.cumsum(new) - 1
     equalized = np.empty_like(ordered)
-    equalized[order] = ordered[new][np.cumsum(new) - 1]
+    equalized[order] = smallest_of_group[group]
     return equalized
 
 
 def one_point(rows: Embedding) -> bool:
     """Whether rows differ only by rounding: mean_i ‖z_i - z̄‖² ≤ 1e-12 · mean_i ‖z_i‖²."""
     centred = rows - rows.mean(axis=0)
-    return float(np.vdot(centred, centred)) <= _MIN_SPREAD * float(np.vdot(rows, rows))
+    spread = float(np.vdot(centred, centred))
+    squared_length = float(np.vdot(rows, rows))
+    return spread <= _MIN_SPREAD * squared_length
 
 
 def is_collapsed(Z: Embedding) -> bool:
     """Whether all rows are one point or one direction, so that cosines have nothing to compare."""
-    Z = np.asarray(Z, dtype=np.float64)
-    return one_point(Z) or one_point(unit_rows(Z))
+    rows = np.asarray(Z, dtype=np.float64)
+    if one_point(rows):
+        return True
+    directions = unit_rows(rows)
+    return one_point(directions)
 
 
 def at_chance(loss: float, chance: float) -> bool:
@@ -284,8 +325,9 @@ def zeros_if_collapsed(*parts: Float[np.ndarray, "_ p"]) -> list[Float[np.ndarra
     All cosines of zeros are tied, so that any ranking that shares credit among ties scores exactly
     chance, and one in which ties count against it less. A CollapseWarning reports this.
     """
-    if not is_collapsed(np.concatenate(parts)):
-        return [*parts]
+    together = np.concatenate(parts)
+    if not is_collapsed(together):
+        return list(parts)
     warn(
         "collapse: all rows are one point or one direction; scores are at chance or below.",
         CollapseWarning,
