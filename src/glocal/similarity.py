@@ -163,10 +163,7 @@ def cosine_blocks(
     -inf.
     """
     Q = unit_rows(finite(queries))
-    if gallery is None:
-        G = Q
-    else:
-        G = unit_rows(finite(gallery))
+    G = Q if gallery is None else unit_rows(finite(gallery))
     rows_in_cache = _BLOCK_ENTRIES // max(1, len(G))
     block_rows = max(_MIN_BLOCK_ROWS, rows_in_cache)
     for rows in row_slices(len(Q), block_rows):
