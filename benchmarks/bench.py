@@ -59,45 +59,48 @@ def write(folder: Path, n: int, p: int, t: int, n_local: int = 0) -> None:
 
 
 class Bench:
-    """A folder with the data of the cases, which are made when a case needs them."""
+    """A folder with the data of the cases, made when a case needs them, and outputs by checkout."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.finished: set[str] = set()
+        self.finished: set[tuple[str, Path]] = set()
         rng = np.random.default_rng(0)
         self.X = rng.standard_normal((1854, 768), np.float32)
         self.triplets = rng.integers(0, len(self.X), 3 * BATCH)
 
     def make(self, name: str, size: tuple[int, ...]) -> None:
         """Simulate data once, in a process of its own: commands inherit the peak of memory."""
-        if not (self.folder / name).exists():
+        data = self.folder / name
+        if not data.exists():
             with ProcessPoolExecutor(1) as pool:
-                pool.submit(write, self.folder / name, *size).result()
+                pool.submit(write, data, *size).result()
 
     def run(self, name: str, source: Path = ROOT) -> Run:
-        """Run a case, after what it needs."""
+        """Run a case of a checkout, after the case that it needs."""
         case = CASES[name]
         if "data" in case:
             self.make(case["data"], SIZES[case["data"]])
-        if "needs" in case and case["needs"] not in self.finished:
-            self.run(case["needs"])
-        self.finished.add(name)
+        if "needs" in case and (case["needs"], source) not in self.finished:
+            self.run(case["needs"], source)
+        self.finished.add((name, source))
         return self.process(case["line"], case.get("data", ""), source)
 
     def process(self, pattern: str, data: str, source: Path = ROOT) -> Run:
         """Run a line of Python or a command on some data in a process of its own."""
+        data = f"../{data}"
         line = pattern.format(
             data=f"--features {data}/x.npy --answers {data}/t.npy",
             local=f"--local-features {data}/local.npy",
             folder=data,
         )
         arguments = ["-c", line] if line.startswith("import") else ["-m", *line.split()]
-        shutil.rmtree(self.folder / line.rsplit(maxsplit=1)[-1], ignore_errors=True)
-        log = self.folder / "log"
+        outputs = self.outputs(source)
+        shutil.rmtree(outputs / line.rsplit(maxsplit=1)[-1], ignore_errors=True)
+        log = outputs / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, *arguments],
-                cwd=self.folder,
+                cwd=outputs,
                 env=workbench.environment(source, threads=2),
                 stdout=output,
                 stderr=output,
@@ -108,6 +111,12 @@ class Bench:
             sys.exit(f"{line}\n{log.read_text(encoding='utf-8')}")
         cpu = usage.ru_utime + usage.ru_stime
         return Run(cpu, usage.ru_maxrss / 1024)
+
+    def outputs(self, source: Path) -> Path:
+        """The folder with the outputs of a checkout, which another one may be unable to read."""
+        folder = self.folder / ("outputs" if source == ROOT else "outputs-against")
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def cost(self, name: str) -> float:
         """The processor time of a case in units of the work around it."""
