@@ -58,7 +58,7 @@ A command that names one of these options, and has no line of its own for it, me
 
 {shared}"""
 _RANGE_AND_DEFAULT = re.compile(r"\s*\[((?:at |above |below |default: )[^\[\]]*)\]$")
-_OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*")  # two hyphens in a sentence would become a dash
+_OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*(?: paper\b)?")  # --solver paper with its value
 
 
 def commands(command: Any, name: str = "glocal") -> Iterator[tuple[str, Any]]:
@@ -102,7 +102,7 @@ def pages() -> dict[str, str]:
 def _section(name: str, command: Any, shared: Container[str]) -> str:
     """The section of a command: its description, examples, and options."""
     description = (command.help or "").partition("Example: ")[0].strip()
-    description = _OPTION.sub(r"`\g<0>`", description)
+    description = _with_options_as_code(description)
     lines = "\n".join(examples(command))
     rows = _rows(command)
     own = [row for row in rows.values() if row not in shared]
@@ -114,6 +114,10 @@ def _section(name: str, command: Any, shared: Container[str]) -> str:
             f"[Shared options](index.md#shared-options): {also}.\n",
         ]
     )
+
+
+def _with_options_as_code(text: str) -> str:
+    return _OPTION.sub(r"`\g<0>`", text)
 
 
 def _table(rows: Iterable[str]) -> str:
@@ -132,8 +136,9 @@ def _rows(command: Any) -> dict[str, str]:
             meaning += f" Range: {allowed.rstrip('; ')}."
         if choices := getattr(getattr(param, "type_descriptor", None), "choices", None):
             meaning += f" One of {', '.join(choices)}."
-        meaning = _OPTION.sub(r"`\g<0>`", meaning.replace("|", "\\|"))
-        row = f"| {_names(param)} | {default or _default(param)} | {meaning} |"
+        meaning = _with_options_as_code(meaning.replace("|", "\\|"))
+        default = _with_options_as_code(default) or _default(param)
+        row = f"| {_names(param)} | {default} | {meaning} |"
         rows[param.opts[0]] = row
     return rows
 
