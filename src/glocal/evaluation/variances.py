@@ -134,15 +134,11 @@ def _related_sums(objects: Objects, deviations: Values, weights: Values) -> _Rel
     deviations of the answers that contain subset s, it is Σ_s (-1)^(|s|+1) E_s². The same sum of
     the weights gives the share of unrelated pairs.
     """
-    ascending = np.sort(objects, axis=1)
-    columns = ascending.T.astype(np.int64, order="C")
+    columns = np.sort(objects, axis=1).T.astype(np.int64, order="C")
     values = np.stack([deviations, weights])
     objects_an_answer = len(columns)
-    sums_by_size = []
-    for size in range(1, objects_an_answer):
-        numbers = _subset_numbers(columns, size)
-        sums = _squared_sums(numbers, values)
-        sums_by_size.append(sums)
+    sizes = range(1, objects_an_answer)
+    sums_by_size = [_squared_subset_sums(columns, size, values) for size in sizes]
     question_sums = _squared_question_sums(columns, values)
     sums_by_size.append(question_sums)
     exponents = np.arange(objects_an_answer)
@@ -155,11 +151,12 @@ def _squared_question_sums(columns: ObjectColumns, values: ValueRows) -> ValueSu
     """Σ_s E_s² over the sets of all objects; answers to questions asked once are not sorted."""
     objects_an_answer = len(columns)
     is_alone = asked_once(columns.T)
-    squares = np.square(values[:, is_alone])
-    single_sums = squares.sum(axis=1)
+    # the squares have no name: a named array of this size would stay in memory until the end
+    single_sums = np.square(values[:, is_alone]).sum(axis=1)
     others = np.flatnonzero(~is_alone)
-    numbers = _subset_numbers(columns[:, others], objects_an_answer)
-    return single_sums + _squared_sums(numbers, values[:, others])
+    other_values = values[:, others]
+    other_columns = columns[:, others]
+    return single_sums + _squared_subset_sums(other_columns, objects_an_answer, other_values)
 
 
 def _subset_numbers(columns: ObjectColumns, size: int) -> list[Numbers]:
@@ -181,8 +178,9 @@ def _subset_numbers(columns: ObjectColumns, size: int) -> list[Numbers]:
     return all_numbers
 
 
-def _squared_sums(subsets: list[Numbers], values: ValueRows) -> ValueSums:
-    """Σ_s E_s² over numbered subsets, for each row of `values`."""
+def _squared_subset_sums(columns: ObjectColumns, size: int, values: ValueRows) -> ValueSums:
+    """Σ_s E_s² over the subsets of this size, for each row of `values`."""
+    subsets = _subset_numbers(columns, size)
     largest = [int(numbers.max(initial=0)) for numbers in subsets]
     n_subsets = max(largest) + 1
     sums = np.zeros((len(values), n_subsets))
