@@ -6,7 +6,7 @@ plain names of arms and controls are in evidence_pages.toml. The controls are
 
 simulated  `global`, on answers that the SPoSE-49 embedding of the objects gives
 shuffled   `global`, on the same questions with an odd one that is drawn at random
-exchanged  `global`, on the same answers with the objects exchanged at random
+exchanged  `global`, on the same answers with shuffled objects
 diagonal   one factor for each column, fitted to the answers
 random     the singular values of `global` on random directions
 """
