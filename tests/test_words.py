@@ -1,5 +1,6 @@
 """One thing has one word: the glossary of docs/concepts.md binds options, keys, names and pages."""
 
+import ast
 import csv
 import inspect
 import re
@@ -7,6 +8,7 @@ from dataclasses import fields
 
 import pytest
 import typer
+from sentences import stumbles
 from test_docs import PAGES, ROOT, TEXTS
 
 import glocal
@@ -117,6 +119,11 @@ def test_no_name_is_one_that_is_not_written(names):
     assert {name: NAMES[name] for name in written & {*NAMES}} == {}
 
 
+def phrases_in(words):
+    """The phrases in a text on one line for which the glossary has another word."""
+    return [phrase for phrase in PHRASES if re.search(rf"(?i)\b{re.escape(phrase)}\b", words)]
+
+
 def prose(text):
     """The text of a page without blocks of code and quotations, and its code in lines apart."""
     text = re.sub(r"(?ms)^```.*?^```", "", text)
@@ -134,10 +141,40 @@ def test_no_page_has_a_word_that_is_not_written(page):
     text = re.sub(r"(?s)\| word \|.*?\n\n", "", page.read_text("utf-8"))
     words, code = prose(text)
     words = " ".join(words.split())
-    phrases = [phrase for phrase in PHRASES if re.search(rf"(?i)\b{re.escape(phrase)}\b", words)]
+    phrases = phrases_in(words)
     parts = {part for line in code for part in re.findall(r"[\w]+", line)}
     names = parts & {*NAMES}
     assert [word for word in (*phrases, *names) if (place, word) not in EXCEPTIONS] == []
+
+
+SOURCES = {
+    "glocal": ROOT / "src",
+    "glocal-collect": ROOT / "packages" / "glocal-collect" / "src",
+}
+
+
+def docstrings(path):
+    """The text of each docstring of a file, of constants too, without indents and examples."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                text = re.sub(r"(?m)^ *(?:>>>|\.\.\.) .*$", "", text)
+                yield re.sub(r"(?m)^ +", "", text)
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_docstrings_read_as_the_pages_do(source):
+    """No docstring has a sentence of a pattern at which readers stumbled, or a phrase for which the
+    glossary has another word.
+    """
+    refused = []
+    for path in source.rglob("*.py"):
+        for text in docstrings(path):
+            words, _ = prose(text.replace("``", "`"))
+            phrases = phrases_in(" ".join(words.split()))
+            refused += [(path.name, *problem) for problem in stumbles(text)]
+            refused += [(path.name, phrase, PHRASES[phrase]) for phrase in phrases]
+    assert refused == []
 
 
 def test_each_exception_is_needed():

@@ -112,7 +112,7 @@ def finite(Z: np.ndarray, what: str = "features") -> Embedding:
 
 
 def row_hashes(rows: np.ndarray) -> Int[np.ndarray, " n"]:
-    """A hash of each row; 0.0 and -0.0 are equal numbers, and so are rows that hold them."""
+    """A hash of each row; 0.0 and -0.0 are equal numbers, and rows that hold them are equal too."""
     hashes = np.empty(len(rows), dtype=np.int64)
     for number, row in enumerate(rows):
         without_negative_zero = row + 0.0
@@ -254,9 +254,9 @@ def tie_tolerance(p: int, largest: float = 1.0) -> float:
     """The largest rounding difference of two equal similarities: 8 √p eps · max|S|, float64.
 
     The order in which the p products of a similarity are summed differs between processors, between
-    blocks of rows and between rotations of the space, and so do the last digits of the sum. The
-    rounding errors add up like a random walk of p steps. The tolerance is far above these errors,
-    and far below any meaningful difference. `largest`, max |S|, is 1 for cosines.
+    blocks of rows and between rotations of the space, and the last digits of the sum differ with
+    it. The rounding errors add up like a random walk of p steps. The tolerance is far above these
+    errors, and far below any meaningful difference. `largest`, max |S|, is 1 for cosines.
     """
     eps = np.finfo(np.float64).eps
     tolerance = 8 * np.sqrt(p) * eps * largest

@@ -20,7 +20,7 @@ def has_gained(agreement: Agreement) -> bool:
 def attained_shares(agreement: Agreement, ceiling: Sequence[float]) -> list[float]:
     """The shares of the attainable gain, by each end of the ceiling; none without a certain gain.
 
-    The lower end of the ceiling comes first, and so does the largest share.
+    The lower end of the ceiling, with the largest share, comes first.
     """
     if not has_gained(agreement):
         return []

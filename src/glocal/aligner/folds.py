@@ -106,7 +106,7 @@ def fold_unit(data: FitData) -> Unit:
 
 
 def pooled_answers(folds: Sequence[Answers]) -> Answers:
-    """Concatenate the held-out answers of all folds, with their weights, votes and persons."""
+    """Concatenate the held-out answers of all folds, with their weights, votes and people."""
     return Answers(
         np.concatenate([answers.objects for answers in folds]),
         weights=_pooled([answers.weights for answers in folds]),

@@ -88,7 +88,7 @@ def people(answers: Answers, features: Features | None = None, judge: bool = Tru
     Raises
     ------
     DataError
-        The answers have no persons, or an object has neither features nor a name.
+        The answers do not record who gave them, or an object has neither features nor a name.
 
     Examples
     --------

@@ -135,24 +135,24 @@ def describe(answers: Answers) -> pd.DataFrame:
     """Describe each person by their answers; a vote counts as an answer.
 
     Answers do not hold the display order, so that a preference for a position cannot be detected.
-    Agreement with others needs questions that several people answered. To exclude persons by a
+    Agreement with others needs questions that several people answered. To exclude people by a
     rule, query the table and select the answers of the others.
 
     Parameters
     ----------
     answers : Answers
-        Answers whose persons are known.
+        Answers that record who gave each.
 
     Returns
     -------
     DataFrame
-        One row per person, with the names of the persons as the index. NaN marks a value that is
+        One row per person, with the names of the people as the index. NaN marks a value that is
         unknown for a person. A column is missing if its values are unknown for everybody.
 
         ==============================  ========================================================
         ``answers``                     The number of answers.
         ``agreement``, ``shared``       The share of a person's answers that equal the most frequent
-                                        answer of the other persons to the same question (a tie
+                                        answer of the other people to the same question (a tie
                                         among k counts 1/k), and the number of answers that this
                                         share is based on: those to questions that others answered
                                         too.
@@ -167,7 +167,7 @@ def describe(answers: Answers) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If the persons are not known.
+        If the answers do not record who gave them.
 
     Examples
     --------

@@ -63,7 +63,7 @@ def odd_one_out(
     -------
     Result
         ``agreement`` with ``low`` and ``high``, its 95 % interval over objects and, if they are
-        known, persons (None without an interval); ``tie_rate``, the share of answers whose highest
+        known, people (None without an interval); ``tie_rate``, the share of answers whose highest
         similarity is tied; ``loss`` in nats; ``chance``, the agreement of equal similarities; ``n``
         answers; ``similarity``.
 
@@ -227,7 +227,7 @@ def _in_percent(score: Score) -> str:
 
 
 def credit_units(credits: Values, answers: Answers) -> ObjectValues:
-    """The units of one value per answer, with the objects and the persons of the answers."""
+    """The units of one value per answer, with the objects and the people of the answers."""
     return ObjectValues(
         values=credits, objects=answers.objects, weights=answers.weights, persons=answers.person
     )

@@ -319,10 +319,10 @@ def _row(task: _Task, metrics: Sequence[float]) -> dict[str, Any]:
 def _influence(anomalous: Mask, score: Values) -> Values:
     """The share of each image in the error of an AUROC.
 
-    The placement value of a normal image is the share of anomalies with a higher score, that of an
-    anomaly the share of normal images with a lower one; ties count half. The AUROC is the mean of
-    either kind, and an image moves it by the deviation of its placement value from this mean,
-    divided by the number of its kind.
+    The placement value of a normal image is the share of anomalies with a higher score. For an
+    anomaly it is the share of normal images with a lower score. Ties count half. The AUROC is the
+    mean of either kind, and an image moves it by the deviation of its placement value from this
+    mean, divided by the number of its kind.
 
     References
     ----------

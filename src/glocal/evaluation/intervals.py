@@ -219,7 +219,7 @@ class ObjectValues(Units):
         short of its target by just this factor. q is taken as at least 0.1: a smaller share rests
         on so few pairs that dividing by it would only multiply their noise. The error is None if
         every two answers have a common object, or answers have more than nine objects, whose
-        subsets are too many to sum. If persons are known, the jackknife variance over persons is
+        subsets are too many to sum. If people are known, the jackknife variance over people is
         added, less the variance of independent answers Σ e² / (Σ w)², which both contain, if it is
         more than this. The degrees of freedom are then Satterthwaite's.
 
@@ -249,7 +249,7 @@ class ObjectValues(Units):
 def _with_persons(
     of_objects: Variance, of_persons: Variance, of_independent_answers: float
 ) -> Variance:
-    """The sum of the variances over objects and persons.
+    """The sum of the variances over objects and people.
 
     Both contain the variance of independent answers, which counts once.
     """

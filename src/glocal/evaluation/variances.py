@@ -1,4 +1,4 @@
-"""Variances of means whose values share objects, persons or clusters."""
+"""Variances of means whose values share objects, people or clusters."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ class ArmAxes:
 class ChangedNeighbours:
     """The nearest neighbours of all objects before and after, each with whether it stays.
 
-    `changed` are the objects whose neighbours changed most, and `kept` is the share of the k
-    neighbours that stay.
+    `changed` are the objects whose neighbours changed most, and `kept` is the share of neighbours
+    kept, of k.
     """
 
     names: tuple[str, ...]

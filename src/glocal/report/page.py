@@ -229,7 +229,7 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     """Write the scores of each run as CSV and LaTeX, as in ``1-scores.csv``; return the files.
 
     The CSV files hold plain numbers, one row for each network, arm, task and metric. The numbers of
-    a block are a file too, such as ``participants.csv``, and so are the axes of all transforms.
+    a block, such as ``participants.csv``, and the axes of all transforms are files too.
     """
     texts: dict[str, str] = {}
     axes = _axes_table(runs)

@@ -55,7 +55,7 @@ def check_rows(transform: RowMap, X: Any, *, force: bool = True) -> None:
         Raw (not standardized) rows. A sample is checked: 2,000 rows of Features, 256 of an
         array. Features of `glocal extract` record their model and layer, which are compared too.
     force : bool
-        False: a certain difference, in `row_differences`, is an error.
+        False: a difference that `row_differences` is certain of is an error.
 
     Raises
     ------

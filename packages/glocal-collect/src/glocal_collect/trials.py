@@ -1,8 +1,8 @@
 """The questions that are asked: random ones in balance, repeats, and catch trials.
 
 A *repeat* shows the images of an earlier question in a new order. Half of the repeats ask what the
-same person answered at least ten trials before, and half what another person answered, as far as
-there are such trials. A *catch trial* shows one image twice and another image once. The other image
+same person answered at least ten trials before, and half what another person answered, where there
+are such trials. A *catch trial* shows one image twice and another image once. The other image
 is the odd one; for the kind anchor, the copy is more like the reference. The positions of repeats
 and catch trials are drawn beforehand from the seed of the study, in the exact proportions of its
 settings.

@@ -67,7 +67,7 @@ def _check_repeats(answers: Answers) -> Findings:
 
 
 def check_heldout(train: Answers, test: Answers) -> Findings:
-    """Find questions that both parts ask, unless other persons gave the held-out answers."""
+    """Find questions that both parts ask, unless other people gave the held-out answers."""
     if train.pairs != test.pairs:
         return
     if train.person is not None and test.person is not None:
@@ -83,7 +83,7 @@ def check_heldout(train: Answers, test: Answers) -> Findings:
 
 
 def check_people(answers: Answers) -> Findings:
-    """Find weights that are not votes, and inattentive persons.
+    """Find weights that are not votes, and inattentive people.
 
     People who answer as if at random are found by `glocal.people`, which fits models.
     """

@@ -234,7 +234,7 @@ def offline() -> bool:
 def matches(path: Path, checksum: str) -> bool:
     """Whether there is a file whose content matches a checksum.
 
-    That is ``ALGORITHM:DIGEST`` with an algorithm of hashlib, or ``git:`` followed by the id of the
+    That is ``ALGORITHM:DIGEST`` with a name from hashlib, or ``git:`` followed by the id of the
     content as a git object.
     """
     if not path.is_file():
