@@ -109,7 +109,10 @@ def _of_list(case: Case, answers: Answers) -> Iterator[Reading]:
     rows = np.arange(len(case.features))
     if case.listed is not None:
         rows = feature_rows(case.features, case.listed)
-    answers = answers.select(answers.inside(rows < 0)[0])
+    is_absent = rows < 0
+    if is_absent.any():
+        are_present, _ = answers.inside(is_absent)
+        answers = answers.select(are_present)
     objects = _spaced(answers, _MAX_ANSWERS).objects
 
     def reading(description: str, other_rows: Numbers, fix: str | None = None) -> Reading:
