@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -13,9 +14,11 @@ from glocal.errors import DataError
 from glocal.similarity import (
     KINDS,
     Choices,
+    Labels,
     Mask,
     Numbers,
     Objects,
+    Pairs,
     Values,
     choice,
 )
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 FAST = 0.8
 """Seconds below which an answer counts as fast: too short to look at three pictures."""
+_MAX_NUMBERS = 1 << 20  # random numbers of objects; of more objects, some share a number
+_MIN_VOTES = 1e-9  # the sum of no votes is smaller, whatever its rounding
 
 
 def questions(answers: Answers) -> tuple[Objects, Numbers]:
@@ -38,33 +43,52 @@ def questions(answers: Answers) -> tuple[Objects, Numbers]:
     chosen = np.sort(objects[:, :2], axis=1)
     is_chosen = []
     for pair in answers.pairs:
-        candidates = np.sort(ordered[:, list(pair)], axis=1)
-        is_chosen.append((candidates == chosen).all(axis=1))
-    return ordered, np.argmax(is_chosen, axis=0)
+        columns = list(pair)
+        candidates = np.sort(ordered[:, columns], axis=1)
+        is_equal = candidates == chosen
+        is_chosen.append(is_equal.all(axis=1))
+    chosen_pair = np.argmax(is_chosen, axis=0)
+    return ordered, chosen_pair
 
 
 def _ordered(objects: Objects, answers: Answers) -> Objects:
     """The objects of each answer in the order of its question."""
     m = objects.shape[1]
-    n_fixed = int(KINDS[answers.kind].has_reference)
+    kind = KINDS[answers.kind]
+    n_fixed = 1 if kind.has_reference else 0
     n_all_pairs = m * (m - 1) // 2
     has_all_pairs = len(answers.pairs) == n_all_pairs
     if n_fixed or has_all_pairs:  # all other columns are alike
         ordered = objects.copy()
-        ordered[:, n_fixed:].sort(axis=1)
+        others = ordered[:, n_fixed:]
+        others.sort(axis=1)
         return ordered
-    # the first, in the order of a dictionary, of the rows that ask for the same pairs
-    pairs = {frozenset(pair) for pair in answers.pairs}
     ordered = objects
-    for columns in itertools.permutations(range(m)):
-        moved_pairs = {frozenset((columns[i], columns[j])) for i, j in pairs}
-        if moved_pairs == pairs:
-            same_question = objects[:, columns]
-            first_difference = (same_question != ordered).argmax(axis=1)
-            is_smaller = same_question < ordered
-            is_before = np.take_along_axis(is_smaller, first_difference[:, None], axis=1)
-            ordered = np.where(is_before, same_question, ordered)
+    for columns in _orders_of_same_pairs(answers.pairs, m):
+        same_question = objects[:, columns]
+        ordered = _first_in_dictionary(same_question, ordered)
     return ordered
+
+
+def _orders_of_same_pairs(pairs: Pairs, m: int) -> Iterator[tuple[int, ...]]:
+    """The orders of m columns in which the candidate pairs are the same pairs."""
+    pairs_in_any_order = {frozenset(pair) for pair in pairs}
+    for columns in itertools.permutations(range(m)):
+        moved_pairs = set()
+        for i, j in pairs:
+            moved_pair = frozenset((columns[i], columns[j]))
+            moved_pairs.add(moved_pair)
+        if moved_pairs == pairs_in_any_order:
+            yield columns
+
+
+def _first_in_dictionary(rows: Objects, others: Objects) -> Objects:
+    """Of each row and the other one, the one that comes first in the order of a dictionary."""
+    is_different = rows != others
+    first_difference = is_different.argmax(axis=1)
+    is_smaller = rows < others
+    is_before = np.take_along_axis(is_smaller, first_difference[:, None], axis=1)
+    return np.where(is_before, rows, others)
 
 
 def question_numbers(answers: Answers) -> Numbers:
@@ -76,8 +100,8 @@ def question_numbers(answers: Answers) -> Numbers:
 
 def set_keys(objects: Objects) -> Numbers:
     """A random number for each set of objects in any order: the sum of a number for each object."""
-    n_objects = int(objects.max(initial=0)) + 1
-    n_numbers = min(n_objects, 1 << 20)  # of more, some objects share a number
+    largest = int(objects.max(initial=0))
+    n_numbers = min(largest + 1, _MAX_NUMBERS)
     rng = np.random.default_rng(0)
     numbers = rng.integers(1 << 48, size=n_numbers)
     keys = np.zeros(len(objects), dtype=np.int64)
@@ -93,22 +117,30 @@ def asked_once(objects: Objects) -> Mask:
     several times as fast as sorting all.
     """
     n_buckets = 1 << (2 * len(objects)).bit_length()
-    bucket = set_keys(objects) & (n_buckets - 1)
-    return np.bincount(bucket)[bucket] == 1
+    keys = set_keys(objects)
+    bucket = keys & (n_buckets - 1)
+    bucket_sizes = np.bincount(bucket)
+    return bucket_sizes[bucket] == 1
 
 
 def different_rows(objects: Objects) -> tuple[Int[np.ndarray, "s m"], Numbers]:
     """The different rows, sorted, and the number of each row among them."""
-    n = int(objects.max(initial=0)) + 1
+    largest = int(objects.max(initial=0))
+    n = largest + 1
     m = objects.shape[1]
-    if n**m >= 1 << 63:
+    n_keys = n**m
+    if n_keys >= 1 << 63:
         rows, number = np.unique(objects, axis=0, return_inverse=True)
         return rows, number.reshape(-1)
     # one integer for each row sorts much faster than rows
-    place_values = np.int64(n) ** np.arange(m)[::-1]
-    keys, number = np.unique(objects @ place_values, return_inverse=True)
-    columns = np.unravel_index(keys, (n,) * m)
-    return np.stack(columns, axis=1), number
+    places = np.arange(m)
+    place_values = np.int64(n) ** places[::-1]
+    row_keys = objects @ place_values
+    keys, number = np.unique(row_keys, return_inverse=True)
+    shape = (n,) * m
+    columns = np.unravel_index(keys, shape)
+    rows = np.stack(columns, axis=1)
+    return rows, number
 
 
 def tally(answers: Answers) -> tuple[Objects, Choices]:
@@ -180,47 +212,73 @@ def describe(answers: Answers) -> pd.DataFrame:
     >>> len(answers.select(np.isin(answers.person, attentive)))
     2
     """
-    import pandas as pd
-
     if answers.person is None:
         raise DataError(
             "the answers do not say who gave them. Import them with a column for the participant."
         )
+    asked = _asked_questions(answers)
+    table = _table_of_agreement(answers, asked)
+    _add_repeats(table, asked)
+    if answers.seconds is not None:
+        _add_times(table, asked.person, answers.seconds, answers.all_weights)
+    if answers.catch_passed is not None and answers.catch_person is not None:
+        _add_catch_trials(table, answers.catch_person, answers.catch_passed)
+    return table
+
+
+class _Asked(NamedTuple):
+    """The person, the question and the number of the chosen candidate pair of each answer.
+
+    `question_of_person` numbers the questions of each person apart.
+    """
+
+    person: pd.Series
+    question: Numbers
+    question_of_person: Numbers
+    chosen: Numbers
+
+
+def _asked_questions(answers: Answers) -> _Asked:
+    """Number the questions and the persons of answers whose persons are known."""
+    import pandas as pd
+
+    person = pd.Series(answers.person, name="person")
+    person_number, _ = pd.factorize(answers.person)
     objects, chosen = questions(answers)
     _, question = different_rows(objects)
-    person_number, _ = pd.factorize(answers.person)
     question_of_person = question * len(answers) + person_number
-    agreement, is_shared = _agreement(answers, chosen, question, question_of_person)
+    return _Asked(person, question, question_of_person, chosen)
+
+
+def _table_of_agreement(answers: Answers, asked: _Asked) -> pd.DataFrame:
+    """The number of answers of each person, and their agreement with the others."""
+    import pandas as pd
+
+    agreement, is_shared = _agreement(answers, asked)
     weights = answers.all_weights
     shared = weights * is_shared
-    person = pd.Series(answers.person, name="person")
     columns = {
         "answers": weights,
         "shared": shared,
         "agreement": shared * agreement,
     }
-    table = pd.DataFrame(columns).groupby(person).sum()
-    table["agreement"] /= table["shared"]
+    table = pd.DataFrame(columns)
+    sums = table.groupby(asked.person).sum()
+    sums["agreement"] /= sums["shared"]
     if answers.weights is None:
-        table = table.astype({"answers": int, "shared": int})
-    _add_repeats(table, person, pd.Series(chosen), question_of_person)
-    if answers.seconds is not None:
-        _add_times(table, person, answers.seconds, weights)
-    if answers.catch_passed is not None and answers.catch_person is not None:
-        passed = pd.Series(answers.catch_passed).groupby(answers.catch_person)
-        n_trials = passed.size()
-        table["catch"] = passed.mean()
-        table["catch_trials"] = n_trials.reindex(table.index, fill_value=0)
-    return table
+        sums = sums.astype({"answers": int, "shared": int})
+    return sums
 
 
-def _add_repeats(
-    table: pd.DataFrame, person: pd.Series, chosen: pd.Series, question_of_person: Numbers
-) -> None:
+def _add_repeats(table: pd.DataFrame, asked: _Asked) -> None:
     """Add how often each person answered a question again, and the share of equal answers."""
-    previous = chosen.groupby(question_of_person).shift()
+    import pandas as pd
+
+    chosen = pd.Series(asked.chosen)
+    previous = chosen.groupby(asked.question_of_person).shift()
     is_alike = (previous == chosen).astype(float)
-    repeats = is_alike.where(previous.notna()).groupby(person)
+    is_repeat = previous.notna()
+    repeats = is_alike.where(is_repeat).groupby(asked.person)
     table["repeats"] = repeats.count()
     table["alike"] = repeats.mean()
 
@@ -229,30 +287,49 @@ def _add_times(table: pd.DataFrame, person: pd.Series, seconds: Values, weights:
     """Add the median time of each person, and the share of fast answers among those with a time."""
     import pandas as pd
 
-    table["seconds"] = pd.Series(seconds).groupby(person).median()
-    timed = weights * ~np.isnan(seconds)
-    fast = timed * (seconds < FAST)
+    times = pd.Series(seconds)
+    table["seconds"] = times.groupby(person).median()
+    has_time = ~np.isnan(seconds)
+    is_fast = seconds < FAST
+    timed = weights * has_time
+    fast = timed * is_fast
     sum_fast = pd.Series(fast).groupby(person).sum()
     sum_timed = pd.Series(timed).groupby(person).sum()
     table["fast"] = sum_fast / sum_timed
 
 
-def _agreement(
-    answers: Answers, chosen: Numbers, question: Numbers, question_of_person: Numbers
-) -> tuple[Values, Mask]:
-    """The agreement of each answer with the most frequent one of the others; whether others exist.
+def _add_catch_trials(table: pd.DataFrame, person: Labels, passed: Mask) -> None:
+    """Add the share of catch trials that each person passed, and their number."""
+    import pandas as pd
 
-    `question_of_person` numbers the questions of each person apart.
-    """
+    trials = pd.Series(passed).groupby(person)
+    n_trials = trials.size()
+    table["catch"] = trials.mean()
+    table["catch_trials"] = n_trials.reindex(table.index, fill_value=0)
+
+
+def _agreement(answers: Answers, asked: _Asked) -> tuple[Values, Mask]:
+    """The agreement of each answer with the most frequent one of the others; whether any exist."""
+    votes_of_others = _votes_of_others(answers, asked)
+    highest = votes_of_others.max(axis=1, keepdims=True)
+    tolerance = _MIN_VOTES * np.maximum(1, highest)
+    shares = choice(votes_of_others, tolerance)
+    rows = np.arange(len(answers))
+    agreement = shares[rows, asked.chosen]
+    is_shared = highest[:, 0] > _MIN_VOTES
+    return agreement, is_shared
+
+
+def _votes_of_others(answers: Answers, asked: _Asked) -> Choices:
+    """The votes of the other persons for each candidate pair of the question of each answer."""
     import pandas as pd
 
     k = len(answers.pairs)
-    one_hot = np.eye(k)[chosen]
-    votes = pd.DataFrame(one_hot * answers.all_weights[:, None])
-    all_votes = votes.groupby(question).transform("sum")
-    votes_of_person = votes.groupby(question_of_person).transform("sum")
-    votes_of_others = (all_votes - votes_of_person).to_numpy()
-    highest = votes_of_others.max(axis=1, keepdims=True)
-    shares = choice(votes_of_others, 1e-9 * np.maximum(1, highest))
-    agreement = shares[np.arange(len(answers)), chosen]
-    return agreement, highest[:, 0] > 1e-9
+    one_hot = np.eye(k)[asked.chosen]
+    weights = answers.all_weights
+    weighted = one_hot * weights[:, None]
+    votes = pd.DataFrame(weighted)
+    all_votes = votes.groupby(asked.question).transform("sum")
+    votes_of_person = votes.groupby(asked.question_of_person).transform("sum")
+    votes_of_others = all_votes - votes_of_person
+    return votes_of_others.to_numpy()
