@@ -74,8 +74,9 @@ class Standardization:
             If all rows are the same, so that centring leaves nothing of them.
         """
         deviation = column_means - self.mean
-        square = self.std**2 - float(np.mean(deviation**2))
-        if not square > 1e-12 * self.std**2:
+        variance = self.std**2
+        square = variance - float(np.mean(deviation**2))
+        if not square > 1e-12 * variance:
             raise DataError(
                 "all rows of the features are the same; centring leaves nothing of them."
             )
@@ -113,7 +114,8 @@ class Features:
         hint = rows_hint(self.matrix, matrix)
         object.__setattr__(self, "matrix", matrix)
         is_real = matrix.dtype.kind in "fiu" and matrix.dtype.itemsize <= 8
-        if matrix.ndim != 2 or 0 in matrix.shape or not is_real:
+        is_matrix = matrix.ndim == 2 and 0 not in matrix.shape
+        if not is_real or not is_matrix:
             raise DataError(
                 f"{self.source} holds {matrix.dtype} of shape {matrix.shape}; features must be "
                 "real numbers of at most 64 bits, (n, p) with n and p at least 1: one row per "
@@ -159,14 +161,17 @@ class Features:
         path = Path(path)
         is_folder = os.path.isdir(path)  # unlike Path.is_dir, it is false for a name too long
         file = _only_feature_file(path) if is_folder else path
+        folder = path if is_folder else path.parent
         matrix, names = read_features(file)
-        names_file = (path if is_folder else path.parent) / NAMES_FILE
+        names_file = folder / NAMES_FILE
         if names is None and names_file.is_file():
             names = read_lines(names_file, what="names")
             may_be_of_another_file = not is_folder and path.stem != "features"
-            if may_be_of_another_file and matrix.shape[:1] != (len(names),):
+            fits = matrix.shape[:1] == (len(names),)
+            if may_be_of_another_file and not fits:
                 names = None
-        _LOG.info("read %s: %s", file, " x ".join(map(str, matrix.shape)))
+        shape = " x ".join(map(str, matrix.shape))
+        _LOG.info("read %s: %s", file, shape)
         return cls(matrix, names, str(file))
 
     def __len__(self) -> int:
@@ -179,21 +184,28 @@ class Features:
 
     def named(self, names: Sequence[str] | None) -> Features:
         """Return these features, with `names` if they have none and the number of names fits."""
-        if self.names is not None or names is None or len(names) != len(self):
+        if self.names is not None or names is None:
+            return self
+        if len(names) != len(self):
             return self
         return replace(self, names=tuple(names))
 
     def select(self, rows: Mask) -> Features:
         """Return the features of some rows, with their names."""
-        names = None if self.names is None else tuple(compress(self.names, rows))
-        return replace(self, matrix=self.matrix[rows], names=names)
+        matrix = self.matrix[rows]
+        if self.names is None:
+            return replace(self, matrix=matrix)
+        names = compress(self.names, rows)
+        return replace(self, matrix=matrix, names=tuple(names))
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """The name of each row for display: its object or its number."""
         if self.names is None:
-            return tuple(f"object {row}" for row in range(len(self)))
-        return tuple(map(object_name, self.names))
+            numbers = range(len(self))
+            return tuple(f"object {number}" for number in numbers)
+        names = map(object_name, self.names)
+        return tuple(names)
 
     @cached_property
     def network(self) -> dict[str, str]:
@@ -202,28 +214,36 @@ class Features:
         It is empty if there is no such record. A FileError is raised if it is damaged.
         """
         file = Path(self.source)
-        for folder in (file.parent, file.parent.parent) if os.path.exists(file) else ():
-            if not (folder / RECORD_FILE).exists():
+        if not os.path.exists(file):
+            return {}
+        for folder in file.parents[:2]:
+            record_file = folder / RECORD_FILE
+            if not record_file.exists():
                 continue
-            record = read_object(folder / RECORD_FILE, what="record", fix=_RECORD_FIX)
+            record = read_object(record_file, what="record", fix=_RECORD_FIX)
             layers = record.get("layers")
             if isinstance(layers, dict) and "model" in record:  # else another program wrote it
-                record["layer"] = next(iter(layers), None)
+                layer = next(iter(layers), None)
                 if len(layers) > 1:
-                    record["layer"] = file.parent.name
-                keys = ("model", "layer", "preprocessing")
-                network = {key: record.get(key) for key in keys}
+                    layer = file.parent.name
+                network = {
+                    "model": record["model"],
+                    "layer": layer,
+                    "preprocessing": record.get("preprocessing"),
+                }
                 return {key: str(value) for key, value in network.items() if value is not None}
         return {}
 
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row, rows) in order; by default about 32 MB of float64 at a time."""
-        for block in row_blocks(len(self), self.dimensions, rows):
+        blocks = row_blocks(len(self), self.dimensions, rows)
+        for block in blocks:
             yield block.start, self.rows(block)
 
     def rows(self, numbers: slice | Numbers) -> np.ndarray:
         """These rows, scaled to length 1 if `is_unit`."""
-        raw = np.asarray(self.matrix[numbers])
+        selected = self.matrix[numbers]
+        raw = np.asarray(selected)
         return scaled_to_length_1(raw) if self.is_unit else raw
 
     def unit(self, *, always: bool = True) -> Features:
@@ -231,15 +251,20 @@ class Features:
 
         Rows that almost have length 1 are scaled too, as is all that is compared with them.
         """
-        if self.is_unit or not (always or are_unit(self.lengths)):
+        if self.is_unit:
             return self
-        return replace(self, is_unit=True)
+        if always or are_unit(self.lengths):
+            return replace(self, is_unit=True)
+        return self
 
     @cached_property
     def lengths(self) -> Values:
         """The Euclidean length of each row."""
+        lengths = []
         with np.errstate(over="ignore"):  # `standardization` names such a row
-            lengths = [np.linalg.norm(rows.astype(np.float64), axis=1) for _, rows in self.chunks()]
+            for _, rows in self.chunks():
+                in_float64 = rows.astype(np.float64)
+                lengths.append(np.linalg.norm(in_float64, axis=1))
         return np.concatenate(lengths)
 
     @cached_property
@@ -258,10 +283,14 @@ class Features:
             mean = float(self.column_means.mean())
             if not np.isfinite(mean):
                 self.check_finite()
-            parts = (np.subtract(rows, mean, dtype=np.float64) for _, rows in self.chunks())
-            squares = sum(float(np.vdot(part, part)) for part in parts)
-        std = float(np.sqrt(squares / self.matrix.size))
-        if not _MIN_RELATIVE_DEVIATION * abs(mean) < std < np.inf:
+            squares = []
+            for _, rows in self.chunks():
+                deviation = np.subtract(rows, mean, dtype=np.float64)
+                squares.append(float(np.vdot(deviation, deviation)))
+        variance = sum(squares) / self.matrix.size
+        std = float(np.sqrt(variance))
+        min_std = _MIN_RELATIVE_DEVIATION * abs(mean)
+        if not min_std < std < np.inf:
             raise DataError(
                 f"{self.source} is constant ({mean:g} everywhere), so that there is nothing to "
                 "transform, or it holds values too small or too large to be squared and summed in "
@@ -274,8 +303,8 @@ class Features:
     def scaling(self) -> Standardization:
         """The rows divided by the root mean square of all entries: no cosine changes."""
         scalars = self.standardization
-        root_mean_square = float(np.hypot(scalars.mean, scalars.std))
-        return replace(scalars, mean=0.0, std=root_mean_square)
+        root_mean_square = np.hypot(scalars.mean, scalars.std)
+        return replace(scalars, mean=0.0, std=float(root_mean_square))
 
     @cached_property
     def column_means(self) -> Values:
@@ -293,7 +322,9 @@ class Features:
     def check_finite(self) -> None:
         """Raise a DataError if a value is NaN or infinite."""
         for start, rows in self.chunks():
-            check_finite(rows, self.source, range(start, start + len(rows)))
+            end = start + len(rows)
+            numbers = range(start, end)
+            check_finite(rows, self.source, numbers)
 
 
 def check_finite(
@@ -316,7 +347,10 @@ def check_finite(
 
 def are_unit(lengths: np.ndarray) -> bool:
     """Whether there is at least one length, and all lengths are 1."""
-    return bool(len(lengths) and np.abs(lengths - 1).max() < _MAX_UNIT_DEVIATION)
+    if not len(lengths):
+        return False
+    deviations = np.abs(lengths - 1)
+    return bool(deviations.max() < _MAX_UNIT_DEVIATION)
 
 
 def as_matrix(value: Any) -> np.ndarray:
@@ -332,7 +366,9 @@ def as_matrix(value: Any) -> np.ndarray:
         raise DataError(f"{value} is a path, not rows. Read it: glocal.Features.load(path).")
     if hasattr(value, "detach"):
         tensor = value.detach().cpu()
-        return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
+        if str(tensor.dtype) == "torch.bfloat16":
+            tensor = tensor.float()
+        return np.asarray(tensor)
     try:
         return np.asarray(value)
     except ValueError as error:
@@ -344,11 +380,13 @@ def as_matrix(value: Any) -> np.ndarray:
 def rows_hint(value: Any, X: Any) -> str:
     """A hint for a message if X, the rows of a value, is an image or has a column of names."""
     shape = tuple(X.shape)
-    if len(shape) == 3 and shape[2] in (3, 4):
+    is_image = len(shape) == 3 and shape[2] in (3, 4)
+    if is_image:
         return " This is an image; its features are what a network computes: glocal extract."
     dtypes: Any = getattr(value, "dtypes", None)
-    columns = dtypes.items() if hasattr(dtypes, "items") else ()  # of a data frame
-    others = [name for name, dtype in columns if dtype.kind != "f"]
+    if not hasattr(dtypes, "items"):  # it is no data frame
+        return ""
+    others = [name for name, dtype in dtypes.items() if dtype.kind != "f"]
     if 0 < len(others) < shape[1]:
         return f" The column {others[0]!r} seems to name the rows: leave it out."
     return ""
@@ -356,13 +394,18 @@ def rows_hint(value: Any, X: Any) -> str:
 
 def row_blocks(n: int, p: int, rows: int | None = None) -> list[slice]:
     """Slices that divide n rows into blocks of `rows`, by default of 32 MB in float64."""
-    return row_slices(n, rows or _CHUNK_BYTES // (8 * max(1, p)))
+    bytes_of_row = 8 * max(1, p)
+    size = rows or _CHUNK_BYTES // bytes_of_row
+    return row_slices(n, size)
 
 
 def transposed_hint(features: Features, n: int) -> str:
     """A hint for a message if the n objects seem to be the columns of the features, else empty."""
     n_rows, n_columns = features.matrix.shape
-    if abs(n - n_columns) > _MAX_SHARE_MISSING * n or abs(n - n_rows) <= _MAX_SHARE_MISSING * n:
+    max_missing = _MAX_SHARE_MISSING * n
+    fits_rows = abs(n - n_rows) <= max_missing
+    fits_columns = abs(n - n_columns) <= max_missing
+    if fits_rows or not fits_columns:
         return ""
     return (
         f" Are the features transposed? They are {n_rows} × {n_columns} and need one row per "
@@ -379,7 +422,8 @@ def _only_feature_file(folder: Path) -> Path:
         return folder
     candidates = named_features or arrays or files
     if len(candidates) != 1:
-        listing = ", ".join(file.name for file in candidates[:5]) or "none"
+        names = [file.name for file in candidates[:5]]
+        listing = ", ".join(names) or "none"
         raise FileError(
             f"features folder {folder} must hold features.npy or exactly one of "
             f"{', '.join(sorted(kinds))}; it holds {listing}. Name the file itself."
