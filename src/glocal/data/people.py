@@ -239,7 +239,7 @@ class _Asked(NamedTuple):
 
 
 def _asked_questions(answers: Answers) -> _Asked:
-    """Number the questions and the persons of answers whose persons are known."""
+    """Number the questions and the people of answers whose people are known."""
     import pandas as pd
 
     person = pd.Series(answers.person, name="person")
@@ -321,7 +321,7 @@ def _agreement(answers: Answers, asked: _Asked) -> tuple[Values, Mask]:
 
 
 def _votes_of_others(answers: Answers, asked: _Asked) -> Choices:
-    """The votes of the other persons for each candidate pair of the question of each answer."""
+    """The votes of the other people for each candidate pair of the question of each answer."""
     import pandas as pd
 
     k = len(answers.pairs)
