@@ -124,7 +124,7 @@ a\x.png b/y.png c/z.png: other/z.jpg x y: 2 0 1"""
 
 @world.table("row", PICTURES)
 def test_pictures_in_folders_are_joined_by_their_paths(row):
-    """Entries that are written alike name one object, with folders too; of the others neither
+    """Identical entries name one object, with folders too; of the others neither
     folders nor capital letters nor endings matter.
     """
     names, shown, rows = (cell.split() for cell in row.split(":"))

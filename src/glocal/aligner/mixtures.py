@@ -131,8 +131,8 @@ def best_on_path(path: Sequence[Mixture], keep: float) -> Mixture:
 def best_keeping(agreement: Sequence[float], promises: Sequence[float], keep: float) -> int:
     """The number of the candidate that agrees most among those that promise to keep a share.
 
-    What a candidate promises is a conservative estimate: the mean share of neighbours that it keeps
-    on the folds, minus one standard error. If no promise reaches `keep`, the result is the
+    The promise of a candidate is a conservative estimate: the mean share of neighbours that it
+    keeps on the folds, minus one standard error. If no promise reaches `keep`, the result is the
     candidate with the largest one.
     """
     is_allowed = np.asarray(promises) >= keep - _ROUNDING
