@@ -55,6 +55,17 @@ def test_texts_meet_the_rows_of_the_images_that_are_tested():
     assert scores[0] == pytest.approx(scores[1])
 
 
+def test_rows_without_a_label_leave_each_image_its_own_names():
+    """Beside all labels, rows without a label that leave the mean as it is change nothing."""
+    X, y = images([20, 20, 20], 0.3, 1)
+    expected = few_shot(X, y, shots=None, texts=TEXTS, originals=X)
+    rows = np.vstack([X[::-1], X])
+    labels = np.append(np.full(60, np.nan), y)
+    with pytest.warns(DataWarning, match="60 of 120 rows have no label"):
+        result = few_shot(rows, labels, shots=None, texts=TEXTS, originals=rows)
+    assert result.accuracy == pytest.approx(expected.accuracy)
+
+
 def test_names_and_all_labels_count_alike():
     """The log-probabilities of scikit-learn's regression and the cosines with the texts are added,
     each less its mean over classes and divided by its root mean square over the test images.

@@ -330,6 +330,7 @@ def test_a_text_of_no_class_is_counted():
     "noun, change",
     [
         ("texts", {"texts": None, "originals": None}), ("texts", {"texts": None, "shots": 1}),
+        ("shots.*at least 1, or 0", {"shots": -1}),
         ("originals", {"originals": None}), ("originals", {"originals_test": IMAGES}),
         ("59 original", {"originals": IMAGES[1:]}), ("columns", {"originals": Z}),
         ("bird", {"texts": Features(TEXTS.matrix[:2], ("cat", "boat"))}),

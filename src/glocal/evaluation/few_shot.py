@@ -113,7 +113,7 @@ def few_shot(
     """
     if probe is None:
         probe = "logistic" if texts is None or shots is None else "ncm"
-    _check_probe(probe)
+    _check_learning(probe, shots)
     if shots is None:
         _check_all_labels(draws, superclasses)
         _check_texts(texts, originals, originals_test)
@@ -156,11 +156,16 @@ def few_shot(
     )
 
 
-def _check_probe(probe: str) -> None:
-    """Raise a ParameterError if there is no probe of this name."""
+def _check_learning(probe: str, shots: int | None) -> None:
+    """Raise a ParameterError if there is no probe of this name, or shots are negative."""
     if probe not in PROBES:
         names = " or ".join(PROBES)
         raise ParameterError(f"`probe` is {probe!r}; it must be {names}.")
+    if shots is not None and shots < 0:
+        raise ParameterError(
+            f"`shots` is {shots}; give at least 1, or 0 with the texts of the classes, or None to "
+            "learn from all labels."
+        )
 
 
 def _check_all_labels(draws: int | None, superclasses: Superclasses | None) -> None:
@@ -174,7 +179,7 @@ def _check_all_labels(draws: int | None, superclasses: Superclasses | None) -> N
 
 def _check_shots(shots: int) -> None:
     """Raise a ParameterError if a probe has no shots to learn from."""
-    if shots < 1:
+    if shots == 0:
         raise ParameterError(
             f"`shots={shots}` needs the texts of the classes (--class-texts; texts in Python). "
             "Give them, or at least one shot."
