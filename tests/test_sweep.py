@@ -7,15 +7,12 @@ import json
 import os
 import shutil
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import processes
 import pytest
-import systems
 from fits import fold_means
 from world import folder, run, table
 
@@ -507,23 +504,7 @@ def test_a_cluster_gives_the_rows_of_one_process(data, swept, tmp_path):
 # the command
 
 
-@pytest.fixture(scope="module")
-def line(data, tmp_path_factory):
-    """A function that makes the command line of a sweep with the grid of a TOML text."""
-    files = folder(
-        tmp_path_factory.mktemp("files"),
-        x_npy=data.features.matrix, t_npy=data.answers.objects, l_npy=data.local_features.matrix,
-    )  # fmt: skip
-
-    def write(out, toml, options):
-        folder(files, grid_toml=toml)
-        names = f"--features {files}/x.npy --answers {files}/t.npy --local-features {files}/l.npy"
-        return f"sweep {names} --grid {files}/grid.toml --folds 2 --out {out} {options}"
-
-    return write
-
-
-def test_the_command_goes_on_after_ctrl_c_and_shows_the_choice(line, here, monkeypatch):
+def test_the_command_goes_on_after_ctrl_c_and_shows_the_choice(data, here, monkeypatch):
     """Ctrl-C ends the command with exit code 130 and names `--resume`, which then goes on. The
     command prints the choice, or with `--json` one object, and refuses an unknown rule, or two,
     before it writes anything.
@@ -532,8 +513,14 @@ def test_the_command_goes_on_after_ctrl_c_and_shows_the_choice(line, here, monke
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    toml = "alpha = [0.1, 0.5]\nlmbda = 1\n"
-    command = line("s", toml, "--tol 0.1")
+    folder(
+        here,
+        x_npy=data.features.matrix, t_npy=data.answers.objects, l_npy=data.local_features.matrix,
+        grid_toml="alpha = [0.1, 0.5]\nlmbda = 1\n",
+    )  # fmt: skip
+    inputs = "--features x.npy --answers t.npy --local-features l.npy --grid grid.toml"
+    line = f"sweep {inputs} --folds 2 --out"
+    command = f"{line} s --tol 0.1"
     with monkeypatch.context() as patch:
         patch.setattr("glocal.sweep.run._choice", interrupt)
         assert "--resume" in run(command).error(130)
@@ -541,32 +528,5 @@ def test_the_command_goes_on_after_ctrl_c_and_shows_the_choice(line, here, monke
     summary = run(f"{command} --resume --json").json
     assert summary | {"points": 6, "keep": 0.9, "out": "s"} == summary
     for rules in ("best", "loss --keep 0.9"):
-        assert run(line("t", toml, f"--select {rules}")).code == 2
+        assert run(f"{line} t --select {rules}").code == 2
     assert not (here / "t").exists()
-
-
-@systems.needs_posix
-@pytest.mark.nightly
-def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(
-    swept, line, tmp_path, started
-):
-    """A sweep that is killed three times keeps every finished path, and loses or doubles no row."""
-    points = tmp_path / "points.jsonl"
-    command = line(tmp_path, "\n".join(f"{k} = {v}" for k, v in GRID.items()), "--resume")
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-
-    def count():  # the file is made before it is written
-        return len(read_rows(points)) if points.exists() and points.stat().st_size else 0
-
-    n_rows = 0
-    for _ in range(3):
-        words = [*processes.COMMAND_LINE, *command.split()]
-        process = started(words, stderr=processes.PIPE, env=environment)
-        while process.poll() is None and count() == n_rows:
-            time.sleep(0.005)
-        process.kill()
-        process.wait()
-        assert count() >= n_rows
-        n_rows = count()
-    assert run(command).code == 0
-    assert_same(read_rows(points), swept.points)
