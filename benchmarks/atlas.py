@@ -16,7 +16,7 @@ from workbench import data_of, kept, object_ids, real_data
 from glocal import Answers, Features, FitData, Keep, LinearTransform, fit, join
 from glocal.aligner import KeepCurve, keep_curve
 from glocal.aligner.data import Centre
-from glocal.aligner.folds import FoldScorer
+from glocal.aligner.heldout import FoldScorer
 from glocal.evaluation.agreement import credit_units
 from glocal.evaluation.intervals import ItemValues
 from glocal.scores import AGREEMENT, KEPT, Score

@@ -23,7 +23,7 @@ import workbench
 from workbench import LOCAL, OUT, data_of, kept, real_data
 
 from glocal.aligner import Exact, FitData, Keep, ObjectiveSettings, cross_score, fit
-from glocal.aligner.folds import scaled_identity
+from glocal.aligner.heldout import scaled_identity
 from glocal.data.features import Features
 from glocal.data.join import feature_rows
 from glocal.data.world import simulated_answers

@@ -22,7 +22,8 @@ import tasks
 import workbench
 from workbench import data_of, kept
 
-from glocal.aligner.folds import FoldScorer, fit_folds
+from glocal.aligner.folds import fit_folds
+from glocal.aligner.heldout import FoldScorer
 from glocal.files import make_folder
 
 SHRINKAGE = 0.1

@@ -18,7 +18,8 @@ from workbench import ROOT, data_of, kept, real_data
 
 from glocal import Features, LinearTransform, anomaly, few_shot, retrieval
 from glocal.aligner.data import Centre
-from glocal.aligner.folds import FoldScorer, fit_folds
+from glocal.aligner.folds import fit_folds
+from glocal.aligner.heldout import FoldScorer
 from glocal.data.names import object_name
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.episodes import EpisodeValues

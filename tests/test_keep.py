@@ -25,7 +25,8 @@ from glocal import (
 )
 from glocal.advice.sentences import keep_notes
 from glocal.aligner import keep_curve
-from glocal.aligner.folds import best_similarity_scale, fit_folds, scaled_identity
+from glocal.aligner.folds import fit_folds
+from glocal.aligner.heldout import best_similarity_scale, scaled_identity
 from glocal.aligner.mixtures import PathPosition, best_on_path
 from glocal.aligner.search import PathSearch, path_settings
 from glocal.errors import DataError, DataWarning, ParameterError

@@ -14,7 +14,8 @@ from glocal._version import __version__
 from glocal.advice import Subject, advise
 from glocal.aligner.data import SCALAR, FitData
 from glocal.aligner.exact import Exact, Solution, Unfitted
-from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit, scaled_identity
+from glocal.aligner.folds import Fold, fit_folds, fold_unit
+from glocal.aligner.heldout import FoldScorer, scaled_identity
 from glocal.aligner.keep import Keep, curve_at
 from glocal.aligner.paper import PaperLoop
 from glocal.aligner.search import NO_TRANSFORM

@@ -15,7 +15,8 @@ from pydantic import Field
 
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, Unfitted, WarmStart
-from glocal.aligner.folds import fit_folds, scaled_identity
+from glocal.aligner.folds import fit_folds
+from glocal.aligner.heldout import scaled_identity
 from glocal.aligner.mixtures import Mixture, best_on_path
 from glocal.aligner.paper import PaperLoop
 from glocal.aligner.search import FOLDS, NO_TRANSFORM, PathSearch, path_settings

@@ -12,7 +12,8 @@ import numpy as np
 
 from glocal.aligner.driver import FoldFits, Order, crossfit
 from glocal.aligner.exact import Problem
-from glocal.aligner.folds import Fold, FoldScorer, best_similarity_scale
+from glocal.aligner.folds import Fold
+from glocal.aligner.heldout import FoldScorer, best_similarity_scale
 from glocal.aligner.mixtures import ORIGIN, Mixture, PathPosition, mix, scaled_identity_of
 from glocal.aligner.settings import ObjectiveSettings
 from glocal.similarity import Rows, Square, Values, choice_loss

@@ -14,7 +14,8 @@ from typing_extensions import TypedDict
 
 from glocal.aligner.driver import Run
 from glocal.aligner.exact import Unfitted
-from glocal.aligner.folds import Fold, FoldScorer, scaled_identity
+from glocal.aligner.folds import Fold
+from glocal.aligner.heldout import FoldScorer, scaled_identity
 from glocal.aligner.settings import ObjectiveSettings
 from glocal.aligner.store import FoldProblem, Outcome
 from glocal.errors import ClusterError, GLocalError, ParameterError, import_optional

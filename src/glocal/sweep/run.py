@@ -15,7 +15,8 @@ from glocal._version import __version__
 from glocal.aligner import Exact, FitData, Keep, ObjectiveSettings, PaperLoop, fit
 from glocal.aligner.driver import FoldFits, Run, crossfit
 from glocal.aligner.fitting import Solver, with_centre
-from glocal.aligner.folds import Fold, FoldScorer, fit_folds, fold_unit
+from glocal.aligner.folds import Fold, fit_folds, fold_unit
+from glocal.aligner.heldout import FoldScorer
 from glocal.aligner.paper import LoopProblem
 from glocal.aligner.store import FoldProblem, PathStore
 from glocal.errors import ParameterError

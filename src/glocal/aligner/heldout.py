@@ -1,0 +1,312 @@
+"""Scores on what folds hold out: agreement, loss and neighbours, for a transform of each fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from glocal.aligner.data import NEIGHBOURS, Centre, FitData
+from glocal.aligner.folds import Fold, pooled_answers
+from glocal.data.answers import Answers
+from glocal.data.people import question_numbers
+from glocal.evaluation.agreement import answer_credit, credit_units
+from glocal.evaluation.intervals import CORRELATION, Estimate, ItemValues, mean_estimate
+from glocal.evaluation.structure import kept_by_image, neighbourhoods
+from glocal.results import HeldOutScores
+from glocal.similarity import Choices, Numbers, Rows, Values, choice_loss, of_pairs
+from glocal.solver import increasing_root
+from glocal.transform import LinearTransform
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+RowsOfFolds = Sequence[Rows]
+"""Rows for each fold, in the order of the folds."""
+TransformsOfFolds = Sequence[LinearTransform]
+_MAX_LOG_SCALE = 5.0  # of the best scale, from the scale that gives similarities a spread of 1
+
+
+class FoldScorer:
+    """Scores embeddings, one for each fold, on the answers and images that the fold holds out.
+
+    Attributes
+    ----------
+    folds : sequence of Fold
+    answers : Answers
+        The answers of all folds, in the order of the scores.
+    objects, images : list of (n, p) and of (m, p) arrays
+        The objects that the answers of each fold name, and its images: raw rows in float64.
+    k : int
+        The number of nearest neighbours that are compared in every fold, at most 10.
+    """
+
+    def __init__(self, folds: Sequence[Fold]) -> None:
+        self.folds = folds
+        self.objects: list[Rows] = []
+        self.images: list[Rows] = []
+        self._answers: list[Answers] = []
+        for fold in folds:
+            heldout = replace(fold.data, answers=fold.answers)
+            rows, answers = heldout.named_rows()
+            objects = rows.astype(np.float64)
+            images = fold.data.evaluation_rows(fold.rows)
+            self.objects.append(objects)
+            self.images.append(images)
+            self._answers.append(answers)
+        answers_of_folds = [fold.answers for fold in folds]
+        self.answers = pooled_answers(answers_of_folds)
+        images_of_folds = [len(fold.rows) for fold in folds]
+        least_images = min(images_of_folds)
+        self.k = min(NEIGHBOURS, least_images - 1)
+        self._neighbours: dict[bool, list[csr_array]] = {}
+
+    @property
+    def is_centred(self) -> bool:
+        """Whether the fit of any fold moves the origin."""
+        centres = [fold.data.fixed_centre for fold in self.folds]
+        return any(centre != 0 for centre in centres)
+
+    @cached_property
+    def rows(self) -> list[Rows]:
+        """The objects with the origin and scale of the fit of each fold."""
+        return self._standardized(self.objects)
+
+    @cached_property
+    def image_rows(self) -> list[Rows]:
+        """The images with the origin and scale of the fit of each fold."""
+        return self._standardized(self.images)
+
+    def _standardized(self, raw: RowsOfFolds) -> list[Rows]:
+        standardized = []
+        rows_of_folds = zip(self.folds, raw, strict=True)
+        for fold, X in rows_of_folds:
+            rows = fold.data.scalars(X, "float64")
+            standardized.append(rows)
+        return standardized
+
+    def credit(self, Z: RowsOfFolds, similarity: str = "cosine") -> Values:
+        """The credit of each answer if the objects are embedded as Z."""
+        parts = []
+        folds = zip(Z, self._answers, strict=True)
+        for X, answers in folds:
+            credit = answer_credit(X, answers, similarity)
+            parts.append(credit)
+        return np.concatenate(parts)
+
+    def similarities(self, Z: RowsOfFolds) -> Choices:
+        """The dot products of the candidate pairs of each answer."""
+        parts = []
+        folds = zip(Z, self._answers, strict=True)
+        for X, answers in folds:
+            S = _dot_products(X, answers)
+            parts.append(S)
+        return np.concatenate(parts)
+
+    def credit_and_loss(self, transforms: TransformsOfFolds) -> tuple[Values, float]:
+        """The credit of each answer under the transform of its fold, and the mean loss in nats."""
+        Z = _mapped(transforms, self.objects)
+        similarities = self.similarities(Z)
+        losses = choice_loss(similarities)
+        credit = self.credit(Z)
+        return credit, self.mean(losses)
+
+    def kept(self, Z: RowsOfFolds, *, centred: bool = False) -> Values:
+        """The share of its neighbours that each image keeps if embedded as Z.
+
+        They are neighbours in the raw rows, or, if `centred`, in the rows with the origin of the
+        fit, as `keep` promises. Without a `centre` these are the same.
+        """
+        is_moved = centred and self.is_centred
+        images = self.image_rows if is_moved else self.images
+        if is_moved not in self._neighbours:
+            neighbours = [neighbourhoods(X, self.k) for X in images]
+            self._neighbours[is_moved] = neighbours
+        neighbours = self._neighbours[is_moved]
+        parts = []
+        folds = zip(images, Z, neighbours, strict=True)
+        for X, embedded, before in folds:
+            shares = kept_by_image(X, embedded, self.k, before=before)
+            parts.append(shares)
+        return np.concatenate(parts)
+
+    @cached_property
+    def original_credit(self) -> Values:
+        """The credit of each answer under the original features."""
+        return self.credit(self.objects)
+
+    def mean(self, values: Values) -> float:
+        """The weighted mean of one value per answer."""
+        weights = self.answers.weights
+        mean = np.average(values, weights=weights)
+        return float(mean)
+
+    def estimate(self, values: Values) -> Estimate:
+        """The weighted mean of one value per answer, with its standard error."""
+        units = credit_units(values, self.answers)
+        return units.estimate()
+
+    def is_tie(self, deficit: Values, minimum: float = 0.0) -> bool:
+        """Whether a mean deficit is within one standard error of 0, or at most `minimum`.
+
+        The standard error is over questions. The standard error over objects, which is right for
+        intervals, is larger. It would make more differences a tie, and λ one step too large.
+        """
+        weights = self.answers.all_weights
+        mean_weight = weights.mean()
+        weighted = deficit * weights / mean_weight
+        estimate = mean_estimate(weighted, self._questions)
+        error = estimate.error or 0.0
+        largest = max(error, minimum)
+        return estimate.mean <= largest
+
+    @cached_property
+    def _questions(self) -> Numbers:
+        return question_numbers(self.answers)
+
+    def scores(self, transforms: TransformsOfFolds, *, converged: bool = True) -> HeldOutScores:
+        """Score the transform of each fold on the answers and the images that the fold holds out.
+
+        Agreement, loss and neighbours are compared with the original features, for the
+        loss at the scale that fits the other answers best.
+        """
+        first = self.folds[0]
+        Z = _mapped(transforms, self.images)
+        shares = self.kept(Z)
+        bounded = ItemValues(values=shares).bounded()
+        kept = _Interval(*bounded)
+        kept_centred = None
+        if self.is_centred:
+            centred_shares = self.kept(Z, centred=True)
+            kept_centred = float(centred_shares.mean())
+        images_of_folds = [len(X) for X in self.images]
+        n_images = np.mean(images_of_folds)
+        identities = [scaled_identity(fold.data, 0) for fold in self.folds]
+        credit, loss = self.credit_and_loss(transforms)
+        original_credit, original_loss = self.credit_and_loss(identities)
+        agreement = self._agreement(credit, original_credit)
+        return HeldOutScores(
+            of=first.unit,
+            folds=len(self.folds),
+            seed=first.data.seed,
+            converged=converged,
+            n=len(credit),
+            agreement=agreement.after.value,
+            low=agreement.after.low,
+            high=agreement.after.high,
+            original=agreement.before.value,
+            original_low=agreement.before.low,
+            original_high=agreement.before.high,
+            gain=agreement.gain.value,
+            gain_low=agreement.gain.low,
+            gain_high=agreement.gain.high,
+            loss=loss,
+            original_loss=original_loss,
+            k=self.k,
+            n_images=round(n_images),
+            among="objects" if first.data.local_features is None else "local images",
+            neighbours_kept=kept.value,
+            neighbours_kept_low=kept.low,
+            neighbours_kept_high=kept.high,
+            neighbours_kept_centred=kept_centred,
+        )
+
+    def _agreement(self, credit: Values, original_credit: Values) -> _Agreement:
+        """The agreement of the transforms and of the original features, and the gain."""
+        after = credit_units(credit, self.answers)
+        before = credit_units(original_credit, self.answers)
+        gain = after.minus(before)
+        after_bounds = after.bounded()
+        before_bounds = before.bounded()
+        gain_bounds = gain.bounded(CORRELATION)
+        return _Agreement(
+            after=_Interval(*after_bounds),
+            before=_Interval(*before_bounds),
+            gain=_Interval(*gain_bounds),
+        )
+
+
+class _Interval(NamedTuple):
+    """A score with the ends of its interval, None if it has no error."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class _Agreement(NamedTuple):
+    """The agreement with held-out answers before and after a transform."""
+
+    after: _Interval
+    before: _Interval
+    gain: _Interval
+
+
+def _mapped(transforms: TransformsOfFolds, rows: RowsOfFolds) -> list[Rows]:
+    """The rows of each fold under the transform of that fold."""
+    mapped = []
+    folds = zip(transforms, rows, strict=True)
+    for transform, X in folds:
+        Z = transform.map_rows(X)
+        mapped.append(Z)
+    return mapped
+
+
+def _dot_products(X: Rows, answers: Answers) -> Choices:
+    """The dot products of the candidate pairs of each answer about the rows of X."""
+    objects = answers.objects
+    pairs = answers.pairs
+    return of_pairs(X, objects, pairs, "dot")
+
+
+def scaled_identity(data: FitData, centre: Centre) -> LinearTransform:
+    """The scaled identity that fits the answers best, with this centre in place of the data's."""
+    data = replace(data, centre=centre)
+    X, answers = data.objects_and_answers("float64")
+    S = _dot_products(X, answers)
+    similarity_scale = best_similarity_scale(S, answers.weights)
+    length = similarity_scale**0.5
+    identity = np.eye(X.shape[1])
+    return data.transform(length * identity)
+
+
+def best_similarity_scale(S: Choices, weights: Values | None) -> float:
+    """The m > 0 for which the softmax of m S has the lowest mean loss of column 0.
+
+    The bracket lies around the m that gives the similarities of an answer a standard deviation of
+    1, because the similarities of raw features grow with the number of columns.
+    """
+    chosen = S[:, 0]
+    squares = S**2
+
+    def slopes(m: float) -> tuple[float, float]:
+        q = _softmax(m * S)
+        products = q * S
+        expected = products.sum(axis=1)
+        products = q * squares
+        expected_square = products.sum(axis=1)
+        variance = expected_square - expected**2
+        excess = expected - chosen
+        slope = np.average(excess, weights=weights)
+        curvature = np.average(variance, weights=weights)
+        return float(slope), m * float(curvature)
+
+    means = S.mean(axis=1, keepdims=True)
+    deviations = S - means
+    spread = float(deviations.std())
+    log_spread = float(np.log(spread)) if spread else 0.0
+    start = -log_spread
+    lowest = start - _MAX_LOG_SCALE
+    highest = start + _MAX_LOG_SCALE
+    return increasing_root(slopes, start, lowest, highest)
+
+
+def _softmax(logits: Choices) -> Choices:
+    """The softmax of each row."""
+    largest = logits.max(axis=1, keepdims=True)
+    q = np.exp(logits - largest)
+    sums = q.sum(axis=1, keepdims=True)
+    return q / sums
