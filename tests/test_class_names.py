@@ -25,24 +25,6 @@ def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def test_test_images_are_compared_less_the_mean_of_the_training_images():
-    """Names alone are right about the images whose cosine, less the mean of the training rows, is
-    largest with the text of their class; the mean of the test rows would say otherwise.
-    """
-    X, y = images([20, 20, 20], 0.3, 1)
-    T, truth = images([30, 10, 5], 0.8, 2)
-    alone = few_shot(X, y, T, truth, shots=0, texts=TEXTS, originals=X, originals_test=T)
-    texts = TEXTS.matrix
-    texts = unit(unit(texts) - unit(texts).mean(axis=0))
-
-    def accuracy(mean):
-        is_right = (unit(unit(T) - mean) @ texts.T).argmax(axis=1) == truth
-        return np.mean([is_right[truth == label].mean() for label in range(3)])
-
-    assert alone.accuracy == pytest.approx(accuracy(unit(X).mean(axis=0)))
-    assert alone.accuracy != pytest.approx(accuracy(unit(T).mean(axis=0)))
-
-
 def test_texts_meet_the_rows_of_the_images_that_are_tested():
     """A small class that is left out changes nothing by standing before the others."""
     X, y = images([2, 20, 20], 0.3, 1)

@@ -318,8 +318,8 @@ def test_class_names_stand_alone_and_beside_labels():
 
 def test_one_line_concludes_whether_names_or_examples_serve():
     """Names alone, examples alone and both are scored on the same images, with as many labels as
-    can be decided; the next is taken only if it is certainly better. With too few examples the
-    names are scored all the same.
+    can be decided; the next is taken only if it is certainly better. Texts meet the original rows
+    beside each arm. With too few examples the names are scored all the same.
     """
     right = np.eye(40)[:4] - 0.25 * (np.arange(40) < 4)
     for noise, texts, arm in (
@@ -345,6 +345,8 @@ def test_one_line_concludes_whether_names_or_examples_serve():
             assert value(result, NAMES_OR_EXAMPLES, name) == pytest.approx(score.accuracy)
         together = value(result, ALL_LABELS + AND_NAMES, ORIGINAL)
         assert together == pytest.approx(scores[NAMES_AND_EXAMPLES].accuracy)
+        centred = few_shot(X - X.mean(axis=0), y, T - X.mean(axis=0), truth, shots=1, **options)
+        assert value(result, ONE_LABEL + AND_NAMES) == pytest.approx(centred.accuracy)
         assert situation.arm == arm
         assert situation.choice == "nothing"
         assert situation.head == "names or all your labels"
@@ -427,17 +429,6 @@ def test_a_normal_image_never_finds_itself():
     scores = np.array(scores)
     pairs = scores[~is_normal][:, None] - scores[is_normal]
     assert value(verdict(X, y, normal=[1]), "not 1", ORIGINAL) == pytest.approx((pairs > 0).mean())
-
-
-def test_names_and_test_images_of_another_number_go_together():
-    """With class names and fewer test images than images, texts meet the original test rows."""
-    X, y = made_rows()
-    T, t = made_rows(n=15, seed=1)
-    texts = Features(np.eye(8)[:4], (*"0123",))
-    result = verdict(X, y, test=T, test_labels=t, class_texts=texts)
-    options = {"texts": texts, "originals": X, "originals_test": T, "shots": 1}
-    expected = few_shot(X - X.mean(axis=0), y, T - X.mean(axis=0), t, **options).accuracy
-    assert value(result, ONE_LABEL + AND_NAMES) == pytest.approx(expected)
 
 
 def test_recentring_uses_all_rows_and_the_command_says_so(tmp_path, monkeypatch):
