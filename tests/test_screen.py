@@ -1,6 +1,7 @@
 """What commands and results print fits the screen, and no number on it is shortened."""
 
 import functools
+import html
 import inspect
 import re
 from dataclasses import replace
@@ -184,32 +185,6 @@ def test_an_arm_that_was_not_scored_has_no_line():
     assert [line.split()[0] for line in rest if line] == ["another", "original"] * 4
 
 
-@pytest.fixture(scope="module")
-def results(files):
-    """A result of each kind."""
-    decision = verdict(MADE.objects, LABELS)
-    fitted = fit(FitData(MADE.objects, MADE.answers), ObjectiveSettings("global", lmbda=3.0))
-    suite = run_suite(Plan.load(files / "suite.toml"), files / "printed")
-    rows = MADE.objects.matrix
-    kept = structure(rows, fitted.transform(rows), k=3)
-    return [fitted, fitted.record, suite, decision, kept]
-
-
-def test_a_result_prints_in_a_few_lines(results):
-    """The text of a fit, a record, a suite, a verdict and an evaluation is its sentence and at most
-    eight lines of its table, its `repr` is short, and `table` and a notebook show all of it.
-    """
-    for result in results:
-        lines = str(result).splitlines()
-        assert max(map(len, lines)) <= 80
-        assert " ".join(lines).endswith(result.summary())
-        assert len(lines) <= 8 + 1 + len(wrapped(result.summary(), 80))
-        assert ("… .table() has all" in lines) == (len(result.text_lines()) > 8)
-        assert len(repr(result)) <= 200
-        assert isinstance(result.table(), pd.DataFrame)
-        assert result._repr_html_().count("<tr") == len(result.table()) + 1
-
-
 def calls(folder):
     """A small call of each public function, by its name."""
     X = MADE.objects.matrix
@@ -252,8 +227,9 @@ def calls(folder):
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_result_of_every_public_function_prints(files):
-    """Whatever a public function returns has a text; a result has a table and an HTML text too, and
-    so has the reliability of answers that tell nothing.
+    """Whatever a public function returns has a text. That of a result, a record and a suite is its
+    sentence and at most eight lines of its table, its `repr` is short, and `table` and a notebook
+    show all of it, also of the reliability of answers that tell nothing.
     """
     of_name = calls(files)
     objects = {name: getattr(glocal, name) for name in glocal.__all__}
@@ -262,10 +238,19 @@ def test_the_result_of_every_public_function_prints(files):
     assert of_name.keys() == public - {"align"}  # which needs images
     nothing = Answers.from_array([[0, 1, 2], [3, 4, 5]], person=np.arange(2))
     results = {name: call() for name, call in of_name.items()}
-    for result in (*results.values(), glocal.reliability(nothing)):
-        assert str(result)
+    suite = run_suite(Plan.load(files / "suite.toml"), files / "printed")
+    others = (glocal.reliability(nothing), results["fit"].record, suite)
+    for result in (*results.values(), *others):
+        lines = str(result).splitlines()
+        assert lines
         assert repr(result)
         if isinstance(result, Printable):
-            assert isinstance(result.table(), pd.DataFrame)
-            assert result.summary() in result._repr_html_().replace("&#x27;", "'")
+            assert max(map(len, lines)) <= 80
+            assert " ".join(lines).endswith(result.summary())
+            assert len(lines) <= 8 + 1 + len(wrapped(result.summary(), 80))
+            assert ("… .table() has all" in lines) == (len(result.text_lines()) > 8)
+            assert len(repr(result)) <= 200
+            page = result._repr_html_()
+            assert result.summary() in html.unescape(page)
+            assert page.count("<tr") == len(result.table()) + 1
     assert len(results["reliability"].table()) == 2
