@@ -227,13 +227,6 @@ def test_real_data_that_are_right_are_left_alone(things, network):
     assert [str(finding) for finding in problems(things[network])] == []
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_in_real_data_is_named(things, name, as_a_user):
-    """The doctor finds the same faults when they are planted in real features and human answers."""
-    network = NETWORKS[2 if name in planted.ANSWERS | planted.NAMES else 0]
-    plant(things[network], FAULTS[name])
-
-
 @pytest.mark.parametrize("network", NETWORKS[1:])
 def test_another_order_of_things_is_found(things, data_dir, network):
     """On two networks, the doctor finds by 21 objects that the indices of THINGS were not mapped,

