@@ -15,10 +15,9 @@ import pytest
 import typer
 from world import folder, run, table
 
-from glocal import LinearTransform, ObjectiveSettings
+from glocal import ObjectiveSettings
 from glocal.cli import app
 from glocal.cli.output import in_options
-from glocal.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +142,6 @@ def test_the_help_names_every_option_whole_and_no_type(words, params, monkeypatc
     assert not re.search(r"<[a-z]|…|\[x|<=", text)
     order = [param.required for param in options]
     assert order == sorted(order, reverse=True)
-
-
-def test_a_single_row_says_what_to_write():
-    """A row that is no matrix names X[None]."""
-    with pytest.raises(DataError, match=r"X\[None\]"):
-        LinearTransform(np.eye(4, dtype="f4"), None, 0.0, 1.0)(np.ones(4))
 
 
 @pytest.fixture(params=[True, False])

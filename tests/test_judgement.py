@@ -65,18 +65,6 @@ def searches(monkeypatch):
     return made
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("features", [FEATURES, None])
-def test_careless_people_are_marked_and_no_others(features):
-    """If two of eight people answer at random, they are marked and nobody else, with features and
-    without; the others are called careful.
-    """
-    table = people(study(8, 200, 2, 40 if features else 20), features)
-    assert marked(table) == [0, 1]
-    judgements = [judgement.split(",")[0] for judgement in table["judgement"]]
-    assert judgements == 2 * [module.RANDOM] + 6 * ["careful"]
-
-
 @pytest.mark.parametrize("features", [FEATURES, None])
 def test_a_fit_that_judges_is_cold_and_made_without_those_it_scores_and_the_marked(
     monkeypatch, searches, features

@@ -185,7 +185,7 @@ def test_fewer_dimensions_are_the_best_of_their_rank(transform, r):
 
 
 REFUSED = [
-    ("shape", T, X[:3].T), ("shape", T, X[0]), ("real numbers", T, [["a"] * P]),
+    ("shape", T, X[:3].T), (r"X\[None\]", T, X[0]), ("real numbers", T, [["a"] * P]),
     ("complex", T, X + 0j), ("masked", T, np.ma.masked_array(X)),
     ("no images", T.recentred, X[:0]),
     ("row 40", reduced, T, np.vstack([X, np.nan * X]), 1),
