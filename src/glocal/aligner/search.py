@@ -13,13 +13,15 @@ import numpy as np
 from glocal.aligner.driver import FoldFits, Order, crossfit
 from glocal.aligner.exact import Problem
 from glocal.aligner.folds import Fold
-from glocal.aligner.heldout import FoldScorer, best_similarity_scale
+from glocal.aligner.heldout import FoldScorer, RowsOfFolds, best_similarity_scale
 from glocal.aligner.mixtures import ORIGIN, Mixture, PathPosition, mix, scaled_identity_of
 from glocal.aligner.settings import ObjectiveSettings
 from glocal.similarity import Rows, Square, Values, choice_loss
 from glocal.solver import lambda_max
 
 FOLDS = 3
+Weights = list[Square]
+"""W of each fold, or of each fit on a path."""
 Convex = Literal["global", "naive"]
 """The methods that need no local images."""
 PATH_ALPHAS = (0.75, 0.5, 0.0)
@@ -52,10 +54,15 @@ def fold_problems(problem: Problem, folds: Sequence[Fold]) -> list[Problem]:
     tolerance = max(problem.solver.tolerance, _TOLERANCE)
     solver = problem.solver.replace(tol=tolerance)
     axes = problem.axes.leading(_LEADING_AXES)
-    local = bool(problem.blocks)
+    is_local = bool(problem.blocks)
     problems = []
     for fold in folds:
-        fold_problem = solver.problem(fold.data, local=local, axes=axes, counter=problem.counter)
+        fold_problem = solver.problem(
+            fold.data,
+            local=is_local,
+            axes=axes,
+            counter=problem.counter,
+        )
         problems.append(fold_problem)
     return problems
 
@@ -89,15 +96,18 @@ class PathSearch:
     order: Order = "arms"
 
     def __post_init__(self) -> None:
-        self.alphas = PATH_ALPHAS if self.problem.blocks else PATH_ALPHAS[-1:]
+        self.alphas: Sequence[float] = PATH_ALPHAS
+        if not self.problem.blocks:
+            self.alphas = PATH_ALPHAS[-1:]
         self.problems = fold_problems(self.problem, self.folds)
         self.heldout = FoldScorer(self.folds)
         self.fits = FoldFits()
 
-    def fit(self, lmbda: float, alpha: float = 0.0) -> list[Square]:
+    def fit(self, lmbda: float, alpha: float = 0.0) -> Weights:
         """Fit without each fold, unless that is done, and return the W of each fold."""
         settings = path_settings(lmbda, alpha, self.method)
-        self.fits = crossfit(self.problems, [[settings]], start=self.fits, order=self.order)
+        path = [settings]
+        self.fits = crossfit(self.problems, [path], start=self.fits, order=self.order)
         return self.fits.weights(settings)
 
     def embeddings(self, lmbda: float) -> list[Rows]:
@@ -105,25 +115,39 @@ class PathSearch:
         objects = self.heldout.rows
         if np.isinf(lmbda):
             return objects
-        return _embedded(objects, self.fit(lmbda))
+        matrices = self.fit(lmbda)
+        return _embedded(objects, matrices)
 
     @cached_property
     def penalties(self) -> list[float]:
         """The λ to search, the largest first; with folds of questions no transform comes first."""
         if self.method == "naive":
-            limit = min(lambda_max(problem.choices) for problem in self.problems)
-            shares = SHARES_OF_LAMBDA_MAX if limit else ()
-            return [NO_TRANSFORM] + [share * limit for share in shares]
+            return self._shares_of_lambda_max()
         if self.folds[0].unit == "objects":
             return list(LAMBDAS)
+        return self._penalties_per_answer()
+
+    def _shares_of_lambda_max(self) -> list[float]:
+        """No transform, and shares of the smallest λ at which W is 0 in a fold."""
+        limits = [lambda_max(problem.choices) for problem in self.problems]
+        limit = min(limits)
+        penalties = [NO_TRANSFORM]
+        if limit:
+            penalties += [share * limit for share in SHARES_OF_LAMBDA_MAX]
+        return penalties
+
+    def _penalties_per_answer(self) -> list[float]:
+        """No transform, and λ in columns per fitted answer."""
         dimensions = self.problem.data.features.dimensions
         fits_of_an_answer = max(1, len(self.folds) - 1)
-        n_fitted = sum(fold.data.answers.effective_size for fold in self.folds)
+        answers = [fold.data.answers for fold in self.folds]
+        n_fitted = sum(fitted.effective_size for fitted in answers)
         dimensions_per_answer = dimensions * fits_of_an_answer / n_fitted
         penalties = [NO_TRANSFORM]
         for penalty in PENALTIES_PER_ANSWER:
             lmbda = penalty * dimensions_per_answer
-            penalties.append(float(f"{lmbda:.2g}"))
+            rounded = float(f"{lmbda:.2g}")
+            penalties.append(rounded)
         return penalties
 
     def search_penalty(self) -> dict[float, Values]:
@@ -147,20 +171,23 @@ class PathSearch:
         for direction in (falling, rising):
             rises = 0
             for lmbda in direction:
-                losses[lmbda] = self.heldout_losses(lmbda)
-                means[lmbda] = self.heldout.mean(losses[lmbda])
+                loss = self.heldout_losses(lmbda)
+                mean = self.heldout.mean(loss)
+                losses[lmbda] = loss
+                means[lmbda] = mean
                 lowest = min(means.values())
-                is_higher = means[lmbda] > lowest + _MIN_LOSS_DIFFERENCE
+                is_higher = mean > lowest + _MIN_LOSS_DIFFERENCE
                 rises = rises + 1 if is_higher else 0
                 if rises == patience:
                     break
-            if means[first] > min(means.values()):
+            if means[first] > lowest:
                 break
         return losses
 
     def heldout_losses(self, lmbda: float) -> Values:
         """The loss of each held-out answer under `global`, at the best scale of similarities."""
-        S = self.heldout.similarities(self.embeddings(lmbda))
+        Z = self.embeddings(lmbda)
+        S = self.heldout.similarities(Z)
         scale = best_similarity_scale(S, self.heldout.answers.weights)
         return choice_loss(scale * S)
 
@@ -169,23 +196,30 @@ class PathSearch:
         best = min(losses.values(), key=self.heldout.mean)
         ties = []
         for lmbda, loss in losses.items():
-            if self.heldout.is_tie(loss - best, _MIN_LOSS_DIFFERENCE):
+            deficit = loss - best
+            if self.heldout.is_tie(deficit, _MIN_LOSS_DIFFERENCE):
                 ties.append(lmbda)
         return max(ties)
 
     def first_tie(self, candidates: Sequence[Mixture]) -> int:
         """The number of the first candidate within one paired standard error of the best."""
         best = max(candidates, key=attrgetter("agreement"))
-        ties = [self.heldout.is_tie(best.credit - each.credit) for each in candidates]
+        deficits = [best.credit - candidate.credit for candidate in candidates]
+        ties = [self.heldout.is_tie(deficit) for deficit in deficits]
         return ties.index(True)
 
-    def path_weights(self, lmbda: float) -> list[list[Square]]:
+    def path_weights(self, lmbda: float) -> list[Weights]:
         """The W of each fold at the original features and at each fit of the path of λ."""
-        from_global = [self.fit(lmbda, alpha) for alpha in reversed(self.alphas)]
+        # the fits begin at `global`, and the paths end there
+        from_global = []
+        for alpha in reversed(self.alphas):
+            fits = self.fit(lmbda, alpha)
+            from_global.append(fits)
+        to_global = from_global[::-1]
         paths = []
-        for fits in zip(*reversed(from_global), strict=True):
-            original = scaled_identity_of(fits[0])
-            paths.append([original, *fits])
+        for fold_fits in zip(*to_global, strict=True):
+            original = scaled_identity_of(fold_fits[0])
+            paths.append([original, *fold_fits])
         return paths
 
     def path(self, lmbda: float) -> list[Mixture]:
@@ -200,23 +234,24 @@ class PathSearch:
         for position in self.positions:
             Z = [mix(path, position) for path in objects]
             Z_images = [mix(path, position) for path in images]
-            mixtures.append(self.scores(Z, Z_images, lmbda, position))
+            mixture = self.scores(Z, Z_images, lmbda, position)
+            mixtures.append(mixture)
         return mixtures
 
     @property
     def positions(self) -> list[PathPosition]:
         """The original features, and five positions from each fit of a path to the next."""
-        shares = [number / _MIXTURES for number in range(1, _MIXTURES + 1)]
+        numbers = np.arange(1, _MIXTURES + 1)
+        shares = (numbers / _MIXTURES).tolist()
         positions = [ORIGIN]
-        for fit in range(1, len(self.alphas) + 1):
-            for share in shares:
-                positions.append(PathPosition(fit, share))
+        for fit, _ in enumerate(self.alphas, 1):
+            positions += [PathPosition(fit, share) for share in shares]
         return positions
 
     def scores(
         self,
-        objects: Sequence[Rows],
-        images: Sequence[Rows] = (),
+        objects: RowsOfFolds,
+        images: RowsOfFolds = (),
         lmbda: float = np.inf,
         position: PathPosition = ORIGIN,
     ) -> Mixture:
@@ -230,11 +265,13 @@ class PathSearch:
 
     def global_scores(self, lmbda: float) -> Mixture:
         """Score `global`, or the original features if λ is infinite, without neighbours."""
-        position = ORIGIN if np.isinf(lmbda) else self.positions[-1]
+        position = ORIGIN
+        if not np.isinf(lmbda):
+            position = self.positions[-1]
         Z = self.embeddings(lmbda)
         return self.scores(Z, lmbda=lmbda, position=position)
 
-    def weights(self, mixture: Mixture) -> tuple[float, list[Square]]:
+    def weights(self, mixture: Mixture) -> tuple[float, Weights]:
         """The best scale of the similarities of a mixture, and the W of each fold at this scale.
 
         The scale corrects the length of W, which cosines ignore: with few answers W becomes too
@@ -244,14 +281,16 @@ class PathSearch:
         matrices = [mix(path, mixture.position) for path in paths]
         Z = _embedded(self.heldout.rows, matrices)
         S = self.heldout.similarities(Z)
-        scale = best_similarity_scale(S, self.heldout.answers.weights)
+        weights = self.heldout.answers.weights
+        scale = best_similarity_scale(S, weights)
         length = scale**0.5
         return scale, [length * W for W in matrices]
 
     def kept(self, mixture: Mixture) -> float:
         """The mean share of its neighbours in the raw rows that an image keeps under a mixture."""
         if not self.heldout.is_centred:
-            return float(mixture.kept.mean())
+            share = mixture.kept.mean()
+            return float(share)
         images = self.heldout.image_rows
         if not mixture.is_original:
             _, matrices = self.weights(mixture)
@@ -260,17 +299,19 @@ class PathSearch:
         return float(shares.mean())
 
 
-def _embedded(rows: Sequence[Rows], weights: Sequence[Square]) -> list[Rows]:
+def _embedded(rows: RowsOfFolds, weights: Weights) -> list[Rows]:
     """The rows of each fold under its W."""
     embedded = []
     for X, W in zip(rows, weights, strict=True):
-        embedded.append(X @ W)
+        Z = X @ W
+        embedded.append(Z)
     return embedded
 
 
-def _products(rows: Sequence[Rows], paths: Sequence[Sequence[Square]]) -> list[list[Rows]]:
+def _products(rows: RowsOfFolds, paths: Sequence[Weights]) -> list[list[Rows]]:
     """The rows of each fold under every W of its path."""
     products = []
     for X, path in zip(rows, paths, strict=True):
-        products.append([X @ W for W in path])
+        embedded = [X @ W for W in path]
+        products.append(embedded)
     return products
