@@ -64,28 +64,34 @@ def charts_of(run: Run) -> list[Chart]:
     gains = run.scores.network_gains
     if len(gains) > 1:
         drawing = differences_chart(gains)
-        charts.append(Chart("networks", chart=drawing, network="Between networks"))
+        chart = Chart("networks", chart=drawing, network="Between networks")
+        charts.append(chart)
     return charts
 
 
 def _network_chart(run: Run, network: str) -> Chart | None:
     """The chart of a network; None unless it has a front or scores of two arms."""
     points = front_points(run)
-    front = points[points["network"] == network]
-    n_tasks = len(run.agreement_tasks(network))
-    if n_tasks == 1 and len(front) >= _MIN_SHOWN:
+    is_of_network = points["network"] == network
+    front = points[is_of_network]
+    agreement_tasks = run.agreement_tasks(network)
+    has_one_task = len(agreement_tasks) == 1
+    if has_one_task and len(front) >= _MIN_SHOWN:
         title = f"front-{network}".rstrip("-")
         drawing = front_chart(front)
         return Chart(title, chart=drawing, network=network, is_front=True)
     tasks = run.scores.tasks
     if run.featured:
-        tasks = [run.scores.task_of(*AGREEMENT)]
+        task = run.scores.task_of(*AGREEMENT)
+        tasks = [task]
     scores = _network_scores(run.scores, network, tasks)
     arms = {score.transform for score in scores}
     if len(arms) < 2:
         return None
     title = f"scores-{network}".rstrip("-")
-    ends = _ceiling_ends(run.scores) if len(tasks) == 1 else []
+    ends: list[float] = []
+    if len(tasks) == 1:
+        ends = _ceiling_ends(run.scores)
     drawing = scores_chart(scores, ends)
     return Chart(title, chart=drawing, network=network, ends=ends)
 
@@ -94,7 +100,8 @@ def _network_scores(scores: Scores, network: str, tasks: Sequence[str]) -> list[
     """The scores of the arms of a network, task by task."""
     arms = [arm for name, arm in scores.arms if name == network]
     network_scores: list[Score] = []
-    for task, arm in itertools.product(tasks, arms):
+    cells = itertools.product(tasks, arms)
+    for task, arm in cells:
         score = scores.score(network, task, arm)
         if score is not None:
             network_scores.append(score)
@@ -118,8 +125,10 @@ def differences_chart(gains: Sequence[Score]) -> alt.LayerChart:
     low = metric_axis(alt.X, "low", "difference")
     axis = alt.Axis(labelLimit=0)
     y = alt.Y("name:N", sort=None, title=None, axis=axis)
-    tooltip = ["name:N", *tooltips(*_NUMBERS)]
-    chart = alt.Chart(inline_data(rows))
+    numbers = tooltips(*_NUMBERS)
+    tooltip = ["name:N", *numbers]
+    data = inline_data(rows)
+    chart = alt.Chart(data)
     base = chart.encode(y, tooltip=tooltip)
     rules = base.mark_rule(strokeWidth=2)
     dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1, color=INK)
@@ -128,21 +137,25 @@ def differences_chart(gains: Sequence[Score]) -> alt.LayerChart:
         dots.encode(value),
         ceiling_rules([0.0], value),
     ]
-    return alt.layer(*layers).properties(
-        height=2 * _LINE_HEIGHT * len(rows),
-        description="Differences between networks",
-    )
+    layered = alt.layer(*layers)
+    height = 2 * _LINE_HEIGHT * len(rows)
+    description = "Differences between networks"
+    return layered.properties(height=height, description=description)
 
 
 def _named_differences(gains: Sequence[Score]) -> pd.DataFrame:
     """Differences with their intervals, named by the networks, the arm and the task."""
     import pandas as pd
 
-    rows = pd.DataFrame(map(vars, gains))
-    networks = rows["network"] + " less " + rows["baseline_network"]
+    records = map(vars, gains)
+    rows = pd.DataFrame(records)
+    first = rows["network"]
+    second = rows["baseline_network"]
+    networks = first + " less " + second
     arms_and_tasks = rows[["transform", "task"]]
     rows["name"] = networks.str.cat(arms_and_tasks, sep=", ")
-    return rows[["name", *_NUMBERS]]
+    columns = ["name", *_NUMBERS]
+    return rows[columns]
 
 
 def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerChart:
@@ -150,24 +163,18 @@ def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerCha
 
     A single task has an axis of its metric, with a line at each of the `ends`.
     """
-    import pandas as pd
-
     alt = import_optional("altair", "a report")
-    rows = pd.DataFrame(map(vars, scores))
-    arms = rows["transform"].unique().tolist()
-    tasks = rows["task"].unique().tolist()
+    arms = [*dict.fromkeys(score.transform for score in scores)]
+    tasks = [*dict.fromkeys(score.task for score in scores)]
     is_single = len(tasks) == 1
     metric = scores[0].metric if is_single else ""
     scales = arm_scales("transform", arms)
     value = metric_axis(alt.X, "value", metric)
     low = metric_axis(alt.X, "low", metric)
-    chart = alt.Chart(inline_data(rows[["task", "transform", *_NUMBERS]]))
-    base = chart.encode(
-        alt.Y("task:N", sort=tasks, title=None, axis=None if is_single else alt.Axis()),
-        alt.YOffset("transform:N", sort=arms),
-        scales.colour,
-        tooltip=["task:N", "transform:N", *tooltips(*_NUMBERS)],
-    )
+    task_axis = None if is_single else alt.Axis()
+    y = alt.Y("task:N", sort=tasks, title=None, axis=task_axis)
+    offset = alt.YOffset("transform:N", sort=arms)
+    base = _scores_in_rows(scores).encode(y, offset, scales.colour)
     rules = base.mark_rule(strokeWidth=2)
     dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1)
     layers = [
@@ -175,12 +182,27 @@ def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerCha
         dots.encode(value, scales.shape),
     ]
     if ends:
-        layers.append(ceiling_rules(ends, value))
+        people = ceiling_rules(ends, value)
+        layers.append(people)
+    layered = alt.layer(*layers)
     height_of_task = _LINE_HEIGHT * len(arms) + _TASK_GAP
-    return alt.layer(*layers).properties(
-        height=height_of_task * len(tasks),
-        description="Scores with intervals",
-    )
+    height = height_of_task * len(tasks)
+    return layered.properties(height=height, description="Scores with intervals")
+
+
+def _scores_in_rows(scores: Sequence[Score]) -> alt.Chart:
+    """A chart with a row of data for each score, which a tooltip shows."""
+    import altair as alt
+    import pandas as pd
+
+    records = map(vars, scores)
+    rows = pd.DataFrame(records)
+    columns = ["task", "transform", *_NUMBERS]
+    data = inline_data(rows[columns])
+    chart = alt.Chart(data)
+    numbers = tooltips(*_NUMBERS)
+    tooltip = ["task:N", "transform:N", *numbers]
+    return chart.encode(tooltip=tooltip)
 
 
 def ceiling_rules(ends: Sequence[float], axis: Any) -> alt.Chart:
@@ -189,8 +211,9 @@ def ceiling_rules(ends: Sequence[float], axis: Any) -> alt.Chart:
     import pandas as pd
 
     rows = pd.DataFrame({"value": ends})
+    data = inline_data(rows)
     tooltip = tooltips("value")
-    chart = alt.Chart(inline_data(rows))
+    chart = alt.Chart(data)
     people = chart.encode(axis, tooltip=tooltip)
     dashes = list(CONTROL.dashes)
     return people.mark_rule(color=CONTROL.colour, strokeDash=dashes)
@@ -209,9 +232,11 @@ def front_points(run: Run) -> pd.DataFrame:
 
     points = run.settings
     if points is None:
-        points = pd.DataFrame(_arm_points(run.scores), columns=POINT_COLUMNS)
+        arm_points = _arm_points(run.scores)
+        points = pd.DataFrame(arm_points, columns=POINT_COLUMNS)
     strong: list[int] = []
-    for _, group in points.groupby(["network", "method"]):
+    groups = points.groupby(["network", "method"])
+    for _, group in groups:
         # pareto_front breaks ties by alpha, which points need not have
         comparable = group.assign(alpha=0.0)
         front = pareto_front(comparable)
@@ -254,23 +279,24 @@ def front_chart(points: pd.DataFrame) -> alt.LayerChart:
     scales = arm_scales("method", methods.tolist())
     numbers = tooltips("agreement", "neighbours_kept")
     tooltip = ["method:N", "setting:N", *numbers]
-    base = alt.Chart(inline_data(points))
-    base = base.encode(x, y, tooltip=tooltip)
+    data = inline_data(points)
+    base = alt.Chart(data).encode(x, y, tooltip=tooltip)
     strong = base.transform_filter("datum.strong")
     strong = strong.encode(scales.colour)
     rule = strong.mark_rule(opacity=0.5)
     dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1)
     chosen = base.transform_filter("datum.chosen")
-    chart = alt.layer(
-        strong.mark_line().encode(order="neighbours_kept:Q"),
+    line = strong.mark_line()
+    layers = [
+        line.encode(order="neighbours_kept:Q"),
         rule.encode(x="neighbours_kept_low:Q", x2="neighbours_kept_high:Q"),
         rule.encode(y="agreement_low:Q", y2="agreement_high:Q"),
         dots.encode(scales.colour, scales.shape),
         chosen.mark_point(size=_RING_SIZE, color=INK, strokeWidth=2),
-    )
-    return chart.properties(
-        height=_FRONT_HEIGHT, description="Agreement with people against neighbours kept"
-    )
+    ]
+    chart = alt.layer(*layers)
+    description = "Agreement with people against neighbours kept"
+    return chart.properties(height=_FRONT_HEIGHT, description=description)
 
 
 def metric_axis(channel: type[Any], field: str, metric: str, *, nice: bool = True) -> Any:
@@ -304,21 +330,23 @@ def arm_scales(field: str, arms: Sequence[str]) -> ArmScales:
     """Return the colour, shape and dash channels of arms, by their looks and their order."""
     import altair as alt
 
-    longest = max(map(len, arms))
+    lengths = [len(arm) for arm in arms]
+    is_short = max(lengths) <= _MAX_CHARACTERS_OF_TWO_COLUMNS
     legend = alt.Legend(
         orient="top",
         title=None,
         symbolOpacity=1,
         symbolStrokeWidth=0,
-        columns=2 if longest <= _MAX_CHARACTERS_OF_TWO_COLUMNS else 1,
+        columns=2 if is_short else 1,
         labelLimit=0,
     )
     styles = looks(arms).values()
     colours = [style.colour for style in styles]
     dashes = [list(style.dashes) for style in styles]
+    domain = list(arms)
 
     def channel(kind: type[Any], values: Sequence[Any]) -> Any:
-        scale = alt.Scale(domain=list(arms), range=list(values))
+        scale = alt.Scale(domain=domain, range=list(values))
         return kind(f"{field}:N", legend=legend, scale=scale)
 
     return ArmScales(
@@ -335,4 +363,5 @@ def inline_data(rows: pd.DataFrame) -> alt.InlineData:
     is_known = rows.notna()
     objects = rows.astype(object)
     nullable = objects.where(is_known, None)
-    return alt.InlineData(values=nullable.to_dict("records"))
+    records = nullable.to_dict("records")
+    return alt.InlineData(values=records)
