@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
@@ -35,12 +35,26 @@ from glocal.similarity import (
     zeros_if_collapsed,
 )
 
-METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
 Table = Bool[np.ndarray, "m c"]
 """A mask of the test images for each task."""
 OfTasks = Float[np.ndarray, "m c"]
 """The similarity of each test image to the training images of each task."""
+
+
+class Detection(NamedTuple):
+    """AUROC, AUPR, and FPR95, the share of normal images flagged when 95 % of the anomalies are."""
+
+    auroc: float
+    aupr: float
+    fpr95: float
+
+
+class _Settings(TypedDict):
+    """The settings in the rows of scores."""
+
+    mode: str
+    k: int
 
 
 class _Task(NamedTuple):
@@ -49,10 +63,22 @@ class _Task(NamedTuple):
     An image that is neither normal nor anomalous has no part in the task.
     """
 
-    name: Any
+    name: int | str
     similarity: Values
     normal: Mask
     anomalous: Mask
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there are both normal and anomalous test images."""
+        has_normal = bool(self.normal.any())
+        has_anomalous = bool(self.anomalous.any())
+        return has_normal and has_anomalous
+
+    @property
+    def is_used(self) -> Mask:
+        """Which test images have a part in the task."""
+        return self.normal | self.anomalous
 
 
 def anomaly(
@@ -136,13 +162,18 @@ def anomaly(
     if mode is None:
         mode = "one-vs-rest" if superclasses is None else "shift"
     if mode not in MODES:
-        raise ParameterError(f"`mode` is {mode!r}; it must be {' or '.join(MODES)}.")
-    if (mode == "shift") != (superclasses is not None):
+        modes = " or ".join(MODES)
+        raise ParameterError(f"`mode` is {mode!r}; it must be {modes}.")
+    is_shift = mode == "shift"
+    has_superclasses = superclasses is not None
+    if is_shift != has_superclasses:
+        relation = "needs" if is_shift else "does not go with"
         raise ParameterError(
-            f"`mode={mode!r}` {'needs' if mode == 'shift' else 'does not go with'} `superclasses`, "
-            "which are those of the labels. Give both or neither."
+            f"`mode={mode!r}` {relation} `superclasses`, which are those of the labels. Give both "
+            "or neither."
         )
-    return _detect(labelled_sides(train, train_labels, test, test_labels, superclasses), mode, k)
+    sides = labelled_sides(train, train_labels, test, test_labels, superclasses)
+    return _detect(sides, mode, k)
 
 
 def anomaly_against(
@@ -157,10 +188,14 @@ def anomaly_against(
     The test images of the training data set are normal. Score, errors and result are those of
     `anomaly`. The only task is named "all".
     """
-    train, test, anomalies = matching_rows((*SIDES, "anomalies"), train, test, anomalies)
-    labels = np.repeat(["all", "others"], [len(test), len(anomalies)])
+    parts = (*SIDES, "anomalies")
+    train, test, anomalies = matching_rows(parts, train, test, anomalies)
     images = np.concatenate([test, anomalies])
-    sides = labelled_sides(train, np.full(len(train), "all"), images, labels)
+    train_labels = np.full(len(train), "all")
+    test_labels = np.full(len(test), "all")
+    anomaly_labels = np.full(len(anomalies), "others")
+    labels = np.concatenate([test_labels, anomaly_labels])
+    sides = labelled_sides(train, train_labels, images, labels)
     return _detect(sides, "against", k)
 
 
@@ -183,67 +218,107 @@ def anomaly_of_class(
         If one of `X_test` and `is_normal_test` is missing.
     """
     is_one_set = X_test is None
-    if is_one_set != (is_normal_test is None):
+    lacks_kinds = is_normal_test is None
+    if is_one_set != lacks_kinds:
         raise ParameterError("`X_test` and `is_normal_test` go together: give both, or neither.")
     if X_test is None or is_normal_test is None:
         X_test = X
         is_normal_test = is_normal
-    X, X_test = zeros_if_collapsed(*matching_rows(SIDES, X, X_test))
+    sides = matching_rows(SIDES, X, X_test)
+    X, X_test = zeros_if_collapsed(*sides)
     normal = X[is_normal]
-    _check_sizes(np.array(["all"]), np.array([len(normal) - is_one_set]), k)
-    nearest = np.empty((len(X_test), k))
-    is_new = np.full(len(X_test), True)
+    n_images, n_columns = X_test.shape
+    n_neighbours = len(normal) - is_one_set
+    _check_size("all", n_neighbours, k)
+    nearest = np.empty((n_images, k))
+    is_new = np.full(n_images, True)
     if is_one_set:
-        nearest[is_normal] = nearest_cosines(None, normal, k)[:, 0]
+        cosines = nearest_cosines(None, normal, k)
+        nearest[is_normal] = cosines[:, 0]
         is_new = ~is_normal
-    nearest[is_new] = nearest_cosines(X_test[is_new], normal, k)[:, 0]
-    task = _Task("all", nearest.mean(axis=1), is_normal_test, ~is_normal_test)
-    return _score([task], X.shape[1], is_normal_test, {"mode": "one-class", "k": k})
+    new = X_test[is_new]
+    cosines = nearest_cosines(new, normal, k)
+    nearest[is_new] = cosines[:, 0]
+    task = _Task(
+        name="all",
+        similarity=nearest.mean(axis=1),
+        normal=is_normal_test,
+        anomalous=~is_normal_test,
+    )
+    settings = _Settings(mode="one-class", k=k)
+    return _result_of_tasks([task], n_columns, is_normal_test, settings)
 
 
 def _detect(sides: Sides, mode: str, k: int) -> Result:
     """The result of a task for each target, of the modes of `anomaly` or against other data."""
     trained, tested, targets = sides[:3]
     if mode == "shift":
-        trained = trained.select(np.isin(trained.classes, _first_halves(trained)))
-    sizes = np.bincount(trained.targets)
-    _check_sizes(targets, sizes, k)
-    train, test = zeros_if_collapsed(trained.X, tested.X)
-    gallery = train[np.argsort(trained.targets, kind="stable")]
-    nearest = nearest_cosines(test, gallery, k, sizes.tolist())
+        first_halves = _first_halves(trained)
+        is_of_first_half = np.isin(trained.classes, first_halves)
+        trained = trained.select(is_of_first_half)
+    class_sizes = np.bincount(trained.targets)
+    smallest = class_sizes.argmin()
+    smallest_size = int(class_sizes[smallest])
+    _check_size(targets[smallest], smallest_size, k)
+    nearest = _nearest_of_targets(trained, tested, k)
     similarity = nearest.mean(axis=2)
     if mode == "leave-one-out":
         similarity = _without_each_class(nearest)
-    normal, anomalous = _masks(mode, len(targets), trained, tested)
-    columns = (similarity.T, normal.T, anomalous.T)
-    tasks = [_Task(*values) for values in zip(targets.tolist(), *columns, strict=True)]
-    return _score(tasks, test.shape[1], tested.targets, {"mode": mode, "k": k})
+    n_targets = len(targets)
+    normal, anomalous = _normal_and_anomalous(mode, n_targets, trained, tested)
+    tasks = []
+    for target, name in enumerate(targets.tolist()):
+        task = _Task(
+            name=name,
+            similarity=similarity[:, target],
+            normal=normal[:, target],
+            anomalous=anomalous[:, target],
+        )
+        tasks.append(task)
+    n_columns = tested.X.shape[1]
+    settings = _Settings(mode=mode, k=k)
+    return _result_of_tasks(tasks, n_columns, tested.targets, settings)
 
 
-def _masks(mode: str, n_targets: int, trained: Labelled, tested: Labelled) -> tuple[Table, Table]:
+def _nearest_of_targets(trained: Labelled, tested: Labelled, k: int) -> NearestCosines:
+    """The k largest cosines of each test image with the training images of each target."""
+    train, test = zeros_if_collapsed(trained.X, tested.X)
+    by_target = np.argsort(trained.targets, kind="stable")
+    gallery = train[by_target]
+    class_sizes = np.bincount(trained.targets)
+    return nearest_cosines(test, gallery, k, class_sizes.tolist())
+
+
+def _normal_and_anomalous(
+    mode: str, n_targets: int, trained: Labelled, tested: Labelled
+) -> tuple[Table, Table]:
     """Which test images are normal, and which are anomalies, in the task of each target."""
-    is_of_class = tested.targets[:, None] == np.arange(n_targets)
+    targets = tested.targets[:, None]
+    target_codes = np.arange(n_targets)
+    is_of_class = targets == target_codes
     if mode == "leave-one-out":
-        is_known = (tested.targets >= 0)[:, None]
-        normal = ~is_of_class & is_known
+        has_training_images = targets >= 0
+        is_of_other_class = ~is_of_class
+        normal = is_of_other_class & has_training_images
         return normal, ~normal
     if mode == "shift":
         is_of_trained = np.isin(tested.classes, trained.classes)
-        return is_of_class & ~is_of_trained[:, None], ~is_of_class
+        normal = is_of_class & ~is_of_trained[:, None]
+        return normal, ~is_of_class
     return is_of_class, ~is_of_class
 
 
-def _check_sizes(names: Labels, sizes: Numbers, k: int) -> None:
-    """Raise a DataError if a class has too few training images."""
-    if sizes.min() < k:
+def _check_size(name: object, size: int, k: int) -> None:
+    """Raise a DataError if the smallest class has too few training images."""
+    if size < k:
         raise DataError(
-            f"class {names[sizes.argmin()]} has {sizes.min()} training images, fewer than "
-            f"`k={k}`. Lower `k`, add images, or leave that class out."
+            f"class {name} has {size} training images, fewer than `k={k}`. Lower `k`, add images, "
+            "or leave that class out."
         )
 
 
-def detection(anomalous: Mask, score: Values) -> tuple[float, float, float]:
-    """AUROC, AUPR, and the share of normal images flagged when 95 % of the anomalies are (FPR95).
+def detection(anomalous: Mask, score: Values) -> Detection:
+    """How well a score finds the anomalies.
 
     A lower FPR95 is better. Tied images pass a threshold together, but for FPR95 they are flagged
     in random order (the ROC curve is linear within a tie). If all scores are equal, the three
@@ -252,9 +327,11 @@ def detection(anomalous: Mask, score: Values) -> tuple[float, float, float]:
     from sklearn.metrics import auc, average_precision_score, roc_curve
 
     false_rate, true_rate, _ = roc_curve(anomalous, score, drop_intermediate=False)
-    fpr95 = np.interp(0.95 - 1e-12, true_rate, false_rate)  # lowest rate of a flat part
+    auroc = auc(false_rate, true_rate)
     aupr = average_precision_score(anomalous, score)
-    return float(auc(false_rate, true_rate)), float(aupr), float(fpr95)
+    just_below = 0.95 - 1e-12  # lowest rate of a flat part
+    fpr95 = np.interp(just_below, true_rate, false_rate)
+    return Detection(float(auroc), float(aupr), float(fpr95))
 
 
 def _without_each_class(nearest: NearestCosines) -> OfTasks:
@@ -264,12 +341,18 @@ def _without_each_class(nearest: NearestCosines) -> OfTasks:
     """
     n, n_classes, k = nearest.shape
     cosines = nearest.reshape(n, -1)
-    candidates = np.argsort(-cosines, axis=1)[:, : 2 * k]
-    cosines = np.take_along_axis(cosines, candidates, axis=1)
+    order = np.argsort(-cosines, axis=1)
+    candidates = order[:, : 2 * k]
+    candidate_cosines = np.take_along_axis(cosines, candidates, axis=1)
+    classes = candidates // k
     means = []
-    for c in range(n_classes):
-        others = np.where(candidates // k == c, -np.inf, cosines)
-        means.append(np.sort(others, axis=1)[:, -k:].mean(axis=1))
+    for left_out_class in range(n_classes):
+        is_left_out = classes == left_out_class
+        cosines_of_others = np.where(is_left_out, -np.inf, candidate_cosines)
+        ascending = np.sort(cosines_of_others, axis=1)
+        largest = ascending[:, -k:]
+        means_of_largest = largest.mean(axis=1)
+        means.append(means_of_largest)
     return np.stack(means, axis=1)
 
 
@@ -277,42 +360,70 @@ def _first_halves(images: Labelled) -> Numbers:
     """The first half of the classes of each superclass."""
     halves = []
     for superclass in np.unique(images.targets):
-        classes = np.unique(images.classes[images.targets == superclass])
-        halves.append(classes[: -(-len(classes) // 2)])
+        is_of_superclass = images.targets == superclass
+        labels = images.classes[is_of_superclass]
+        classes = np.unique(labels)
+        rounded_up = (len(classes) + 1) // 2
+        halves.append(classes[:rounded_up])
     return np.concatenate(halves)
 
 
-def _score(
-    tasks: Sequence[_Task], n_columns: int, classes: Labels, settings: dict[str, Any]
+def _result_of_tasks(
+    tasks: Sequence[_Task], n_columns: int, classes: Labels, settings: _Settings
 ) -> Result:
     """Average the metrics of the tasks; the interval is over other test images of the `classes`."""
     tolerance = tie_tolerance(n_columns)
-    complete = [task for task in tasks if task.normal.any() and task.anomalous.any()]
-    n = len(tasks)
-    leave_out(n - len(complete), n, "classes lack normal or anomalous test images")
-    influence = np.zeros(len(classes))
-    rows = []
+    complete = [task for task in tasks if task.is_complete]
+    n_tasks = len(tasks)
+    n_incomplete = n_tasks - len(complete)
+    leave_out(n_incomplete, n_tasks, "classes lack normal or anomalous test images")
+    n_images = len(classes)
+    influence = np.zeros(n_images)
+    detections = []
     for task in complete:
-        is_used = task.normal | task.anomalous
+        is_used = task.is_used
+        similarity = task.similarity[is_used]
         anomalous = task.anomalous[is_used]
-        score = -snap_ties(task.similarity[is_used], tolerance)
-        influence[is_used] += _influence(anomalous, score) / len(complete)
-        rows.append(_row(task, detection(anomalous, score)))
-    means = [float(np.mean([row[name] for row in rows])) for name in METRICS]
-    units = ItemValues(values=means[0] + _within_classes(influence, classes))
-    score_row = partial(Score, "anomaly", n=len(classes), settings=settings)
-    scores = [*map(score_row, METRICS, means)]
-    scores[0] = score_row("auroc", means[0], *units.estimate().interval(FRACTION))
+        score = -snap_ties(similarity, tolerance)
+        task_influence = _influence(anomalous, score)
+        influence[is_used] += task_influence / len(complete)
+        metrics = detection(anomalous, score)
+        detections.append(metrics)
+    auroc, *others = _mean_scores(detections, n_images, settings)
+    deviations = _within_classes(influence, classes)
+    units = ItemValues(values=auroc.value + deviations)
+    estimate = units.estimate()
+    low, high = estimate.interval(FRACTION)
+    auroc = replace(auroc, low=low, high=high)
+    scores = [auroc, *others]
+    rows = list(map(_row, complete, detections))
     return Result.from_scores(scores, units, per_class=rows)
 
 
-def _row(task: _Task, metrics: Sequence[float]) -> dict[str, Any]:
+def _mean_scores(
+    detections: Sequence[Detection],
+    n: int,
+    settings: _Settings,
+) -> list[Score]:
+    """A row for the mean of each metric over tasks, without an interval."""
+    scores = []
+    columns = zip(*detections, strict=True)
+    for metric, values in zip(Detection._fields, columns, strict=True):
+        mean = float(np.mean(values))
+        score = Score("anomaly", metric, mean, n=n, settings=settings)
+        scores.append(score)
+    return scores
+
+
+def _row(task: _Task, metrics: Detection) -> dict[str, int | float | str]:
     """The metrics of a task, and its numbers of test images."""
+    n_normal = np.count_nonzero(task.normal)
+    n_anomalous = np.count_nonzero(task.anomalous)
     return {
         "class": task.name,
-        **dict(zip(METRICS, metrics, strict=True)),
-        "normal": int(task.normal.sum()),
-        "anomalous": int(task.anomalous.sum()),
+        **metrics._asdict(),
+        "normal": int(n_normal),
+        "anomalous": int(n_anomalous),
     }
 
 
@@ -331,18 +442,27 @@ def _influence(anomalous: Mask, score: Values) -> Values:
     from scipy.stats import rankdata
 
     placement = rankdata(score)
-    for kind in (anomalous, ~anomalous):
-        placement[kind] -= rankdata(score[kind])  # images of the other kind with a lower score
+    for is_of_kind in (anomalous, ~anomalous):
+        ranks_in_kind = rankdata(score[is_of_kind])
+        placement[is_of_kind] -= ranks_in_kind  # images of the other kind with a lower score
     n_anomalous = np.count_nonzero(anomalous)
     n_normal = len(anomalous) - n_anomalous
-    placement = np.where(anomalous, placement / n_normal, 1 - placement / n_anomalous)
-    auroc = placement[anomalous].mean()
-    return (placement - auroc) / np.where(anomalous, n_anomalous, n_normal)
+    share_of_normal = placement / n_normal
+    share_of_anomalous = 1 - placement / n_anomalous
+    shares = np.where(anomalous, share_of_normal, share_of_anomalous)
+    auroc = shares[anomalous].mean()
+    numbers = np.where(anomalous, n_anomalous, n_normal)
+    return (shares - auroc) / numbers
 
 
 def _within_classes(influence: Values, classes: Labels) -> Values:
     """Values of mean 0, whose independent error is that of images within these classes."""
-    codes, sizes = np.unique(classes, return_inverse=True, return_counts=True)[1:]
-    within = influence - (np.bincount(codes, influence) / sizes)[codes]
+    _, codes, sizes = np.unique(classes, return_inverse=True, return_counts=True)
+    class_sums = np.bincount(codes, influence)
+    class_means = class_sums / sizes
+    within = influence - class_means[codes]
     n = len(influence)
-    return n * within * ((n - 1) / max(n - len(sizes), 1)) ** 0.5
+    n_classes = len(sizes)
+    freedom = max(n - n_classes, 1)
+    inflation = (n - 1) / freedom
+    return n * within * inflation**0.5
