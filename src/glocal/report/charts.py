@@ -201,7 +201,7 @@ def _scores_in_rows(scores: Sequence[Score]) -> alt.Chart:
     data = inline_data(rows[columns])
     chart = alt.Chart(data)
     numbers = tooltips(*_NUMBERS)
-    tooltip = ["task:N", "transform:N", *numbers]
+    tooltip: list[str | alt.Tooltip] = ["task:N", "transform:N", *numbers]
     return chart.encode(tooltip=tooltip)
 
 
