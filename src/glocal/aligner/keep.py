@@ -15,7 +15,7 @@ from pydantic import Field
 
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, Unfitted, WarmStart
-from glocal.aligner.folds import fit_folds
+from glocal.aligner.folds import Unit, fit_folds
 from glocal.aligner.heldout import scaled_identity
 from glocal.aligner.mixtures import Mixture, best_on_path
 from glocal.aligner.paper import PaperLoop
@@ -32,6 +32,7 @@ MIN_ANSWERS = 30
 """With fewer answers the folds are too small to choose on."""
 _LOWEST_KEEP = 0.01  # so low that it practically restricts nothing
 _NEARBY_KEEPS = (-0.1, -0.05, 0.0, 0.05)  # added to `keep`: the record has their scores too
+_OUTCOME_FIELDS = ("objective", "parts", "status", "gap", "certificate", "evaluations")
 _TOLERANCE = 3e-5  # relative, of the final fits: a third of it moves no score by .001
 
 
@@ -71,12 +72,14 @@ class Keep(Options):
                 "`keep` chooses method, alpha, lmbda and tau, and needs the exact solver. Give "
                 "`method` to use another solver."
             )
-        curve = curve_at(data, solver, self.share(data), counter)
-        return curve.solve(curve.keep, counter)
+        keep = self.share(data)
+        curve = curve_at(data, solver, keep, counter)
+        return curve.solve(keep, counter)
 
     def share(self, data: FitData) -> float | None:
         """The share to keep: 0.9 for None with local features, and None, no share, without any."""
-        if self.keep is None and data.local_features is not None:
+        has_local = data.local_features is not None
+        if self.keep is None and has_local:
             return DEFAULT_KEEP
         return self.keep
 
@@ -123,43 +126,64 @@ def keep_curve(
     DataError
         There are fewer than 30 answers, or three folds leave none to fit or to score.
     """
-    data.check(reads_local=data.local_features is not None)
-    return curve_at(data, solver or Exact(), Keep(keep=keep).share(data), counter or Counter())
+    has_local = data.local_features is not None
+    data.check(reads_local=has_local)
+    share = Keep(keep=keep).share(data)
+    solver = solver or Exact()
+    counter = counter or Counter()
+    return curve_at(data, solver, share, counter)
 
 
 def curve_at(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
     """The curve of checked data; None chooses by the loss, whatever local features there are."""
     before = counter.evaluations
-    if data.answers.effective_size < MIN_ANSWERS:
+    n_answers = data.answers.effective_size
+    if n_answers < MIN_ANSWERS:
         raise DataError(
-            f"there are {data.answers.effective_size:.0f} answers; at least "
+            f"there are {n_answers:.0f} answers; at least "
             f"{MIN_ANSWERS} are needed to choose lmbda on a part of them. Collect "
             "more, or give `method` and `lmbda`."
         )
-    folds = fit_folds(data, FOLDS, "questions" if keep is None else None)
-    local = keep is not None and data.local_features is not None
+    has_keep = keep is not None
+    unit: Unit | None = None if has_keep else "questions"
+    folds = fit_folds(data, FOLDS, unit)
+    local = has_keep and data.local_features is not None
     problem = solver.problem(data, local=local, counter=counter)
     with single_threaded_blas():
         search = PathSearch(problem, folds)
         losses = search.search_penalty()
-        if keep is not None:  # no transform is then the first mixture of each path
+        if has_keep:  # no transform is then the first mixture of each path
             losses.pop(NO_TRANSFORM, None)
         penalty = search.largest_tie(losses)
+        heldout = search.heldout
+        original = search.scores(heldout.rows, heldout.image_rows)
         lambdas = sorted(losses, reverse=True)
         if local:
-            index = search.penalties.index(penalty)
-            lambdas = [*filter(np.isfinite, search.penalties[max(0, index - 1) : index + 1])]
+            lambdas = _penalty_and_one_above(search.penalties, penalty)
+        if not has_keep:
+            lambdas = []
+        paths = [search.path(lmbda) for lmbda in lambdas]
+        means = {lmbda: heldout.mean(loss) for lmbda, loss in losses.items()}
         return KeepCurve(
             data=data,
             keep=keep,
             solver=solver,
             search=search,
-            original=search.scores(search.heldout.rows, search.heldout.image_rows),
-            paths=() if keep is None else tuple(map(search.path, lambdas)),
-            losses={lmbda: search.heldout.mean(losses[lmbda]) for lmbda in losses},
+            original=original,
+            paths=tuple(paths),
+            losses=means,
             penalty=penalty,
             evaluations=counter.evaluations - before,
         )
+
+
+def _penalty_and_one_above(penalties: Sequence[float], penalty: float) -> list[float]:
+    """The finite ones among a λ of the search and the next larger, the largest first."""
+    index = penalties.index(penalty)
+    first = max(0, index - 1)
+    end = index + 1
+    lambdas = penalties[first:end]
+    return [lmbda for lmbda in lambdas if np.isfinite(lmbda)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,8 +243,10 @@ class KeepCurve:
             )
         if not 0 < keep <= 1:
             raise ParameterError(f"`keep` is {keep}; it must be a share above 0 and at most 1.")
-        candidates = [self.original, *(best_on_path(path, keep) for path in self.paths)]
-        return candidates[self.search.first_tie(candidates)]
+        mixtures = [best_on_path(path, keep) for path in self.paths]
+        candidates = [self.original, *mixtures]
+        number = self.search.first_tie(candidates)
+        return candidates[number]
 
     def solve(self, keep: float | None, counter: Counter | None = None) -> Solution:
         """Fit both sides of the chosen mixture to all data, and mix their matrices.
@@ -241,32 +267,43 @@ class KeepCurve:
     def _unchanged(self, chosen: Mixture, keep: float | None, counter: Counter) -> Solution:
         """W = I, with the scores of the original features."""
         reason = "no transform agrees better by more than a standard error"
+        report = Unfitted(UNCHANGED, reason, evaluations=counter.evaluations)
+        identity = np.eye(self.data.features.dimensions)
+        transform = self.data.transform(identity)
+        record = self.record(keep, [], None, 1.0)
+        heldout = self.heldout_scores(chosen)
         return Solution(
-            transform=self.data.transform(np.eye(self.data.features.dimensions)),
+            transform=transform,
             settings=None,
-            report=Unfitted(UNCHANGED, reason, evaluations=counter.evaluations),
+            report=report,
             threads=None,
-            keep=self.record(keep, [], None, 1.0),
-            heldout=self.heldout_scores(chosen),
+            keep=record,
+            heldout=heldout,
         )
 
     def _mixed(self, chosen: Mixture, keep: float | None, counter: Counter) -> Solution:
         """The mixture of the fits of its position to all data."""
         fits = self._fits_beside(chosen, counter)
-        scale = self.search.weights(chosen)[0]
-        W = chosen.weights([fit.transform.weights.astype(np.float64) for fit in fits])
+        scale, _ = self.search.weights(chosen)
+        length = scale**0.5
+        weights = [fit.transform.weights.astype(np.float64) for fit in fits]
+        W = chosen.weights(weights)
+        transform = self.data.transform(length * W)
         reported = min(fits, key=attrgetter("converged"))  # one that did not comes first
         assert isinstance(reported.report, SolverReport)
         outcome = {
             "certificate": "none: a mixture; keep.fits has the certificates of its fits",
             "evaluations": counter.evaluations,
         }
+        report = reported.report.model_copy(update=outcome)
+        record = self.record(keep, fits, chosen.position.share, scale)
+        heldout = self.heldout_scores(chosen)
         return replace(
             reported,
-            transform=self.data.transform(scale**0.5 * W),
-            report=reported.report.model_copy(update=outcome),
-            keep=self.record(keep, fits, chosen.position.share, scale),
-            heldout=self.heldout_scores(chosen),
+            transform=transform,
+            report=report,
+            keep=record,
+            heldout=heldout,
         )
 
     def _fits_beside(self, mixture: Mixture, counter: Counter) -> list[Solution]:
@@ -275,66 +312,73 @@ class KeepCurve:
         The fits start at the means over folds. The second also starts at the first, moved by the
         step between these means.
         """
-        solver = self.solver.replace(tol=self.solver.tol or _TOLERANCE)
+        tolerance = self.solver.tol or _TOLERANCE
+        solver = self.solver.replace(tol=tolerance)
+        problem = self.search.problem
+        fits: list[Solution] = []
         starts = self._starts(mixture)
-        first = solver.minimise(self.search.problem, starts[0].settings, starts[0], counter)
-        if len(starts) == 1:
-            return [first]
-        start = starts[1]
-        if first.warm is not None:
-            start = first.warm.moved(starts[0], start)
-        return [first, solver.minimise(self.search.problem, start.settings, start, counter)]
+        nearest = starts[0]
+        for mean in starts:
+            warm = fits[0].warm if fits else None
+            start = mean if warm is None else warm.moved(nearest, mean)
+            fit = solver.minimise(problem, start.settings, start, counter)
+            fits.append(fit)
+        return fits
 
     def _starts(self, mixture: Mixture) -> list[WarmStart]:
         """The mean over folds of each fit of a mixture, the side nearer to `global` first."""
+        search = self.search
+        lmbda = mixture.lmbda
         starts = []
         for number in mixture.position.fits:
-            alpha = self.search.alphas[number - 1]
-            mean = np.mean(self.search.fit(mixture.lmbda, alpha), axis=0)
-            starts.append(self.search.problem.start(mean, path_settings(mixture.lmbda, alpha)))
+            alpha = search.alphas[number - 1]
+            weights = search.fit(lmbda, alpha)
+            mean = np.mean(weights, axis=0)
+            settings = path_settings(lmbda, alpha)
+            start = search.problem.start(mean, settings)
+            starts.append(start)
         return starts
 
     def fold_transforms(self, mixture: Mixture) -> list[LinearTransform]:
         """The transform of each fold of a mixture; for the original, the best scaled identity."""
         if mixture.is_original:
             centre = self.data.fixed_centre
-            return [scaled_identity(fold.data, centre) for fold in self.search.folds]
-        return [self.data.transform(W) for W in self.search.weights(mixture)[1]]
+            folds = self.search.folds
+            return [scaled_identity(fold.data, centre) for fold in folds]
+        _, weights = self.search.weights(mixture)
+        return [self.data.transform(W) for W in weights]
 
     def heldout_scores(self, mixture: Mixture) -> HeldOutScores:
         """Score the transforms of a mixture on the folds by which it was chosen."""
-        is_converged = all(
-            solution.converged
-            for settings, solutions in self.search.fits.solutions.items()
-            for solution in solutions
-            if settings.lmbda == mixture.lmbda
-        )
-        return self.search.heldout.scores(self.fold_transforms(mixture), converged=is_converged)
+        is_converged = True
+        for settings, solutions in self.search.fits.solutions.items():
+            if settings.lmbda == mixture.lmbda:
+                is_converged &= all(solution.converged for solution in solutions)
+        transforms = self.fold_transforms(mixture)
+        heldout = self.search.heldout
+        return heldout.scores(transforms, converged=is_converged)
 
     def record(
         self, keep: float | None, fits: Sequence[Solution], share: float | None, scale: float
     ) -> KeepRecord:
         """How `keep` chose."""
-        outcome = ("objective", "parts", "status", "gap", "certificate", "evaluations")
         heldout = self.search.heldout
         chosen = self.choose(keep)
         freest = chosen if keep is None else self.choose(_LOWEST_KEEP)
         has_freest = keep is not None and not freest.is_original
         gain = heldout.estimate(chosen.credit - heldout.original_credit)
         forgone = heldout.estimate(freest.credit - chosen.credit)
-        nearby: set[float] = set()
-        if keep is not None:
-            nearby = {round(min(1.0, max(_LOWEST_KEEP, keep + step)), 4) for step in _NEARBY_KEEPS}
+        mixed_fits = [_mixed_fit(fit) for fit in fits]
+        curve = [self._scores(other, self.choose(other)) for other in _nearby_keeps(keep)]
+        lambdas = sorted(self.losses)
+        losses = {f"{lmbda:g}": self.losses[lmbda] for lmbda in lambdas}
         return KeepRecord(
             keep=keep,
             share=share,
             scale=scale,
-            fits=tuple(
-                MixedFit(**fit.parameters, **{name: getattr(fit.report, name) for name in outcome})
-                for fit in fits
-            ),
-            curve=tuple(self._scores(other, self.choose(other)) for other in sorted(nearby)),
-            losses={f"{lmbda:g}": self.losses[lmbda] for lmbda in sorted(self.losses)},
+            fits=tuple(mixed_fits),
+            curve=tuple(curve),
+            losses=losses,
             evaluations=self.evaluations,
             gain=gain.mean,
             gain_error=gain.error,
@@ -345,11 +389,32 @@ class KeepCurve:
 
     def _scores(self, keep: float, choice: Mixture) -> KeepScores:
         """The scores of the choice for a share of neighbours."""
-        is_centred = self.search.heldout.is_centred
+        kept_centred = None
+        if self.search.heldout.is_centred:
+            kept_centred = float(choice.kept.mean())
         return KeepScores(
             keep=keep,
             agreement=choice.agreement,
             neighbours_kept=self.search.kept(choice),
-            neighbours_kept_centred=float(choice.kept.mean()) if is_centred else None,
+            neighbours_kept_centred=kept_centred,
             neighbours_kept_error=choice.neighbours_kept_error,
         )
+
+
+def _nearby_keeps(keep: float | None) -> list[float]:
+    """The shares near `keep` whose scores the record has; none without a `keep`."""
+    if keep is None:
+        return []
+    shares = set()
+    for step in _NEARBY_KEEPS:
+        share = max(_LOWEST_KEEP, keep + step)
+        share = min(1.0, share)
+        share = round(share, 4)
+        shares.add(share)
+    return sorted(shares)
+
+
+def _mixed_fit(fit: Solution) -> MixedFit:
+    """The record of a fit on a side of a mixture: its parameters, and fields of its report."""
+    outcome = {name: getattr(fit.report, name) for name in _OUTCOME_FIELDS}
+    return MixedFit(**fit.parameters, **outcome)
