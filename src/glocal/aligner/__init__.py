@@ -7,10 +7,11 @@
 answers would help.
 """
 
+from glocal.aligner.choice import KeepCurve
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.fitting import Fit, cross_score, fit
-from glocal.aligner.keep import Keep, KeepCurve, keep_curve
+from glocal.aligner.keep import Keep, keep_curve
 from glocal.aligner.paper import PaperLoop
 from glocal.aligner.settings import ObjectiveSettings
 
