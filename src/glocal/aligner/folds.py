@@ -13,7 +13,7 @@ from glocal.data.answers import Answers
 from glocal.data.splits import object_folds, question_folds, split_people
 from glocal.errors import DataError, ParameterError
 from glocal.scores import MIN_ANSWERS_FOR_OBJECT_FOLDS
-from glocal.similarity import Numbers
+from glocal.similarity import Mask, Numbers
 
 Unit = Literal["objects", "questions", "people"]
 """What folds hold out besides images."""
@@ -140,21 +140,28 @@ def _object_folds(data: FitData, folds: int) -> list[Fold]:
     for k, numbers in enumerate(numbers_of_folds):
         rows = objects[numbers]
         is_heldout_row = np.isin(rows_of_features, rows)
-        is_fitted, is_heldout = answers.inside(is_heldout_row)
-        fitted = answers.select(is_fitted)
-        heldout = answers.select(is_heldout)
-        is_empty = not len(fitted) or not len(heldout)
-        if is_empty:
-            where = "inside" if len(fitted) else "outside"
-            raise DataError(
-                f"no answer has all its objects {where} fold {k} of {folds}. Use fewer folds, "
-                "or more answers."
-            )
+        fitted, heldout = _outside_and_inside(answers, is_heldout_row, f"fold {k} of {folds}")
         remaining = np.setdiff1d(objects, rows)
         rest = replace(data, answers=fitted, objects=remaining)
         part = Fold(rest, heldout, rows, "objects")
         parts.append(part)
     return parts
+
+
+def _outside_and_inside(
+    answers: Answers, is_heldout_row: Mask, title: str
+) -> tuple[Answers, Answers]:
+    """The answers whose objects all lie outside a fold, and those whose objects all lie inside."""
+    is_fitted, is_heldout = answers.inside(is_heldout_row)
+    fitted = answers.select(is_fitted)
+    heldout = answers.select(is_heldout)
+    is_empty = not len(fitted) or not len(heldout)
+    if is_empty:
+        where = "inside" if len(fitted) else "outside"
+        raise DataError(
+            f"no answer has all its objects {where} {title}. Use fewer folds, or more answers."
+        )
+    return fitted, heldout
 
 
 def _people_folds(data: FitData, folds: int) -> list[Fold]:

@@ -175,9 +175,7 @@ class FoldScorer:
         """
         first = self.folds[0]
         Z = _mapped(transforms, self.images)
-        shares = self.kept(Z)
-        bounded = ItemValues(values=shares).bounded()
-        kept = _Interval(*bounded)
+        kept = self._mean_kept(Z)
         kept_centred = None
         if self.is_centred:
             centred_shares = self.kept(Z, centred=True)
@@ -213,6 +211,12 @@ class FoldScorer:
             neighbours_kept_high=kept.high,
             neighbours_kept_centred=kept_centred,
         )
+
+    def _mean_kept(self, Z: RowsOfFolds) -> _Interval:
+        """The mean share of its neighbours that an image keeps if embedded as Z."""
+        shares = self.kept(Z)
+        bounded = ItemValues(values=shares).bounded()
+        return _Interval(*bounded)
 
     def _agreement(self, credit: Values, original_credit: Values) -> _Agreement:
         """The agreement of the transforms and of the original features, and the gain."""
@@ -294,14 +298,18 @@ def best_similarity_scale(S: Choices, weights: Values | None) -> float:
         curvature = np.average(variance, weights=weights)
         return float(slope), m * float(curvature)
 
-    means = S.mean(axis=1, keepdims=True)
-    deviations = S - means
-    spread = float(deviations.std())
-    log_spread = float(np.log(spread)) if spread else 0.0
-    start = -log_spread
+    start = -_log_spread(S)
     lowest = start - _MAX_LOG_SCALE
     highest = start + _MAX_LOG_SCALE
     return increasing_root(slopes, start, lowest, highest)
+
+
+def _log_spread(S: Choices) -> float:
+    """The logarithm of the standard deviation of the similarities of an answer; 0 if it is 0."""
+    means = S.mean(axis=1, keepdims=True)
+    deviations = S - means
+    spread = float(deviations.std())
+    return float(np.log(spread)) if spread else 0.0
 
 
 def _softmax(logits: Choices) -> Choices:

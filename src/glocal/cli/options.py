@@ -100,9 +100,9 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     def run(**values: Any) -> None:
         IS_JSON.set(values["as_json"])
         _check_outputs(values)
-        own = {name: values[name] for name in own_options}
+        arguments = {name: values[name] for name in own_options}
         built = {name: _built(model, values) for name, model in models.items()}
-        command(**own, **built)
+        command(**arguments, **built)
 
     required_first = sorted(options.values(), key=lambda option: option.default is not option.empty)
     run.__signature__ = inspect.Signature(required_first)  # type: ignore[attr-defined]

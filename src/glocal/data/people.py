@@ -216,17 +216,17 @@ def describe(answers: Answers) -> pd.DataFrame:
         raise DataError(
             "the answers do not say who gave them. Import them with a column for the participant."
         )
-    asked = _asked_questions(answers)
-    table = _table_of_agreement(answers, asked)
-    _add_repeats(table, asked)
+    trials = _numbered_trials(answers)
+    table = _table_of_agreement(answers, trials)
+    _add_repeats(table, trials)
     if answers.seconds is not None:
-        _add_times(table, asked.person, answers.seconds, answers.all_weights)
+        _add_times(table, trials.person, answers.seconds, answers.all_weights)
     if answers.catch_passed is not None and answers.catch_person is not None:
         _add_catch_trials(table, answers.catch_person, answers.catch_passed)
     return table
 
 
-class _Asked(NamedTuple):
+class _Trials(NamedTuple):
     """The person, the question and the number of the chosen candidate pair of each answer.
 
     `question_of_person` numbers the questions of each person apart.
@@ -238,7 +238,7 @@ class _Asked(NamedTuple):
     chosen: Numbers
 
 
-def _asked_questions(answers: Answers) -> _Asked:
+def _numbered_trials(answers: Answers) -> _Trials:
     """Number the questions and the people of answers whose people are known."""
     import pandas as pd
 
@@ -247,14 +247,14 @@ def _asked_questions(answers: Answers) -> _Asked:
     objects, chosen = questions(answers)
     _, question = different_rows(objects)
     question_of_person = question * len(answers) + person_number
-    return _Asked(person, question, question_of_person, chosen)
+    return _Trials(person, question, question_of_person, chosen)
 
 
-def _table_of_agreement(answers: Answers, asked: _Asked) -> pd.DataFrame:
+def _table_of_agreement(answers: Answers, trials: _Trials) -> pd.DataFrame:
     """The number of answers of each person, and their agreement with the others."""
     import pandas as pd
 
-    agreement, is_shared = _agreement(answers, asked)
+    agreement, is_shared = _agreement(answers, trials)
     weights = answers.all_weights
     shared = weights * is_shared
     columns = {
@@ -263,22 +263,22 @@ def _table_of_agreement(answers: Answers, asked: _Asked) -> pd.DataFrame:
         "agreement": shared * agreement,
     }
     table = pd.DataFrame(columns)
-    sums = table.groupby(asked.person).sum()
+    sums = table.groupby(trials.person).sum()
     sums["agreement"] /= sums["shared"]
     if answers.weights is None:
         sums = sums.astype({"answers": int, "shared": int})
     return sums
 
 
-def _add_repeats(table: pd.DataFrame, asked: _Asked) -> None:
+def _add_repeats(table: pd.DataFrame, trials: _Trials) -> None:
     """Add how often each person answered a question again, and the share of equal answers."""
     import pandas as pd
 
-    chosen = pd.Series(asked.chosen)
-    previous = chosen.groupby(asked.question_of_person).shift()
+    chosen = pd.Series(trials.chosen)
+    previous = chosen.groupby(trials.question_of_person).shift()
     is_alike = (previous == chosen).astype(float)
     is_repeat = previous.notna()
-    repeats = is_alike.where(is_repeat).groupby(asked.person)
+    repeats = is_alike.where(is_repeat).groupby(trials.person)
     table["repeats"] = repeats.count()
     table["alike"] = repeats.mean()
 
@@ -308,28 +308,28 @@ def _add_catch_trials(table: pd.DataFrame, person: Labels, passed: Mask) -> None
     table["catch_trials"] = n_trials.reindex(table.index, fill_value=0)
 
 
-def _agreement(answers: Answers, asked: _Asked) -> tuple[Values, Mask]:
+def _agreement(answers: Answers, trials: _Trials) -> tuple[Values, Mask]:
     """The agreement of each answer with the most frequent one of the others; whether any exist."""
-    votes_of_others = _votes_of_others(answers, asked)
+    votes_of_others = _votes_of_others(answers, trials)
     highest = votes_of_others.max(axis=1, keepdims=True)
     tolerance = _MIN_VOTES * np.maximum(1, highest)
     shares = choice(votes_of_others, tolerance)
     rows = np.arange(len(answers))
-    agreement = shares[rows, asked.chosen]
+    agreement = shares[rows, trials.chosen]
     is_shared = highest[:, 0] > _MIN_VOTES
     return agreement, is_shared
 
 
-def _votes_of_others(answers: Answers, asked: _Asked) -> Choices:
+def _votes_of_others(answers: Answers, trials: _Trials) -> Choices:
     """The votes of the other people for each candidate pair of the question of each answer."""
     import pandas as pd
 
     k = len(answers.pairs)
-    one_hot = np.eye(k)[asked.chosen]
+    one_hot = np.eye(k)[trials.chosen]
     weights = answers.all_weights
     weighted = one_hot * weights[:, None]
     votes = pd.DataFrame(weighted)
-    all_votes = votes.groupby(asked.question).transform("sum")
-    votes_of_person = votes.groupby(asked.question_of_person).transform("sum")
+    all_votes = votes.groupby(trials.question).transform("sum")
+    votes_of_person = votes.groupby(trials.question_of_person).transform("sum")
     votes_of_others = all_votes - votes_of_person
     return votes_of_others.to_numpy()

@@ -261,7 +261,7 @@ def _result(
         n=round(n_credits / n_draws),
         settings=settings,
     )
-    plain = replace(
+    over_images = replace(
         balanced,
         metric=f"accuracy_plain_{probe}",
         value=float(plain_accuracies.mean()),
@@ -269,7 +269,7 @@ def _result(
         high=None,
     )
     return Result.from_scores(
-        (balanced, plain),
+        (balanced, over_images),
         units,
         probe,
         **details,

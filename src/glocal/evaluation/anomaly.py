@@ -256,10 +256,7 @@ def _detect(sides: Sides, mode: str, k: int) -> Result:
         first_halves = _first_halves(trained)
         is_of_first_half = np.isin(trained.classes, first_halves)
         trained = trained.select(is_of_first_half)
-    class_sizes = np.bincount(trained.targets)
-    smallest = class_sizes.argmin()
-    smallest_size = int(class_sizes[smallest])
-    _check_size(targets[smallest], smallest_size, k)
+    _check_sizes(trained, targets, k)
     nearest = _nearest_of_targets(trained, tested, k)
     similarity = nearest.mean(axis=2)
     if mode == "leave-one-out":
@@ -308,8 +305,15 @@ def _normal_and_anomalous(
     return is_of_class, ~is_of_class
 
 
-def _check_size(name: object, size: int, k: int) -> None:
+def _check_sizes(trained: Labelled, targets: Labels, k: int) -> None:
     """Raise a DataError if the smallest class has too few training images."""
+    class_sizes = np.bincount(trained.targets)
+    smallest = class_sizes.argmin()
+    _check_size(targets[smallest], int(class_sizes[smallest]), k)
+
+
+def _check_size(name: object, size: int, k: int) -> None:
+    """Raise a DataError if a class has too few training images."""
     if size < k:
         raise DataError(
             f"class {name} has {size} training images, fewer than `k={k}`. Lower `k`, add images, "
@@ -378,17 +382,7 @@ def _result_of_tasks(
     n_incomplete = n_tasks - len(complete)
     leave_out(n_incomplete, n_tasks, "classes lack normal or anomalous test images")
     n_images = len(classes)
-    influence = np.zeros(n_images)
-    detections = []
-    for task in complete:
-        is_used = task.is_used
-        similarity = task.similarity[is_used]
-        anomalous = task.anomalous[is_used]
-        score = -snap_ties(similarity, tolerance)
-        task_influence = _influence(anomalous, score)
-        influence[is_used] += task_influence / len(complete)
-        metrics = detection(anomalous, score)
-        detections.append(metrics)
+    detections, influence = _detections(complete, n_images, tolerance)
     auroc, *others = _mean_scores(detections, n_images, settings)
     deviations = _within_classes(influence, classes)
     units = ItemValues(values=auroc.value + deviations)
@@ -398,6 +392,30 @@ def _result_of_tasks(
     scores = [auroc, *others]
     rows = list(map(_row, complete, detections))
     return Result.from_scores(scores, units, per_class=rows)
+
+
+def _detections(
+    tasks: Sequence[_Task], n_images: int, tolerance: float
+) -> tuple[list[Detection], Values]:
+    """The metrics of each task, and the mean influence of each image on the AUROC of the tasks."""
+    influence = np.zeros(n_images)
+    detections = []
+    for task in tasks:
+        anomalous, score = _scores_of_used(task, tolerance)
+        task_influence = _influence(anomalous, score)
+        influence[task.is_used] += task_influence / len(tasks)
+        metrics = detection(anomalous, score)
+        detections.append(metrics)
+    return detections, influence
+
+
+def _scores_of_used(task: _Task, tolerance: float) -> tuple[Mask, Values]:
+    """The used images of a task: which are anomalies, and their scores, ties made equal."""
+    is_used = task.is_used
+    similarity = task.similarity[is_used]
+    anomalous = task.anomalous[is_used]
+    score = -snap_ties(similarity, tolerance)
+    return anomalous, score
 
 
 def _mean_scores(

@@ -101,8 +101,8 @@ def labelled_sides(
     """
     training_part, test_part = parts
     has_test = X_test is not None
-    given = [X_train] if X_test is None else [X_train, X_test]
-    rows = matching_rows(parts, *given)
+    matrices = [X_train] if X_test is None else [X_train, X_test]
+    rows = matching_rows(parts, *matrices)
     train = _named(rows[0], y_train, superclass_of, training_part)
     test = train
     if has_test:

@@ -153,8 +153,8 @@ class LocalLoss:
         value = self._cross_entropy(logits, teacher)
         g = workers.product(logits, Z)  # (m, p)
         g /= self.tau * self.n
-        along = np.einsum("ij,ij->i", g, Z)
-        g -= Z * along[:, None]
+        radial = np.einsum("ij,ij->i", g, Z)
+        g -= Z * radial[:, None]
         g /= lengths
         dW = workers.product(X.T, g)
         return value, dW

@@ -125,22 +125,18 @@ def differences_chart(gains: Sequence[Score]) -> alt.LayerChart:
     low = metric_axis(alt.X, "low", "difference")
     axis = alt.Axis(labelLimit=0)
     y = alt.Y("name:N", sort=None, title=None, axis=axis)
-    numbers = tooltips(*_NUMBERS)
-    tooltip = ["name:N", *numbers]
+    tooltip = ["name:N", *tooltips(*_NUMBERS)]
     data = inline_data(rows)
-    chart = alt.Chart(data)
-    base = chart.encode(y, tooltip=tooltip)
+    base = alt.Chart(data).encode(y, tooltip=tooltip)
     rules = base.mark_rule(strokeWidth=2)
     dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1, color=INK)
-    layers = [
+    layered = alt.layer(
         rules.encode(low, x2="high:Q"),
         dots.encode(value),
         ceiling_rules([0.0], value),
-    ]
-    layered = alt.layer(*layers)
+    )
     height = 2 * _LINE_HEIGHT * len(rows)
-    description = "Differences between networks"
-    return layered.properties(height=height, description=description)
+    return layered.properties(height=height, description="Differences between networks")
 
 
 def _named_differences(gains: Sequence[Score]) -> pd.DataFrame:
@@ -171,10 +167,11 @@ def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerCha
     scales = arm_scales("transform", arms)
     value = metric_axis(alt.X, "value", metric)
     low = metric_axis(alt.X, "low", metric)
-    task_axis = None if is_single else alt.Axis()
-    y = alt.Y("task:N", sort=tasks, title=None, axis=task_axis)
-    offset = alt.YOffset("transform:N", sort=arms)
-    base = _scores_in_rows(scores).encode(y, offset, scales.colour)
+    base = _scores_in_rows(scores).encode(
+        alt.Y("task:N", sort=tasks, title=None, axis=None if is_single else alt.Axis()),
+        alt.YOffset("transform:N", sort=arms),
+        scales.colour,
+    )
     rules = base.mark_rule(strokeWidth=2)
     dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1)
     layers = [
@@ -184,10 +181,11 @@ def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerCha
     if ends:
         people = ceiling_rules(ends, value)
         layers.append(people)
-    layered = alt.layer(*layers)
     height_of_task = _LINE_HEIGHT * len(arms) + _TASK_GAP
-    height = height_of_task * len(tasks)
-    return layered.properties(height=height, description="Scores with intervals")
+    return alt.layer(*layers).properties(
+        height=height_of_task * len(tasks),
+        description="Scores with intervals",
+    )
 
 
 def _scores_in_rows(scores: Sequence[Score]) -> alt.Chart:
@@ -287,16 +285,16 @@ def front_chart(points: pd.DataFrame) -> alt.LayerChart:
     dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1)
     chosen = base.transform_filter("datum.chosen")
     line = strong.mark_line()
-    layers = [
+    chart = alt.layer(
         line.encode(order="neighbours_kept:Q"),
         rule.encode(x="neighbours_kept_low:Q", x2="neighbours_kept_high:Q"),
         rule.encode(y="agreement_low:Q", y2="agreement_high:Q"),
         dots.encode(scales.colour, scales.shape),
         chosen.mark_point(size=_RING_SIZE, color=INK, strokeWidth=2),
-    ]
-    chart = alt.layer(*layers)
-    description = "Agreement with people against neighbours kept"
-    return chart.properties(height=_FRONT_HEIGHT, description=description)
+    )
+    return chart.properties(
+        height=_FRONT_HEIGHT, description="Agreement with people against neighbours kept"
+    )
 
 
 def metric_axis(channel: type[Any], field: str, metric: str, *, nice: bool = True) -> Any:

@@ -92,17 +92,17 @@ def _read_record(text: str | bytes, dimensions: int) -> TransformRecord:
     file_format = document.pop("format", FORMAT)
     if file_format != FORMAT:
         raise ValueError(f"its record has the format {file_format!r}; this version reads {FORMAT}")
-    known = {}
+    fields = {}
     other = {}
     for key, value in document.items():
         is_field = key in TransformRecord.model_fields
         if is_field and key != "other":
-            known[key] = value
+            fields[key] = value
         else:
             other[key] = value
-    known["other"] = json.dumps(other)
-    fields = json.dumps(known)
-    record = TransformRecord.model_validate_json(fields)
+    fields["other"] = json.dumps(other)
+    checked = json.dumps(fields)
+    record = TransformRecord.model_validate_json(checked)
     columns = record.rows.columns if record.rows else ()
     for column in columns:
         if int(column) >= dimensions:
