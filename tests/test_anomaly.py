@@ -12,7 +12,8 @@ from world import folder, run
 
 from glocal import GLocalError, LinearTransform, anomaly, anomaly_scores, find_anomalies
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.anomaly import anomaly_against, anomaly_of_class, detection
+from glocal.evaluation.anomaly import anomaly_against, anomaly_of_class
+from glocal.evaluation.detection import detection
 from glocal.similarity import unit_rows
 
 

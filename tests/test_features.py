@@ -22,7 +22,7 @@ def test_the_scalars_are_those_of_numpy_in_float64(monkeypatch, case):
     """Mean and population std over all entries equal numpy's in float64, for every dtype, and for
     chunks of rows whose means differ; standardizing subtracts and divides.
     """
-    monkeypatch.setattr("glocal.data.features._CHUNK_BYTES", 8 * 7 * 7)
+    monkeypatch.setattr("glocal.data.standardization._CHUNK_BYTES", 8 * 7 * 7)
     dtype, offset = case.split()
     rows = np.abs(MATRIX * 5) + float(offset) * (1 + np.arange(50)[:, None] // 7)
     features = Features(rows.astype(dtype))
@@ -66,7 +66,7 @@ def test_what_is_no_real_matrix_is_refused():
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_the_place_of_a_value_that_is_not_finite_is_said(monkeypatch, value):
     """NaN and infinity are refused with their row and column, also beyond the first chunk."""
-    monkeypatch.setattr("glocal.data.features._CHUNK_BYTES", 8 * 7 * 3)
+    monkeypatch.setattr("glocal.data.standardization._CHUNK_BYTES", 8 * 7 * 3)
     matrix = MATRIX.astype(np.float16)
     matrix[33, 4] = value
     with pytest.raises(DataError, match=f"holds {value} at row 33, column 4"):

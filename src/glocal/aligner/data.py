@@ -14,9 +14,10 @@ from glocal.data.answers import Answers
 from glocal.data.check.features import check_local
 from glocal.data.check.findings import warn_of_findings
 from glocal.data.check.readings import check_columns
-from glocal.data.features import Features, Standardization, check_finite
+from glocal.data.features import Features, check_finite
 from glocal.data.rows import row_statistics
 from glocal.data.splits import local_blocks
+from glocal.data.standardization import Standardization
 from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.files import array_sha256
 from glocal.options import Options

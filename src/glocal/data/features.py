@@ -16,10 +16,11 @@ from numpy.typing import DTypeLike
 
 from glocal.data.names import object_name
 from glocal.data.readers import FEATURE_ENDINGS, PARQUET, read_features
+from glocal.data.standardization import Standardization, row_blocks
 from glocal.data.tables import TABLES
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, array_sha256, ending, read_lines, read_object
-from glocal.similarity import Mask, Numbers, Values, row_slices, scaled_to_length_1
+from glocal.similarity import Mask, Numbers, Values, scaled_to_length_1
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,60 +28,9 @@ FEATURES_FILE = "features.npy"
 NAMES_FILE = "file_names.txt"
 RECORD_FILE = "record.json"
 _RECORD_FIX = "Copy it again, or remove it if no model and layer are to be compared."
-_CHUNK_BYTES = 1 << 25
 _MIN_RELATIVE_DEVIATION = 1e-12  # relative to the mean; rounding of a constant leaves 1e-16
 _MAX_UNIT_DEVIATION = 2e-3  # largest deviation of the length of a unit row from 1
 _MAX_SHARE_MISSING = 0.1  # largest fraction of objects without answers, or without features
-
-
-@dataclass(frozen=True)
-class Standardization:
-    """An origin and a scale of features: X̃ = (X - mean - shift) / std.
-
-    `mean` is a scalar, and `shift` (p,) is what is subtracted from each column besides, or None.
-    If `is_unit`, each row is first scaled to length 1.
-    """
-
-    mean: float
-    std: float
-    shift: Values | None = None
-    is_unit: bool = False
-
-    def __call__(self, features: np.ndarray, dtype: str | np.dtype = "float32") -> np.ndarray:
-        """Standardize (n, p) features into a new array of `dtype`, rounding once.
-
-        The difference is taken in float64, a block of rows at a time, because an offset that is
-        large compared with the spread would leave no significant digits in float32.
-        """
-        standardized = np.empty(features.shape, dtype=dtype)
-        for rows in row_blocks(*features.shape):
-            raw = features[rows]
-            scaled = scaled_to_length_1(raw) if self.is_unit else raw
-            block = np.subtract(scaled, self.mean, dtype=np.float64)
-            if self.shift is not None:
-                block -= self.shift
-            block /= self.std
-            standardized[rows] = block
-        return standardized
-
-    def centred(self, column_means: Values) -> Standardization:
-        """Return X → (X - m) / std with the column means m of the rows.
-
-        `std` is then the root mean square of X - m over these rows.
-
-        Raises
-        ------
-        DataError
-            If all rows are the same, so that centring leaves nothing of them.
-        """
-        deviation = column_means - self.mean
-        variance = self.std**2
-        square = variance - float(np.mean(deviation**2))
-        if not square > 1e-12 * variance:
-            raise DataError(
-                "all rows of the features are the same; centring leaves nothing of them."
-            )
-        return replace(self, std=square**0.5, shift=deviation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -390,13 +340,6 @@ def rows_hint(value: Any, X: Any) -> str:
     if 0 < len(others) < shape[1]:
         return f" The column {others[0]!r} seems to name the rows: leave it out."
     return ""
-
-
-def row_blocks(n: int, p: int, rows: int | None = None) -> list[slice]:
-    """Slices that divide n rows into blocks of `rows`, by default of 32 MB in float64."""
-    bytes_of_row = 8 * max(1, p)
-    size = rows or _CHUNK_BYTES // bytes_of_row
-    return row_slices(n, size)
 
 
 def transposed_hint(features: Features, n: int) -> str:

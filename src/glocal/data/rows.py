@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from glocal.data.features import Features, Standardization, are_unit, as_matrix
+from glocal.data.features import Features, are_unit, as_matrix
+from glocal.data.standardization import Standardization
 from glocal.results import RowStatistics
 from glocal.similarity import Embedding
 

@@ -18,10 +18,11 @@ from glocal._version import __version__
 from glocal.aligner.data import Centre, FitData
 from glocal.aligner.folds import Fold, Unit, fit_folds
 from glocal.data.answers import Answers
-from glocal.data.features import NAMES_FILE, Features, Standardization
+from glocal.data.features import NAMES_FILE, Features
 from glocal.data.join import Joined, join
 from glocal.data.labels import LabelledRows, load_labels, split_column
 from glocal.data.names import positions_of
+from glocal.data.standardization import Standardization
 from glocal.errors import DataError, DataWarning, warn
 from glocal.files import file_sha256, read_lines
 from glocal.options import Model, Options

@@ -12,8 +12,9 @@ from weakref import WeakSet
 
 import numpy as np
 
-from glocal.data.features import Features, Standardization
+from glocal.data.features import Features
 from glocal.data.rows import Difference, difference, spaced_rows
+from glocal.data.standardization import Standardization
 from glocal.errors import DataError, DataWarning, warn
 from glocal.transform.record import TransformRecord, folded_name
 

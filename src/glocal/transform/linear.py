@@ -9,14 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.data.features import (
-    Features,
-    Standardization,
-    as_matrix,
-    check_finite,
-    rows_hint,
-)
+from glocal.data.features import Features, as_matrix, check_finite, rows_hint
 from glocal.data.rows import row_statistics
+from glocal.data.standardization import Standardization
 from glocal.errors import DataError, DataWarning, ParameterError, import_optional, warn
 from glocal.files import PathLike
 from glocal.similarity import Embedding, Values, Weights

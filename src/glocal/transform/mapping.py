@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glocal.data.features import Standardization, row_blocks
+from glocal.data.standardization import Standardization, row_blocks
 from glocal.similarity import Values, Weights
 
 if TYPE_CHECKING:
