@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Problem
@@ -43,6 +43,10 @@ _MAX_RATE = 0.98  # of careful people; a rate of 1 would give infinite odds
 _CORRELATIONS = (1e-4, 0.5)  # the least and the most, of two answers of a person
 _FIRST_CORRELATION = 0.02
 _MAX_LOG10_ODDS = 6.0  # the largest that are stated; higher odds say nothing more
+Beta = Float[np.ndarray, " 2"]
+"""The parameters a and b of a beta distribution."""
+Betas = Float[np.ndarray, "n 2"]
+"""The parameters of a beta distribution for each of n people."""
 
 
 def people(answers: Answers, features: Features | None = None, judge: bool = True) -> pd.DataFrame:
@@ -101,30 +105,50 @@ def people(answers: Answers, features: Features | None = None, judge: bool = Tru
     [0]
     """
     table = describe(answers)
-    return table.join(_judged_in_rounds(answers, features)) if judge else table
+    if not judge:
+        return table
+    judged = _judged_in_rounds(answers, features)
+    return table.join(judged)
 
 
 def _judged_in_rounds(answers: Answers, features: Features | None) -> pd.DataFrame:
     """Judge people by fits without those who were marked, until the same people are marked."""
-    import pandas as pd
-
     model = AnswerModel.from_answers(answers, features)
-    persons, number = np.unique(np.asarray(answers.person), return_inverse=True)
-    was_marked = np.zeros(len(persons), dtype=bool)
-    credit = np.full(len(answers), np.nan)
+    person_of_answer = np.asarray(answers.person)
+    persons, number = np.unique(person_of_answer, return_inverse=True)
+    n_people = len(persons)
+    n_answers = len(answers)
+    was_marked = np.zeros(n_people, dtype=bool)
+    credit = np.full(n_answers, np.nan)
     step = None
     for _ in range(_MAX_ROUNDS):
         if model is not None:
-            credit, step = model.credit(was_marked[number], step)
-        weights = answers.all_weights * ~np.isnan(credit)
-        agreeing = np.bincount(number, weights * np.nan_to_num(credit))
-        scores = pd.DataFrame({"n": np.bincount(number, weights), "agreeing": agreeing}, persons)
-        table = judgements(scores.round().astype(int), was_marked, answers.chance)
+            is_careless = was_marked[number]
+            credit, step = model.credit(is_careless, step)
+        scores = _agreeing_answers(answers, persons, number, credit)
+        table = judgements(scores, was_marked, answers.chance)
         is_marked = table["is_marked"].to_numpy()
-        if (is_marked == was_marked).all():
+        is_final = np.array_equal(is_marked, was_marked)
+        if is_final:
             break
         was_marked = is_marked
     return table
+
+
+def _agreeing_answers(
+    answers: Answers, persons: Shaped[np.ndarray, " q"], number: Numbers, credit: Values
+) -> pd.DataFrame:
+    """Count the answers of each person that have a credit, and those that agree with the model."""
+    import pandas as pd
+
+    has_credit = ~np.isnan(credit)
+    weights = answers.all_weights * has_credit
+    credit_or_zero = np.nan_to_num(credit)
+    agreeing = weights * credit_or_zero
+    scores = pd.DataFrame(index=persons)
+    scores["n"] = np.bincount(number, weights)
+    scores["agreeing"] = np.bincount(number, agreeing)
+    return scores.round().astype(int)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,17 +178,23 @@ class AnswerModel:
         if not len(answers):
             return None
         if features is None:
-            n = len(answers.names or ()) or int(answers.objects.max(initial=0)) + 1
+            names = answers.names or ()
+            largest = int(answers.objects.max(initial=0))
+            n = len(names) or largest + 1
             if n > MAX_OBJECTS:
                 return None
+            codes = np.eye(n)
+            features = Features(codes, None, "numbers of the objects")
             answers = replace(answers, names=None)
-            features = Features(np.eye(n), None, "numbers of the objects")
             method = "naive"
         joined = join(features, answers)
-        if (joined.answers.n_people or 0) < 2:
+        n_people = joined.answers.n_people or 0
+        if n_people < 2:
             return None
-        is_known = joined.kept & (answers.all_weights > 0)
-        return cls(FitData(features, joined.answers), method, is_known)
+        data = FitData(features, joined.answers)
+        has_weight = answers.all_weights > 0
+        is_known = joined.kept & has_weight
+        return cls(data, method, is_known)
 
     def credit(self, is_careless: Mask, step: int | None) -> tuple[Values, int | None]:
         """The credit of each answer by a fit to other people's answers, and the step of λ.
@@ -172,39 +202,52 @@ class AnswerModel:
         Answers that are careless are judged, but not fitted. A `step` of None chooses λ. Answers
         that no fit can judge have the credit NaN.
         """
-        credit = np.full(len(is_careless), np.nan)
-        folds, rows = self._folds(~is_careless[self.is_known])
+        n_answers = len(is_careless)
+        credit = np.full(n_answers, np.nan)
+        folds, rows = self._folds(is_careless)
         if not folds:
             return credit, step
         has_features = self.method == "global"
+        similarity = "cosine" if has_features else "dot"
         with single_threaded_blas():
             search = PathSearch(self._problem, folds, self.method, order="cold")
             lambdas = search.penalties
+            last_step = len(lambdas) - 1
             if step is None:
-                step = lambdas.index(search.largest_tie(search.search_penalty()))
-            Z = search.embeddings(lambdas[min(step, len(lambdas) - 1)])
-            scores = search.heldout.credit(Z, "cosine" if has_features else "dot")
-        credit[np.flatnonzero(self.is_known)[rows]] = scores
+                losses = search.search_penalty()
+                best = search.largest_tie(losses)
+                step = lambdas.index(best)
+            lmbda = lambdas[min(step, last_step)]
+            Z = search.embeddings(lmbda)
+            credit[rows] = search.heldout.credit(Z, similarity)
         return credit, step
 
     @cached_property
     def _problem(self) -> Problem:
-        solver = _SOLVER if self.method == "global" else _SOLVER_WITHOUT_FEATURES
+        has_features = self.method == "global"
+        solver = _SOLVER if has_features else _SOLVER_WITHOUT_FEATURES
         return solver.problem(self.data, local=False)
 
-    def _folds(self, is_fitted: Mask) -> tuple[list[Fold], Numbers]:
+    def _folds(self, is_careless: Mask) -> tuple[list[Fold], Numbers]:
         """Folds of the people with answers to fit, and the rows of their held-out answers."""
         answers = self.data.answers
-        n_folds = min(_FOLDS, answers.n_people or 0)
+        objects = answers.named_objects()
+        known_rows = np.flatnonzero(self.is_known)
+        is_careful = ~is_careless[known_rows]
+        n_people = answers.n_people or 0
+        n_folds = min(_FOLDS, n_people)
         folds = []
-        rows = [np.empty(0, dtype=np.int64)]
+        no_rows = np.empty(0, dtype=np.int64)
+        rows = [no_rows]
         for number in range(n_folds):
             is_other, is_heldout = split_people(answers, folds=n_folds, fold=number)
-            fitted = replace(self.data, answers=answers.select(is_other & is_fitted))
-            if len(fitted.answers):
+            fitted = answers.select(is_other & is_careful)
+            if len(fitted):
+                data = replace(self.data, answers=fitted)
                 heldout = answers.select(is_heldout)
-                folds.append(Fold(fitted, heldout, answers.named_objects(), "questions"))
-                rows.append(np.flatnonzero(is_heldout))
+                fold = Fold(data, heldout, objects, "questions")
+                folds.append(fold)
+                rows.append(known_rows[is_heldout])
         return folds, np.concatenate(rows)
 
 
@@ -213,38 +256,62 @@ def judgements(scores: pd.DataFrame, was_marked: Mask, chance: float) -> pd.Data
 
     The columns are the last four of `people`: ``model`` to ``judgement``.
     """
-    from scipy.stats import binom
-
     n = scores["n"].to_numpy()
     agreeing = scores["agreeing"].to_numpy()
     rates = careful_rates(agreeing, n, was_marked, chance)
     odds = log10_odds(agreeing, n, rates, chance)
-    at_chance = log10_odds(np.round(n * chance).astype(int), n, rates, chance)
+    expected = n * chance
+    rounded = np.round(expected)
+    agreeing_at_chance = rounded.astype(int)
+    odds_at_chance = log10_odds(agreeing_at_chance, n, rates, chance)
     # to agree less often than chance, as by a misread question, is no sign of care
-    odds = np.where(agreeing < n * chance, np.maximum(odds, at_chance), odds)
-    can_be_told = at_chance > MIN_LOG10_ODDS
-    is_above_chance = binom.sf(agreeing - 1, n, chance) < SIGNIFICANCE
-    is_marked = can_be_told & (odds > MIN_LOG10_ODDS) & ~is_above_chance
-    is_careful = can_be_told & (odds < -MIN_LOG10_ODDS)
-    table = (scores["agreeing"] / scores["n"]).to_frame("model")
+    is_below_chance = agreeing < expected
+    higher_odds = np.maximum(odds, odds_at_chance)
+    odds = np.where(is_below_chance, higher_odds, odds)
+    can_be_told = odds_at_chance > MIN_LOG10_ODDS
+    is_above_chance = _p_values(agreeing, n, chance) < SIGNIFICANCE
+    has_high_odds = odds > MIN_LOG10_ODDS
+    has_low_odds = odds < -MIN_LOG10_ODDS
+    shares = scores["agreeing"] / scores["n"]
+    table = shares.to_frame("model")
     table["log10_odds"] = np.where(n, odds, np.nan)
-    table["is_marked"] = is_marked
-    stated = table["log10_odds"].map(_stated).astype(str)
-    table["judgement"] = "cannot be told"
-    table.loc[is_careful, "judgement"] = "careful, 1 : " + stated
-    table.loc[is_marked, "judgement"] = f"{RANDOM}, " + stated + " : 1"
-    table.loc[n == 0, "judgement"] = "no model"
+    table["is_marked"] = can_be_told & has_high_odds & ~is_above_chance
+    is_careful = can_be_told & has_low_odds
+    table["judgement"] = _in_words(table, is_careful)
     return table
+
+
+def _p_values(agreeing: Numbers, n: Numbers, chance: float) -> Values:
+    """The probability that n answers at random agree at least as often."""
+    from scipy.stats import binom
+
+    one_fewer = agreeing - 1
+    return binom.sf(one_fewer, n, chance)
+
+
+def _in_words(table: pd.DataFrame, is_careful: Mask) -> pd.Series:
+    """The judgement of each person in words, with the odds that it rests on."""
+    import pandas as pd
+
+    odds = table["log10_odds"]
+    stated = odds.map(_stated).astype(str)
+    at_random = f"{RANDOM}, " + stated + " : 1"
+    careful = "careful, 1 : " + stated
+    has_no_answers = table["model"].isna()
+    judgement = pd.Series("cannot be told", table.index)
+    judgement = judgement.mask(is_careful, careful)
+    judgement = judgement.mask(table["is_marked"], at_random)
+    return judgement.mask(has_no_answers, "no model")
 
 
 def _stated(log10_odds: float) -> str:
     """The odds against the less likely side in two digits."""
-    return f"{float(f'{10 ** min(abs(log10_odds), _MAX_LOG10_ODDS):.2g}'):,.0f}"
+    exponent = min(abs(log10_odds), _MAX_LOG10_ODDS)
+    odds = float(f"{10**exponent:.2g}")
+    return f"{odds:,.0f}"
 
 
-def log10_odds(
-    agreeing: Numbers, n: Numbers, rates: Float[np.ndarray, "n 2"], chance: float
-) -> Values:
+def log10_odds(agreeing: Numbers, n: Numbers, rates: Betas, chance: float) -> Values:
     """The log₁₀ odds of answers at random against careful ones, from the agreeing of n answers.
 
     They are binomial with the rate of chance, or beta-binomial with the parameters in a row of
@@ -254,30 +321,36 @@ def log10_odds(
 
     a, b = rates.T
     careful = betabinom.logpmf(agreeing, n, a, b)
-    return (binom.logpmf(agreeing, n, chance) - careful) / np.log(10)
+    at_random = binom.logpmf(agreeing, n, chance)
+    log_odds = at_random - careful
+    return log_odds / np.log(10)
 
 
-def careful_rates(
-    agreeing: Numbers, n: Numbers, was_marked: Mask, chance: float
-) -> Float[np.ndarray, "q 2"]:
+def careful_rates(agreeing: Numbers, n: Numbers, was_marked: Mask, chance: float) -> Betas:
     """The parameters of the beta distribution of the rates of the others who are not marked.
 
     A row is NaN if there is nobody else.
     """
-    is_careful = ~was_marked & (n > 0)
+    has_answers = n > 0
+    is_careful = has_answers & ~was_marked
     # the others are the same for all who are marked, and for all with the same numbers
-    numbers = np.stack([agreeing, n]) * is_careful
-    _, first, group = np.unique(numbers, axis=1, return_index=True, return_inverse=True)
-    rates = np.full((len(first), 2), np.nan)
+    counts = np.stack([agreeing, n])
+    careful_counts = counts * is_careful
+    _, first, group = np.unique(careful_counts, axis=1, return_index=True, return_inverse=True)
+    n_groups = len(first)
+    rates = np.full((n_groups, 2), np.nan)
     for row, person in enumerate(first):
-        others = is_careful.copy()
-        others[person] = False
-        if others.any():
-            rates[row] = fit_rates(agreeing[others], n[others], chance)
-    return rates[group.ravel()]
+        is_other = is_careful.copy()
+        is_other[person] = False
+        if is_other.any():
+            agreeing_of_others = agreeing[is_other]
+            n_of_others = n[is_other]
+            rates[row] = fit_rates(agreeing_of_others, n_of_others, chance)
+    group_of_person = group.ravel()
+    return rates[group_of_person]
 
 
-def fit_rates(agreeing: Numbers, n: Numbers, chance: float) -> Float[np.ndarray, " 2"]:
+def fit_rates(agreeing: Numbers, n: Numbers, chance: float) -> Beta:
     """The parameters a and b of the most likely beta-binomial of people's agreeing of n answers.
 
     It has the mean m = a / (a + b), from `chance` on, and the correlation r = 1 / (a + b + 1). The
@@ -286,17 +359,34 @@ def fit_rates(agreeing: Numbers, n: Numbers, chance: float) -> Float[np.ndarray,
     from scipy.optimize import minimize
     from scipy.special import betaln
 
-    def beta(m: float, log_r: float) -> Float[np.ndarray, " 2"]:
-        total: float = np.exp(-log_r) - 1
-        return np.array([m * total, (1 - m) * total])
+    def loss(parameters: Beta) -> float:
+        a, b = _beta(*parameters)
+        log_posterior = betaln(agreeing + a, differing + b)
+        log_prior = betaln(a, b)
+        log_likelihoods = log_posterior - log_prior
+        return -float(np.sum(log_likelihoods))
 
-    def loss(parameters: Float[np.ndarray, " 2"]) -> float:
-        a, b = beta(*parameters)
-        return -float(np.sum(betaln(agreeing + a, n - agreeing + b) - betaln(a, b)))
-
-    bounds = [(chance, _MAX_RATE), tuple(np.log(_CORRELATIONS))]
-    start = [np.clip(agreeing.sum() / n.sum(), *bounds[0]), np.log(_FIRST_CORRELATION)]
-    m, log_r = minimize(loss, start, bounds=bounds, method="L-BFGS-B").x
+    differing = n - agreeing
+    rate = agreeing.sum() / n.sum()
+    first_rate = np.clip(rate, chance, _MAX_RATE)
+    first_log_r = np.log(_FIRST_CORRELATION)
+    start = [first_rate, first_log_r]
+    least, most = np.log(_CORRELATIONS)
+    bounds = [(chance, _MAX_RATE), (least, most)]
+    solution = minimize(loss, start, bounds=bounds, method="L-BFGS-B")
+    m, log_r = solution.x
     if len(n) < MIN_PEOPLE:
-        log_r = max(log_r, np.log(MIN_SPREAD**2 / (m * (1 - m))))
-    return beta(m, min(log_r, bounds[1][1]))
+        variance = m * (1 - m)
+        least_r = MIN_SPREAD**2 / variance
+        log_r = max(log_r, np.log(least_r))
+    log_r = min(log_r, most)
+    return _beta(m, log_r)
+
+
+def _beta(m: float, log_r: float) -> Beta:
+    """The parameters of the beta distribution with the mean m and the correlation r."""
+    inverse_r: float = np.exp(-log_r)
+    total = inverse_r - 1
+    a = m * total
+    b = (1 - m) * total
+    return np.array([a, b])
