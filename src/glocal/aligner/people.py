@@ -245,8 +245,7 @@ class AnswerModel:
             if len(fitted):
                 data = replace(self.data, answers=fitted)
                 heldout = answers.select(is_heldout)
-                fold = Fold(data, heldout, objects, "questions")
-                folds.append(fold)
+                folds.append(Fold(data, heldout, objects, "questions"))
                 rows.append(known_rows[is_heldout])
         return folds, np.concatenate(rows)
 
@@ -261,9 +260,7 @@ def judgements(scores: pd.DataFrame, was_marked: Mask, chance: float) -> pd.Data
     rates = careful_rates(agreeing, n, was_marked, chance)
     odds = log10_odds(agreeing, n, rates, chance)
     expected = n * chance
-    rounded = np.round(expected)
-    agreeing_at_chance = rounded.astype(int)
-    odds_at_chance = log10_odds(agreeing_at_chance, n, rates, chance)
+    odds_at_chance = log10_odds(np.round(expected).astype(int), n, rates, chance)
     # to agree less often than chance, as by a misread question, is no sign of care
     is_below_chance = agreeing < expected
     higher_odds = np.maximum(odds, odds_at_chance)
@@ -361,9 +358,7 @@ def fit_rates(agreeing: Numbers, n: Numbers, chance: float) -> Beta:
 
     def loss(parameters: Beta) -> float:
         a, b = _beta(*parameters)
-        log_posterior = betaln(agreeing + a, differing + b)
-        log_prior = betaln(a, b)
-        log_likelihoods = log_posterior - log_prior
+        log_likelihoods = betaln(agreeing + a, differing + b) - betaln(a, b)
         return -float(np.sum(log_likelihoods))
 
     differing = n - agreeing
@@ -376,11 +371,16 @@ def fit_rates(agreeing: Numbers, n: Numbers, chance: float) -> Beta:
     solution = minimize(loss, start, bounds=bounds, method="L-BFGS-B")
     m, log_r = solution.x
     if len(n) < MIN_PEOPLE:
-        variance = m * (1 - m)
-        least_r = MIN_SPREAD**2 / variance
-        log_r = max(log_r, np.log(least_r))
+        log_r = max(log_r, _least_log_correlation(m))
     log_r = min(log_r, most)
     return _beta(m, log_r)
+
+
+def _least_log_correlation(m: float) -> float:
+    """The logarithm of the correlation at which rates with the mean m have the least spread."""
+    variance = m * (1 - m)
+    least_r = MIN_SPREAD**2 / variance
+    return float(np.log(least_r))
 
 
 def _beta(m: float, log_r: float) -> Beta:
