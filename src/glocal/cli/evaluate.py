@@ -14,7 +14,7 @@ from typer import Option
 
 from glocal.cli.options import FORCE, SCORES_OUT, FeaturesPath, ObjectFiles, flat
 from glocal.cli.output import metric_lines, print_message, print_result, progress_bar
-from glocal.data.seen import Seen
+from glocal.data.seen import Seen, SeenFields
 from glocal.errors import ParameterError
 from glocal.evaluation.agreement import ceiling_in_words
 from glocal.evaluation.comparison import Result, compared
@@ -136,13 +136,13 @@ def _on_shared_objects(
 
 def _scored(
     task: Task, sources: Sources, others: Mapping[str, Sources], arms: list[str]
-) -> tuple[dict[str, Result], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, Result], dict[str, SeenFields]]:
     """The result of each arm, and the shares of questions and objects that it was fitted to.
 
     Prints a warning if these are large.
     """
     results: dict[str, Result] = {}
-    shares = {}
+    shares: dict[str, SeenFields] = {}
     fitted_of = {name: sources.transform(name) for name in arms if name in sources.pretrained}
     with progress_bar("scoring", len(arms), unit="arms") as progress:
         for name in arms:

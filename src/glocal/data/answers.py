@@ -387,10 +387,8 @@ def read_archive(path: PathLike) -> dict[str, Any]:
     """The arguments of `Answers.from_array` in an ``.npz``."""
     fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
     optional = ("kind", "counts", "names", *OF_ANSWERS, *OF_CATCH_TRIALS)
-    arrays: dict[str, Any] = read_npz(
-        path, what="answers", fix=fix, required=("answers",), optional=optional
-    )
-    arrays["array"] = arrays.pop("answers")
+    arrays = read_npz(path, what="answers", fix=fix, required=("answers",), optional=optional)
+    arguments: dict[str, object] = {"array": arrays.pop("answers"), **arrays}
     if "kind" in arrays:
-        arrays["kind"] = str(arrays["kind"])
-    return arrays
+        arguments["kind"] = str(arrays["kind"])
+    return arguments

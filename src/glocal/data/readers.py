@@ -142,7 +142,7 @@ def _safetensors(path: Path) -> np.ndarray:
 def _hdf5(path: Path) -> np.ndarray:
     h5py = import_optional("h5py", f"features file {path}")
     with h5py.File(path) as opened:
-        items: dict[str, Any] = {}
+        items: dict[str, object] = {}
         opened.visititems(items.__setitem__)
         datasets = {name: item for name, item in items.items() if hasattr(item, "shape")}
         dataset = _choose(path, datasets)

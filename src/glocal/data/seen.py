@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from jaxtyping import UInt
@@ -34,6 +34,13 @@ Hashes = UInt[np.ndarray, " _"]
 """Hashes of objects or of questions, of 32 bits."""
 
 
+class SeenFields(TypedDict):
+    """The fields of a `Score` for the shares that a fit has seen."""
+
+    seen_answers: float | None
+    seen_objects: float | None
+
+
 @dataclass(frozen=True)
 class Seen:
     """The shares of the questions and objects of answers that a fit has seen; None if not known."""
@@ -47,7 +54,7 @@ class Seen:
         return None if self.questions is None else self.questions <= MAX_SHARE_SEEN
 
     @property
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> SeenFields:
         """The fields of a `Score`."""
         return {"seen_answers": self.questions, "seen_objects": self.objects}
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 
 from glocal.evaluation.class_names import NameScores
 from glocal.evaluation.episodes import Credits
-from glocal.evaluation.sides import Sides
+from glocal.evaluation.sides import Labelled, Sides
 from glocal.similarity import (
     Choices,
     Embedding,
@@ -155,26 +155,35 @@ def split_credits(
     """
     train, test = sides[:2]
     train_rows, test_rows = zeros_if_collapsed(train.X, test.X)
-    n_splits = len(splits)
-    n_images, n_columns = test_rows.shape
-    credits = np.full((n_splits, n_images), np.nan)
+    test = test._replace(X=test_rows)
+    credits = np.full((len(splits), len(test_rows)), np.nan)
     for split, (shots, tested) in enumerate(splits):
         scorer = probe(
             train_rows[shots],
             train.targets[shots],
             len(sides.targets),
         )
-        # names need the scores of all images of a split, whose root mean square is their unit
-        chunk_size = _CHUNK if names is None else len(tested)
-        for chunk in row_slices(len(tested), chunk_size):
-            images = tested[chunk]
-            scores = scorer(test_rows[images])
-            tolerance = tie_tolerance(n_columns)
-            if names is not None:
-                scores, tolerance = names.beside(scores, images, tolerance)
-            targets = test.targets[images]
-            credits[split, images] = shared_credit(scores, targets, tolerance, kin)
+        credits[split, tested] = _tested_credit(scorer, test, tested, names, kin)
     return credits
+
+
+def _tested_credit(
+    scorer: Scorer, test: Labelled, tested: Numbers, names: NameScores | None, kin: Kin | None
+) -> Values:
+    """The credit of each tested image, in the order of `tested`."""
+    credit = np.empty(len(tested))
+    n_columns = test.X.shape[1]
+    # names need the scores of all images of a split, whose root mean square is their unit
+    chunk_size = _CHUNK if names is None else len(tested)
+    for chunk in row_slices(len(tested), chunk_size):
+        images = tested[chunk]
+        scores = scorer(test.X[images])
+        tolerance = tie_tolerance(n_columns)
+        if names is not None:
+            scores, tolerance = names.beside(scores, images, tolerance)
+        targets = test.targets[images]
+        credit[chunk] = shared_credit(scores, targets, tolerance, kin)
+    return credit
 
 
 def shared_credit(

@@ -52,13 +52,15 @@ class Extraction:
         return Features.load(self.files[layer].parent)
 
 
-def key_of(identity: dict[str, Any]) -> str:
+def key_of(identity: Mapping[str, object]) -> str:
     """The hash of all that determines the rows, with which the names of chunks begin."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    text = json.dumps(identity, sort_keys=True)
+    digest = hashlib.sha256(text.encode())
+    return digest.hexdigest()[:16]
 
 
 def finished_record(
-    folder: Path, identity: dict[str, Any], files: Iterable[Path]
+    folder: Path, identity: Mapping[str, object], files: Iterable[Path]
 ) -> dict[str, Any] | None:
     """Return the record of a finished extraction, or None for a new or an unfinished one.
 
@@ -106,7 +108,7 @@ def join_chunks(
     source: Source,
     folder: Path,
     files: Mapping[str, Path],
-    identity: dict[str, Any],
+    identity: Mapping[str, object],
 ) -> None:
     """Join the chunks to the matrix of each layer, with the names and labels of its rows.
 

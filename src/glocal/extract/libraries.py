@@ -15,7 +15,15 @@ import torch
 from torch import nn
 
 from glocal.errors import FileError, ParameterError, did_you_mean, import_optional, one_line
-from glocal.extract.models import Layer, Layers, Model, described, load_checkpoint, weights_sha256
+from glocal.extract.models import (
+    Identity,
+    Layer,
+    Layers,
+    Model,
+    described,
+    load_checkpoint,
+    weights_sha256,
+)
 from glocal.extract.names import ModelName
 from glocal.files import file_sha256
 
@@ -53,10 +61,15 @@ def _timm(name: ModelName) -> Model:
     ``penultimate`` is the input of its classifier: pooled, or the class token after the last norm.
     """
     timm = import_optional("timm", f"model {name}")
-    size = {"img_size": name.options["input_size"][1]} if name.options else {}
+    size = {}
+    if name.options is not None:
+        _, height, _ = name.options["input_size"]
+        size = {"img_size": height}
     with _building(name, timm.list_models):
         module = timm.create_model(name.tag or name.name, pretrained=name.is_pretrained, **size)
-        config = timm.data.resolve_model_data_config(module) | name.options
+        config = timm.data.resolve_model_data_config(module)
+        if name.options is not None:
+            config |= name.options
         preprocess = timm.data.create_transform(**config, is_training=False)
     default = module.pretrained_cfg.get("hf_hub_id") or name.name
     return _model(
@@ -88,7 +101,7 @@ def _openclip(name: ModelName) -> Model:
     """The image tower of open_clip; ``penultimate`` is its projection, not scaled to length 1."""
     open_clip = import_optional("open_clip", f"model {name}")
     # NOTE load_weights=False: open_clip would else fetch a text tower even for random weights
-    options: dict[str, Any] = {"load_weights": False}
+    options: dict[str, str | bool] = {"load_weights": False}
     if name.tag:
         options = {"pretrained": name.tag}
     with _building(name, open_clip.list_models):
@@ -176,7 +189,7 @@ def _model(
     """The model of a network, whose weights are read now if they are in a file."""
     if name.file is not None:
         load_checkpoint(module, name.file)
-    identity = {
+    identity: Identity = {
         "weights": library_weights if name.is_pretrained else name.weights,
         "weights_sha256": weights_sha256(module),
         "preprocessing": described(preprocess),
@@ -207,10 +220,11 @@ def _python(name: ModelName) -> Model:
         source = inspect.getsourcefile(factory)
     except TypeError:  # the factory is compiled, or a partial
         source = None
-    return user_model(pair, str(name), {"factory_sha256": file_sha256(source)} if source else {})
+    factory_sha256 = file_sha256(source) if source else None
+    return user_model(pair, str(name), factory_sha256)
 
 
-def user_model(pair: Any, name: str, identity: dict[str, Any] | None = None) -> Model:
+def user_model(pair: Any, name: str, factory_sha256: str | None = None) -> Model:
     """Make a `Model` of a pair (module or callable, preprocess).
 
     A callable may have an attribute ``weights_file``, the path of the file of its weights. The hash
@@ -231,13 +245,14 @@ def user_model(pair: Any, name: str, identity: dict[str, Any] | None = None) -> 
         digest = weights_sha256(module)
     elif weights_file := getattr(network, "weights_file", None):
         digest = file_sha256(weights_file)
-    details = {
-        **(identity or {}),
+    identity: Identity = {
         "preprocessing": described(preprocess),
         "weights": "its own",
         "weights_sha256": digest,
     }
-    return Model(name, network, preprocess, module, details, named, default_layer="output")
+    if factory_sha256 is not None:
+        identity = {"factory_sha256": factory_sha256, **identity}
+    return Model(name, network, preprocess, module, identity, named, default_layer="output")
 
 
 def _last_linear_input(module: nn.Module) -> Layers:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,18 @@ Layers = dict[str, Layer]
 """Layers by their names."""
 
 
+class Identity(TypedDict):
+    """The weights of a network, their hash, and its preprocessing, for the record.
+
+    The hash is None if the weights are not known. A user's factory has a hash of its file too.
+    """
+
+    weights: str
+    weights_sha256: str | None
+    preprocessing: str
+    factory_sha256: NotRequired[str]
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A network and its preprocessing; `name` is ``library:name:weights``."""
@@ -53,7 +65,7 @@ class Model:
     forward: Callable[[Tensor], Any]  # maps a batch that has the device and dtype of the run
     preprocess: Callable[[Any], Tensor]  # maps an 8-bit RGB PIL image to a tensor of fixed shape
     module: nn.Module | None  # None for a callable
-    identity: dict[str, Any]  # weights, their hash and the preprocessing, for the record
+    identity: Identity
     named: Layers = field(default_factory=dict)  # the layers penultimate and logits
     default_layer: str = "penultimate"
     prefix_tokens: int = 0  # class and register tokens before the patches, the class token first

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, TypedDict
 
 from pydantic import Field
 
@@ -18,7 +18,6 @@ _TRAINING_SETS = (
 )
 _WEIGHTS_TAG = re.compile(rf"_((?:{_TRAINING_SETS})\w*)$")
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
-_SIZE_224 = {"input_size": (3, 224, 224), "crop_pct": 0.875, "interpolation": "bilinear"}
 _NAMES_OF_TIMM = """
 dino-vit-small-p16   vit_small_patch16_224.dino
 dino-vit-small-p8    vit_small_patch8_224.dino
@@ -50,19 +49,34 @@ class Running(Options):
     batch_size: int = Field(32, ge=1, le=65_536, description="Images in one pass of the network.")
 
 
+class Input(TypedDict):
+    """The size, crop and interpolation of the images that a network takes, as timm calls them."""
+
+    input_size: tuple[int, int, int]
+    crop_pct: float
+    interpolation: str
+
+
+_INPUT_224: Input = {
+    "input_size": (3, 224, 224),
+    "crop_pct": 0.875,
+    "interpolation": "bilinear",
+}
+
+
 @dataclass(frozen=True)
 class ModelName:
     """The parts of the name of a model.
 
     `name` is the name in the `library` (timm, openclip, torchvision, python). `weights` are a name
     that the library knows, a file, ``none``, or empty. `options` are the input size and crop that a
-    name of thingsvision implies.
+    name of thingsvision implies; None leaves them to the library.
     """
 
     library: str
     name: str
     weights: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Input | None = None
 
     @property
     def file(self) -> Path | None:
@@ -117,7 +131,7 @@ def _from_thingsvision(text: str) -> ModelName:
     lower = text.lower()
     if text in _TO_TIMM:
         # the input of DINOv2 has 224 pixels in thingsvision, 518 in timm
-        options = _SIZE_224 if text.startswith("dinov2") else {}
+        options = _INPUT_224 if text.startswith("dinov2") else None
         return ModelName("timm", _TO_TIMM[text], options=options)
     if lower.startswith("openclip_"):
         rest = text.partition("_")[2]

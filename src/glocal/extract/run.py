@@ -95,7 +95,7 @@ class Extractor:
         return resolve(self.loaded, self.layers)
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """Everything besides the images that determines the features, for the record."""
         return {
             "model": self.loaded.name,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -19,10 +19,20 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
+class _Kind(NamedTuple):
+    """What the findings of a check have in common, but for cases that have their own."""
+
+    severity: Severity
+    consequence: str
+    fix: str
+
+
 @cache
-def _kinds() -> dict[str, dict[str, Any]]:
-    """For each check, by its short name: severity, consequence if nothing is done, and fix."""
-    return read_object(Path(__file__).with_suffix(".toml"), what="table")
+def _kinds() -> dict[str, _Kind]:
+    """The kind of findings of each check, by its short name."""
+    file = Path(__file__).with_suffix(".toml")
+    table = read_object(file, what="table")
+    return {check: _Kind(**fields) for check, fields in table.items()}
 
 
 @dataclass(frozen=True)
@@ -50,9 +60,15 @@ def finding(
     check: str, message: object, *, severity: Severity | None = None, fix: str | None = None
 ) -> Finding:
     """Return the finding of a check, with a severity or fix of its own if the case has one."""
-    changes = {"severity": severity, "fix": fix}
-    kind = _kinds()[check] | {name: value for name, value in changes.items() if value}
-    return Finding(check=check, message=str(message).rstrip("."), **kind)
+    kind = _kinds()[check]
+    sentence = str(message).rstrip(".")
+    return Finding(
+        check=check,
+        message=sentence,
+        severity=severity or kind.severity,
+        consequence=kind.consequence,
+        fix=fix or kind.fix,
+    )
 
 
 @dataclass(frozen=True, eq=False)
