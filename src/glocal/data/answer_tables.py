@@ -96,12 +96,17 @@ def read_answers(
         table = _renamed(table, columns or {})
         rows = _read_rows(table, names, base)
         is_catch = rows.catch_trials()
-        reasons = rows.absences | {"catch trial": is_catch, "equal alternatives": rows.repeats()}
+        reasons = {
+            **rows.absences,
+            "catch trial": is_catch,
+            "equal alternatives": rows.repeats(),
+        }
         is_answer, dropped = _without(reasons)
         person = _people(table)
         seconds = _numbers_in(table, "seconds")
         if seconds is not None:
             seconds = np.where(seconds < 0, np.nan, seconds)
+        weights = _numbers_in(table, "weight")
         catch_passed = catch_person = None
         if is_catch.any():
             first, second = rows.objects[is_catch, :2].T
@@ -111,7 +116,7 @@ def read_answers(
             array=rows.objects[is_answer],
             kind=rows.kind,
             names=rows.names,
-            weights=_selected(_numbers_in(table, "weight"), is_answer),
+            weights=_selected(weights, is_answer),
             person=_selected(person, is_answer),
             seconds=_selected(seconds, is_answer),
             catch_passed=catch_passed,
@@ -134,7 +139,9 @@ class _Rows(NamedTuple):
     def repeats(self) -> Mask:
         """The rows that show an object twice or three times."""
         first, second, third = self.objects.T
-        return (first == second) | (first == third) | (second == third)
+        is_first_again = (first == second) | (first == third)
+        is_second_again = second == third
+        return is_first_again | is_second_again
 
     def catch_trials(self) -> Mask:
         """The rows that show an object twice and have one right answer."""
@@ -152,21 +159,28 @@ def _read_rows(table: pd.DataFrame, names: Sequence[str] | None, base: int) -> _
     texts = table[[*shape]].to_numpy(dtype=np.str_)
     cells, names = _indices(texts, names, base)
     objects = cells[:, :3]
-    has_reference = shape[0] == "reference"
+    is_unlisted = cells == _UNLISTED
+    is_missing = cells == _MISSING
+    lacks_object = is_missing[:, :3]
     absences = {
-        "an object that is not in the list of object ids": (cells == _UNLISTED).any(axis=1),
-        "an object is missing (empty, NA, None, nan or null)": (objects == _MISSING).any(axis=1),
-        "no answer": (cells == _MISSING).any(axis=1),
+        "an object that is not in the list of object ids": is_unlisted.any(axis=1),
+        "an object is missing (empty, NA, None, nan or null)": lacks_object.any(axis=1),
+        "no answer": is_missing.any(axis=1),
     }
+    has_reference = shape[0] == "reference"
     if len(shape) > 3:
+        chosen = cells[:, 3]
         is_complete = _is_complete(absences)
-        objects = _ordered_by_choice(objects, cells[:, 3], is_complete, has_reference)
-    return _Rows(objects, "anchor" if has_reference else "odd-one-out", names, absences)
+        objects = _ordered_by_choice(objects, chosen, is_complete, has_reference)
+    kind = "anchor" if has_reference else "odd-one-out"
+    return _Rows(objects, kind, names, absences)
 
 
 def _is_complete(absences: Mapping[str, Mask]) -> Mask:
     """The rows where nothing is absent."""
-    return ~np.logical_or.reduce([*absences.values()])
+    masks = list(absences.values())
+    is_absent = np.logical_or.reduce(masks)
+    return ~is_absent
 
 
 def _selected(values: np.ndarray | None, rows: Mask) -> np.ndarray | None:
@@ -176,24 +190,28 @@ def _selected(values: np.ndarray | None, rows: Mask) -> np.ndarray | None:
 
 def _renamed(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
     """The table with roles as titles."""
-    roles = [*dict.fromkeys(chain(*SHAPES, DETAILS))]
+    titles = chain(*SHAPES, DETAILS)
+    roles = list(dict.fromkeys(titles))
     for role, column in columns.items():
         if role not in roles:
             raise DataError(f"{role!r} is not a role of a column; roles are {', '.join(roles)}.")
         column_of_table(table, column)
     role_of = {column: role for role, column in columns.items()}
     # a column that has the title of a role, and no role, gives way
-    replaced = {*columns} - {*role_of}
+    replaced = set(columns) - set(role_of)
     others = [title for title in table if title not in replaced]
-    return table[others].rename(columns=role_of)
+    selected = table[others]
+    return selected.rename(columns=role_of)
 
 
 def _shape(table: pd.DataFrame) -> tuple[str, ...]:
     """The columns of the answers; a DataError unless the table has them for one kind."""
-    shapes = [shape for shape in SHAPES if {*shape} <= {*table}]
+    titles = set(table)
+    shapes = [shape for shape in SHAPES if titles.issuperset(shape)]
     first_titles = {shape[0] for shape in shapes}
     if len(first_titles) != 1:
-        needed = "; or ".join(", ".join(shape) for shape in SHAPES)
+        alternatives = [", ".join(shape) for shape in SHAPES]
+        needed = "; or ".join(alternatives)
         raise DataError(
             f"the table has the titles {listed(table)}; answers have {needed}. Rename columns: "
             "glocal data import --column ROLE=COLUMN, or columns={'ROLE': 'COLUMN'} in Python. "
@@ -206,21 +224,25 @@ def _indices(
     texts: Shaped[np.ndarray, "n m"], names: Sequence[str] | None, base: int
 ) -> tuple[Objects, Sequence[str] | None]:
     """The objects as integers, `_MISSING` or `_UNLISTED`, and the list of their names."""
-    distinct, member = np.unique(texts, return_inverse=True)
-    filled = [text for text in distinct.tolist() if text]
+    unique_texts, member = np.unique(texts, return_inverse=True)
+    distinct = unique_texts.tolist()
+    filled = [text for text in distinct if text]
     numbers = as_integers(filled)
-    # with a base, numbers are indices even if the list has them as names
-    are_names = names is not None and not base and {*filled} <= {*names}
+    are_names = False
+    if names is not None and not base:  # with a base, numbers are indices even if they are names
+        are_names = set(names).issuperset(filled)
     if numbers is not None and not are_names:
-        index_of = dict(zip(filled, numbers.tolist(), strict=True))
+        pairs = zip(filled, numbers.tolist(), strict=True)
+        index_of = dict(pairs)
     elif base:
         raise DataError("the objects of the trials are names, not numbers; leave out `base=1`.")
     else:
         names = filled if names is None else names
         index_of = positions_of(filled, names, "object ids")
     index_of[""] = _MISSING
-    indices = [index_of.get(text, _UNLISTED) for text in distinct.tolist()]
-    objects = np.array(indices)[member]
+    indices = [index_of.get(text, _UNLISTED) for text in distinct]
+    index_of_member = np.array(indices)
+    objects = index_of_member[member]
     return objects.reshape(texts.shape), names
 
 
@@ -231,7 +253,8 @@ def _ordered_by_choice(
     is_chosen = shown == chosen[:, None]
     if has_reference:
         is_chosen[:, 0] = False
-    is_wrong = is_complete & ~is_chosen.any(axis=1)
+    has_choice = is_chosen.any(axis=1)
+    is_wrong = is_complete & ~has_choice
     if is_wrong.any():
         raise DataError(
             f"the choice in row {is_wrong.argmax()} is none of the objects that could be chosen, "
@@ -240,7 +263,8 @@ def _ordered_by_choice(
     position = is_chosen.argmax(axis=1)
     # the columns in the order of `Answers`, for a choice in each of the three columns
     orders = _ORDERS_OF_ALTERNATIVES if has_reference else _ORDERS_OF_ODD_ONES
-    return np.take_along_axis(shown, np.array(orders)[position], axis=1)
+    columns = np.array(orders)[position]
+    return np.take_along_axis(shown, columns, axis=1)
 
 
 def _without(reasons: Mapping[str, Mask]) -> tuple[Mask, dict[str, int]]:
@@ -251,17 +275,19 @@ def _without(reasons: Mapping[str, Mask]) -> tuple[Mask, dict[str, int]]:
     DataError
         If all rows are excluded.
     """
-    n_rows = len(next(iter(reasons.values())))
+    masks = list(reasons.values())
+    n_rows = len(masks[0])
     is_excluded = np.zeros(n_rows, dtype=bool)
     dropped = {}
     for reason, applies in reasons.items():
         n_before = int(is_excluded.sum())
         is_excluded |= applies
-        n = int(is_excluded.sum()) - n_before
-        if n:
-            dropped[reason] = n
+        n_excluded = int(is_excluded.sum())
+        if n_excluded > n_before:
+            dropped[reason] = n_excluded - n_before
     if is_excluded.all():
-        counts = "; ".join(f"{n} × {reason}" for reason, n in dropped.items())
+        parts = [f"{n} × {reason}" for reason, n in dropped.items()]
+        counts = "; ".join(parts)
         raise DataError(f"no answer is left of {n_rows} trials: {counts}.")
     return ~is_excluded, dropped
 
@@ -281,7 +307,8 @@ def _numbers_in(table: pd.DataFrame, title: str) -> Values | None:
         return None
     try:
         # NOTE pd.to_numeric of pandas 2 may be wrong in the last digit
-        return table[title].replace("", "nan").to_numpy(dtype=np.float64)
+        cells = table[title].replace("", "nan")
+        return cells.to_numpy(dtype=np.float64)
     except ValueError as error:
         raise DataError(
             f"the column {title!r} must hold numbers ({error}). Write a decimal comma as a point."

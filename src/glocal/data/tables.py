@@ -25,8 +25,10 @@ NAME_TITLES = ("image", "file", "file_name", "filename", "path", "name", "id")
 """The titles of a column that names rows, the most certain first."""
 _TEXT_TITLES = {*NAME_TITLES, "index", "item", "object"}
 _EMPTY_TEXTS = ("NA", "N/A", "NaN", "nan", "null", "None")  # an empty cell, as programs write it
+_MAX_TITLES = 12  # of more titles, messages list these
 _ENCODING = "utf-8-sig"  # UTF-8, with a byte order mark or without
 _NO_SEPARATOR = "\x1f"  # a character of no text: the table has one column
+_NO_RECORDS = "it must hold a list of records, one for each answer"
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are names
 
 
@@ -53,8 +55,9 @@ def read_table(path: PathLike, *, what: str, names: Collection[str] = ()) -> pd.
             table = parse_csv(file, header=0, dtype=str, na_values=missing)
         if table.empty:
             raise ValueError("it has no row below the titles")
-        table = table.fillna("").apply(lambda column: column.str.strip())
-        return table.rename(columns=str.strip)
+        filled = table.fillna("")
+        stripped = filled.apply(lambda column: column.str.strip())
+        return stripped.rename(columns=str.strip)
 
 
 def column_of_table(table: pd.DataFrame, title: str) -> pd.Series:
@@ -66,15 +69,18 @@ def column_of_table(table: pd.DataFrame, title: str) -> pd.Series:
 
 def counts_rows(texts: Sequence[str], first: int) -> bool:
     """Whether texts are the numbers of their rows, counted from `first`; empty ones are."""
-    numbers = range(first, first + len(texts))
-    return all(text == str(number) for text, number in zip(texts, numbers, strict=True))
+    return all(text == str(number) for number, text in enumerate(texts, start=first))
 
 
 def as_integers(texts: Sequence[str]) -> Numbers | None:
     """Texts as integers; None if any of them is not an integer."""
-    if not all(map(_INTEGER.fullmatch, {*texts})):
+    distinct = set(texts)
+    if not all(map(_INTEGER.fullmatch, distinct)):
         return None
-    integers = [int(text.partition(".")[0]) for text in texts]
+    integers = []
+    for text in texts:
+        digits, _, _ = text.partition(".")
+        integers.append(int(digits))
     return np.array(integers, dtype=np.int64)
 
 
@@ -85,8 +91,11 @@ def has_titles(path: PathLike) -> bool:
     """Whether a file of answers is a table: JSON, or text whose first line is not all numbers."""
     if ending(path) in (".json", ".npy"):
         return ending(path) == ".json"
-    with reading(path, "answers", "Save it as CSV, or with numpy.save.") as file:
-        return not all(map(is_number, first_cells(first_line(file))))
+    fix = "Save it as CSV, or with numpy.save."
+    with reading(path, "answers", fix) as file:
+        line = first_line(file)
+        cells = first_cells(line)
+        return not all(map(is_number, cells))
 
 
 def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
@@ -100,15 +109,18 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
         If the file is missing or damaged, or its rows are not numbers or differ in length.
     """
     if ending(path) == ".npy":
-        return np.array(read_npy(path, what=what))
-    with reading(path, what, "Save it with numpy.save, or as lines of numbers.") as file:
+        numbers = read_npy(path, what=what)
+        return np.array(numbers)
+    fix = "Save it with numpy.save, or as lines of numbers."
+    with reading(path, what, fix) as file:
         return rows_of_numbers(file)
 
 
 def read_list(path: PathLike, *, what: str) -> np.ndarray:
     """Read a list of numbers, written one per line or all on one line."""
     numbers = read_numbers(path, what=what)
-    return np.atleast_1d(numbers.squeeze())
+    squeezed = numbers.squeeze()
+    return np.atleast_1d(squeezed)
 
 
 # the text of a table
@@ -127,26 +139,32 @@ def _check_lines(file: Path) -> None:
     """Raise a ValueError unless each line closes the quotation marks that it opens."""
     with file.open("rb") as stream:  # decoding takes several times as long
         for number, line in enumerate(stream, start=1):
-            if line.count(b'"') % 2:
+            n_marks = line.count(b'"')
+            if n_marks % 2:
                 raise ValueError(f"line {number} has a quotation mark that no other closes")
 
 
 def _read_records(file: Path) -> pd.DataFrame:
     import pandas as pd
 
-    records = json.loads(decoded(file))
-    is_list = isinstance(records, list)
-    if not is_list or not all(isinstance(record, dict) for record in records):
-        raise ValueError("it must hold a list of records, one for each answer")
+    text = decoded(file)
+    records = json.loads(text)
+    if not isinstance(records, list):
+        raise ValueError(_NO_RECORDS)
+    if not all(isinstance(record, dict) for record in records):
+        raise ValueError(_NO_RECORDS)
     table = pd.DataFrame(records, dtype=object)
-    return table.where(table.notna(), "").astype(str)
+    is_filled = table.notna()
+    filled = table.where(is_filled, "")
+    return filled.astype(str)
 
 
 def parse_csv(file: Path, **options: Any) -> pd.DataFrame:
     """The cells of a text, read by pandas with these options."""
     import pandas as pd
 
-    separator = separator_of(first_line(file))
+    line = first_line(file)
+    separator = separator_of(line)
     _check_lines(file)
     with warnings.catch_warnings():
         # pandas truncates longer rows with this warning
@@ -171,14 +189,19 @@ def separator_of(line: str) -> str | None:
 
 def first_cells(line: str) -> list[str]:
     """The cells of the first line."""
-    cells = line.split(separator_of(line))
-    return [cell.strip().strip('"') for cell in cells]
+    separator = separator_of(line)
+    stripped = map(str.strip, line.split(separator))
+    return [cell.strip('"') for cell in stripped]
 
 
 def rows_of_numbers(file: Path) -> np.ndarray:
     """The numbers of a text without titles, as integers if they are."""
-    separator = separator_of(first_line(file))
-    options: Any = {"delimiter": separator, "encoding": _ENCODING, "ndmin": 2}
+    line = first_line(file)
+    options: Any = {
+        "delimiter": separator_of(line),
+        "encoding": _ENCODING,
+        "ndmin": 2,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # numpy warns of a file without numbers
         warnings.simplefilter("error", DeprecationWarning)  # and of 1.5 that is read as 1
@@ -190,7 +213,8 @@ def rows_of_numbers(file: Path) -> np.ndarray:
 def is_number(cell: str) -> bool:
     """Whether a cell holds nothing but numbers."""
     try:
-        [*map(float, cell.split())]
+        for part in cell.split():
+            float(part)
     except ValueError:
         return False
     return bool(cell)
@@ -205,6 +229,8 @@ def names_rows(title: str) -> bool:
 
 def listed(titles: Iterable[object]) -> str:
     """The first dozen of titles, and whether there are more."""
-    texts = [*map(str, titles)]
-    dots = ["…"] if len(texts) > 12 else []
-    return ", ".join(texts[:12] + dots)
+    texts = list(map(str, titles))
+    shown = texts[:_MAX_TITLES]
+    if len(texts) > len(shown):
+        shown.append("…")
+    return ", ".join(shown)
