@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.evaluation.comparison import Result
-from glocal.evaluation.intervals import ItemValues, pseudo_values
+from glocal.evaluation.intervals import Bounded, ItemValues, pseudo_values
 from glocal.evaluation.sides import Sides, labelled_sides, leave_out
 from glocal.scores import Score
 from glocal.similarity import (
@@ -33,9 +32,19 @@ Means = Float[np.ndarray, "_ _"]
 RANKS = (1, 5, 10)
 TEN = 10
 """The rank of the precision that a page of search results shows."""
-_PARTS = ("gallery rows", "queries")
+_GALLERY = "gallery rows"
+_QUERIES = "queries"
 N_GROUPS = 20
 """Groups of images that the jackknife leaves out."""
+
+
+class _Details(TypedDict, total=False):
+    """The values of a result that are in no row of scores."""
+
+    recall: dict[int, Bounded]
+    precision: Float[np.ndarray, " queries"]
+    hits: Float[np.ndarray, "queries ranks"]
+    first_ten: Result
 
 
 def retrieval(
@@ -89,28 +98,51 @@ def retrieval(
     1.0
     """
     if gallery is None:
-        sides = labelled_sides(queries, query_labels, parts=_PARTS[1:] * 2)
+        parts = (_QUERIES, _QUERIES)
+        sides = labelled_sides(queries, query_labels, parts=parts)
     else:
-        sides = labelled_sides(gallery, gallery_labels, queries, query_labels, parts=_PARTS)
-    of_class = np.bincount(sides.train.targets)
+        parts = (_GALLERY, _QUERIES)
+        sides = labelled_sides(gallery, gallery_labels, queries, query_labels, parts=parts)
     codes = sides.test.targets
-    n_relevant = np.where(codes < 0, 0, of_class[codes] - sides.is_one_set)
+    n_relevant = _numbers_of_relevant_rows(sides)
     is_scored = n_relevant > 0
-    n_lacking = int(np.count_nonzero(~is_scored))
-    leave_out(n_lacking, len(is_scored), "queries have no gallery row of the same label")
+    n_lacking = np.count_nonzero(~is_scored)
+    leave_out(int(n_lacking), len(is_scored), "queries have no gallery row of the same label")
     groups = _groups(sides.train.targets)
+    n_groups = int(groups.max()) + 1
     has_one_relevant_row = n_relevant.max() == 1
-    n_groups = 0 if has_one_relevant_row else int(groups.max()) + 1
-    scores, scores_without = (part[is_scored] for part in _search(sides, groups, n_groups))
+    if has_one_relevant_row:
+        n_groups = 0
+    scores, scores_without = _search(sides, groups, n_groups)
+    scores = scores[is_scored]
+    scores_without = scores_without[is_scored]
     codes = codes[is_scored]
     if has_one_relevant_row:
         left_out = [_means_without(scores, codes)]
     elif sides.is_one_set:
-        scores_without[np.arange(len(codes)), groups[is_scored]] = np.nan  # as queries too
+        _leave_out_queries(scores_without, groups[is_scored])
         left_out = [_mean_of_known(scores_without)]
     else:
-        left_out = [_mean_of_known(scores_without), _means_without(scores, _groups(codes))]
+        without_gallery_rows = _mean_of_known(scores_without)
+        without_queries = _means_without(scores, _groups(codes))
+        left_out = [without_gallery_rows, without_queries]
     return _result(scores, left_out)
+
+
+def _leave_out_queries(scores_without: ScoresWithout, group_of_query: Numbers) -> None:
+    """Mark the scores of each query without its own group as unknown, in place."""
+    query = np.arange(len(group_of_query))
+    scores_without[query, group_of_query] = np.nan
+
+
+def _numbers_of_relevant_rows(sides: Sides) -> Numbers:
+    """The number of gallery rows with the label of each query, other than the query itself."""
+    class_sizes = np.bincount(sides.train.targets)
+    codes = sides.test.targets
+    is_unknown = codes < 0
+    n_relevant = class_sizes[codes] - sides.is_one_set
+    n_relevant[is_unknown] = 0
+    return n_relevant
 
 
 def _search(sides: Sides, groups: Numbers, n_groups: int) -> tuple[Scores, ScoresWithout]:
@@ -118,24 +150,38 @@ def _search(sides: Sides, groups: Numbers, n_groups: int) -> tuple[Scores, Score
     gallery, queries = sides[:2]
     n_candidates = len(gallery.X) - sides.is_one_set
     tolerance = tie_tolerance(gallery.X.shape[1])
-    (rows_of_gallery,) = zeros_if_collapsed(gallery.X)
-    compared = [rows_of_gallery] if sides.is_one_set else [queries.X, rows_of_gallery]
+    (gallery_rows,) = zeros_if_collapsed(gallery.X)
+    compared = [gallery_rows] if sides.is_one_set else [queries.X, gallery_rows]
     scores = []
     scores_without = []
     for rows, S in cosine_blocks(*compared):
-        is_match = queries.targets[rows, None] == gallery.targets
-        # relevant rows come last among tied ones
-        order = np.argsort(tolerance * is_match - S, axis=1, kind="stable")[:, :n_candidates]
-        is_relevant = np.take_along_axis(is_match, order, axis=1)
+        codes = queries.targets[rows]
+        is_match = codes[:, None] == gallery.targets
+        candidates = _nearest_first(S, is_match, tolerance)[:, :n_candidates]
+        is_relevant = np.take_along_axis(is_match, candidates, axis=1)
         scores.append(_query_scores(is_relevant))
-        scores_without.append(_scores_without(is_relevant, groups[order], n_groups))
+        block_without = _scores_without(is_relevant, groups[candidates], n_groups)
+        scores_without.append(block_without)
     return np.concatenate(scores), np.concatenate(scores_without)
+
+
+def _nearest_first(
+    S: Float[np.ndarray, "b m"],
+    is_match: Relevant,
+    tolerance: float,
+) -> Int[np.ndarray, "b m"]:
+    """The gallery rows of each query by descending similarity; relevant ones last in a tie."""
+    distances = tolerance * is_match - S
+    return np.argsort(distances, axis=1, kind="stable")
 
 
 def _groups(codes: Numbers) -> Numbers:
     """Deal the images of each class in turn to the groups of the jackknife."""
-    groups = np.empty(len(codes), dtype=int)
-    groups[np.argsort(codes, kind="stable")] = np.arange(len(codes)) % min(N_GROUPS, len(codes))
+    n = len(codes)
+    n_groups = min(N_GROUPS, n)
+    by_class = np.argsort(codes, kind="stable")
+    groups = np.empty(n, dtype=int)
+    groups[by_class] = np.arange(n) % n_groups
     return groups
 
 
@@ -143,63 +189,105 @@ def _means_without(scores: Scores, groups: Numbers) -> Means:
     """The mean scores of the queries outside each group."""
     import pandas as pd
 
-    by_group = pd.DataFrame(scores).groupby(groups)
-    sums = scores.sum(axis=0) - by_group.sum()
-    return sums.div(len(scores) - by_group.size(), axis=0).to_numpy()
+    table = pd.DataFrame(scores)
+    by_group = table.groupby(groups)
+    group_sums = by_group.sum()
+    remaining_sums = scores.sum(axis=0) - group_sums
+    remaining_queries = len(scores) - by_group.size()
+    means = remaining_sums.div(remaining_queries, axis=0)
+    return means.to_numpy()
 
 
 def _mean_of_known(scores: ScoresWithout) -> Means:
     """The mean over the queries that are neither left out nor without a relevant row."""
+    sums = np.nansum(scores, axis=0)
+    is_known = ~np.isnan(scores)
+    n_known = is_known.sum(axis=0)
     with np.errstate(invalid="ignore"):
-        return np.nansum(scores, axis=0) / (~np.isnan(scores)).sum(axis=0)
+        return sums / n_known
 
 
-def _scores_without(is_relevant: Relevant, groups: Int[np.ndarray, "b m"], n: int) -> ScoresWithout:
-    """The scores of each query without each of n groups of candidates; NaN without a relevant row.
+class _RelevantRows(NamedTuple):
+    """The query and the rank of relevant rows, query by query, with ascending ranks in each."""
+
+    query: Numbers
+    rank: Numbers
+
+    def scores(self) -> Scores:
+        """The scores of each query that has a relevant row."""
+        _, first, n_relevant = np.unique(self.query, return_index=True, return_counts=True)
+        n_rows = len(self.rank)
+        n_before = np.repeat(first, n_relevant)
+        n_hits = np.arange(n_rows) - n_before + 1
+        queries = self.query[first]
+        precision_sums = np.bincount(self.query, n_hits / self.rank)
+        n_in_ten = np.bincount(self.query, self.rank <= TEN)
+        first_ranks = self.rank[first]
+        columns = [precision_sums[queries] / n_relevant]
+        for rank in RANKS:
+            is_hit = first_ranks <= rank
+            columns.append(is_hit)
+        columns.append(n_in_ten[queries] / TEN)
+        return np.stack(columns, axis=1)
+
+
+def _scores_without(
+    is_relevant: Relevant,
+    groups: Int[np.ndarray, "b m"],
+    n_groups: int,
+) -> ScoresWithout:
+    """The scores of each query without each group of candidates; NaN without a relevant row.
 
     Candidates are in descending order of similarity.
     """
     query, place = np.nonzero(is_relevant)  # of each relevant row, query by query
     group_of_row = groups[query, place]
-    scores = np.full((len(is_relevant), n, 2 + len(RANKS)), np.nan)
-    for group in range(n):
-        n_removed = np.cumsum(groups == group, axis=1, dtype=np.int32)[query, place]
+    n_queries = len(is_relevant)
+    n_scores = len(RANKS) + 2
+    scores = np.full((n_queries, n_groups, n_scores), np.nan)
+    for group in range(n_groups):
+        is_removed = groups == group
+        n_removed = np.cumsum(is_removed, axis=1, dtype=np.int32)
+        rank = place + 1 - n_removed[query, place]
         is_kept = group_of_row != group
-        rank = (place + 1 - n_removed)[is_kept]  # ascending in each query
-        query_of_row = query[is_kept]
-        queries, first, n_relevant = np.unique(query_of_row, return_index=True, return_counts=True)
-        n_found = np.arange(len(rank)) - np.repeat(first, n_relevant) + 1
-        sums = np.bincount(query_of_row, n_found / rank)
-        n_in_ten = np.bincount(query_of_row, rank <= TEN)
-        scores[queries, group, 0] = sums[queries] / n_relevant
-        scores[queries, group, 1:-1] = rank[first, None] <= np.array(RANKS)
-        scores[queries, group, -1] = n_in_ten[queries] / TEN
+        rows = _RelevantRows(query[is_kept], rank[is_kept])
+        queries = np.unique(rows.query)
+        scores[queries, group] = rows.scores()
     return scores
 
 
 def _result(query_scores: Scores, left_out: list[Means]) -> Result:
     """Average the scores of `_query_scores`, with the jackknife of the means without each group."""
-    units = [
-        ItemValues(values=pseudo_values(mean, *(part[:, column] for part in left_out)))
-        for column, mean in enumerate(query_scores.mean(axis=0).tolist())
-    ]
+    n = len(query_scores)
+    units = _units(query_scores, left_out)
     precision, *others = [unit.bounded() for unit in units]
     recall = dict(zip(RANKS, others, strict=False))  # the last ranks may be left out
-    score = partial(Score, "retrieval", n=len(query_scores))
-    scores = [score("map", *precision)]
-    scores += [score(f"recall_{rank}", *bounded) for rank, bounded in recall.items()]
-    values: dict[str, Any] = {}
-    if len(others) > len(RANKS):
-        scores.append(score(f"precision_{TEN}", *others[-1]))
-        values["first_ten"] = Result.from_scores(scores[-1:], units[-1])
-    return Result.from_scores(
-        scores,
-        units[0],
+    n_ranks = len(recall)
+    scores = [Score("retrieval", "map", *precision, n=n)]
+    for rank, bounded in recall.items():
+        score = Score("retrieval", f"recall_{rank}", *bounded, n=n)
+        scores.append(score)
+    details = _Details(
         recall=recall,
         precision=query_scores[:, 0],
-        hits=query_scores[:, 1 : 1 + len(recall)],
-        **values,
+        hits=query_scores[:, 1 : 1 + n_ranks],
     )
+    if len(others) > n_ranks:
+        precision_of_ten = Score("retrieval", f"precision_{TEN}", *others[n_ranks], n=n)
+        scores.append(precision_of_ten)
+        details["first_ten"] = Result.from_scores([precision_of_ten], units[-1])
+    return Result.from_scores(scores, units[0], **details)
+
+
+def _units(query_scores: Scores, left_out: list[Means]) -> list[ItemValues]:
+    """The pseudo-values of the mean of each score."""
+    units = []
+    means = query_scores.mean(axis=0)
+    for column, mean in enumerate(means.tolist()):
+        means_without = [part[:, column] for part in left_out]
+        values = pseudo_values(mean, *means_without)
+        units.append(ItemValues(values=values))
+    return units
 
 
 def _query_scores(is_relevant: Relevant) -> Scores:
@@ -208,11 +296,18 @@ def _query_scores(is_relevant: Relevant) -> Scores:
     Ranks that every candidate reaches are left out, and the precision at such a rank.
     """
     n_candidates = is_relevant.shape[1]
-    n_found = np.cumsum(is_relevant, axis=1)
-    precision = n_found / np.arange(1, n_candidates + 1)
-    n_relevant = np.maximum(n_found[:, -1], 1)
-    scores = [(precision * is_relevant).sum(axis=1) / n_relevant]
-    scores += [n_found[:, rank - 1] > 0 for rank in RANKS if rank < n_candidates]
+    ranks = np.arange(1, n_candidates + 1)
+    n_hits = np.cumsum(is_relevant, axis=1)
+    precision = n_hits / ranks
+    precision_sums = np.sum(precision * is_relevant, axis=1)
+    n_relevant = np.maximum(n_hits[:, -1], 1)
+    scores = [precision_sums / n_relevant]
+    for rank in RANKS:
+        if rank < n_candidates:
+            is_hit = n_hits[:, rank - 1] > 0
+            scores.append(is_hit)
     if n_candidates > TEN:
-        scores.append(precision[:, TEN - 1])
-    return np.stack(scores, axis=1).astype(float)
+        precision_of_ten = precision[:, TEN - 1]
+        scores.append(precision_of_ten)
+    table = np.stack(scores, axis=1)
+    return table.astype(float)
