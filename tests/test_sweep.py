@@ -35,7 +35,7 @@ from glocal.jsonlines import read_rows
 from glocal.sweep import choose, pareto_front, read_grid, sweep
 from glocal.sweep.choice import means_over_folds
 from glocal.sweep.grid import PAPER, paths
-from glocal.sweep.run import _plan, _problems
+from glocal.sweep.plan import sweep_plan
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
 GRID = {"method": ["global", "glocal"], "alpha": [0.1, 0.5], "lmbda": [0.1, 1], "tau": [0.1, 0.5]}
@@ -401,12 +401,12 @@ def test_a_resumed_sweep_fits_only_what_is_missing(data, swept, out, tmp_path, m
 
 def names(data, grid=PATH, folds=2, solver=LOOSE):
     """The names of the paths of a sweep, which are hashes of what determines them."""
-    plan = _plan(data, grid, folds, solver)
+    plan = sweep_plan(data, grid, folds, solver)
     store = PathStore(Path())
     return {
         store.file(problem, path).stem
         for solver in plan.solvers.values()
-        for problem in _problems(plan, solver)
+        for problem in plan.problems(solver)
         for path in plan.paths
     }
 

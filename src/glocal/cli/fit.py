@@ -194,7 +194,7 @@ def sweep(
     --local-features local.npy --out sweep
     """
     data = load_data(files, local_features, centre, blocks, normalize)
-    from glocal.sweep.run import number_of_fits
+    from glocal.sweep.plan import number_of_fits
     from glocal.sweep.run import sweep as run_sweep
 
     chosen_solver = solver_of(solver, exact, paper)

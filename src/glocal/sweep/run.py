@@ -7,18 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import pandas as pd
 
 from glocal._version import __version__
-from glocal.aligner import Exact, FitData, Keep, ObjectiveSettings, PaperLoop, fit
+from glocal.aligner import Exact, FitData, Keep, ObjectiveSettings, fit
 from glocal.aligner.driver import FoldFits, Run, crossfit
 from glocal.aligner.fitting import Solver, with_centre
-from glocal.aligner.folds import Fold, fit_folds, fold_unit
 from glocal.aligner.heldout import FoldScorer
-from glocal.aligner.paper import LoopProblem
-from glocal.aligner.store import FoldProblem, PathStore
+from glocal.aligner.store import PathStore
 from glocal.errors import ParameterError
 from glocal.evaluation.axes import FoldTransform, embeddings
 from glocal.evaluation.view import change_record, paired_views, save_view
@@ -26,13 +24,11 @@ from glocal.files import PathLike, make_folder, write_text
 from glocal.results import HeldOutScores, to_json
 from glocal.scores import ORIGINAL
 from glocal.sweep.choice import SettingMeans, choose, means_over_folds, pareto_front
-from glocal.sweep.grid import GridSource, paths, read_grid
+from glocal.sweep.grid import GridSource
+from glocal.sweep.plan import SweepPlan, sweep_plan
 from glocal.sweep.points import Point, Points, Progress, runner
 from glocal.transform import LinearTransform
 from glocal.transform.record import SweepChoice
-
-POINT_TOLERANCE = 3e-4
-"""Relative tolerance of fits that are only scored: a tenth of it changes no score by over .002."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +144,7 @@ def sweep(
         share = Keep(keep=keep).share(data)
     solver = solver or Exact()
     data = with_centre(data, solver)
-    plan = _plan(data, grid, folds, solver)
+    plan = sweep_plan(data, grid, folds, solver)
     folder = None
     points_file = None
     if out is not None:
@@ -171,7 +167,7 @@ def sweep(
 
 
 def _point_fits(
-    plan: _Plan,
+    plan: SweepPlan,
     points: Points,
     sweep_folder: Path | None,
     n_processes: int,
@@ -183,7 +179,7 @@ def _point_fits(
         store = PathStore(sweep_folder / "paths")
     fits = {}
     for eta, solver in plan.solvers.items():
-        problems = _problems(plan, solver)
+        problems = plan.problems(solver)
         with runner(n_processes, scheduler_address, problems) as run:
             fits[eta] = crossfit(
                 problems,
@@ -209,85 +205,7 @@ def _run_and_write(
         points.write()
 
 
-def number_of_fits(data: FitData, grid: GridSource, *, folds: int = 3, solver: Solver) -> int:
-    """The number of fits of a sweep and its refit."""
-    plan = _plan(data, grid, folds, solver)
-    n_fits = folds * plan.n_settings
-    return n_fits + 1
-
-
-class _Plan(NamedTuple):
-    """The data, folds and paths of a sweep, and the solver of its points for each eta."""
-
-    data: FitData
-    folds: list[Fold]
-    settings: list[ObjectiveSettings]
-    paths: list[list[ObjectiveSettings]]
-    solvers: dict[float | None, Solver]
-
-    @property
-    def n_settings(self) -> int:
-        """The number of settings, in which each eta counts."""
-        return len(self.settings) * len(self.solvers)
-
-    @property
-    def n_points(self) -> int:
-        """The number of points, with the original features on each fold."""
-        rows_of_fold = self.n_settings + 1
-        return rows_of_fold * len(self.folds)
-
-
-def _plan(data: FitData, grid: GridSource, n_folds: int, solver: Solver) -> _Plan:
-    """Read the grid, and check what can be checked before any fit."""
-    is_loop = isinstance(solver, PaperLoop)
-    has_local = data.local_features is not None
-    lists = read_grid(
-        grid,
-        local=has_local,
-        eta=is_loop,
-        smallest=_smallest_lambda(data),
-    )
-    settings = lists.settings()
-    reads_local = any(setting.local for setting in settings)
-    data.check(reads_local=reads_local)
-    solvers = _point_solvers(solver, lists.eta)
-    return _Plan(
-        data=data,
-        folds=fit_folds(data, n_folds),
-        settings=settings,
-        paths=paths(settings, warm=not is_loop),
-        solvers=solvers,
-    )
-
-
-def _smallest_lambda(data: FitData) -> float:
-    """The smallest λ of the default grid; for few answers the columns per answer."""
-    n_answers = len(data.answers)
-    if n_answers and fold_unit(data) == "questions":
-        return data.features.dimensions / data.answers.effective_size
-    return 0.1
-
-
-def _point_solvers(solver: Solver, etas: Sequence[float] | None) -> dict[float | None, Solver]:
-    """The solver of the points for each eta, or for None if the grid lists none."""
-    if isinstance(solver, Exact):
-        tolerance = solver.tol or POINT_TOLERANCE
-        return {None: solver.replace(tol=tolerance)}
-    if etas:
-        return {eta: solver.replace(eta=eta) for eta in etas}
-    return {None: solver}
-
-
-def _problems(plan: _Plan, solver: Solver) -> list[FoldProblem]:
-    """The problem of each fold."""
-    fold_data = [fold.data for fold in plan.folds]
-    if isinstance(solver, PaperLoop):
-        return [LoopProblem(data, solver) for data in fold_data]
-    reads_local = any(setting.local for setting in plan.settings)
-    return [solver.problem(data, local=reads_local) for data in fold_data]
-
-
-def _open_folder(folder: Path, plan: _Plan, *, resume: bool) -> Path:
+def _open_folder(folder: Path, plan: SweepPlan, *, resume: bool) -> Path:
     """Make the folder of a sweep, and write what is fitted."""
     make_folder(folder)
     paths_folder = make_folder(folder / "paths")
@@ -318,7 +236,7 @@ def _open_folder(folder: Path, plan: _Plan, *, resume: bool) -> Path:
 
 
 def _choice(
-    plan: _Plan,
+    plan: SweepPlan,
     points: Sequence[Point],
     fits: dict[float | None, FoldFits],
     keep: float | None,
@@ -373,18 +291,20 @@ def _marked(means: pd.DataFrame, chosen: int) -> pd.DataFrame:
 
 
 def _fold_transforms(
-    plan: _Plan, fits: FoldFits, settings: ObjectiveSettings, solver: Solver
+    plan: SweepPlan, fits: FoldFits, settings: ObjectiveSettings, solver: Solver
 ) -> list[FoldTransform]:
     """The transform of each fold: of the point if it is stored, else of another fit."""
     if fits.read is None:
-        problems = _problems(plan, solver)
+        problems = plan.problems(solver)
         fits = crossfit(problems, [[settings]], order="cold")
     transforms = fits.transforms(settings)
     sizes = [len(fold.data.answers) for fold in plan.folds]
     return [*map(FoldTransform, transforms, sizes)]
 
 
-def _write(result: Sweep, plan: _Plan, fold_transforms: list[FoldTransform], folder: Path) -> None:
+def _write(
+    result: Sweep, plan: SweepPlan, fold_transforms: list[FoldTransform], folder: Path
+) -> None:
     """Write the files of a finished sweep; `fold_transforms` are the choice without each fold.
 
     The changes that the choice makes are measured on answers that these fits have not seen.

@@ -1,0 +1,93 @@
+"""The data, folds, settings and solvers of a sweep, planned before any fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from glocal.aligner import Exact, FitData, ObjectiveSettings, PaperLoop
+from glocal.aligner.fitting import Solver
+from glocal.aligner.folds import Fold, fit_folds, fold_unit
+from glocal.aligner.paper import LoopProblem
+from glocal.aligner.store import FoldProblem
+from glocal.sweep.grid import GridSource, paths, read_grid
+
+POINT_TOLERANCE = 3e-4
+"""Relative tolerance of fits that are only scored: a tenth of it changes no score by over .002."""
+
+
+class SweepPlan(NamedTuple):
+    """The data, folds and paths of a sweep, and the solver of its points for each eta."""
+
+    data: FitData
+    folds: list[Fold]
+    settings: list[ObjectiveSettings]
+    paths: list[list[ObjectiveSettings]]
+    solvers: dict[float | None, Solver]
+
+    @property
+    def n_settings(self) -> int:
+        """The number of settings, in which each eta counts."""
+        return len(self.settings) * len(self.solvers)
+
+    @property
+    def n_points(self) -> int:
+        """The number of points, with the original features on each fold."""
+        rows_of_fold = self.n_settings + 1
+        return rows_of_fold * len(self.folds)
+
+    def problems(self, solver: Solver) -> list[FoldProblem]:
+        """The problem of each fold."""
+        fold_data = [fold.data for fold in self.folds]
+        if isinstance(solver, PaperLoop):
+            return [LoopProblem(data, solver) for data in fold_data]
+        reads_local = any(setting.local for setting in self.settings)
+        return [solver.problem(data, local=reads_local) for data in fold_data]
+
+
+def sweep_plan(data: FitData, grid: GridSource, n_folds: int, solver: Solver) -> SweepPlan:
+    """Read the grid, and check what can be checked before any fit."""
+    is_loop = isinstance(solver, PaperLoop)
+    has_local = data.local_features is not None
+    lists = read_grid(
+        grid,
+        local=has_local,
+        eta=is_loop,
+        smallest=_smallest_lambda(data),
+    )
+    settings = lists.settings()
+    reads_local = any(setting.local for setting in settings)
+    data.check(reads_local=reads_local)
+    solvers = _point_solvers(solver, lists.eta)
+    return SweepPlan(
+        data=data,
+        folds=fit_folds(data, n_folds),
+        settings=settings,
+        paths=paths(settings, warm=not is_loop),
+        solvers=solvers,
+    )
+
+
+def number_of_fits(data: FitData, grid: GridSource, *, folds: int = 3, solver: Solver) -> int:
+    """The number of fits of a sweep and its refit."""
+    plan = sweep_plan(data, grid, folds, solver)
+    n_fits = folds * plan.n_settings
+    return n_fits + 1
+
+
+def _smallest_lambda(data: FitData) -> float:
+    """The smallest λ of the default grid; for few answers the columns per answer."""
+    n_answers = len(data.answers)
+    if n_answers and fold_unit(data) == "questions":
+        return data.features.dimensions / data.answers.effective_size
+    return 0.1
+
+
+def _point_solvers(solver: Solver, etas: Sequence[float] | None) -> dict[float | None, Solver]:
+    """The solver of the points for each eta, or for None if the grid lists none."""
+    if isinstance(solver, Exact):
+        tolerance = solver.tol or POINT_TOLERANCE
+        return {None: solver.replace(tol=tolerance)}
+    if etas:
+        return {eta: solver.replace(eta=eta) for eta in etas}
+    return {None: solver}
