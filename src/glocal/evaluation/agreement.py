@@ -11,11 +11,13 @@ from jaxtyping import Float, Int
 from glocal.data.answers import Answers
 from glocal.data.people import asked_once, different_rows, tally
 from glocal.errors import DataError, DataWarning, warn
-from glocal.evaluation.comparison import Result, compared
-from glocal.evaluation.intervals import FRACTION, ItemValues, ObjectValues
+from glocal.evaluation.comparison import Result, Value, compared
+from glocal.evaluation.intervals import ItemValues, ObjectValues
 from glocal.scores import AGREEMENT, PEOPLE, Score
 from glocal.similarity import (
+    SIMILARITIES,
     Choices,
+    Mask,
     Numbers,
     Objects,
     Values,
@@ -26,7 +28,7 @@ from glocal.similarity import (
     pair_tolerance,
 )
 
-_METRICS = dict(zip(("cosine", "dot"), AGREEMENT, strict=True))
+_METRICS = dict(zip(SIMILARITIES, AGREEMENT, strict=True))
 MIN_ANSWERS = 30
 """With fewer answers their agreement is too uncertain, and comes with a warning."""
 MIN_REPEATED_SHARE = 0.1
@@ -84,29 +86,47 @@ def odd_one_out(
     1.0
     """
     Z = finite(Z)
-    S = _of_pairs(Z, answers, similarity)
-    credits, is_tied = credit(S, pair_tolerance(Z, similarity))
-    losses = choice_loss(S if similarity == "dot" else _of_pairs(Z, answers, "dot"))
+    S = _similarities(Z, answers, similarity)
+    tolerance = pair_tolerance(Z, similarity)
+    credits, is_tied = credit(S, tolerance)
+    if similarity != "dot":
+        S = _similarities(Z, answers, "dot")  # the loss is always of dot products
+    losses = choice_loss(S)
     units = credit_units(credits, answers)
-    low = high = None
+    low = None
+    high = None
     if interval:
-        low, high = units.estimate().interval(FRACTION)
-        if answers.effective_size < MIN_ANSWERS:
-            warn(
-                f"{answers.effective_size:.0f} answers are too few to measure agreement, "
-                f"which needs at least {MIN_ANSWERS}. Collect more, or hold out more objects.",
-                DataWarning,
-            )
-
-    means = np.average([credits, is_tied, losses], axis=1, weights=answers.weights)
+        _, low, high = units.bounded()
+        _warn_if_few(answers)
+    values = [credits, is_tied, losses]
+    means = np.average(values, axis=1, weights=answers.weights)
     agreement, tie_rate, loss = means.tolist()
-    score = partial(Score, "odd-one-out", n=len(answers), settings={"chance": answers.chance})
-    scores = (
+    n = len(answers)
+    settings = {"chance": answers.chance}
+    score = partial(Score, "odd-one-out", n=n, settings=settings)
+    scores = [
         score(_METRICS[similarity], agreement, low, high),
         score("loss", loss),
         score("tie_rate", tie_rate),
+    ]
+    return Result.from_scores(
+        scores,
+        units,
+        similarity,
+        similarity=similarity,
+        ceiling=None,
     )
-    return Result.from_scores(scores, units, similarity, similarity=similarity, ceiling=None)
+
+
+def _warn_if_few(answers: Answers) -> None:
+    """Warn if there are too few answers for an agreement."""
+    n = answers.effective_size
+    if n < MIN_ANSWERS:
+        warn(
+            f"{n:.0f} answers are too few to measure agreement, which needs at least "
+            f"{MIN_ANSWERS}. Collect more, or hold out more objects.",
+            DataWarning,
+        )
 
 
 def answer_credit(Z: np.ndarray, answers: Answers, similarity: str = "cosine") -> Values:
@@ -115,18 +135,24 @@ def answer_credit(Z: np.ndarray, answers: Answers, similarity: str = "cosine") -
     The weighted mean of the credit is the agreement.
     """
     Z = finite(Z)
-    return credit(_of_pairs(Z, answers, similarity), pair_tolerance(Z, similarity))[0]
+    S = _similarities(Z, answers, similarity)
+    tolerance = pair_tolerance(Z, similarity)
+    credits, _ = credit(S, tolerance)
+    return credits
 
 
 def agreement_scores(credits: Mapping[str, Values], answers: Answers, split: str) -> list[Score]:
     """The scores of arms by their credit on answers, and their differences from the first arm."""
+    metric = _METRICS["cosine"]
     results = {}
     for arm, arm_credits in credits.items():
         units = credit_units(arm_credits, answers)
-        score = Score("odd-one-out", AGREEMENT[0], *units.bounded(), len(answers), split)
+        value, low, high = units.bounded()
+        score = Score("odd-one-out", metric, value, low, high, len(answers), split)
         results[arm] = Result((score,), units)
     first, *others = results
-    return compared(results, [(arm, first) for arm in others])
+    pairs = [(arm, first) for arm in others]
+    return compared(results, pairs)
 
 
 def ceiling(answers: Answers) -> Result | None:
@@ -158,28 +184,50 @@ def ceiling(answers: Answers) -> Result | None:
     >>> round(bounds.leave_one_out[0], 3), round(bounds.majority[0], 3)
     (0.8, 0.8)
     """
-    questions, counts = _repeated_questions(answers)  # (questions, objects), (questions, choices)
-    n_answers = counts.sum(axis=1)
-    is_often = n_answers >= MIN_ANSWERS_A_QUESTION
-    if n_answers[is_often].sum() >= MIN_REPEATED_ANSWERS:
-        questions, counts, n_answers = questions[is_often], counts[is_often], n_answers[is_often]
-    elif not len(counts) or n_answers.sum() < MIN_REPEATED_SHARE * answers.effective_size:
+    questions, counts = _counted_questions(answers)
+    if not len(questions):
         return None
+    n_answers = counts.sum(axis=1)
     n = int(n_answers.sum())
-    answers_a_question = float(np.median(np.repeat(n_answers, n_answers.astype(int))))
-    units = {
-        "leave_one_out": ObjectValues(
-            values=_agreeing(counts) / n_answers, objects=questions, weights=n_answers
-        )
-    }
+    answers_a_question = _answers_a_question(n_answers)
+    shares = _agreeing(counts) / n_answers
+    lower_end = ObjectValues(values=shares, objects=questions, weights=n_answers)
+    units = {"leave_one_out": lower_end}
     if answers_a_question >= MIN_ANSWERS_A_QUESTION:
-        units["majority"] = ObjectValues(values=counts.max(axis=1) / n_answers, objects=questions)
-    bounds = {name: end.bounded() for name, end in units.items()}
+        largest_shares = counts.max(axis=1) / n_answers
+        units["majority"] = ObjectValues(values=largest_shares, objects=questions)
     settings = {"answers_a_question": answers_a_question}
     score = partial(Score, "odd-one-out", n=n, transform=PEOPLE, settings=settings)
-    scores = tuple(score(f"ceiling_{name}", *bound) for name, bound in bounds.items())
-    values = {"majority": None, **bounds, "n_answers": n, **settings}
-    return Result(scores, units["leave_one_out"], values)
+    scores = []
+    values: dict[str, Value] = {"majority": None}
+    for name, end in units.items():
+        bounds = end.bounded()
+        values[name] = bounds
+        scores.append(score(f"ceiling_{name}", *bounds))
+    values["n_answers"] = n
+    values.update(settings)
+    return Result(tuple(scores), lower_end, values)
+
+
+def _counted_questions(answers: Answers) -> tuple[Objects, Choices]:
+    """The objects of the questions that count for the ceiling, and the count of each choice."""
+    questions, counts = _repeated_questions(answers)
+    n_answers = counts.sum(axis=1)
+    is_often = n_answers >= MIN_ANSWERS_A_QUESTION
+    n_often = n_answers[is_often].sum()
+    if n_often >= MIN_REPEATED_ANSWERS:
+        return questions[is_often], counts[is_often]
+    least = MIN_REPEATED_SHARE * answers.effective_size
+    if n_answers.sum() < least:
+        return questions[:0], counts[:0]
+    return questions, counts
+
+
+def _answers_a_question(n_answers: Values) -> float:
+    """The number of answers to the question of a median answer."""
+    repeats = n_answers.astype(int)
+    numbers = np.repeat(n_answers, repeats)
+    return float(np.median(numbers))
 
 
 def _repeated_questions(answers: Answers) -> tuple[Objects, Choices]:
@@ -188,27 +236,39 @@ def _repeated_questions(answers: Answers) -> tuple[Objects, Choices]:
     Both are empty if the answers have weights that are no whole votes, which cannot be counted.
     """
     votes = answers.votes
-    is_counted = answers.weights is None if votes is None else not (votes % 1).any()
-    if not len(answers) or not is_counted:
-        return answers.objects[:0], np.empty((0, len(answers.pairs)))
     if votes is None:
-        answers = answers.select(~asked_once(answers.objects))
+        is_weighted = answers.weights is not None
+    else:
+        parts_of_votes = votes % 1
+        is_weighted = bool(parts_of_votes.any())
+    if is_weighted or not len(answers):
+        no_counts = np.empty((0, len(answers.pairs)))
+        return answers.objects[:0], no_counts
+    if votes is None:
+        is_alone = asked_once(answers.objects)
+        answers = answers.select(~is_alone)
     questions, counts = tally(answers)
-    is_repeated = counts.sum(axis=1) >= 2
+    n_answers = counts.sum(axis=1)
+    is_repeated = n_answers >= 2
     return questions[is_repeated], counts[is_repeated]
 
 
 def ceiling_in_words(scores: Iterable[Score]) -> str:
     """The ceiling in the words of every page and command; empty if no score is one."""
-    ends = {score.metric.removeprefix("ceiling_"): score for score in scores}
+    ends = {}
+    for score in scores:
+        end = score.metric.removeprefix("ceiling_")
+        ends[end] = score
     lower = ends.get("leave_one_out")
     if lower is None:
         return ""
-    number = f"{lower.settings['answers_a_question']:g} answers a question"
+    answers_a_question = lower.settings["answers_a_question"]
+    number = f"{answers_a_question:g} answers a question"
     if lower.low is not None:
         number += ", 95 % intervals in brackets"
-    if "majority" in ends:
-        bounds = f"{_in_percent(lower)} to {_in_percent(ends['majority'])}"
+    upper = ends.get("majority")
+    if upper is not None:
+        bounds = f"{_in_percent(lower)} to {_in_percent(upper)}"
         return f"People agree with each other on {bounds} % of {lower.n:,} answers ({number})."
     bounds = f"at least {_in_percent(lower)}"
     return (
@@ -229,11 +289,15 @@ def _in_percent(score: Score) -> str:
 def credit_units(credits: Values, answers: Answers) -> ObjectValues:
     """The units of one value per answer, with the objects and the people of the answers."""
     return ObjectValues(
-        values=credits, objects=answers.objects, weights=answers.weights, persons=answers.person
+        values=credits,
+        objects=answers.objects,
+        weights=answers.weights,
+        persons=answers.person,
     )
 
 
-def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Choices:
+def _similarities(Z: np.ndarray, answers: Answers, similarity: str) -> Choices:
+    """The similarities of the candidate pairs of each answer, which must be about rows of Z."""
     if not isinstance(answers, Answers):
         raise DataError(
             f"`answers` is a {type(answers).__name__}; pass Answers.from_array(triplets)."
@@ -246,10 +310,16 @@ def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Choices:
 
 def _agreeing(counts: Choices) -> Values:
     """The number of answers to each question that equal the majority of the others, ties shared."""
-    others = counts[:, None] - np.eye(counts.shape[1])  # (questions, choice of one answer, choices)
-    is_most = others == others.max(axis=2, keepdims=True)
-    shares = is_most / is_most.sum(axis=2, keepdims=True)
-    return (counts * np.diagonal(shares, axis1=1, axis2=2)).sum(axis=1)
+    n_choices = counts.shape[1]
+    one_answer = np.eye(n_choices)
+    others = counts[:, None] - one_answer  # (questions, choice of one answer, choices)
+    most = others.max(axis=2, keepdims=True)
+    is_most = others == most
+    n_tied = is_most.sum(axis=2, keepdims=True)
+    shares = is_most / n_tied
+    shares_of_choice = np.diagonal(shares, axis1=1, axis2=2)
+    agreeing = counts * shares_of_choice
+    return agreeing.sum(axis=1)
 
 
 class Reliability(Result):
@@ -257,8 +327,11 @@ class Reliability(Result):
 
     def summary(self) -> str:
         """The ceiling and the correlation of halves of the people, if they are known, in words."""
+        sentences = []
         bounds = self.ceiling
-        sentences = [] if bounds is None else [ceiling_in_words(bounds.scores)]
+        if bounds is not None:
+            sentence = ceiling_in_words(bounds.scores)
+            sentences.append(sentence)
         if self.split_half is not None:
             sentences.append(
                 f"Halves of the {self.n_people:,} people correlate by {self.split_half:.2f} about "
@@ -310,11 +383,12 @@ def reliability(answers: Answers, *, splits: int = SPLITS) -> Reliability:
     >>> round(reliability(people_of_study).spearman_brown, 1)
     0.9
     """
-    if (answers.n_people or 0) < 2:
+    n_people = answers.n_people or 0
+    if n_people < 2:
         raise DataError(
             "halves of the people can be compared only if the answers say who gave them, and if "
-            f"there are at least two; here {answers.n_people or 'no'} people are known. Import the "
-            "answers with a column for the participant."
+            f"there are at least two; here {n_people or 'no'} people are known. Import the answers "
+            "with a column for the participant."
         )
     correlations, n_pairs = _correlations_of_halves(answers, splits)
     bounds = ceiling(answers)
@@ -322,45 +396,82 @@ def reliability(answers: Answers, *, splits: int = SPLITS) -> Reliability:
     n = 0
     if len(correlations):
         r = float(correlations.mean())
-        halves = {"split_half": r, "spearman_brown": 2 * r / (1 + r)}
-        n = round(float(n_pairs.mean()))
-    scores = [
-        Score("reliability", name, value, n=n, transform=PEOPLE) for name, value in halves.items()
-    ]
+        halves["split_half"] = r
+        halves["spearman_brown"] = 2 * r / (1 + r)
+        mean_n_pairs = float(n_pairs.mean())
+        n = round(mean_n_pairs)
+    score = partial(Score, "reliability", n=n, transform=PEOPLE)
+    scores = [score(name, value) for name, value in halves.items()]
     if bounds is not None:
         scores += bounds.scores
-    unknown = {"split_half": None, "spearman_brown": None}
-    values = {"n_people": answers.n_people, "n_pairs": n, "ceiling": bounds}
-    return Reliability(
-        tuple(scores), ItemValues(values=np.empty(0)), {**unknown, **halves, **values}
-    )
+    values: dict[str, Value] = {"split_half": None, "spearman_brown": None}
+    values.update(halves)
+    values["n_people"] = n_people
+    values["n_pairs"] = n
+    values["ceiling"] = bounds
+    no_units = ItemValues(values=np.empty(0))
+    return Reliability(tuple(scores), no_units, values)
 
 
 def _correlations_of_halves(answers: Answers, splits: int) -> tuple[Values, Numbers]:
     """The correlation of the halves of each cut, and the number of pairs; some cuts have none."""
-    pairs = np.sort(answers.objects[:, np.array(answers.pairs)], axis=2)  # the chosen one first
-    number = different_rows(pairs.reshape(-1, 2))[1].reshape(pairs.shape[:2])
+    pair_numbers = _pair_numbers(answers)
     weights = answers.all_weights
-    people, person = np.unique(np.asarray(answers.person), return_inverse=True)
-    is_first = np.arange(len(people)) < len(people) // 2
+    persons = np.asarray(answers.person)
+    people, person = np.unique(persons, return_inverse=True)
+    n_people = len(people)
+    is_first = np.arange(n_people) < n_people // 2
     rng = np.random.default_rng(_SEED)
     correlations = []
     n_pairs = []
     for _ in range(splits):
         is_first = rng.permutation(is_first)
-        halves = [_pair_counts(number, weights * half[person]) for half in (is_first, ~is_first)]
-        chosen, shown = np.stack(halves).T  # (pairs, halves)
-        is_known = shown.all(axis=1)
-        first, second = (chosen[is_known] / shown[is_known]).T
-        if len(first) and first.std() > 0 and second.std() > 0:
-            correlations.append(np.corrcoef(first, second)[0, 1])
+        is_of_first = is_first[person]
+        first, second = _similarities_of_halves(pair_numbers, weights, is_of_first)
+        if not len(first):
+            continue
+        smaller_spread = min(first.std(), second.std())
+        if smaller_spread > 0:
+            correlation = np.corrcoef(first, second)[0, 1]
+            correlations.append(correlation)
             n_pairs.append(len(first))
     return np.array(correlations), np.array(n_pairs, dtype=np.int64)
 
 
-def _pair_counts(number: Int[np.ndarray, "t k"], weights: Values) -> Float[np.ndarray, "pairs 2"]:
+def _pair_numbers(answers: Answers) -> Int[np.ndarray, "t k"]:
+    """Number the pairs of objects among the candidates of each answer, the chosen one first."""
+    columns = np.array(answers.pairs)
+    pairs = answers.objects[:, columns]  # (answers, candidates, 2)
+    ascending = np.sort(pairs, axis=2)
+    rows = ascending.reshape(-1, 2)
+    _, numbers = different_rows(rows)
+    return numbers.reshape(pairs.shape[:2])
+
+
+def _similarities_of_halves(
+    pair_numbers: Int[np.ndarray, "t k"],
+    weights: Values,
+    is_first: Mask,
+) -> Float[np.ndarray, "2 pairs"]:
+    """The similarities of the pairs that both halves of the answers know, in each half."""
+    first_counts = _pair_counts(pair_numbers, weights * is_first)
+    second_counts = _pair_counts(pair_numbers, weights * ~is_first)
+    counts = np.stack([first_counts, second_counts])
+    chosen, shown = counts.T  # (pairs, halves)
+    is_known = shown.all(axis=1)
+    similarities = chosen[is_known] / shown[is_known]
+    return similarities.T
+
+
+def _pair_counts(
+    pair_numbers: Int[np.ndarray, "t k"], weights: Values
+) -> Float[np.ndarray, "pairs 2"]:
     """The weights of the answers that chose each numbered pair, and of those that could have."""
-    n = int(number.max(initial=-1)) + 1
-    chosen = np.bincount(number[:, 0], weights, n)
-    shown = np.bincount(number.ravel(), np.repeat(weights, number.shape[1]), n)
+    n_candidates = pair_numbers.shape[1]
+    largest = int(pair_numbers.max(initial=-1))
+    n_pairs = largest + 1
+    chosen_numbers = pair_numbers[:, 0]
+    chosen = np.bincount(chosen_numbers, weights, n_pairs)
+    weights_of_pairs = np.repeat(weights, n_candidates)
+    shown = np.bincount(pair_numbers.ravel(), weights_of_pairs, n_pairs)
     return np.stack([chosen, shown], axis=1)
