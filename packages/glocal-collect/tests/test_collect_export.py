@@ -142,12 +142,17 @@ def test_a_spreadsheet_takes_no_id_for_a_formula(tmp_path, serve_study):
 
 
 def test_answers_that_are_missing_or_damaged_are_refused(serve_study, tmp_path):
-    """A study without answers, and a trial with an image that the study does not have,
-    are refused.
+    """A study without answers has a CSV of titles and no npz, and a trial with an image that the
+    study does not have is refused.
     """
     study = serve_study()
+    collected = collected_from(study)
+    save_csv(collected, tmp_path / "answers.csv")
+    table = pd.read_csv(tmp_path / "answers.csv")
+    assert len(table) == 0
+    assert {"person", "a", "b", "c", "odd", "repeat_of"} <= {*table.columns}
     with pytest.raises(DataError, match="answers"):
-        save_npz(collected_from(study), tmp_path / "answers.npz")
+        save_npz(collected, tmp_path / "answers.npz")
     study.answer_trials(study.begin(), limit=1)
     for value in (99, -1):
         with study.database.writing() as connection:

@@ -215,7 +215,7 @@ def save_csv(collected: Collected, path: Path) -> None:
     if collected.kind == "anchor":
         roles = ["reference", "left", "right", "chosen"]
     rows = collected.table
-    choice = rows["choice"].to_numpy()
+    choice = rows["choice"].to_numpy(np.int64)  # a table without rows has no type
     is_decided = choice != CANNOT_TELL
     is_repeat = rows["source"] == REPEAT
     all_names = np.array(collected.names, dtype=object)
