@@ -213,13 +213,12 @@ class _RelevantRows(NamedTuple):
     query: Numbers
     rank: Numbers
 
-    def scores(self) -> Scores:
-        """The scores of each query that has a relevant row."""
-        _, first, n_relevant = np.unique(self.query, return_index=True, return_counts=True)
+    def scores(self) -> tuple[Numbers, Scores]:
+        """The queries that have a relevant row, and their scores."""
+        queries, first, n_relevant = np.unique(self.query, return_index=True, return_counts=True)
         n_rows = len(self.rank)
         n_before = np.repeat(first, n_relevant)
         n_hits = np.arange(n_rows) - n_before + 1
-        queries = self.query[first]
         precision_sums = np.bincount(self.query, n_hits / self.rank)
         n_in_ten = np.bincount(self.query, self.rank <= TEN)
         first_ranks = self.rank[first]
@@ -228,7 +227,7 @@ class _RelevantRows(NamedTuple):
             is_hit = first_ranks <= rank
             columns.append(is_hit)
         columns.append(n_in_ten[queries] / TEN)
-        return np.stack(columns, axis=1)
+        return queries, np.stack(columns, axis=1)
 
 
 def _scores_without(
@@ -246,13 +245,13 @@ def _scores_without(
     n_scores = len(RANKS) + 2
     scores = np.full((n_queries, n_groups, n_scores), np.nan)
     for group in range(n_groups):
-        is_removed = groups == group
-        n_removed = np.cumsum(is_removed, axis=1, dtype=np.int32)
-        rank = place + 1 - n_removed[query, place]
+        # the table of all candidates has no name: it would stay in memory beside the next one
+        n_removed = np.cumsum(groups == group, axis=1, dtype=np.int32)[query, place]
+        rank = place + 1 - n_removed
         is_kept = group_of_row != group
         rows = _RelevantRows(query[is_kept], rank[is_kept])
-        queries = np.unique(rows.query)
-        scores[queries, group] = rows.scores()
+        queries, scores_of_queries = rows.scores()
+        scores[queries, group] = scores_of_queries
     return scores
 
 
