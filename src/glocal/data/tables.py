@@ -28,7 +28,6 @@ _EMPTY_TEXTS = ("NA", "N/A", "NaN", "nan", "null", "None")  # an empty cell, as 
 _MAX_TITLES = 12  # of more titles, messages list these
 _ENCODING = "utf-8-sig"  # UTF-8, with a byte order mark or without
 _NO_SEPARATOR = "\x1f"  # a character of no text: the table has one column
-_NO_RECORDS = "it must hold a list of records, one for each answer"
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are names
 
 
@@ -149,10 +148,9 @@ def _read_records(file: Path) -> pd.DataFrame:
 
     text = decoded(file)
     records = json.loads(text)
-    if not isinstance(records, list):
-        raise ValueError(_NO_RECORDS)
-    if not all(isinstance(record, dict) for record in records):
-        raise ValueError(_NO_RECORDS)
+    is_list = isinstance(records, list)
+    if not is_list or not all(isinstance(record, dict) for record in records):
+        raise ValueError("it must hold a list of records, one for each answer")
     table = pd.DataFrame(records, dtype=object)
     is_filled = table.notna()
     filled = table.where(is_filled, "")
