@@ -14,7 +14,13 @@ from glocal.aligner.folds import Fold, pooled_answers
 from glocal.data.answers import Answers
 from glocal.data.people import question_numbers
 from glocal.evaluation.agreement import answer_credit, credit_units
-from glocal.evaluation.intervals import CORRELATION, Estimate, ItemValues, mean_estimate
+from glocal.evaluation.intervals import (
+    CORRELATION,
+    Bounded,
+    Estimate,
+    ItemValues,
+    mean_estimate,
+)
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.results import HeldOutScores
 from glocal.similarity import Choices, Numbers, Rows, Values, choice_loss, of_pairs
@@ -175,7 +181,8 @@ class FoldScorer:
         """
         first = self.folds[0]
         Z = _mapped(transforms, self.images)
-        kept = self._mean_kept(Z)
+        shares = self.kept(Z)
+        kept = ItemValues(values=shares).bounded()
         kept_centred = None
         if self.is_centred:
             centred_shares = self.kept(Z, centred=True)
@@ -212,41 +219,24 @@ class FoldScorer:
             neighbours_kept_centred=kept_centred,
         )
 
-    def _mean_kept(self, Z: RowsOfFolds) -> _Interval:
-        """The mean share of its neighbours that an image keeps if embedded as Z."""
-        shares = self.kept(Z)
-        bounded = ItemValues(values=shares).bounded()
-        return _Interval(*bounded)
-
     def _agreement(self, credit: Values, original_credit: Values) -> _Agreement:
         """The agreement of the transforms and of the original features, and the gain."""
         after = credit_units(credit, self.answers)
         before = credit_units(original_credit, self.answers)
         gain = after.minus(before)
-        after_bounds = after.bounded()
-        before_bounds = before.bounded()
-        gain_bounds = gain.bounded(CORRELATION)
         return _Agreement(
-            after=_Interval(*after_bounds),
-            before=_Interval(*before_bounds),
-            gain=_Interval(*gain_bounds),
+            after=after.bounded(),
+            before=before.bounded(),
+            gain=gain.bounded(CORRELATION),
         )
-
-
-class _Interval(NamedTuple):
-    """A score with the ends of its interval, None if it has no error."""
-
-    value: float
-    low: float | None
-    high: float | None
 
 
 class _Agreement(NamedTuple):
     """The agreement with held-out answers before and after a transform."""
 
-    after: _Interval
-    before: _Interval
-    gain: _Interval
+    after: Bounded
+    before: Bounded
+    gain: Bounded
 
 
 def _mapped(transforms: TransformsOfFolds, rows: RowsOfFolds) -> list[Rows]:
@@ -283,15 +273,15 @@ def best_similarity_scale(S: Choices, weights: Values | None) -> float:
     The bracket lies around the m that gives the similarities of an answer a standard deviation of
     1, because the similarities of raw features grow with the number of columns.
     """
+    from scipy.special import softmax
+
     chosen = S[:, 0]
     squares = S**2
 
     def slopes(m: float) -> tuple[float, float]:
-        q = _softmax(m * S)
-        products = q * S
-        expected = products.sum(axis=1)
-        products = q * squares
-        expected_square = products.sum(axis=1)
+        q = softmax(m * S, axis=1)
+        expected = (q * S).sum(axis=1)
+        expected_square = (q * squares).sum(axis=1)
         variance = expected_square - expected**2
         excess = expected - chosen
         slope = np.average(excess, weights=weights)
@@ -310,11 +300,3 @@ def _log_spread(S: Choices) -> float:
     deviations = S - means
     spread = float(deviations.std())
     return float(np.log(spread)) if spread else 0.0
-
-
-def _softmax(logits: Choices) -> Choices:
-    """The softmax of each row."""
-    largest = logits.max(axis=1, keepdims=True)
-    q = np.exp(logits - largest)
-    sums = q.sum(axis=1, keepdims=True)
-    return q / sums

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -19,12 +20,18 @@ from glocal.evaluation.variances import (
 from glocal.similarity import Labels, Objects, Values
 
 Limits = tuple[float, float]
-Bounded = tuple[float, float | None, float | None]
-"""A value and the two ends of its interval, which are None if it has no interval."""
 FRACTION: Limits = (0.0, 1.0)
 CORRELATION: Limits = (-1.0, 1.0)
 _ROUNDING = 16 * 2.0**-52  # relative; equal scores differ from their rounded mean by a few eps
 _MAX_OBJECTS = 9  # of an answer; all of their 2^m subsets are summed
+
+
+class Bounded(NamedTuple):
+    """A value and the two ends of its interval, which are None if it has no interval."""
+
+    value: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Estimate:
     def bounded(self, limits: Limits = FRACTION) -> Bounded:
         """The mean with its interval."""
         low, high = self.interval(limits)
-        return self.mean, low, high
+        return Bounded(self.mean, low, high)
 
     @property
     def p(self) -> float | None:

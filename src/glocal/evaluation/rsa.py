@@ -96,7 +96,7 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
         ceiling = noise_ceiling(human)
     no_values = np.empty((0, 0))
     units = CrossedValues(values=no_values)
-    bounded: Bounded = (np.nan, None, None)
+    bounded = Bounded(np.nan, None, None)
     is_constant = model.max() == model.min()
     if is_constant or one_point(Z):
         warn(
