@@ -20,7 +20,7 @@ from glocal.similarity import Rows, Square, Values, choice_loss
 from glocal.solver import lambda_max
 
 FOLDS = 3
-Weights = list[Square]
+Matrices = list[Square]
 """W of each fold, or of each fit on a path."""
 Convex = Literal["global", "naive"]
 """The methods that need no local images."""
@@ -103,7 +103,7 @@ class PathSearch:
         self.heldout = FoldScorer(self.folds)
         self.fits = FoldFits()
 
-    def fit(self, lmbda: float, alpha: float = 0.0) -> Weights:
+    def fit(self, lmbda: float, alpha: float = 0.0) -> Matrices:
         """Fit without each fold, unless that is done, and return the W of each fold."""
         settings = path_settings(lmbda, alpha, self.method)
         path = [settings]
@@ -208,7 +208,7 @@ class PathSearch:
         ties = [self.heldout.is_tie(deficit) for deficit in deficits]
         return ties.index(True)
 
-    def path_weights(self, lmbda: float) -> list[Weights]:
+    def path_weights(self, lmbda: float) -> list[Matrices]:
         """The W of each fold at the original features and at each fit of the path of λ."""
         # the fits begin at `global`, and the paths end there
         from_global = []
@@ -241,10 +241,9 @@ class PathSearch:
     @property
     def positions(self) -> list[PathPosition]:
         """The original features, and five positions from each fit of a path to the next."""
-        numbers = np.arange(1, _MIXTURES + 1)
-        shares = (numbers / _MIXTURES).tolist()
+        shares = [number / _MIXTURES for number in range(1, _MIXTURES + 1)]
         positions = [ORIGIN]
-        for fit, _ in enumerate(self.alphas, 1):
+        for fit in range(1, len(self.alphas) + 1):
             positions += [PathPosition(fit, share) for share in shares]
         return positions
 
@@ -271,7 +270,7 @@ class PathSearch:
         Z = self.embeddings(lmbda)
         return self.scores(Z, lmbda=lmbda, position=position)
 
-    def weights(self, mixture: Mixture) -> tuple[float, Weights]:
+    def weights(self, mixture: Mixture) -> tuple[float, Matrices]:
         """The best scale of the similarities of a mixture, and the W of each fold at this scale.
 
         The scale corrects the length of W, which cosines ignore: with few answers W becomes too
@@ -281,8 +280,7 @@ class PathSearch:
         matrices = [mix(path, mixture.position) for path in paths]
         Z = _embedded(self.heldout.rows, matrices)
         S = self.heldout.similarities(Z)
-        weights = self.heldout.answers.weights
-        scale = best_similarity_scale(S, weights)
+        scale = best_similarity_scale(S, self.heldout.answers.weights)
         length = scale**0.5
         return scale, [length * W for W in matrices]
 
@@ -299,7 +297,7 @@ class PathSearch:
         return float(shares.mean())
 
 
-def _embedded(rows: RowsOfFolds, weights: Weights) -> list[Rows]:
+def _embedded(rows: RowsOfFolds, weights: Matrices) -> list[Rows]:
     """The rows of each fold under its W."""
     embedded = []
     for X, W in zip(rows, weights, strict=True):
@@ -308,7 +306,7 @@ def _embedded(rows: RowsOfFolds, weights: Weights) -> list[Rows]:
     return embedded
 
 
-def _products(rows: RowsOfFolds, paths: Sequence[Weights]) -> list[list[Rows]]:
+def _products(rows: RowsOfFolds, paths: Sequence[Matrices]) -> list[list[Rows]]:
     """The rows of each fold under every W of its path."""
     products = []
     for X, path in zip(rows, paths, strict=True):
