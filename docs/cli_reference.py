@@ -10,7 +10,8 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ A command that names one of these options, and has no line of its own for it, me
 
 {shared}"""
 _RANGE_AND_DEFAULT = re.compile(r"\s*\[((?:at |above |below |default: )[^\[\]]*)\]$")
-_OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*(?: paper\b)?")  # --solver paper with its value
+_OPTION = re.compile(r"(?<![`\w-])(--[a-z][a-z-]*)(?: ([a-z][a-z-]*)\b)?")
 
 
 def commands(command: Any, name: str = "glocal") -> Iterator[tuple[str, Any]]:
@@ -117,7 +118,29 @@ def _section(name: str, command: Any, shared: Container[str]) -> str:
 
 
 def _with_options_as_code(text: str) -> str:
-    return _OPTION.sub(r"`\g<0>`", text)
+    return _OPTION.sub(_as_code, text)
+
+
+def _as_code(option: re.Match[str]) -> str:
+    """An option of a sentence as code, with its value if it is one of its choices."""
+    name, word = option.groups()
+    if word in _choices_by_option().get(name, ()):
+        return f"`{name} {word}`"
+    return f"`{name}`{option[0].removeprefix(name)}"
+
+
+@cache
+def _choices_by_option() -> dict[str, set[str]]:
+    """The choices of each option that has some, of all commands."""
+    choices: dict[str, set[str]] = {}
+    for _, command in commands(typer.main.get_command(app)):
+        for param in command.params:
+            choices.setdefault(param.opts[0], set()).update(_choices(param))
+    return choices
+
+
+def _choices(param: Any) -> Sequence[str]:
+    return getattr(getattr(param, "type_descriptor", None), "choices", None) or ()
 
 
 def _table(rows: Iterable[str]) -> str:
@@ -134,7 +157,7 @@ def _rows(command: Any) -> dict[str, str]:
         meaning = _RANGE_AND_DEFAULT.sub("", text)
         if allowed:
             meaning += f" Range: {allowed.rstrip('; ')}."
-        if choices := getattr(getattr(param, "type_descriptor", None), "choices", None):
+        if choices := _choices(param):
             meaning += f" One of {', '.join(choices)}."
         meaning = _with_options_as_code(meaning.replace("|", "\\|"))
         default = _with_options_as_code(default) or _default(param)
