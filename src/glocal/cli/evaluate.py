@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import typer
 from pydantic import Field
@@ -54,6 +54,14 @@ class Scoring(Options):
     force: bool = Field(False, description=FORCE)
     out: Path | None = Field(None, description=SCORES_OUT)
 
+    @property
+    def arms(self) -> list[str]:
+        """The transform, or the original, and then the baselines, each once."""
+        first = self.transform or ORIGINAL
+        baselines = self.baseline or []
+        different = dict.fromkeys([first, *baselines])
+        return [*different]
+
     def show(
         self, task: Task, features: Path, shared: Shared | None = None, means: Path | None = None
     ) -> None:
@@ -64,131 +72,212 @@ class Scoring(Options):
         """
         if self.out is not None:
             check_scores_target(self.out)
-        arms = [*dict.fromkeys((self.transform or ORIGINAL, *(self.baseline or ())))]
-        networks = [name for name in arms[1:] if _is_network(name)]
+        arms = self.arms
+        networks = self._networks(task, features, shared or Shared(), means)
+        sources = networks.scored
+        scores = _scored(task, networks, arms)
+        first = scores[arms[0]]
+        rows = _rows(task, networks, scores)
+        if self.out is not None:
+            save_scores(self.out, rows, networks.hashes)
+        values = first.result.record()
+        record: dict[str, object] = {**values}
+        if task.scored_answers(sources) is not None:
+            record.update(first.shares)
+        record["rows"] = [row.row() for row in rows]
+        record["row_differences"] = _row_differences(sources, features)
+        sentences = _sentences(first.result, rows)
+        if sources.settings:
+            sentences.append(UNIT_ROWS)
+        table = metric_lines(rows)
+        print_result(record, *sentences, table=table)
+
+    def _networks(
+        self, task: Task, features: Path, shared: Shared, means: Path | None
+    ) -> _Networks:
+        """The data of the network with these features, and of the networks among the baselines."""
+        arms = self.arms
+        baselines = [*filter(_is_network, arms[1:])]
+        not_pretrained = {ORIGINAL, *BASELINES, *baselines}
         sources = Sources(
-            shared or Shared(),
+            shared,
             Network(features=features),
-            pretrained=[name for name in arms if name not in (ORIGINAL, *BASELINES, *networks)],
+            pretrained=[name for name in arms if name not in not_pretrained],
             means=means,
             force=self.force,
         )
-        others: dict[str, Sources] = {}
-        if networks:
-            sources, others = _on_shared_objects(task, sources, networks)
-        results, shares = _scored(task, sources, others, arms)
-        first, *baselines = arms
-        rows = [
-            _row(row, task, sources, others, shares.get(row.transform, {}))
-            for row in compared(results, [(first, baseline) for baseline in baselines])
-        ]
-        if self.out is not None:
-            save_scores(self.out, rows, _hashes([sources, *others.values()]))
-        sentences = [ceiling_in_words(rows)]
-        if (chance := results[first].values.get("chance")) is not None:
-            sentences.append(f"chance {chance:.3f}")
-        if sources.settings:
-            sentences.append(UNIT_ROWS)
-        record = {**results[first].record(), **shares.get(first, {})}
-        record["rows"] = [row.row() for row in rows]
-        record["row_differences"] = [
-            f"{name}: {other.sentence}"
-            for name in sources.pretrained
-            for other in row_differences(sources.transform(name), sources.features(features))
-        ]
-        print_result(record, *filter(None, sentences), table=metric_lines(rows))
+        if not baselines:
+            return _Networks(sources, {})
+        if not isinstance(task, OddOneOutTask | RSATask):
+            raise ParameterError(
+                f"--baseline {baselines[0]} is no transform, and features of another network are "
+                "compared by odd-one-out and rsa alone."
+            )
+        networks = [sources]
+        for name in baselines:
+            network = Network(features=Path(name))
+            baseline = Sources(shared, network, force=self.force)
+            networks.append(baseline)
+        scored, *others = _on_shared_objects(networks)
+        by_name = zip(baselines, others, strict=True)
+        return _Networks(scored, dict(by_name))
 
 
-def _hashes(networks: Iterable[Sources]) -> dict[str, str]:
-    """The hash of the scored features of each network, by their path."""
-    paths = [(sources, sources.network.features) for sources in networks]
-    return {str(path): array_sha256(sources.features(path).matrix) for sources, path in paths}
+@dataclass(frozen=True)
+class _Networks:
+    """The data of the network that is scored, and of each other network that is a baseline."""
+
+    scored: Sources
+    baselines: Mapping[str, Sources]
+
+    def sources(self, arm: str) -> Sources:
+        """The data of an arm, which is a baseline of another network or of the scored network."""
+        return self.baselines.get(arm, self.scored)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The hash of the scored features of each network, by their path."""
+        networks = [self.scored, *self.baselines.values()]
+        hashes = {}
+        for sources in networks:
+            path = sources.network.features
+            features = sources.features(path)
+            hashes[str(path)] = array_sha256(features.matrix)
+        return hashes
+
+
+class _ArmScores(NamedTuple):
+    """The result of an arm, and what it saw of the answers; None if that is not known."""
+
+    result: Result
+    seen: Seen | None = None
+
+    @property
+    def shares(self) -> SeenFields:
+        """The fields of a `Score` for the shares of questions and objects that the arm saw."""
+        seen = self.seen or Seen(questions=None, objects=None)
+        return seen.fields
 
 
 def _is_network(baseline: str) -> bool:
     """Whether a baseline is the features of another network: a file that is no transform."""
     if baseline in (ORIGINAL, *BASELINES):
         return False
-    return os.path.exists(baseline) and not holds_transform(baseline)
+    is_path = os.path.exists(baseline)
+    return is_path and not holds_transform(baseline)
 
 
-def _on_shared_objects(
-    task: Task, sources: Sources, names: list[str]
-) -> tuple[Sources, dict[str, Sources]]:
-    """The data of a network and of others by name, on the objects that each of them has."""
-    if not isinstance(task, OddOneOutTask | RSATask):
-        raise ParameterError(
-            f"--baseline {names[0]} is no transform, and features of another network are compared "
-            "by odd-one-out and rsa alone."
-        )
-    others = [
-        Sources(sources.shared, Network(features=Path(name)), force=sources.force) for name in names
-    ]
-    networks = [sources, *others]
-    features = [each.features(each.network.features) for each in networks]
-    title = " or ".join(str(each.network.features) for each in networks)
-    first, *others = [
-        replace(each, shared_objects=replace(shared, source=title), listed=features[0].names)
-        for each, shared in zip(networks, shared_objects(features), strict=True)
-    ]
-    return first, dict(zip(names, others, strict=True))
+def _on_shared_objects(networks: list[Sources]) -> list[Sources]:
+    """The data of networks on the objects that each of them has; the first one names these."""
+    files = []
+    features = []
+    for sources in networks:
+        file = sources.network.features
+        files.append(str(file))
+        features.append(sources.features(file))
+    title = " or ".join(files)
+    listed = features[0].names
+    reduced = []
+    for sources, objects in zip(networks, shared_objects(features), strict=True):
+        titled = replace(objects, source=title)
+        reduced.append(replace(sources, shared_objects=titled, listed=listed))
+    return reduced
 
 
-def _scored(
-    task: Task, sources: Sources, others: Mapping[str, Sources], arms: list[str]
-) -> tuple[dict[str, Result], dict[str, SeenFields]]:
-    """The result of each arm, and the shares of questions and objects that it was fitted to.
-
-    Prints a warning if these are large.
-    """
-    results: dict[str, Result] = {}
-    shares: dict[str, SeenFields] = {}
-    fitted_of = {name: sources.transform(name) for name in arms if name in sources.pretrained}
+def _scored(task: Task, networks: _Networks, arms: list[str]) -> dict[str, _ArmScores]:
+    """The scores of each arm. Prints a warning about an arm that was fitted to these answers."""
+    scores: dict[str, _ArmScores] = {}
+    scored = networks.scored
+    pretrained = {name: scored.transform(name) for name in scored.pretrained}
     with progress_bar("scoring", len(arms), unit="arms") as progress:
         for name in arms:
-            progress(len(results), doing=name)
-            data = others.get(name, sources)
-            fitted = fitted_of.get(name)
-            if task.scored_answers(sources) is not None:
-                seen = task.seen(sources, fitted)
-                shares[name] = (seen or Seen(None, None)).fields
-                if seen is not None and (sentence := seen.warning()) is not None:
-                    print_message(f"warning: {name}: {sentence}")
-            transform = sources.baseline(name) if name in BASELINES else fitted
-            results[name] = task.score(data, data.embedding(transform))
-    return results, shares
+            progress(len(scores), doing=name)
+            transform = pretrained.get(name)
+            seen = task.seen(scored, transform)
+            warning = None if seen is None else seen.warning()
+            if warning is not None:
+                print_message(f"warning: {name}: {warning}")
+            if name in BASELINES:
+                transform = scored.baseline(name)
+            sources = networks.sources(name)
+            embed = sources.embedding(transform)
+            result = task.score(sources, embed)
+            scores[name] = _ArmScores(result, seen)
+    return scores
 
 
-def _row(
-    row: Score,
-    task: Task,
-    sources: Sources,
-    others: Mapping[str, Sources],
-    shares: Mapping[str, Any],
-) -> Score:
+def _rows(task: Task, networks: _Networks, scores: Mapping[str, _ArmScores]) -> list[Score]:
+    """The scores of all arms, and the differences of the first arm from the others."""
+    first, *baselines = scores
+    pairs = [(first, baseline) for baseline in baselines]
+    results = {name: arm.result for name, arm in scores.items()}
+    rows = []
+    for score in compared(results, pairs):
+        row = _row(score, task, networks)
+        if score.transform in scores:
+            arm = scores[score.transform]
+            row = replace(row, **arm.shares)
+        rows.append(row)
+    return rows
+
+
+def _row(score: Score, task: Task, networks: _Networks) -> Score:
     """A row with its data; the arm or baseline of another network is its original features."""
-    settings = {**row.settings, **sources.settings}
-    fields: dict[str, Any] = {"split": _split_name(task), **shares}
-    if row.transform in others:
-        fields["transform"] = ORIGINAL
-    if row.baseline is not None and row.baseline in others:
+    sources = networks.sources(score.transform)
+    baseline = networks.baselines.get(score.baseline or "")
+    settings = {**score.settings, **networks.scored.settings}
+    row = replace(
+        score,
+        split=_split_name(task),
+        features=str(sources.network.features),
+        network=_network_name(sources),
+    )
+    if score.transform in networks.baselines:
+        row = replace(row, transform=ORIGINAL)
+    if baseline is not None:
         settings["baseline"] = ORIGINAL
-        fields["baseline_network"] = _network_name(others[row.baseline])
-    data = others.get(row.transform, sources)
-    fields |= {"features": str(data.network.features), "network": _network_name(data)}
-    return replace(row, settings=settings, **fields)
+        name = _network_name(baseline)
+        row = replace(row, baseline_network=name)
+    return replace(row, settings=settings)
+
+
+def _sentences(result: Result, rows: list[Score]) -> list[str]:
+    """The ceiling and chance, if the first arm and the rows have them."""
+    sentences = []
+    ceiling = ceiling_in_words(rows)
+    if ceiling:
+        sentences.append(ceiling)
+    chance = result.values.get("chance")
+    if chance is not None:
+        sentences.append(f"chance {chance:.3f}")
+    return sentences
+
+
+def _row_differences(sources: Sources, file: Path) -> list[str]:
+    """How the features differ from the rows that each transform was fitted to, as sentences."""
+    features = sources.features(file)
+    sentences = []
+    for name in sources.pretrained:
+        transform = sources.transform(name)
+        differences = row_differences(transform, features)
+        sentences += [f"{name}: {difference.sentence}" for difference in differences]
+    return sentences
 
 
 def _split_name(task: Task) -> str:
     """The file of the scored data, and the file of their labels if there is one."""
     options = dict(task)
-    labels = next((options[name] for name in _LABELS if options.get(name)), None)
-    return ", ".join(file.name for file in (task.split, labels) if file is not None)
+    label_files = filter(None, map(options.get, _LABELS))
+    labels = next(label_files, None)
+    files = [task.split, labels]
+    names = [file.name for file in files if file is not None]
+    return ", ".join(names)
 
 
 def _network_name(sources: Sources) -> str:
     """The name of a network in rows."""
-    return network_of(sources.objects, sources.network.features)
+    file = sources.network.features
+    return network_of(sources.objects, file)
 
 
 @app.command("odd-one-out")
@@ -204,7 +293,8 @@ def odd_one_out_command(scoring: Scoring, files: ObjectFiles, task: OddOneOutTas
     --transform transform.npz --baseline original
     """
     shared = Shared(object_ids=files.object_ids)
-    scoring.show(task.replace(answers=files.answers), files.features, shared)
+    task = task.replace(answers=files.answers)
+    scoring.show(task, files.features, shared)
 
 
 @app.command("rsa")
@@ -236,7 +326,8 @@ def few_shot_command(
     --test test.npy --test-labels test_labels.npy --shots 5 --probe logistic
     --transform transform.npz
     """
-    scoring.show(task, task.train, Shared(seed=seed))
+    shared = Shared(seed=seed)
+    scoring.show(task, task.train, shared)
 
 
 @app.command("anomaly")
@@ -257,7 +348,8 @@ def anomaly_command(
     Example: glocal evaluate anomaly --train train.npy --train-labels train_labels.npy
     --test test.npy --test-labels test_labels.npy --transform transform.npz
     """
-    needs_means = not {*BASELINES}.isdisjoint(scoring.baseline or ())
+    baselines = scoring.baseline or []
+    needs_means = not {*BASELINES}.isdisjoint(baselines)
     if means is not None and not needs_means:
         raise ParameterError("`means` goes with --baseline centred or pca alone; leave it out.")
     if means is None and needs_means:
@@ -292,4 +384,5 @@ def retrieval_command(scoring: Scoring, task: RetrievalTask) -> None:
     Example: glocal evaluate retrieval --queries test.npy --query-labels test_labels.npy
     --gallery train.npy --gallery-labels train_labels.npy --transform transform.npz
     """
-    scoring.show(task, task.gallery or task.queries)
+    features = task.gallery or task.queries
+    scoring.show(task, features)
