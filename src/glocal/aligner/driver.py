@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from glocal.aligner.exact import Solution, Unfitted, WarmStart
 from glocal.aligner.settings import ObjectiveSettings
-from glocal.aligner.store import FoldProblem, Outcome, PathStore
+from glocal.aligner.store import FoldProblem, Outcome, PathStore, SettingsPath
 from glocal.errors import DivergedError, TrivialOptimumError
 from glocal.similarity import Square
 from glocal.transform import LinearTransform
@@ -22,8 +22,26 @@ Order = Literal["arms", "paths", "cold"]
 """How fits follow each other and where they start; see `crossfit`."""
 OnFit = Callable[[int, ObjectiveSettings, Outcome], None]
 """Called with the number of the fold, the settings and the outcome, as each fit ends."""
-Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterable[Any]]
+FoldSolutions = Sequence[Solution]
+"""The solution of each fold for some settings."""
+Arguments = Iterable[tuple[Any, ...]]
+"""The arguments of several calls of one function."""
+Run = Callable[[Callable[..., Any], Arguments], Iterable[Any]]
 """Calls a function with each tuple of arguments, and yields the results in any order."""
+
+
+class FittedPath(NamedTuple):
+    """The outcomes of the fits on a path, without the fold with this number."""
+
+    path: SettingsPath
+    number: int
+    outcomes: Sequence[Outcome]
+
+    def report(self, on_fit: OnFit) -> None:
+        """Call the function for each fit."""
+        fits = zip(self.path, self.outcomes, strict=True)
+        for settings, outcome in fits:
+            on_fit(self.number, settings, outcome)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +56,8 @@ class FoldFits:
         Reads the solution of each fold of some settings whose fits are stored.
     """
 
-    solutions: Mapping[ObjectiveSettings, Sequence[Solution]] = field(default_factory=dict)
-    read: Callable[[ObjectiveSettings], Sequence[Solution]] | None = None
+    solutions: Mapping[ObjectiveSettings, FoldSolutions] = field(default_factory=dict)
+    read: Callable[[ObjectiveSettings], FoldSolutions] | None = None
 
     def transforms(self, settings: ObjectiveSettings) -> list[LinearTransform]:
         """The transform of each fold, from memory or from the store."""
@@ -52,23 +70,27 @@ class FoldFits:
     def weights(self, settings: ObjectiveSettings) -> list[Square]:
         """The W of each fold."""
         transforms = self.transforms(settings)
-        return [transform.weights.astype(np.float64) for transform in transforms]
+        matrices = [transform.weights for transform in transforms]
+        return [W.astype(np.float64) for W in matrices]
 
-    def nearest(self, settings: ObjectiveSettings) -> Sequence[Solution] | None:
+    def nearest(self, settings: ObjectiveSettings) -> FoldSolutions | None:
         """The solutions of the settings that are nearest in λ and then in α, if there are any."""
         if not self.solutions:
             return None
 
         def distance(other: ObjectiveSettings) -> tuple[float, float]:
-            log_ratio = abs(math.log(other.penalty / settings.penalty))
-            return log_ratio, abs(other.local_weight - settings.local_weight)
+            ratio = other.penalty / settings.penalty
+            log_ratio = abs(math.log(ratio))
+            difference = abs(other.local_weight - settings.local_weight)
+            return log_ratio, difference
 
-        return self.solutions[min(self.solutions, key=distance)]
+        nearest = min(self.solutions, key=distance)
+        return self.solutions[nearest]
 
 
 def crossfit(
     problems: Sequence[FoldProblem],
-    paths: Sequence[Sequence[ObjectiveSettings]],
+    paths: Sequence[SettingsPath],
     *,
     start: FoldFits | None = None,
     order: Order,
@@ -114,35 +136,45 @@ def crossfit(
     """
     report = on_fit or (lambda *outcome: None)
     if order == "paths":
-        return _fit_paths(problems, paths, run or _in_turn, store, report)
+        run_units = run or _in_turn
+        return _fit_paths(problems, paths, run_units, store, report)
+    is_warm = order == "arms"
     fits = start or FoldFits()
-    for settings in chain.from_iterable(paths):
+    all_settings = chain.from_iterable(paths)
+    for settings in all_settings:
         if settings in fits.solutions:
             continue
         near = fits.nearest(settings)
         solutions: list[Solution] = []
         for number, problem in enumerate(problems):
-            warm = _start(near, solutions) if order == "arms" else None
-            solutions.append(problem.fit(settings, warm))
-            report(number, settings, solutions[-1])
-        fits = FoldFits({**fits.solutions, settings: solutions})
+            warm = None
+            if is_warm:
+                warm = _start(near, solutions)
+            solution = problem.fit(settings, warm)
+            solutions.append(solution)
+            report(number, settings, solution)
+        all_solutions = {**fits.solutions, settings: solutions}
+        fits = FoldFits(all_solutions)
     return fits
 
 
-def _start(near: Sequence[Solution] | None, solutions: Sequence[Solution]) -> WarmStart | None:
+def _start(near: FoldSolutions | None, solutions: FoldSolutions) -> WarmStart | None:
     """Where the fit of the next fold starts, after the fits of the folds before."""
-    previous = solutions[-1].warm if solutions else None
+    fold = len(solutions)
+    previous_fold = fold - 1
+    previous = solutions[previous_fold].warm if solutions else None
     if near is None:
         return previous
-    start = near[len(solutions)].warm
+    start = near[fold].warm
     if start is None or previous is None:
         return start
-    return start.moved(near[len(solutions) - 1].warm, previous)
+    near_previous = near[previous_fold].warm
+    return start.moved(near_previous, previous)
 
 
 def _fit_paths(
     problems: Sequence[FoldProblem],
-    paths: Sequence[Sequence[ObjectiveSettings]],
+    paths: Sequence[SettingsPath],
     run: Run,
     store: PathStore | None,
     report: OnFit,
@@ -153,43 +185,41 @@ def _fit_paths(
         for number, problem in enumerate(problems):
             outcomes = None if store is None else store.read(problem, path)
             if outcomes is None:
-                missing.append((problem, path, number))
+                unit = (problem, path, number)
+                missing.append(unit)
             else:
-                _report(report, number, path, outcomes)
-    for path, number, outcomes in run(fit_path, missing):
+                stored = FittedPath(path, number, outcomes)
+                stored.report(report)
+    fitted_paths = run(fit_path, missing)
+    for fitted in fitted_paths:
         if store is not None:
-            store.write(problems[number], path, outcomes)
-        _report(report, number, path, outcomes)
+            problem = problems[fitted.number]
+            store.write(problem, fitted.path, fitted.outcomes)
+        fitted.report(report)
     if store is None:
         return FoldFits()
 
     def read(settings: ObjectiveSettings) -> list[Solution]:
-        path = next(path for path in paths if settings in path)
-        fits = [store.read(problem, path) or [] for problem in problems]
+        paths_with_settings = (path for path in paths if settings in path)
+        path = next(paths_with_settings)
         position = path.index(settings)
-        outcomes = [outcomes[position] for outcomes in fits]
-        return [outcome for outcome in outcomes if isinstance(outcome, Solution)]
+        solutions = []
+        for problem in problems:
+            outcomes = store.read(problem, path) or []
+            outcome = outcomes[position]
+            if isinstance(outcome, Solution):
+                solutions.append(outcome)
+        return solutions
 
     return FoldFits(read=read)
 
 
-def _in_turn(
-    function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]
-) -> Iterator[tuple[Any, ...]]:
+def _in_turn(function: Callable[..., Any], arguments: Arguments) -> Iterator[Any]:
     """Call a function with each tuple of arguments."""
     return (function(*each) for each in arguments)
 
 
-def _report(
-    report: OnFit, number: int, path: Sequence[ObjectiveSettings], outcomes: Sequence[Outcome]
-) -> None:
-    for settings, outcome in zip(path, outcomes, strict=True):
-        report(number, settings, outcome)
-
-
-def fit_path(
-    problem: FoldProblem, path: Sequence[ObjectiveSettings], number: int
-) -> tuple[Sequence[ObjectiveSettings], int, list[Outcome]]:
+def fit_path(problem: FoldProblem, path: SettingsPath, number: int) -> FittedPath:
     """Fit a path to the problem of the fold with this number, each fit from the one before."""
     start: WarmStart | None = None
     outcomes: list[Outcome] = []
@@ -200,9 +230,14 @@ def fit_path(
             start = solution.warm
             outcome: Outcome = replace(solution, warm=None)
         except TrivialOptimumError as error:  # no fit starts from W = 0
-            outcome = Unfitted("trivial", str(error), lambda_max=error.lambda_max)
+            reason = str(error)
+            limit = error.lambda_max
+            outcome = Unfitted("trivial", reason, lambda_max=limit)
         except DivergedError as error:
-            outcome = Unfitted("diverged", str(error), evaluations=error.steps)
-        seconds = time.perf_counter() - start_time
-        outcomes.append(replace(outcome, seconds=seconds))
-    return path, number, outcomes
+            reason = str(error)
+            outcome = Unfitted("diverged", reason, evaluations=error.steps)
+        end_time = time.perf_counter()
+        seconds = end_time - start_time
+        outcome = replace(outcome, seconds=seconds)
+        outcomes.append(outcome)
+    return FittedPath(path, number, outcomes)

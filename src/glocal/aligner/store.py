@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,8 @@ from glocal.results import SolverReport, to_json
 FoldProblem = Problem | LoopProblem
 """The data without a fold, with their solver."""
 Outcome = Solution | Unfitted
+SettingsPath = Sequence[ObjectiveSettings]
+"""The settings of fits, each of which starts at the one before."""
 _WHAT = "finished path"
 _FIX = "Remove it to fit the path again."
 
@@ -32,67 +33,105 @@ class PathStore:
         self.folder = folder
         self._keys: dict[FoldProblem, str] = {}
 
-    def file(self, problem: FoldProblem, path: Sequence[ObjectiveSettings]) -> Path:
+    def file(self, problem: FoldProblem, path: SettingsPath) -> Path:
         """The file of a path of fits to a problem, whether it exists or not."""
         if problem not in self._keys:
             self._keys[problem] = _key(problem)
         key = self._keys[problem]
-        settings = [each.parameters for each in path]
-        return self.folder / f"{_sha256([key, settings])}.npz"
+        parameters = [settings.parameters for settings in path]
+        name = _sha256([key, parameters])
+        return self.folder / f"{name}.npz"
 
-    def write(
-        self,
-        problem: FoldProblem,
-        path: Sequence[ObjectiveSettings],
-        outcomes: Sequence[Outcome],
-    ) -> None:
+    def write(self, problem: FoldProblem, path: SettingsPath, outcomes: Sequence[Outcome]) -> None:
         """Write the fits of a path."""
-        arrays: dict[str, Any] = {"outcomes": np.array(to_json([*map(_fields, outcomes)]))}
+        records = [_record(outcome) for outcome in outcomes]
+        text = to_json(records)
+        arrays: dict[str, np.ndarray | None] = {"outcomes": np.array(text)}
         for number, outcome in enumerate(outcomes):
             if isinstance(outcome, Solution):
-                arrays[f"weights{number}"] = outcome.transform.weights
-                arrays[f"bias{number}"] = outcome.transform.bias
+                transform = outcome.transform
+                arrays[f"weights{number}"] = transform.weights
+                arrays[f"bias{number}"] = transform.bias
         make_folder(self.folder)
+        file = self.file(problem, path)
         # to compress W takes as long as some fits
-        write_npz(self.file(problem, path), arrays, level=0)
+        write_npz(file, arrays, level=0)
 
-    def read(self, problem: FoldProblem, path: Sequence[ObjectiveSettings]) -> list[Outcome] | None:
+    def read(self, problem: FoldProblem, path: SettingsPath) -> list[Outcome] | None:
         """Read the fits of a path; None if it is not finished, a FileError if it is damaged."""
         file = self.file(problem, path)
         if not file.exists():
             return None
-        names = [f"{name}{number}" for number in range(len(path)) for name in ("weights", "bias")]
+        names = _array_names(path)
         arrays = read_npz(file, what=_WHAT, fix=_FIX, required=("outcomes",), optional=names)
         with reading(file, _WHAT, _FIX):
-            fields = json.loads(str(arrays["outcomes"]))
+            text = str(arrays["outcomes"])
+            records = json.loads(text)
             outcomes: list[Outcome] = []
             for number, settings in enumerate(path):
-                if "report" not in fields[number]:
-                    outcomes.append(Unfitted(**fields[number]))
+                record = records[number]
+                if "report" not in record:
+                    outcomes.append(Unfitted(**record))
                     continue
-                transform = problem.data.transform(arrays[f"weights{number}"])
-                transform = replace(transform, bias=arrays.get(f"bias{number}"))
-                report = SolverReport(**fields[number].pop("report"))
-                outcomes.append(Solution(transform, settings, report, **fields[number]))
+                W = arrays[f"weights{number}"]
+                bias = arrays.get(f"bias{number}")
+                transform = problem.data.transform(W)
+                transform = replace(transform, bias=bias)
+                report_fields = record.pop("report")
+                report = SolverReport(**report_fields)
+                solution = Solution(transform, settings, report, **record)
+                outcomes.append(solution)
             return outcomes
 
 
-def _fields(outcome: Outcome) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _SolutionRecord:
+    """A solution without its arrays, as it is written."""
+
+    report: SolverReport | Unfitted
+    threads: int | None
+    seconds: float
+
+
+def _record(outcome: Outcome) -> _SolutionRecord | Unfitted:
     """How a fit ended, without its arrays."""
     if isinstance(outcome, Unfitted):
-        return vars(outcome)
-    return {"report": outcome.report, "threads": outcome.threads, "seconds": outcome.seconds}
+        return outcome
+    return _SolutionRecord(outcome.report, outcome.threads, outcome.seconds)
+
+
+def _array_names(path: SettingsPath) -> list[str]:
+    """The names of the arrays of a path of fits, some of which may be missing."""
+    numbers = range(len(path))
+    weights = [f"weights{number}" for number in numbers]
+    biases = [f"bias{number}" for number in numbers]
+    return weights + biases
 
 
 def _key(problem: FoldProblem) -> str:
     """The hash of all that determines the fits to a problem."""
     data = problem.data
     objects = data.answers.named_objects() if data.objects is None else data.objects
-    values = [data.answers.kind, data.block_size, data.seed, data.centre, data.normalize]
-    rows = [array_sha256(objects), array_sha256(data.used_images)]
-    solver = {type(problem.solver).__name__: vars(problem.solver)}
-    return _sha256([__version__, data.hashes(local=True), *values, *rows, solver])
+    solver = problem.solver
+    solver_name = type(solver).__name__
+    options = vars(solver)
+    values = [
+        __version__,
+        data.hashes(local=True),
+        data.answers.kind,
+        data.block_size,
+        data.seed,
+        data.centre,
+        data.normalize,
+        array_sha256(objects),
+        array_sha256(data.used_images),
+        {solver_name: options},
+    ]
+    return _sha256(values)
 
 
-def _sha256(values: Any) -> str:
-    return hashlib.sha256(to_json(values).encode()).hexdigest()
+def _sha256(values: Sequence[object]) -> str:
+    """The hash of values, written as JSON."""
+    text = to_json(values)
+    digest = hashlib.sha256(text.encode())
+    return digest.hexdigest()
