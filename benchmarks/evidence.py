@@ -170,7 +170,8 @@ def answers(networks: Sequence[str]) -> Record:
 
 def curve_of(features: glocal.Features, part: glocal.Answers) -> Record:
     """The learning curve of some answers, as it is kept."""
-    return curve_record(learning_curve(features, part))
+    scores = learning_curve(features, part)
+    return {**curve_record(scores)}
 
 
 def labelled_sets(networks: Sequence[str]) -> Record:

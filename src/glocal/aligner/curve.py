@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Problem
@@ -25,6 +25,27 @@ SHARES = (0.125, 0.25, 0.5, 1.0)
 MIN_ANSWERS = 60
 """With fewer answers no curve is computed."""
 _SOLVER = Exact(tol=1e-3)  # a lower tolerance moves agreement by less than its error
+
+
+class ScoreInterval(TypedDict):
+    """A value and the ends of its 95 % interval, None if no interval is defined."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class CurvePoint(ScoreInterval):
+    """The agreement of fits to this number of answers."""
+
+    answers: int
+
+
+class CurveRecord(TypedDict):
+    """A learning curve as JSON values."""
+
+    curve: list[CurvePoint]
+    gain_of_last_doubling: ScoreInterval
 
 
 def learning_curve(
@@ -56,33 +77,52 @@ def learning_curve(
     DataError
         There are fewer than `MIN_ANSWERS` answers.
     """
-    if answers.effective_size < MIN_ANSWERS:
+    n_answers = answers.effective_size
+    if n_answers < MIN_ANSWERS:
         raise DataError(
-            f"there are {answers.effective_size:.0f} answers; a curve of held-out "
+            f"there are {n_answers:.0f} answers; a curve of held-out "
             f"agreement needs at least {MIN_ANSWERS}."
         )
     data = FitData(features, answers, seed=seed)
     problem = _SOLVER.problem(data, local=False)
     parts = fit_folds(data, folds, "questions")
     credit_of = {}
-    for nested in _nested_parts(parts, seed):
-        size = np.mean([len(part.data.answers) for part in nested])
-        credit_of[f"{size:.0f} answers"] = choose_global(problem, nested)
-    heldout = pooled_answers([part.answers for part in parts])
-    agreement = agreement_scores(credit_of, heldout, HELD_OUT_QUESTIONS)[: len(SHARES)]
-    last_two = {name: credit_of[name] for name in [*credit_of][-2:]}
-    return [*agreement, agreement_scores(last_two, heldout, HELD_OUT_QUESTIONS)[-1]]
+    nested_parts = _nested_parts(parts, seed)
+    for nested in nested_parts:
+        sizes = [len(part.data.answers) for part in nested]
+        size = np.mean(sizes)
+        arm = f"{size:.0f} answers"
+        credit_of[arm] = choose_global(problem, nested)
+    heldout_parts = [part.answers for part in parts]
+    heldout = pooled_answers(heldout_parts)
+    scores = agreement_scores(credit_of, heldout, HELD_OUT_QUESTIONS)
+    n_sizes = len(SHARES)
+    agreement = scores[:n_sizes]
+    arms = list(credit_of)
+    last_arms = arms[-2:]
+    last_credits = {arm: credit_of[arm] for arm in last_arms}
+    last_scores = agreement_scores(last_credits, heldout, HELD_OUT_QUESTIONS)
+    last_doubling = last_scores[-1]
+    return [*agreement, last_doubling]
 
 
 def _nested_parts(parts: Sequence[Fold], seed: int) -> Iterator[list[Fold]]:
     """The folds with a share of their fitted answers, for each size of the curve."""
     rng = np.random.default_rng(seed)
-    orders = [rng.permutation(len(part.data.answers)) for part in parts]
+    sizes = [len(part.data.answers) for part in parts]
+    orders = [rng.permutation(size) for size in sizes]
     for share in SHARES:
         nested = []
-        for part, order in zip(parts, orders, strict=True):
-            fitted = part.data.answers.select(order[: max(3, round(share * len(order)))])
-            nested.append(part._replace(data=replace(part.data, answers=fitted)))
+        ordered_parts = zip(parts, orders, strict=True)
+        for part, order in ordered_parts:
+            size_of_share = share * len(order)
+            size = max(3, round(size_of_share))
+            rows = order[:size]
+            data = part.data
+            answers = data.answers.select(rows)
+            data = replace(data, answers=answers)
+            smaller = part._replace(data=data)
+            nested.append(smaller)
         yield nested
 
 
@@ -90,19 +130,29 @@ def choose_global(problem: Problem, folds: Sequence[Fold]) -> Values:
     """The credit of `global` on each answer that the folds hold out, at the chosen λ."""
     with single_threaded_blas():
         search = PathSearch(problem, folds)
-        penalty = search.largest_tie(search.search_penalty())
-        return search.global_scores(penalty).credit
+        losses = search.search_penalty()
+        penalty = search.largest_tie(losses)
+        scores = search.global_scores(penalty)
+    return scores.credit
 
 
-def curve_record(scores: Sequence[Score]) -> dict[str, Any]:
+def curve_record(scores: Sequence[Score]) -> CurveRecord:
     """The result of `learning_curve` as JSON values."""
     *curve, last_doubling = scores
-    return {
-        "curve": [{"answers": int(score.transform.split()[0]), **_ends(score)} for score in curve],
-        "gain_of_last_doubling": _ends(last_doubling),
-    }
+    points = [_point(score) for score in curve]
+    gain = _interval(last_doubling)
+    return CurveRecord(curve=points, gain_of_last_doubling=gain)
 
 
-def _ends(score: Score) -> dict[str, float | None]:
+def _point(score: Score) -> CurvePoint:
+    """A score of the curve, whose transform begins with the number of fitted answers."""
+    arm = score.transform
+    words = arm.split()
+    n_answers = int(words[0])
+    interval = _interval(score)
+    return {"answers": n_answers, **interval}
+
+
+def _interval(score: Score) -> ScoreInterval:
     """The value of a score and the ends of its interval."""
     return {"value": score.value, "low": score.low, "high": score.high}

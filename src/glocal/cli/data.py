@@ -261,10 +261,11 @@ def curve_command(
         import pandas as pd
 
         write_text(out, pd.DataFrame(record["curve"]).to_csv(index=False))
-    record |= {"n": len(joined.answers), "n_dropped": joined.n_dropped}
+    counts = {"n": len(joined.answers), "n_dropped": joined.n_dropped}
     lines = [[score.transform, score.text()] for score in curve]
     lines.append(["last doubling", gain.text()])
-    print_result(record, table=table_lines(["fitted to", "agreement"], lines))
+    table = table_lines(["fitted to", "agreement"], lines)
+    print_result({**record, **counts}, table=table)
 
 
 @app.command("import")

@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from pydantic import JsonValue
 from typing_extensions import TypedDict
 
 from glocal.advice import attained_sentence, attained_shares, doubling_sentence, has_gained
 from glocal.advice.subject import Agreement
-from glocal.aligner.curve import MIN_ANSWERS, curve_record, learning_curve
+from glocal.aligner.curve import (
+    MIN_ANSWERS,
+    CurvePoint,
+    ScoreInterval,
+    curve_record,
+    learning_curve,
+)
 from glocal.aligner.folds import fit_folds
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -67,8 +72,8 @@ class StudyRecord(TypedDict):
     participants: list[dict[Hashable, Any]]
     standing: Standing
     ceiling: dict[str, Json] | None
-    curve: JsonValue
-    gain_of_last_doubling: JsonValue
+    curve: list[CurvePoint]
+    gain_of_last_doubling: ScoreInterval
     advice: str
 
 
