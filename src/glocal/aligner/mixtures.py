@@ -39,15 +39,19 @@ class PathPosition:
         """The numbers of the fits that are mixed, from the side of `global`."""
         if self.share == 1 or self.following == 1:
             return [self.following]
-        return [self.following, self.following - 1]
+        before = self.following - 1
+        return [self.following, before]
 
     def towards(self, other: PathPosition, share: float) -> PathPosition:
         """The position at a share of the way to another one between the same two neighbours.
 
         This position may also be the neighbour before them.
         """
-        own_share = self.share if self.following == other.following else 0.0
-        return PathPosition(other.following, own_share + share * (other.share - own_share))
+        is_between_the_same = self.following == other.following
+        own_share = self.share if is_between_the_same else 0.0
+        distance = other.share - own_share
+        mixed_share = own_share + share * distance
+        return PathPosition(other.following, mixed_share)
 
 
 ORIGIN = PathPosition(0, 1.0)
@@ -87,29 +91,38 @@ class Mixture:
     @property
     def neighbours_kept_error(self) -> float:
         """The standard error of the mean share of neighbours kept."""
-        return float(self.kept.std() / np.sqrt(len(self.kept)))
+        n_images = len(self.kept)
+        error = self.kept.std() / np.sqrt(n_images)
+        return float(error)
 
     @property
     def promise(self) -> float:
         """The promised share of neighbours: the mean share kept, minus one standard error."""
-        return float(self.kept.mean()) - self.neighbours_kept_error
+        mean = float(self.kept.mean())
+        return mean - self.neighbours_kept_error
 
     def weights(self, matrices: Sequence[Square]) -> Square:
         """Mix the W of the fits of the position with each other, or with a scaled identity."""
-        before = matrices[1] if len(matrices) > 1 else scaled_identity_of(matrices[0])
+        following, *rest = matrices
+        before = rest[0] if rest else scaled_identity_of(following)
         share = self.position.share
-        return share * matrices[0] + (1 - share) * before
+        rest_share = 1 - share
+        return share * following + rest_share * before
 
     def towards(self, other: Mixture, share: float) -> Mixture:
         """The mixture at this share of the way to `other`, with linearly interpolated scores."""
         if share == 0:
             return self
+        position = self.position.towards(other.position, share)
+        credit_change = other.credit - self.credit
+        agreement_change = other.agreement - self.agreement
+        kept_change = other.kept - self.kept
         return replace(
             self,
-            position=self.position.towards(other.position, share),
-            credit=self.credit + share * (other.credit - self.credit),
-            agreement=self.agreement + share * (other.agreement - self.agreement),
-            kept=self.kept + share * (other.kept - self.kept),
+            position=position,
+            credit=self.credit + share * credit_change,
+            agreement=self.agreement + share * agreement_change,
+            kept=self.kept + share * kept_change,
         )
 
 
@@ -118,14 +131,20 @@ def best_on_path(path: Sequence[Mixture], keep: float) -> Mixture:
 
     Where the promise crosses `keep` between two mixtures, that point is a candidate too.
     """
-    candidates = [*path]
+    candidates = list(path)
     for mixture, following in pairwise(path):
-        if mixture.promise >= keep > following.promise:
-            share = (mixture.promise - keep) / (mixture.promise - following.promise)
-            candidates.append(mixture.towards(following, share))
+        promise = mixture.promise
+        following_promise = following.promise
+        if promise >= keep > following_promise:
+            excess = promise - keep
+            decrease = promise - following_promise
+            share = excess / decrease
+            crossing = mixture.towards(following, share)
+            candidates.append(crossing)
     agreement = [mixture.agreement for mixture in candidates]
     promises = [mixture.promise for mixture in candidates]
-    return candidates[best_keeping(agreement, promises, keep)]
+    best = best_keeping(agreement, promises, keep)
+    return candidates[best]
 
 
 def best_keeping(agreement: Sequence[float], promises: Sequence[float], keep: float) -> int:
@@ -135,20 +154,30 @@ def best_keeping(agreement: Sequence[float], promises: Sequence[float], keep: fl
     keeps on the folds, minus one standard error. If no promise reaches `keep`, the result is the
     candidate with the largest one.
     """
-    is_allowed = np.asarray(promises) >= keep - _ROUNDING
+    least = keep - _ROUNDING
+    is_allowed = np.asarray(promises) >= least
     if not is_allowed.any():
-        return int(np.argmax(promises))
-    return int(np.where(is_allowed, agreement, -np.inf).argmax())
+        best = np.argmax(promises)
+        return int(best)
+    allowed_agreement = np.where(is_allowed, agreement, -np.inf)
+    best = allowed_agreement.argmax()
+    return int(best)
 
 
 def mix(path: Sequence[Embedding], position: PathPosition) -> Embedding:
     """The mixture at a position of a path, which begins with the original features."""
-    following = path[position.following]
-    if position.share == 1:
+    number = position.following
+    share = position.share
+    following = path[number]
+    if share == 1:
         return following
-    return (1 - position.share) * path[position.following - 1] + position.share * following
+    before = path[number - 1]
+    rest_share = 1 - share
+    return rest_share * before + share * following
 
 
 def scaled_identity_of(W: Square) -> Square:
     """The identity, scaled to the trace of W."""
-    return np.trace(W) / len(W) * np.eye(len(W))
+    p = len(W)
+    scale = np.trace(W) / p
+    return scale * np.eye(p)
