@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from glocal import Answers, Exact, Features, FitData, ObjectiveSettings, simulated_answers
-from glocal.aligner import exact
-from glocal.aligner.exact import Axes
+from glocal.aligner.axes import Axes
 
 N = 30
 M = 25
@@ -41,7 +40,7 @@ def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     arm = ARMS[name]
     data = FitData(OBJECTS, WEIGHTED, LOCAL)
     small = SOLVER.solve(data, arm)
-    monkeypatch.setattr(exact.Axes, "from_rows", staticmethod(all_columns))
+    monkeypatch.setattr(Axes, "from_rows", staticmethod(all_columns))
     full = SOLVER.solve(data, arm)
     assert small.converged
     if name == "naive":

@@ -258,5 +258,6 @@ def _nearby_keeps(keep: float | None) -> list[float]:
 
 def _mixed_fit(fit: Solution) -> MixedFit:
     """The record of a fit on a side of a mixture: its parameters, and fields of its report."""
-    outcome = {name: getattr(fit.report, name) for name in _OUTCOME_FIELDS}
-    return MixedFit(**fit.parameters, **outcome)
+    fields = {name: getattr(fit.report, name) for name in _OUTCOME_FIELDS}
+    fields.update(fit.parameters)
+    return MixedFit(**fields)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
+from glocal.aligner.axes import Axes
 from glocal.aligner.data import FitData
-from glocal.aligner.settings import ObjectiveSettings
+from glocal.aligner.settings import ObjectiveSettings, Parameters
 from glocal.errors import TrivialOptimumError
 from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, single_threaded_blas
 from glocal.options import Options
 from glocal.results import UNCHANGED, HeldOutScores, KeepRecord, SolverReport
-from glocal.similarity import (
-    Embedding,
-    Rows,
-    Square,
-    Values,
-    Weights,
-)
+from glocal.similarity import Square
 from glocal.solver import (
     Counter,
     DualityGap,
@@ -37,7 +31,6 @@ from glocal.transform import LinearTransform
 
 Dtype = Literal["float32", "float64"]
 _ROUGH_TOLERANCE = 1e-2  # relative, of a fit that another one starts from
-_MIN_LENGTH = 0.1  # of an axis at the start of a fit, which must not be singular
 _MIN_SINGULAR_VALUE = 1e-3  # least share of the largest that counts toward the rank of `naive`
 
 
@@ -58,9 +51,11 @@ class WarmStart:
         if other is None or target is None:
             return self
         pairs = target.pairs
-        if self.settings.lmbda == target.settings.lmbda:
+        is_same_penalty = self.settings.lmbda == target.settings.lmbda
+        if is_same_penalty:
             pairs = (*target.pairs, *self.pairs)
-        return WarmStart(target.settings, self.W + (target.W - other.W), pairs)
+        step = target.W - other.W
+        return WarmStart(target.settings, self.W + step, pairs)
 
 
 @dataclass(frozen=True)
@@ -98,13 +93,11 @@ class Solution:
     seconds: float = 0.0
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Parameters:
         """Method and parameters as in records; all are None if nothing was fitted."""
-        return (
-            dict.fromkeys(ObjectiveSettings.model_fields)
-            if self.settings is None
-            else self.settings.parameters
-        )
+        if self.settings is not None:
+            return self.settings.parameters
+        return Parameters(method=None, lmbda=None, mix=None, alpha=None, tau=None)
 
     @property
     def converged(self) -> bool:
@@ -143,7 +136,8 @@ class Exact(Options):
     @property
     def tolerance(self) -> float:
         """`tol`, or its default for the dtype."""
-        return self.tol or (1e-5 if self.dtype == "float32" else 1e-7)
+        default = 1e-5 if self.dtype == "float32" else 1e-7
+        return self.tol or default
 
     def problem(
         self,
@@ -160,12 +154,15 @@ class Exact(Options):
         """
         X, answers = data.objects_and_answers(self.dtype)
         blocks = data.local_rows(self.dtype) if local else []
+        n_answers = len(answers)
+        block_sizes = [len(block) for block in blocks]
         with single_threaded_blas() as max_threads:
-            workers = Workers.from_sizes(X.shape, len(answers), map(len, blocks), max_threads)
+            workers = Workers.from_sizes(X.shape, n_answers, block_sizes, max_threads)
             axes = axes or Axes.from_rows(X, blocks)
             U = axes.U.astype(self.dtype)
+            rotated = workers.product(X, U)
             choices = ChoiceLoss(
-                workers.product(X, U),
+                rotated,
                 answers.objects,
                 answers.pairs,
                 answers.weights,
@@ -179,7 +176,8 @@ class Exact(Options):
         self, data: FitData, settings: ObjectiveSettings, counter: Counter | None = None
     ) -> Solution:
         """Minimise an objective from the best scaled identity."""
-        return self.minimise(self.problem(data, local=settings.local), settings, counter=counter)
+        problem = self.problem(data, local=settings.local)
+        return self.minimise(problem, settings, counter=counter)
 
     def minimise(
         self,
@@ -311,60 +309,6 @@ class Problem:
         """Build a start with these settings in these axes, from W on the original columns."""
         W = self.axes.U.T @ weights @ self.axes.U
         return WarmStart(settings, W.astype(self.choices.X.dtype))
-
-
-@dataclass(frozen=True, eq=False)
-class Axes:
-    """The principal axes U (p, r) of the objects, and the second moments (r,) along them: W → UᵀWU.
-
-    With fewer rows than columns U spans the rows of the objects and local images. Outside this span
-    no loss depends on W, so that the penalty alone determines it. There W = cI with
-    c = mix t / (p - mix q), t = tr UᵀWU and q = p - r (c = 0 for `naive`, mix 0). The remaining
-    penalty is the penalty of UᵀWU with the share mix r / (p - mix q), which is 1 for mix 1.
-
-    If the features are not centred, their mean is a large part of the second moment of an axis or
-    two, and tells no answers apart. The `spreads` (r,), the geometric means of the second moments
-    and the variances, measure how much the objective changes with the length of an axis. All arrays
-    are float64.
-    """
-
-    U: Weights
-    moments: Values
-    spreads: Values
-
-    @classmethod
-    def from_rows(cls, X: Embedding, blocks: Sequence[Rows]) -> Axes:
-        """The principal axes of the rows of X, in the span of X and of the local images."""
-        X = X.astype(np.float64)
-        span = None
-        if len(X) + sum(map(len, blocks)) < X.shape[1]:
-            span, _ = np.linalg.qr(np.concatenate([X, *blocks]).T)
-            X = X @ span
-        moments, U = np.linalg.eigh(X.T @ X / len(X))
-        moments = np.maximum(moments, 0)
-        variances = np.maximum(moments - (X.mean(axis=0) @ U) ** 2, 0)
-        return cls(U if span is None else span @ U, moments, np.sqrt(moments * variances))
-
-    def leading(self, count: int) -> Axes:
-        """The axes with the largest second moments, at most `count`."""
-        return Axes(self.U[:, -count:], self.moments[-count:], self.spreads[-count:])
-
-    @property
-    def lengths(self) -> Values:
-        """The lengths of the axes at the start of a fit, which turn second moments to spreads."""
-        shares = np.divide(
-            self.spreads, self.moments, out=np.ones_like(self.moments), where=self.moments > 0
-        )
-        return np.maximum(np.sqrt(shares), _MIN_LENGTH)
-
-    def back(self, W: Float[np.ndarray, "r r"], mix: float) -> Square:
-        """Return W on the original columns, in float32 as in transform files."""
-        p, r = self.U.shape
-        W = W.astype(np.float64)
-        full = self.U @ W @ self.U.T
-        if r < p:
-            full += mix * np.trace(W) / (p - mix * (p - r)) * (np.eye(p) - self.U @ self.U.T)
-        return ((full + full.T) / 2).astype(np.float32)
 
 
 def _checked_lambda(objective: Objective, settings: ObjectiveSettings) -> float:

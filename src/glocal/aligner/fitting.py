@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -301,10 +301,12 @@ def _cross_score(
         )
     if transform is None:
         return scores
-    fractions = [len(fold.data.answers) / len(plan.data.answers) for fold in folds]
+    n_answers = len(plan.data.answers)
+    fractions = [len(fold.data.answers) / n_answers for fold in folds]
     X = np.asarray(plan.data.features.matrix, dtype=np.float64)
     embeddings = [each.map_rows(X) for each in transforms]
-    level = chance_level(transform.map_rows(X), embeddings, fractions)
+    Z = transform.map_rows(X)
+    level = chance_level(Z, embeddings, fractions)
     return scores.model_copy(update={"axes_chance": level})
 
 
@@ -318,8 +320,14 @@ def _fit(plan: FitPlan, on_step: OnStep | None) -> Fit:
     reads_local = is_chosen or (solution.settings is not None and solution.settings.local)
     local = data.local_features is not None and reads_local
     block_sizes = [len(block) for block in data.blocks] if local else []
+    report = solution.report
+    if isinstance(report, Unfitted):
+        unfitted = _unfitted_report(report, plan)
+        outcome = unfitted.model_dump(exclude_unset=True)
+    else:
+        outcome = dict(report)
     record = FitRecord(
-        **_outcome(solution, plan),
+        **outcome,
         keep=solution.keep,
         heldout=solution.heldout,
         **solution.parameters,
@@ -344,16 +352,7 @@ def _fit(plan: FitPlan, on_step: OnStep | None) -> Fit:
     if not record.converged:
         warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning)
     if not is_chosen and record.parts is not None:
-        loss = record.parts["global"]
-        chance = data.answers.chance_loss
-        X = np.asarray(data.features.matrix[data.answers.named_objects()], dtype=np.float64)
-        if at_chance(loss, chance) or one_point(solution.transform.map_rows(X)):
-            warn(
-                f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all "
-                "objects are mapped to one point. Lower `lmbda`, or check that the answers and the "
-                "features belong together.",
-                CollapseWarning,
-            )
+        _warn_if_collapsed(record.parts["global"], solution.transform, data)
     whole = solution.transform.record.model_copy(
         update={
             "fit": record,
@@ -364,17 +363,28 @@ def _fit(plan: FitPlan, on_step: OnStep | None) -> Fit:
     return Fit(replace(solution.transform, record=whole), record)
 
 
-def _outcome(solution: Solution, plan: FitPlan) -> dict[str, Any]:
-    """The fields of a record that say how a fit ended."""
-    report = solution.report
-    if isinstance(report, SolverReport):
-        return dict(report)
-    return {
-        "status": report.status,
-        "reason": report.reason,
-        "evaluations": report.evaluations,
-        "centre": plan.data.fixed_centre,
-        "certificate": "none: nothing was fitted",
-        "solver": plan.solver.name,
-        "dtype": plan.solver.dtype,
-    }
+def _warn_if_collapsed(loss: float, transform: LinearTransform, data: FitData) -> None:
+    """Warn if the global loss is at chance, or the transform maps all objects to one point."""
+    chance = data.answers.chance_loss
+    rows = data.features.matrix[data.answers.named_objects()]
+    X = np.asarray(rows, dtype=np.float64)
+    if at_chance(loss, chance) or one_point(transform.map_rows(X)):
+        warn(
+            f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all "
+            "objects are mapped to one point. Lower `lmbda`, or check that the answers and the "
+            "features belong together.",
+            CollapseWarning,
+        )
+
+
+def _unfitted_report(unfitted: Unfitted, plan: FitPlan) -> SolverReport:
+    """The report of the solver where nothing was fitted."""
+    return SolverReport(
+        status=unfitted.status,
+        reason=unfitted.reason,
+        evaluations=unfitted.evaluations,
+        centre=plan.data.fixed_centre,
+        certificate="none: nothing was fitted",
+        solver=plan.solver.name,
+        dtype=plan.solver.dtype,
+    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
+from typing_extensions import TypedDict
 
 from glocal.errors import ParameterError
 from glocal.options import Options
@@ -17,6 +18,16 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "glocal": ("lmbda", "mix", "alpha", "tau"),
 }
 """The parameters that a method reads."""
+
+
+class Parameters(TypedDict):
+    """Method and parameters as in records; None for a parameter that the method lacks."""
+
+    method: str | None
+    lmbda: float | None
+    mix: float | None
+    alpha: float | None
+    tau: float | None
 
 
 class ObjectiveSettings(Options):
@@ -127,17 +138,23 @@ class ObjectiveSettings(Options):
         )
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Parameters:
         """Method and parameters as in records; None for a parameter that the method lacks."""
-        parameters: dict[str, float | None] = dict.fromkeys(PARAMETERS["glocal"])
-        parameters |= {name: getattr(self, name) for name in PARAMETERS[self.method]}
-        return {"method": self.method, **parameters}
+        names = PARAMETERS[self.method]
+        return Parameters(
+            method=self.method,
+            lmbda=self.lmbda,
+            mix=self.mix if "mix" in names else None,
+            alpha=self.alpha if "alpha" in names else None,
+            tau=self.tau if "tau" in names else None,
+        )
 
     @classmethod
-    def from_values(cls, values: Mapping[str, Any], *, local: bool = True) -> ObjectiveSettings:
+    def from_values(cls, values: Mapping[str, object], *, local: bool = True) -> ObjectiveSettings:
         """Read the settings from a record or a row; a value of None takes its default.
 
         The default method is `glocal`, or `global` if `local` is false.
         """
+        default = cls(method="glocal" if local else "global")
         options = {name: values[name] for name in cls.model_fields if values.get(name) is not None}
-        return cls(**{"method": "glocal" if local else "global", **options})
+        return default.replace(**options)
