@@ -115,13 +115,15 @@ class Answers:
         objects = integer_rows(self.objects)
         check_objects(objects, self.kind)
         fields = checked_arrays(len(objects), self._arrays())
-        fields["objects"] = frozen(np.require(objects, np.int32, "C"))
+        objects = np.require(objects, np.int32, "C")
+        fields["objects"] = frozen(objects)
         if self.weights is None and "votes" in fields:
             fields["weights"] = fields["votes"]
         for name, value in fields.items():
             object.__setattr__(self, name, value)
         if self.names is not None:
-            object.__setattr__(self, "names", tuple(map(str, self.names)))
+            names = tuple(map(str, self.names))
+            object.__setattr__(self, "names", names)
 
     @classmethod
     def from_array(
@@ -160,10 +162,14 @@ class Answers:
         DataError
             As for `Answers`, and if the indices contradict a stated convention.
         """
-        objects = integer_rows(as_matrix(array))
+        objects = as_matrix(array)
+        objects = integer_rows(objects)
         objects = odd_one_last(objects, odd_column, kind)
         objects = counted_from_0(objects, base)
-        arrays = {name: as_matrix(value) for name, value in details.items() if value is not None}
+        arrays = {}
+        for name, value in details.items():
+            if value is not None:
+                arrays[name] = as_matrix(value)
         names = None
         if "names" in arrays:
             names = arrays.pop("names").reshape(-1).tolist()
@@ -171,7 +177,8 @@ class Answers:
         if order is not None:
             objects_in_order = sorted_objects(as_matrix(order))
             answers.check_range(len(objects_in_order), what="the order", unit="objects")
-            answers = replace(answers, objects=objects_in_order[answers.objects])
+            objects = objects_in_order[answers.objects]
+            answers = replace(answers, objects=objects)
         if counts is None:
             return answers
         if answers.votes is not None:
@@ -179,7 +186,8 @@ class Answers:
                 "`counts` and `votes` are given together; `counts` states the votes of each pair, "
                 "so leave `votes` out."
             )
-        return answers.with_votes(as_matrix(counts))
+        votes_of_pairs = as_matrix(counts)
+        return answers.with_votes(votes_of_pairs)
 
     @classmethod
     def load(cls, path: PathLike, *, names: Sequence[str] | None = None) -> Answers:
@@ -205,17 +213,18 @@ class Answers:
         DataError
             If `Answers` does not allow the content; the message names the file.
         """
-        arguments: dict[str, Any] = {"names": names}
-        if ending(path) == ".npz":
-            arguments |= read_archive(path)
-        elif not has_titles(path):
-            arguments["array"] = read_numbers(path, what="answers")
-        else:
+        is_archive = ending(path) == ".npz"
+        if not is_archive and has_titles(path):
             table, dropped = read_answers(path, names=names)
-            arguments |= table._asdict()
+            arguments = table._asdict()
             dropped.pop("catch trial", None)  # which the answers count themselves
             for reason, n in dropped.items():
                 warn(f"{path}: left out {n} × {reason}.", DataWarning)
+        elif is_archive:
+            arguments = {"names": names} | read_archive(path)
+        else:
+            numbers = read_numbers(path, what="answers")
+            arguments = {"names": names, "array": numbers}
         with naming(path):
             answers = cls.from_array(**arguments)
         _LOG.info("read %s: %d answers", path, len(answers))
@@ -236,7 +245,8 @@ class Answers:
         if extension == ".npz":
             members = self.members()
             if provenance is not None:
-                members["provenance"] = np.array(json.dumps(provenance))
+                text = json.dumps(provenance)
+                members["provenance"] = np.array(text)
             write_npz(path, members)
         elif extension == ".npy":
             write_npy(path, self.objects)
@@ -257,8 +267,12 @@ class Answers:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """The arrays beside the objects, by name, unless they are None."""
-        arrays = {name: getattr(self, name) for name in OF_ANSWERS | OF_CATCH_TRIALS}
-        return {name: array for name, array in arrays.items() if array is not None}
+        arrays = {}
+        for name in OF_ANSWERS | OF_CATCH_TRIALS:
+            array = getattr(self, name)
+            if array is not None:
+                arrays[name] = array
+        return arrays
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -275,60 +289,69 @@ class Answers:
     @property
     def chance(self) -> float:
         """The agreement of a random choice: 1/k."""
-        return 1 / len(self.pairs)
+        k = len(self.pairs)
+        return 1 / k
 
     @property
     def chance_loss(self) -> float:
         """The loss of equal similarities, log k, in nats."""
-        return float(np.log(len(self.pairs)))
+        k = len(self.pairs)
+        return float(np.log(k))
 
     @property
     def n_people(self) -> int | None:
         """The number of different people, or None if they are not known."""
         if self.person is None:
             return None
-        return len(set(self.person.tolist()))
+        people = set(self.person.tolist())
+        return len(people)
 
     @property
     def all_weights(self) -> Values:
         """The weights in units of answers, so that they sum to `effective_size`."""
-        if self.weights is None or not len(self):
-            return np.ones(len(self))
-        mean_weight = self.effective_size / len(self)
-        return self.weights / self.weights.mean() * mean_weight
+        n = len(self)
+        if self.weights is None or not n:
+            return np.ones(n)
+        weights = self.weights / self.weights.mean()
+        weights *= self.effective_size / n
+        return weights
 
     @property
     def effective_size(self) -> float:
         """How many answers these are: the sum of the votes, else Kish's (Σ w)² / Σ w²."""
-        if self.weights is None or not len(self):
-            return float(len(self))
+        n = len(self)
+        if self.weights is None or not n:
+            return float(n)
         if self.votes is not None:
             return float(self.votes.sum())
         w = self.weights / self.weights.mean()
-        return float(len(self) ** 2 / (w @ w))
+        sum_of_squares = w @ w
+        return float(n**2 / sum_of_squares)
 
     def named_objects(self) -> Numbers:
         """The sorted indices of the objects that the answers name."""
-        n = int(self.objects.max(initial=-1)) + 1
-        is_named = np.zeros(n, dtype=bool)
+        largest = int(self.objects.max(initial=-1))
+        is_named = np.zeros(largest + 1, dtype=bool)
         is_named[self.objects] = True
         return np.flatnonzero(is_named)
 
     def with_choice(self, j: int) -> Objects:
         """The objects, reordered so that candidate pair j is the chosen pair."""
         pair = list(self.pairs[j])
-        columns = range(self.objects.shape[1])
-        others = [column for column in columns if column not in pair]
+        m = self.objects.shape[1]
+        others = [column for column in range(m) if column not in pair]
         return self.objects[:, pair + others]
 
     def with_votes(self, counts: Shaped[np.ndarray, "n k"]) -> Answers:
         """Return an answer for each candidate pair j with votes, weighted by ``counts[:, j]``."""
+        k = len(self.pairs)
+        has_shape = counts.shape == (len(self), k)
         are_numbers = counts.dtype.kind in "fiub"
-        if counts.shape != (len(self), len(self.pairs)) or not are_numbers:
+        if not (has_shape and are_numbers):
             raise DataError(
                 f"counts have shape {counts.shape} and hold {counts.dtype}; {len(self)} answers "
-                f"need {len(self.pairs)} numbers of votes each, one for each candidate pair. If "
-                "they are votes for two alternatives to a reference, convert the file: "
+                f"need {k} numbers of votes each, one for each candidate pair. If they are votes "
+                "for two alternatives to a reference, convert the file: "
                 f"{import_line('--kind anchor')} (in Python, pass kind='anchor')."
             )
         counts = counts.astype(np.float64)
@@ -336,9 +359,10 @@ class Answers:
         if self.weights is not None:
             weights = counts * self.weights[:, None]
         rows, pairs = np.nonzero(weights)
-        by_choice = [self.with_choice(j) for j in range(len(self.pairs))]
+        by_choice = [self.with_choice(j) for j in range(k)]
+        answers = self.select(rows)
         return replace(
-            self.select(rows),
+            answers,
             objects=np.stack(by_choice, axis=1)[rows, pairs],
             weights=weights[rows, pairs],
             votes=counts[rows, pairs],
@@ -346,8 +370,11 @@ class Answers:
 
     def inside(self, objects: Bool[np.ndarray, " k"]) -> tuple[Mask, Mask]:
         """The masks of answers that name none of these objects, and that name no others."""
+        m = self.objects.shape[1]
         count = objects[self.objects].sum(axis=1)
-        return count == 0, count == self.objects.shape[1]
+        are_outside = count == 0
+        are_inside = count == m
+        return are_outside, are_inside
 
     def check_range(
         self, n: int, *, what: str = "features", unit: str = "rows", hint: str = ""
@@ -369,26 +396,32 @@ class Answers:
         """Select answers by a mask or by row numbers; object numbers do not change."""
         arrays = self._arrays()
         selected = {name: arrays[name][keep] for name in OF_ANSWERS if name in arrays}
-        return replace(self, objects=self.objects[keep], **selected)
+        objects = self.objects[keep]
+        return replace(self, objects=objects, **selected)
 
     def relabel(self, new_index: Numbers) -> Answers:
         """Map object i to ``new_index[i]``, and drop `names`.
 
         Answers with an object that is mapped to -1 are left out.
         """
-        objects = new_index.astype(np.int32)[self.objects]
-        if objects.min(initial=0) < 0:
-            keep = (objects >= 0).all(axis=1)
-            return replace(self.select(keep), objects=objects[keep], names=None)
-        return replace(self, objects=objects, names=None)
+        index = new_index.astype(np.int32)
+        objects = index[self.objects]
+        smallest = objects.min(initial=0)
+        if smallest >= 0:
+            return replace(self, objects=objects, names=None)
+        keep = (objects >= 0).all(axis=1)
+        answers = self.select(keep)
+        return replace(answers, objects=objects[keep], names=None)
 
 
-def read_archive(path: PathLike) -> dict[str, Any]:
+def read_archive(path: PathLike) -> dict[str, np.ndarray | str]:
     """The arguments of `Answers.from_array` in an ``.npz``."""
     fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
     optional = ("kind", "counts", "names", *OF_ANSWERS, *OF_CATCH_TRIALS)
     arrays = read_npz(path, what="answers", fix=fix, required=("answers",), optional=optional)
-    arguments: dict[str, object] = {"array": arrays.pop("answers"), **arrays}
+    objects = arrays.pop("answers")
+    arguments: dict[str, np.ndarray | str] = {"array": objects, **arrays}
     if "kind" in arrays:
-        arguments["kind"] = str(arrays["kind"])
+        kind = arrays["kind"]
+        arguments["kind"] = str(kind)
     return arguments
