@@ -57,19 +57,24 @@ def check_readings(case: Case, answers: Answers) -> Findings:
     """
     features = case.features
     answers = _spaced(answers, _MAX_ANSWERS)
-    readings: Iterable[Reading] = _of_columns(answers)
-    rows = answers.named_objects()
-    n_entries = np.prod(features.matrix.shape, dtype=np.int64)
-    if case.answers is not None and n_entries <= _MAX_ENTRIES:
-        rows = np.arange(len(features))
-        readings = chain(readings, _of_list(case, case.answers))
-    return _best_reading(features, rows, answers, readings)
+    readings_of_columns = _of_columns(answers)
+    shape = features.matrix.shape
+    n_entries = math.prod(shape)
+    if case.answers is None or n_entries > _MAX_ENTRIES:
+        rows = answers.named_objects()
+        return _best_reading(features, rows, answers, readings_of_columns)
+    all_rows = np.arange(len(features))
+    readings_of_list = _of_list(case, case.answers)
+    readings = chain(readings_of_columns, readings_of_list)
+    return _best_reading(features, all_rows, answers, readings)
 
 
 def check_columns(features: Features, answers: Answers) -> Findings:
     """Check the columns of answers about feature rows alone, as a fit does."""
     answers = _spaced(answers, MAX_ANSWERS_BEFORE_FIT)
-    return _best_reading(features, answers.named_objects(), answers, _of_columns(answers))
+    rows = answers.named_objects()
+    readings = _of_columns(answers)
+    return _best_reading(features, rows, answers, readings)
 
 
 def warn_of_order(case: Case, answers: Answers) -> None:
@@ -77,31 +82,43 @@ def warn_of_order(case: Case, answers: Answers) -> None:
 
     `answers` are as in `check_readings`.
     """
-    warn_of_findings(each for each in check_readings(case, answers) if each.check == "order")
+    findings = check_readings(case, answers)
+    about_order = [finding for finding in findings if finding.check == "order"]
+    warn_of_findings(about_order)
 
 
 def _spaced(answers: Answers, max_answers: int) -> Answers:
     """Select at most `max_answers` evenly spaced answers, in the order of the file."""
-    step = -(-len(answers) // max_answers)
-    return answers if step <= 1 else answers.select(np.arange(0, len(answers), step))
+    n = len(answers)
+    step = math.ceil(n / max_answers)
+    if step <= 1:
+        return answers
+    positions = np.arange(0, n, step)
+    return answers.select(positions)
 
 
 def _of_columns(answers: Answers) -> Iterator[Reading]:
     """The readings with other columns as the chosen pair, the reference first if there is one."""
-    columns = range(answers.objects.shape[1])
+    m = answers.objects.shape[1]
+    columns = range(m)
     has_reference = KINDS[answers.kind].has_reference
-    pairs = permutations(columns[:_MAX_COLUMNS], 2) if has_reference else answers.pairs
+    pairs: Iterable[tuple[int, int]] = answers.pairs
+    if has_reference:
+        tried_columns = columns[:_MAX_COLUMNS]
+        pairs = permutations(tried_columns, 2)
     for first, second in pairs:
-        others = [column for column in columns if column not in (first, second)]
-        objects = answers.objects[:, [first, second, *others]]
+        pair = [first, second]
+        others = [column for column in columns if column not in pair]
+        objects = answers.objects[:, pair + others]
         if has_reference:
             description = f"column {first} is the reference and {second} the chosen one"
             min_gain = _MIN_REFERENCE_GAIN if first else _MIN_GAIN
             yield Reading("columns", description, objects, None, min_gain)
         else:
-            convention = import_line(f"--odd-column {others[0]}")
+            odd = others[0]
+            convention = import_line(f"--odd-column {odd}")
             fix = f"if that is the convention of the file, convert it: {convention}"
-            yield Reading("columns", f"column {others[0]} is odd", objects, fix)
+            yield Reading("columns", f"column {odd} is odd", objects, fix)
 
 
 def _of_list(case: Case, answers: Answers) -> Iterator[Reading]:
@@ -113,24 +130,32 @@ def _of_list(case: Case, answers: Answers) -> Iterator[Reading]:
     if is_absent.any():
         are_present, _ = answers.inside(is_absent)
         answers = answers.select(are_present)
-    objects = _spaced(answers, _MAX_ANSWERS).objects
+    answers = _spaced(answers, _MAX_ANSWERS)
+    objects = answers.objects
 
     def reading(description: str, other_rows: Numbers, fix: str | None = None) -> Reading:
         return Reading("order", description, other_rows[objects], fix)
 
     fix = f"convert the file: {import_line('--base 1')}"
-    yield reading("the answers count from 1", np.append(-1, rows[:-1]), fix)
+    previous_rows = np.append(-1, rows[:-1])
+    yield reading("the answers count from 1", previous_rows, fix)
     fix = "read the file without --base 1, or remove a title from the list"
-    yield reading("the answers count from 0", np.append(rows[1:], -1), fix)
-    yield reading("the list of objects runs backwards", rows[::-1], "reverse the list")
+    next_rows = np.append(rows[1:], -1)
+    yield reading("the answers count from 0", next_rows, fix)
+    backwards = rows[::-1]
+    yield reading("the list of objects runs backwards", backwards, "reverse the list")
     if case.order is not None and len(case.order) == len(rows):
         fix = "leave `order` out, or give its inverse"
-        yield reading("the order is left out", rows[case.order], fix)
-    if names := case.listed or case.features.names:
+        unordered_rows = rows[case.order]
+        yield reading("the order is left out", unordered_rows, fix)
+    names = case.listed or case.features.names
+    if names:
         # as the published answers of THINGS are; its lists of names are sorted as words
         files = [f"{object_name(name)}." for name in names]
         description = "their objects are sorted as files with an extension are"
-        yield reading(description, rows[np.argsort(files)])
+        order = np.argsort(files)
+        sorted_rows = rows[order]
+        yield reading(description, sorted_rows)
 
 
 class _Comparison(NamedTuple):
@@ -148,7 +173,8 @@ def _best_reading(
     `rows` are the rows of the features that the readings name.
     """
     shares_of = choice_model(features, rows)
-    credits = shares_of(answers)[:, 0]
+    shares = shares_of(answers)
+    credits = shares[:, 0]
     comparisons = (_compared(reading, answers, credits, shares_of) for reading in readings)
     best = max(comparisons, key=attrgetter("excess"))
     if best.excess > 0:
@@ -162,31 +188,45 @@ def _compared(
 ) -> _Comparison:
     """Compare a reading with the present one, whose agreement with each answer is `credits`."""
     differs = reading.objects != answers.objects
-    is_changed = differs.any(axis=1) & (reading.objects >= 0).all(axis=1)
-    weights = answers.all_weights[is_changed]
-    weight = max(weights.sum(), 1.0)
-    before = weights * credits[is_changed]
+    has_features = reading.objects >= 0
+    is_changed = differs.any(axis=1) & has_features.all(axis=1)
     changed = Answers(reading.objects[is_changed], kind=answers.kind)
-    after = weights * shares_of(changed)[:, 0]
-    gain = (after - before).sum()
-    is_clear = gain > _MIN_STANDARD_ERRORS * np.linalg.norm(after - before)
-    n_objects = len(np.unique(answers.objects[differs]))
+    shares = shares_of(changed)
+    weights = answers.all_weights[is_changed]
+    before = weights * credits[is_changed]
+    after = weights * shares[:, 0]
+    weight = max(weights.sum(), 1.0)
+    objects = np.unique(answers.objects[differs])
     message = (
         f"answers: the features agree with {100 * after.sum() / weight:.1f} % of the "
-        f"{len(changed)} answers about {n_objects} objects if {reading.description}, and with "
+        f"{len(changed)} answers about {len(objects)} objects if {reading.description}, and with "
         f"{100 * before.sum() / weight:.1f} % as they are read now"
     )
-    is_reported = is_clear and len(changed) >= _MIN_ANSWERS
-    excess = gain - reading.min_gain * weight if is_reported else 0.0
+    min_gain = reading.min_gain * weight
+    gains = after - before
+    excess = _excess(gains, min_gain)
     return _Comparison(excess, finding(reading.check, message, fix=reading.fix))
+
+
+def _excess(gains: Values, min_gain: float) -> float:
+    """The excess of the sum of the gains of answers over `min_gain`; 0 if they are not clear."""
+    gain = gains.sum()
+    error = np.linalg.norm(gains)
+    is_clear = gain > _MIN_STANDARD_ERRORS * error
+    if not is_clear or len(gains) < _MIN_ANSWERS:
+        return 0.0
+    return float(gain - min_gain)
 
 
 def _check_chance(answers: Answers, credits: Values) -> Findings:
     """Report that features agree with many answers as often as by chance."""
+    n = len(answers)
+    chance = answers.chance
     agreement = np.average(credits, weights=answers.all_weights)
-    error = math.sqrt(answers.chance * (1 - answers.chance) / len(answers))
-    is_chance = abs(agreement - answers.chance) < _MAX_STANDARD_ERRORS_OF_CHANCE * error
-    if is_chance and len(answers) >= _MIN_ANSWERS_FOR_CHANCE:
+    variance = chance * (1 - chance)
+    error = math.sqrt(variance / n)
+    is_chance = abs(agreement - chance) < _MAX_STANDARD_ERRORS_OF_CHANCE * error
+    if is_chance and n >= _MIN_ANSWERS_FOR_CHANCE:
         message = (
             f"answers: the features agree with {100 * agreement:.1f} % of them, which is chance"
         )
