@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # NOTE Pillow's other formats start programs (EPS: gs), or seldom hold photographs
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+_LISTS = (".txt", ".lst", ".list")  # the endings of lists of paths
 
 
 class Unreadable(Exception):  # noqa: N818  not an error of the run: the image is reported by name
@@ -64,7 +65,9 @@ class Source:
                 "paths."
             )
         for name in self.names:
-            if len(name.splitlines()) != 1 or name != name.strip() or _NOT_TEXT.search(name):
+            is_line = name.splitlines() == [name]
+            is_stripped = name == name.strip()
+            if not is_line or not is_stripped or _NOT_TEXT.search(name):
                 raise FileError(
                     f"image name {name!r} has a line break, spaces at its ends or characters "
                     "that are not UTF-8 text, so that it cannot be a line of file_names.txt. "
@@ -86,13 +89,15 @@ class Source:
 
     def sha256(self) -> str:
         """The hash of the names, file sizes, modification times and labels of all images."""
-        digest = hashlib.sha256("\n".join(self.labels).encode())
+        lines = "\n".join(self.labels)
+        digest = hashlib.sha256(lines.encode())
         for name, image in zip(self.names, self.paths, strict=True):
             stamp = None
             if os.path.exists(image):
                 status = os.stat(image)
                 stamp = (status.st_size, status.st_mtime_ns)
-            digest.update(f"{name}\0{stamp}\n".encode())
+            line = f"{name}\0{stamp}\n"
+            digest.update(line.encode())
         return digest.hexdigest()
 
     def copies(self) -> list[list[str]]:
@@ -100,7 +105,8 @@ class Source:
         names_of: defaultdict[str, list[str]] = defaultdict(list)
         for name, file in zip(self.names, self.paths, strict=True):
             if os.path.isfile(file) and os.path.getsize(file):
-                names_of[file_sha256(file)].append(name)
+                digest = file_sha256(file)
+                names_of[digest].append(name)
         return [names for names in names_of.values() if len(names) > 1]
 
 
@@ -127,34 +133,66 @@ def open_images(images: PathLike | Source) -> Source:
     if path.is_dir():
         root = path
         files = _files_below(path)
-    elif ending(path) in (".txt", ".lst", ".list"):
-        names = [line for line in read_lines(path, what="image list") if line]
-        return Source(names, _joined(path.parent, names), str(path))
+    elif ending(path) in _LISTS:
+        return _listed_images(path)
     elif path.is_file():
         root = path.parent
         files = [path.name]
     else:
-        prefix = re.split(r"[^/\\]*[*?\[]", str(images))[0]  # the folders before the first wildcard
-        root = Path(prefix)
-        pattern = str(images)[len(prefix) :]
-        matches = glob.glob(pattern, root_dir=prefix or ".", recursive=True)
-        files = [match.replace(os.sep, "/") for match in matches if not (root / match).is_dir()]
-    files.sort(key=natural_key)
-    formats = _pil().registered_extensions().items()
-    extensions = {extension for extension, name in formats if name in FORMATS}
-    names = [
-        name
-        for name in files
-        if ending(name) in extensions and not os.path.basename(name).startswith(".")
-    ]
+        pattern = str(images)
+        folders_before_wildcard = re.split(r"[^/\\]*[*?\[]", pattern)[0]
+        root = Path(folders_before_wildcard)
+        files = _matching_files(folders_before_wildcard, pattern)
+    extensions = _extensions()
+    names = [file for file in files if _is_image(file, extensions)]
+    names.sort(key=natural_key)
     folders = list(map(os.path.dirname, names))
-    labels = folders if all(folders) else ()
-    return Source(names, _joined(root, names), str(images), labels)
+    are_classes = all(folders)
+    labels = folders if are_classes else ()
+    paths = _joined(root, names)
+    return Source(names, paths, str(images), labels)
+
+
+def _listed_images(file: Path) -> Source:
+    """The images that a text file lists, one per line."""
+    lines = read_lines(file, what="image list")
+    names = [line for line in lines if line]
+    paths = _joined(file.parent, names)
+    return Source(names, paths, str(file))
 
 
 def _joined(root: Path, names: Sequence[str]) -> list[str]:
     """The paths of names below a folder; a name that is a whole path stays."""
     return [os.path.join(root, name) for name in names]
+
+
+def _matching_files(folder: str, pattern: str) -> list[str]:
+    """The files that match a pattern, below the folder with which it begins."""
+    pattern_in_folder = pattern[len(folder) :]
+    root = folder or "."
+    files = []
+    for match in glob.glob(pattern_in_folder, root_dir=root, recursive=True):
+        path = Path(folder, match)
+        if not path.is_dir():
+            files.append(match.replace(os.sep, "/"))
+    return files
+
+
+def _extensions() -> set[str]:
+    """The extensions of image files of `FORMATS`."""
+    format_of = _pil().registered_extensions()
+    extensions = set()
+    for extension, name in format_of.items():
+        if name in FORMATS:
+            extensions.add(extension)
+    return extensions
+
+
+def _is_image(file: str, extensions: set[str]) -> bool:
+    """Whether a file has one of the extensions and is not hidden."""
+    name = os.path.basename(file)
+    is_hidden = name.startswith(".")
+    return ending(name) in extensions and not is_hidden
 
 
 def natural_key(name: str) -> tuple[str, str]:
@@ -167,9 +205,16 @@ def natural_key(name: str) -> tuple[str, str]:
     ['a/x.png', 'a.jpg', 'a.png', 'a2.png', 'a10.png', 'B/0.png', 'b/1.png']
     """
     stem, extension = os.path.splitext(name.casefold())
-    key = re.sub("[0-9]+", lambda number: number[0].zfill(20), f"{stem}\1{extension}")
-    # the name itself orders names that differ in case or leading zeros only
-    return key.replace("/", "\0"), name
+    parts = f"{stem}\1{extension}"
+    padded = re.sub("[0-9]+", _with_zeros, parts)
+    key = padded.replace("/", "\0")
+    return key, name  # the name itself orders names that differ in case or leading zeros only
+
+
+def _with_zeros(number: re.Match[str]) -> str:
+    """A number with zeros before it, so that texts of numbers are ordered by value."""
+    digits = number[0]
+    return digits.zfill(20)
 
 
 def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
@@ -189,11 +234,14 @@ def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
     from PIL import ImageOps
 
     try:
-        if not stat.S_ISREG(os.stat(file).st_mode):  # NOTE opening a named pipe would block
+        status = os.stat(file)
+        if not stat.S_ISREG(status.st_mode):  # NOTE opening a named pipe would block
             raise Unreadable("is a folder, a pipe or a device, not a file")
-        with pil.open(file, formats=[name for name in FORMATS if name in pil.OPEN]) as image:
+        formats = [name for name in FORMATS if name in pil.OPEN]
+        with pil.open(file, formats=formats) as image:
             if at_least is not None:
-                image.draft(None, (at_least, at_least))
+                size = (at_least, at_least)
+                image.draft(None, size)
             image.load()
             upright = image
             with contextlib.suppress(Exception):  # damaged EXIF data are ignored
@@ -202,7 +250,8 @@ def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
     except Unreadable:
         raise
     except Exception as error:  # damaged bytes can make a decoder raise anything
-        raise Unreadable(f"cannot be decoded: {one_line(error)[:160]}") from error
+        reason = one_line(error)[:160]
+        raise Unreadable(f"cannot be decoded: {reason}") from error
 
 
 def _files_below(folder: Path) -> list[str]:
@@ -222,8 +271,12 @@ def _files_below(folder: Path) -> list[str]:
             folders.clear()
             continue
         visited.add(real)
-        prefix = os.path.relpath(root, folder).replace(os.sep, "/") + "/"
-        paths += [f"{prefix}{file}".removeprefix("./") for file in files]
+        relative = os.path.relpath(root, folder)
+        prefix = relative.replace(os.sep, "/")
+        for file in files:
+            path = f"{prefix}/{file}"
+            short_path = path.removeprefix("./")
+            paths.append(short_path)
     return paths
 
 
@@ -234,13 +287,18 @@ def _pil() -> Any:
 
 def _rgb(image: Image) -> Image:
     """The image as 8-bit RGB: the high byte of 16-bit values, transparent pixels on white."""
+    pil = _pil()
+    opaque = image
     if image.mode[0] in "FI":
         values = np.asarray(image)
-        if not 0 <= values.min() <= values.max() <= 65535:
+        smallest = values.min()
+        largest = values.max()
+        if not 0 <= smallest <= largest <= 65535:
             raise Unreadable("has values outside 0 to 65535")
-        return _pil().fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    pixels = image.convert("RGBA")
-    background = _pil().new("RGBA", pixels.size, "white")
-    return _pil().alpha_composite(background, pixels).convert("RGB")
+        high_bytes = values >> 8
+        opaque = pil.fromarray(high_bytes.astype(np.uint8))
+    elif image.has_transparency_data:
+        pixels = image.convert("RGBA")
+        background = pil.new("RGBA", pixels.size, "white")
+        opaque = pil.alpha_composite(background, pixels)
+    return opaque.convert("RGB")
