@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -28,6 +28,38 @@ WORK = ".extract"
 """The subfolder of the chunks, in the folder of the features."""
 
 
+class MissingImage(TypedDict):
+    """The name of an image without a row, and the reason."""
+
+    name: str
+    reason: str
+
+
+class Record(TypedDict, total=False):
+    """The record of an extraction: its identity and, if it is finished, its results.
+
+    The identity is the network, its hashes and options, the layers, the versions of libraries, and
+    the number and hash of the images. `Identity` and `Running` describe the fields.
+    """
+
+    model: str
+    weights: str
+    weights_sha256: str | None
+    preprocessing: str
+    factory_sha256: str
+    pool: str
+    device: str
+    dtype: str
+    batch_size: int
+    layers: dict[str, str]
+    versions: dict[str, str]
+    images: dict[str, int | str]
+    source: str
+    rows: int
+    dimensions: dict[str, int]
+    missing: list[MissingImage]
+
+
 @dataclass(frozen=True)
 class Extraction:
     """The feature file of each layer in the folder of a run, and the record of the extraction.
@@ -38,12 +70,13 @@ class Extraction:
 
     folder: Path
     files: dict[str, Path]
-    record: dict[str, Any]
+    record: Record
 
     @property
     def missing(self) -> tuple[tuple[str, str], ...]:
         """The names of the images without a row, in order, each with the reason."""
-        return tuple((entry["name"], entry["reason"]) for entry in self.record.get("missing", ()))
+        entries = self.record.get("missing", [])
+        return tuple((entry["name"], entry["reason"]) for entry in entries)
 
     def features(self, layer: str | None = None) -> Features:
         """The features of a layer, by default of the first layer."""
@@ -61,7 +94,7 @@ def key_of(identity: Mapping[str, object]) -> str:
 
 def finished_record(
     folder: Path, identity: Mapping[str, object], files: Iterable[Path]
-) -> dict[str, Any] | None:
+) -> Record | None:
     """Return the record of a finished extraction, or None for a new or an unfinished one.
 
     Raises
@@ -75,7 +108,8 @@ def finished_record(
     is_begun = work.exists()  # NOTE first: who finishes writes the record, then removes the chunks
     file = folder / RECORD_FILE
     if file.exists():
-        record = read_object(file, what="record", fix="Remove its folder and extract again.")
+        fix = "Remove its folder and extract again."
+        record: Any = read_object(file, what="record", fix=fix)
         different = [name for name in identity if record.get(name) != identity[name]]
         if set(different) - {"versions"}:  # rows of another version are whole, and stay
             raise ParameterError(
@@ -86,7 +120,8 @@ def finished_record(
     foreign = [file for file in files if file.exists()]
     if is_begun:
         key = key_of(identity)
-        foreign = [chunk for chunk in work.glob("*.npz") if not chunk.name.startswith(key)]
+        chunks = work.glob("*.npz")
+        foreign = [chunk for chunk in chunks if not chunk.name.startswith(key)]
     if foreign:
         raise ParameterError(
             f"{foreign[0]} is of another network, version, option or set of images. Choose another "
@@ -100,7 +135,9 @@ def write_chunk(
 ) -> None:
     """Write the rows of each layer, and why images have no row, by their numbers."""
     arrays = {f"layer_{i}": np.concatenate(parts) for i, parts in enumerate(rows.values()) if parts}
-    write_npz(file, {**arrays, "missing": np.array(json.dumps(missing))})
+    text = json.dumps(missing)
+    arrays["missing"] = np.array(text)
+    write_npz(file, arrays)
 
 
 def join_chunks(
@@ -116,7 +153,8 @@ def join_chunks(
     """
     missing: dict[str, str] = {}
     for chunk in chunks:
-        missing |= json.loads(str(_read_array(chunk, "missing")))
+        text = _read_array(chunk, "missing")
+        missing |= json.loads(str(text))
     numbers = [number for number in range(len(source)) if str(number) not in missing]
     texts = {NAMES_FILE: source.names}
     if source.labels:
@@ -125,19 +163,21 @@ def join_chunks(
     for i, (layer, file) in enumerate(files.items()):
         make_folder(file.parent)
         dimensions[layer] = _join_rows(chunks, f"layer_{i}", len(numbers), file)
-        for name, lines in texts.items():
-            write_text(file.with_name(name), "".join(f"{lines[number]}\n" for number in numbers))
+        for name, entries in texts.items():
+            lines = [f"{entries[number]}\n" for number in numbers]
+            write_text(file.with_name(name), "".join(lines))
     record = {
         **identity,
         "source": source.described,
         "rows": len(numbers),
         "dimensions": dimensions,
         "missing": [
-            {"name": source.names[int(number)], "reason": reason}
+            MissingImage(name=source.names[int(number)], reason=reason)
             for number, reason in missing.items()
         ],
     }
-    write_text(folder / RECORD_FILE, json.dumps(record, indent=1) + "\n")
+    text = json.dumps(record, indent=1)
+    write_text(folder / RECORD_FILE, f"{text}\n")
 
 
 def _join_rows(chunks: Sequence[Path], name: str, n: int, target: Path) -> int:
@@ -150,7 +190,8 @@ def _join_rows(chunks: Sequence[Path], name: str, n: int, target: Path) -> int:
             if not dimensions:
                 dimensions = rows.shape[1]
                 header = npy_format.header_data_from_array_1_0(rows)
-                npy_format.write_array_header_1_0(stream, {**header, "shape": (n, dimensions)})
+                header["shape"] = (n, dimensions)
+                npy_format.write_array_header_1_0(stream, header)
             if rows.shape[1] != dimensions:
                 raise DataError(
                     f"a layer has {dimensions} dimensions for some images and {rows.shape[1]} for "
@@ -163,4 +204,5 @@ def _join_rows(chunks: Sequence[Path], name: str, n: int, target: Path) -> int:
 def _read_array(chunk: Path, name: str) -> Any:
     """Return an array of a chunk; None if the chunk does not have it."""
     fix = "Delete it and run the command again."
-    return read_npz(chunk, what="chunk", fix=fix, required=(), optional=(name,)).get(name)
+    arrays = read_npz(chunk, what="chunk", fix=fix, required=(), optional=(name,))
+    return arrays.get(name)

@@ -76,7 +76,8 @@ class Extractor:
         self.options = Running(**options)
         self.device = self.options.device
         if self.device == "auto":
-            self.device = "cuda" if torch.cuda.is_available() else "cpu"
+            has_gpu = torch.cuda.is_available()
+            self.device = "cuda" if has_gpu else "cpu"
 
     @cached_property
     def loaded(self) -> Model:
@@ -85,7 +86,8 @@ class Extractor:
             model = load_model(self.model)
         else:
             network = self.model[0] if self.model else None
-            name = getattr(network, "__name__", type(network).__qualname__)
+            class_name = type(network).__qualname__
+            name = getattr(network, "__name__", class_name)
             model = user_model(self.model, f"python:{name}")
         return model.on(self.device, self.options.dtype)
 
@@ -97,11 +99,13 @@ class Extractor:
     @cached_property
     def identity(self) -> dict[str, object]:
         """Everything besides the images that determines the features, for the record."""
+        model = self.loaded
+        layers = {name: str(layer) for name, layer in self.read_from.items()}
         return {
-            "model": self.loaded.name,
-            **self.loaded.identity,
+            "model": model.name,
+            **model.identity,
             **self.options.model_dump(),
-            "layers": {name: str(layer) for name, layer in self.read_from.items()},
+            "layers": layers,
             "device": self.device.partition(":")[0],
             "versions": {
                 "glocal": __version__,
@@ -148,23 +152,26 @@ class Extractor:
             )
         source = open_images(images)
         folder = make_folder(out)
-        files = dict.fromkeys(self.read_from, folder / FEATURES_FILE)
-        if len(files) > 1:
-            files = {layer: folder / quote(layer, safe="") / FEATURES_FILE for layer in files}
+        files = self._files(folder)
         content = {"n": len(source), "sha256": source.sha256()}
-        identity = json.loads(to_json({**self.identity, "images": content}))
+        text = to_json({**self.identity, "images": content})
+        identity = json.loads(text)
         work = folder / WORK
         if finished_record(folder, identity, files.values()) is None:
-            chunks = self._chunks(len(source), work, key_of(identity))
+            key = key_of(identity)
+            chunks = self._chunks(len(source), work, key)
+            all_chunks = list(chunks.items())
+            chunks_of_part = all_chunks[index - 1 :: count]
             try:
                 make_folder(work)
-                for chunk, numbers in list(chunks.items())[index - 1 :: count]:
+                for chunk, numbers in chunks_of_part:
                     if not chunk.exists():
                         self._extract_chunk(chunk, numbers, source, progress)
                 if all(chunk.exists() for chunk in chunks):
                     join_chunks(list(chunks), source, folder, files, identity)
             except FileError:
-                if not (folder / RECORD_FILE).exists():  # else another process joined the chunks
+                record_file = folder / RECORD_FILE
+                if not record_file.exists():  # else another process joined the chunks
                     raise
         record = finished_record(folder, identity, files.values())
         if record is None:
@@ -172,13 +179,25 @@ class Extractor:
         shutil.rmtree(work, ignore_errors=True)
         return Extraction(folder, files, record)
 
+    def _files(self, folder: Path) -> dict[str, Path]:
+        """The file of each layer, in a subfolder if there are several layers."""
+        if len(self.read_from) == 1:
+            return dict.fromkeys(self.read_from, folder / FEATURES_FILE)
+        files = {}
+        for layer in self.read_from:
+            subfolder = folder / quote(layer, safe="")
+            files[layer] = subfolder / FEATURES_FILE
+        return files
+
     def _chunks(self, n: int, work: Path, key: str) -> dict[Path, range]:
         """The file of each chunk, and the numbers of its images."""
-        size = self.options.batch_size * max(1, _CHUNK_IMAGES // self.options.batch_size)
-        return {
-            work / f"{key}-{rows.start:09d}.npz": range(rows.start, rows.stop)
-            for rows in row_slices(n, size)
-        }
+        batch_size = self.options.batch_size
+        n_batches = max(1, _CHUNK_IMAGES // batch_size)
+        chunks = {}
+        for rows in row_slices(n, n_batches * batch_size):
+            file = work / f"{key}-{rows.start:09d}.npz"
+            chunks[file] = range(rows.start, rows.stop)
+        return chunks
 
     def _extract_chunk(self, file: Path, images: range, source: Source, progress: Progress) -> None:
         """Run the network over the images of one chunk, and write it."""
@@ -209,10 +228,12 @@ class Extractor:
         self, source: Source, images: range, pool: ThreadPoolExecutor
     ) -> Iterator[tuple[range, Iterator[Tensor | Unreadable]]]:
         """The numbers and inputs of each batch; threads prepare the next while the network runs."""
-        batches = [images[rows] for rows in row_slices(len(images), self.options.batch_size)]
+        slices = row_slices(len(images), self.options.batch_size)
+        batches = [images[rows] for rows in slices]
+        next_batches = [*batches[1:], range(0)]
         prepare = partial(self._prepare, source)
         following = pool.map(prepare, batches[0])
-        for batch, next_batch in zip(batches, [*batches[1:], range(0)], strict=True):
+        for batch, next_batch in zip(batches, next_batches, strict=True):
             inputs = following
             following = pool.map(prepare, next_batch)
             yield batch, inputs
@@ -220,7 +241,9 @@ class Extractor:
     def _prepare(self, source: Source, number: int) -> Tensor | Unreadable:
         """The input that an image becomes, or the reason why it has no row."""
         try:
-            return torch.as_tensor(self.loaded.preprocess(source.read(number)))
+            image = source.read(number)
+            tensor = self.loaded.preprocess(image)
+            return torch.as_tensor(tensor)
         except Unreadable as reason:
             return reason
         except GLocalError:
@@ -238,14 +261,17 @@ class Extractor:
             return {}
         model = self.loaded
         names = [source.names[number] for number in tensors]
-        if len({tensor.shape for tensor in tensors.values()}) > 1:
+        shapes = {tensor.shape for tensor in tensors.values()}
+        if len(shapes) > 1:
             raise DataError(
                 f"preprocessing gives tensors of several shapes for {names[0]} to {names[-1]}; all "
                 "inputs must have one shape. Resize and crop in the preprocessing."
             )
         stacked = torch.stack(list(tensors.values()))
-        X = torch.zeros((self.options.batch_size, *stacked.shape[1:]), dtype=stacked.dtype)
-        X[: len(stacked)] = stacked
+        n = len(stacked)
+        shape = (self.options.batch_size, *stacked.shape[1:])
+        X = torch.zeros(shape, dtype=stacked.dtype)
+        X[:n] = stacked
         if model.module is not None:
             dtype = getattr(torch, self.options.dtype) if X.is_floating_point() else None
             X = X.to(self.device, dtype)
@@ -256,14 +282,17 @@ class Extractor:
                 self.options.pool,
                 prefix_tokens=model.prefix_tokens,
                 channels_last=model.channels_last,
-            )[: len(stacked)].clone(memory_format=torch.contiguous_format)  # the rest is freed
+            )
+            rows = rows[:n].clone(memory_format=torch.contiguous_format)  # the rest is freed
             dtype = torch.float16 if rows.dtype == torch.float16 else torch.float32
-            features[layer] = rows.to(dtype).cpu().numpy()
-            is_finite = np.isfinite(features[layer]).all(axis=1)
+            matrix = rows.to(dtype).cpu().numpy()
+            is_finite = np.isfinite(matrix).all(axis=1)
             if not is_finite.all():
+                name = names[is_finite.argmin()]
                 raise DataError(
-                    f"layer {layer} gives NaN or infinity for {names[int(np.argmin(is_finite))]}. "
+                    f"layer {layer} gives NaN or infinity for {name}. "
                     'With half precision use `dtype="bfloat16"` or `dtype="float32"`; otherwise '
                     "check the network."
                 )
+            features[layer] = matrix
         return features
