@@ -74,9 +74,11 @@ def check_heldout(train: Answers, test: Answers) -> Findings:
         shares_people = np.isin(test.person, train.person).any()
         if not shares_people:
             return
+    n_train = len(train)
     both = Answers(np.concatenate([train.objects, test.objects]), kind=train.kind)
     question = question_numbers(both)
-    n_repeated = np.isin(question[len(train) :], question[: len(train)]).sum()
+    is_repeated = np.isin(question[n_train:], question[:n_train])
+    n_repeated = is_repeated.sum()
     if n_repeated:
         part = f"{n_repeated} of {len(test)} repeat questions of the training answers"
         yield finding("leakage", f"held-out answers: {part}")
@@ -96,7 +98,8 @@ def check_people(answers: Answers) -> Findings:
     table = describe(answers)
     if "fast" in table:
         description = f"give more than half of their answers in less than {FAST} s"
-        yield from named_people(table, table["fast"] > _MAX_SHARE_FAST, "fast", description)
+        is_fast = table["fast"] > _MAX_SHARE_FAST
+        yield from named_people(table, is_fast, "fast", description)
     if "catch" in table:
         has_enough = table["catch_trials"] >= _MIN_CATCH_TRIALS
         description = "fail more than a quarter of their catch trials"

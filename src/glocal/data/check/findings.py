@@ -71,6 +71,16 @@ def finding(
     )
 
 
+def by_severity(findings: list[Finding]) -> list[Finding]:
+    """The findings, the most severe first."""
+    return sorted(findings, key=_rank)
+
+
+def _rank(finding: Finding) -> int:
+    """The place of the severity of a finding, 0 for the most severe."""
+    return SEVERITIES.index(finding.severity)
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """The data that are checked together.
