@@ -134,28 +134,34 @@ def load_labels(path: PathLike, features: Features) -> LabelledRows:
     ParameterError
         If the column has no title.
     """
+    n = len(features)
     file, column = split_column(path)
     if ending(file) == ".npy":
         fix = "Save strings with numpy.save(path, labels.astype('U')), or one per line as text."
-        rows, labels = row_labels(read_npy(file, what="labels", fix=fix), len(features), str(path))
+        array = read_npy(file, what="labels", fix=fix)
+        rows, labels = row_labels(array, n, str(path))
     else:
         cells = _lines(file) if column is None else _cells(file, column, features)
-        rows, labels = row_labels(cells, len(features), str(path))
+        rows, labels = row_labels(cells, n, str(path))
         numbers = as_integers(labels.tolist())
         labels = labels if numbers is None else numbers
-    if len(rows) < len(features):
-        features = features.select(np.isin(np.arange(len(features)), rows))
+    if len(rows) < n:
+        has_label = np.zeros(n, dtype=bool)
+        has_label[rows] = True
+        features = features.select(has_label)
     return LabelledRows(features, labels)
 
 
 def _lines(file: Path) -> list[str]:
     """The labels of a file that holds nothing else; empty for a line without a label."""
     lines = read_lines(file, what="labels")
-    if ending(file) in TABLES and lines and re.search("[,;\t]", lines[0]):
-        raise DataError(
-            f"{file} is a table ({lines[0][:120]}); labels must be one of its columns. Name the "
-            f"column: {file}:COLUMN."
-        )
+    if lines and ending(file) in TABLES:
+        first = lines[0]
+        if re.search("[,;\t]", first):
+            raise DataError(
+                f"{file} is a table ({first[:120]}); labels must be one of its columns. Name the "
+                f"column: {file}:COLUMN."
+            )
     return ["" if line == '""' else line for line in lines]  # as pandas writes a missing label
 
 
@@ -164,11 +170,13 @@ def _cells(file: Path, column: str, features: Features) -> list[str]:
     table = read_table(file, what="labels")
     with naming(file):
         labels = column_of_table(table, column).tolist()
-        names = _names(table.drop(columns=column), features)
-        if features.names is not None and names is not None:
+        others = table.drop(columns=column)
+        names = _names(others, features)
+        has_names = features.names is not None
+        if has_names and names is not None:
             return _joined(names, labels, features)
-    if features.names is not None or names is not None:
-        lacking = features.source if names is not None else "the table of labels"
+    if has_names or names is not None:
+        lacking = "the table of labels" if has_names else features.source
         warn(
             f"{lacking} has no names of rows: label i is taken to be that of row i. Names stand "
             "in a file_names.txt beside the features, and in the column `name` of the table.",
@@ -182,9 +190,12 @@ def _names(table: pd.DataFrame, features: Features) -> list[str] | None:
     titles = [title for title in table if _NAMES_TITLE.fullmatch(title)]
     columns = [table[title].tolist() for title in titles]
     for names in columns:
-        if not any(counts_rows(names, first) for first in (0, 1)):
+        is_count = counts_rows(names, 0) or counts_rows(names, 1)
+        if not is_count:
             return names
-    return columns[0] if columns and features.names is not None else None
+    if columns and features.names is not None:
+        return columns[0]
+    return None
 
 
 def _joined(names: list[str], labels: list[str], features: Features) -> list[str]:
@@ -198,12 +209,15 @@ def _joined(names: list[str], labels: list[str], features: Features) -> list[str
             "write a file of the labels alone: one per line, or .npy."
         )
     label_of: dict[str, str] = {}
-    entries = {*entry_of.values()}
+    entries = set(entry_of.values())
     for name, label in zip(names, labels, strict=True):
-        if label and name in entries and label_of.setdefault(name, label) != label:
+        if not label or name not in entries:
+            continue
+        first = label_of.setdefault(name, label)
+        if label != first:
             raise DataError(
-                f"it has {name!r} twice, with the labels {label_of[name]!r} and {label!r}. Keep "
-                "one of the lines."
+                f"it has {name!r} twice, with the labels {first!r} and {label!r}. Keep one of the "
+                "lines."
             )
     return [label_of.get(entry_of.get(name, ""), "") for name in rows]
 
@@ -231,7 +245,9 @@ def class_names(names: Iterable[object]) -> list[str]:
     """
     texts = [str(name) for name in names]
     numbers = as_integers(texts)
-    return texts if numbers is None else [str(number) for number in numbers.tolist()]
+    if numbers is None:
+        return texts
+    return [str(number) for number in numbers.tolist()]
 
 
 def load_superclasses(path: PathLike) -> dict[str, str]:
@@ -250,13 +266,18 @@ def load_superclasses(path: PathLike) -> dict[str, str]:
             f"{path} has {table.shape[1]} columns, but a table of superclasses has two: the class "
             "and its superclass."
         )
-    classes, groups = (table[title].tolist() for title in table)
+    class_title, group_title = table.columns
+    names = class_names(table[class_title])
+    groups = table[group_title].tolist()
     group_of: dict[str, str] = {}
-    for name, group in zip(class_names(classes), groups, strict=True):
-        if group and group_of.setdefault(name, group) != group:
+    for name, group in zip(names, groups, strict=True):
+        if not group:
+            continue
+        first = group_of.setdefault(name, group)
+        if group != first:
             raise DataError(
-                f"{path} puts {name} into {group_of[name]} and into {group}, but each class can be "
-                "in only one superclass. Keep one of the lines."
+                f"{path} puts {name} into {first} and into {group}, but each class can be in only "
+                "one superclass. Keep one of the lines."
             )
     return group_of
 
@@ -271,7 +292,8 @@ def superclass_rows(
     """
     import pandas as pd
 
-    text_of = dict(zip(class_names(superclass_of), superclass_of.values(), strict=True))
+    names = class_names(superclass_of)
+    text_of = dict(zip(names, superclass_of.values(), strict=True))
     superclasses = pd.Series(labels).astype(str).map(text_of).dropna()
     if superclasses.empty:
         raise DataError(
@@ -279,4 +301,5 @@ def superclass_rows(
             f"have classes such as {labels[0]}, and superclasses have classes such as "
             f"{next(iter(text_of))}. Write the classes of both as the same names or numbers."
         )
-    return superclasses.index.to_numpy(), superclasses.to_numpy(dtype=np.str_)
+    rows = superclasses.index.to_numpy()
+    return rows, superclasses.to_numpy(dtype=np.str_)
