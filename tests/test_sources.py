@@ -191,7 +191,7 @@ def test_the_breeds_tasks_are_those_of_the_paper():
     """
     assert breeds().keys() == TASKS.keys()
     for task, (superclasses, subclasses) in TASKS.items():
-        sides = [part for parts in breeds()[task].values() for part in parts]
+        sides = [part for parts in breeds()[task].values() for part in parts.values()]
         assert [len(part) for part in sides] == [subclasses / 2] * 2 * superclasses
         numbers = {number for part in sides for number in part}
         assert len(numbers & {*range(1000)}) == superclasses * subclasses
@@ -202,8 +202,8 @@ def test_breeds_selects_the_rows_of_each_side():
     numbers = np.arange(1000).repeat(2)
     X = Features(numbers[:, None])
     ids = np.array([f"n{1500 + number}" for number in numbers])
-    for side, part in enumerate(("training", "test")):
-        names = {n: name for name, parts in breeds()["living17"].items() for n in parts[side]}
+    for part in ("training", "test"):
+        names = {n: name for name, parts in breeds()["living17"].items() for n in parts[part]}
         for classes in (numbers, ids):
             features, labels = breeds_side("living17", X, classes, part)
             assert [names[number] for number in features.matrix[:, 0]] == labels.tolist()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Shaped
@@ -25,15 +26,17 @@ from glocal.errors import DataError
 from glocal.files import read_object
 from glocal.similarity import Labels
 
+Part = Literal["training", "test"]
+
 
 @cache
-def breeds() -> dict[str, dict[str, list[list[int]]]]:
-    """Return the training and the test class numbers of each superclass of each task."""
+def breeds() -> dict[str, dict[str, dict[Part, list[int]]]]:
+    """Return the class numbers of each part of each superclass of each task."""
     return read_object(Path(__file__).with_name("breeds.json"), what="table")
 
 
 def breeds_side(
-    task: str, features: Features, classes: Labels, part: str
+    task: str, features: Features, classes: Labels, part: Part
 ) -> tuple[Features, Shaped[np.ndarray, " k"]]:
     """The ``training`` or ``test`` images of a task, and the name of the superclass of each.
 
@@ -51,7 +54,8 @@ def breeds_side(
                 f"{str(names[0])!r})."
             )
     superclass: dict[int, str] = {}
-    for name, (training_numbers, test_numbers) in breeds()[task].items():
-        superclass |= dict.fromkeys(test_numbers if part == "test" else training_numbers, name)
+    for name, parts in breeds()[task].items():
+        for number in parts[part]:
+            superclass[number] = name
     rows, superclasses = superclass_rows(numbers, superclass, f"{part} images")
     return Features(features.matrix[rows], None, features.source), superclasses
