@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,6 +18,7 @@ from glocal.scores import AGREEMENT, PEOPLE, Score
 from glocal.similarity import (
     SIMILARITIES,
     Choices,
+    Embedding,
     Mask,
     Numbers,
     Objects,
@@ -40,6 +42,14 @@ MIN_REPEATED_ANSWERS = 200
 SPLITS = 100
 """Random halves of the people whose similarities are correlated."""
 _SEED = 0
+
+
+class AnswerValues(NamedTuple):
+    """The credit of an embedding on each answer, whether its choice is a tie, and its loss."""
+
+    credits: Values
+    is_tied: Mask
+    losses: Values
 
 
 def odd_one_out(
@@ -86,19 +96,13 @@ def odd_one_out(
     1.0
     """
     Z = finite(Z)
-    S = _similarities(Z, answers, similarity)
-    tolerance = pair_tolerance(Z, similarity)
-    credits, is_tied = credit(S, tolerance)
-    if similarity != "dot":
-        S = _similarities(Z, answers, "dot")  # the loss is always of dot products
-    losses = choice_loss(S)
-    units = credit_units(credits, answers)
+    values = _answer_values(Z, answers, similarity)
+    units = credit_units(values.credits, answers)
     low = None
     high = None
     if interval:
         _, low, high = units.bounded()
         _warn_if_few(answers)
-    values = [credits, is_tied, losses]
     means = np.average(values, axis=1, weights=answers.weights)
     agreement, tie_rate, loss = means.tolist()
     n = len(answers)
@@ -116,6 +120,17 @@ def odd_one_out(
         similarity=similarity,
         ceiling=None,
     )
+
+
+def _answer_values(Z: Embedding, answers: Answers, similarity: str) -> AnswerValues:
+    """The credit, the tie and the loss of an embedding on each answer."""
+    S = _similarities(Z, answers, similarity)
+    tolerance = pair_tolerance(Z, similarity)
+    credits, is_tied = credit(S, tolerance)
+    if similarity != "dot":
+        S = _similarities(Z, answers, "dot")  # the loss is always of dot products
+    losses = choice_loss(S)
+    return AnswerValues(credits, is_tied, losses)
 
 
 def _warn_if_few(answers: Answers) -> None:
@@ -190,12 +205,10 @@ def ceiling(answers: Answers) -> Result | None:
     n_answers = counts.sum(axis=1)
     n = int(n_answers.sum())
     answers_a_question = _answers_a_question(n_answers)
-    shares = _agreeing(counts) / n_answers
-    lower_end = ObjectValues(values=shares, objects=questions, weights=n_answers)
+    lower_end = _lower_end(questions, counts)
     units = {"leave_one_out": lower_end}
     if answers_a_question >= MIN_ANSWERS_A_QUESTION:
-        largest_shares = counts.max(axis=1) / n_answers
-        units["majority"] = ObjectValues(values=largest_shares, objects=questions)
+        units["majority"] = _upper_end(questions, counts)
     settings = {"answers_a_question": answers_a_question}
     score = partial(Score, "odd-one-out", n=n, transform=PEOPLE, settings=settings)
     scores = []
@@ -203,10 +216,39 @@ def ceiling(answers: Answers) -> Result | None:
     for name, end in units.items():
         bounds = end.bounded()
         values[name] = bounds
-        scores.append(score(f"ceiling_{name}", *bounds))
+        row = score(f"ceiling_{name}", *bounds)
+        scores.append(row)
     values["n_answers"] = n
     values.update(settings)
     return Result(tuple(scores), lower_end, values)
+
+
+def _lower_end(questions: Objects, counts: Choices) -> ObjectValues:
+    """The share of the answers to each question that equal the majority of the others.
+
+    If k choices of the others are the most frequent, each of them counts 1/k.
+    """
+    n_choices = counts.shape[1]
+    one_answer = np.eye(n_choices)
+    others = counts[:, None] - one_answer  # (questions, choice of one answer, choices)
+    most = others.max(axis=2, keepdims=True)
+    is_most = others == most
+    n_tied = is_most.sum(axis=2, keepdims=True)
+    credits = is_most / n_tied
+    credits_of_choices = np.diagonal(credits, axis1=1, axis2=2)
+    agreeing = counts * credits_of_choices
+    n_agreeing = agreeing.sum(axis=1)
+    n_answers = counts.sum(axis=1)
+    shares = n_agreeing / n_answers
+    return ObjectValues(values=shares, objects=questions, weights=n_answers)
+
+
+def _upper_end(questions: Objects, counts: Choices) -> ObjectValues:
+    """The share of the answers to each question that equal the most frequent one."""
+    n_answers = counts.sum(axis=1)
+    most = counts.max(axis=1)
+    shares = most / n_answers
+    return ObjectValues(values=shares, objects=questions)
 
 
 def _counted_questions(answers: Answers) -> tuple[Objects, Choices]:
@@ -242,7 +284,8 @@ def _repeated_questions(answers: Answers) -> tuple[Objects, Choices]:
         parts_of_votes = votes % 1
         is_weighted = bool(parts_of_votes.any())
     if is_weighted or not len(answers):
-        no_counts = np.empty((0, len(answers.pairs)))
+        n_choices = len(answers.pairs)
+        no_counts = np.empty((0, n_choices))
         return answers.objects[:0], no_counts
     if votes is None:
         is_alone = asked_once(answers.objects)
@@ -306,20 +349,6 @@ def _similarities(Z: np.ndarray, answers: Answers, similarity: str) -> Choices:
         raise DataError("there is no answer to score.")
     answers.check_range(len(Z))
     return of_pairs(Z, answers.objects, answers.pairs, similarity)
-
-
-def _agreeing(counts: Choices) -> Values:
-    """The number of answers to each question that equal the majority of the others, ties shared."""
-    n_choices = counts.shape[1]
-    one_answer = np.eye(n_choices)
-    others = counts[:, None] - one_answer  # (questions, choice of one answer, choices)
-    most = others.max(axis=2, keepdims=True)
-    is_most = others == most
-    n_tied = is_most.sum(axis=2, keepdims=True)
-    shares = is_most / n_tied
-    shares_of_choice = np.diagonal(shares, axis1=1, axis2=2)
-    agreeing = counts * shares_of_choice
-    return agreeing.sum(axis=1)
 
 
 class Reliability(Result):
@@ -428,14 +457,16 @@ def _correlations_of_halves(answers: Answers, splits: int) -> tuple[Values, Numb
         is_first = rng.permutation(is_first)
         is_of_first = is_first[person]
         first, second = _similarities_of_halves(pair_numbers, weights, is_of_first)
-        if not len(first):
-            continue
-        smaller_spread = min(first.std(), second.std())
-        if smaller_spread > 0:
+        if _varies(first) and _varies(second):
             correlation = np.corrcoef(first, second)[0, 1]
             correlations.append(correlation)
             n_pairs.append(len(first))
     return np.array(correlations), np.array(n_pairs, dtype=np.int64)
+
+
+def _varies(values: Values) -> bool:
+    """Whether there are values, and not all are equal."""
+    return len(values) > 0 and float(values.std()) > 0
 
 
 def _pair_numbers(answers: Answers) -> Int[np.ndarray, "t k"]:

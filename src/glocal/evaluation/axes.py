@@ -12,6 +12,7 @@ from glocal.data.features import Features
 from glocal.similarity import (
     Embedding,
     Numbers,
+    Square,
     is_collapsed,
     unit_rows,
 )
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
     from glocal.transform import LinearTransform
 
+AxisVectors = Float[np.ndarray, "n k"]
+"""k axes among n objects, one a column."""
+AxisShares = Float[np.ndarray, " k"]
+"""One share or correlation for each of k axes."""
 MIN_STABILITY = 0.8
 """An axis is called unsure if it correlates less with the axes of a fit to part of the answers."""
 _SHOWN_NAMES = 6  # number of objects that are named at each end of an axis
@@ -99,26 +104,25 @@ def axes(
     original, embedding, fold_embeddings = embeddings(transform, features, folds)
     X = _centred(original)
     Z = _centred(embedding)
-    vectors = _changed_axes(Z, X, n_growing=n, n_shrinking=n // 2)
+    n_shrinking = n // 2
+    vectors = _most_changed_axes(Z, X, n_growing=n, n_shrinking=n_shrinking)
     table = _axis_table(vectors, X, Z, features.labels)
     chance = _recorded_chance(transform)
     if folds:
-        centred_folds = [_centred(rows) for rows in fold_embeddings]
-        stability = _stability(vectors, X, centred_folds)
-        table.insert(table.columns.get_loc("low"), "stability", stability)
+        stability = _stability(vectors, X, fold_embeddings)
+        position = table.columns.get_loc("low")
+        table.insert(position, "stability", stability)
         fractions = [_fraction(fold, transform) for fold in folds]
         chance = chance_level(embedding, fold_embeddings, fractions)
     if chance is not None:
-        change = table["after"] - table["before"]
-        is_beyond_chance = change.abs() > chance
-        table = table[is_beyond_chance].reset_index(drop=True)
+        table = _beyond_chance(table, chance)
     shown = AxisTable(table)
     shown.attrs["chance"] = chance
     return shown
 
 
 def _axis_table(
-    vectors: Float[np.ndarray, "n k"],
+    vectors: AxisVectors,
     X: Embedding,
     Z: Embedding,
     names: Sequence[str],
@@ -126,21 +130,43 @@ def _axis_table(
     """The shares of each axis before and after a transform, and the objects at its ends."""
     import pandas as pd
 
-    before = np.square(vectors.T @ X).sum(axis=1)
-    after = np.square(vectors.T @ Z).sum(axis=1)
+    before = _shares(vectors, X)
+    after = _shares(vectors, Z)
     smallest = np.finfo(float).tiny
-    ratios = after / np.maximum(before, smallest)
-    ascending = np.argsort(vectors, axis=0, kind="stable").T
-    descending = ascending[:, ::-1]
-    return pd.DataFrame(
-        {
-            "factor": np.sqrt(ratios),
-            "before": before,
-            "after": after,
-            "low": [_first_names(names, rows) for rows in ascending],
-            "high": [_first_names(names, rows) for rows in descending],
-        }
-    )
+    divisors = np.maximum(before, smallest)
+    ratios = after / divisors
+    low = []
+    high = []
+    order = np.argsort(vectors, axis=0, kind="stable")
+    for ascending in order.T:
+        descending = ascending[::-1]
+        first_names = _first_names(names, ascending)
+        last_names = _first_names(names, descending)
+        low.append(first_names)
+        high.append(last_names)
+    table = pd.DataFrame()
+    table["factor"] = np.sqrt(ratios)
+    table["before"] = before
+    table["after"] = after
+    table["low"] = low
+    table["high"] = high
+    return table
+
+
+def _shares(vectors: AxisVectors, X: Embedding) -> AxisShares:
+    """The shares aᵀXXᵀa of the axes a."""
+    projections = vectors.T @ X
+    squares = np.square(projections)
+    return squares.sum(axis=1)
+
+
+def _beyond_chance(table: pd.DataFrame, chance: float) -> pd.DataFrame:
+    """The axes whose share changes by more than chance explains."""
+    change = table["after"] - table["before"]
+    size = change.abs()
+    is_beyond_chance = size > chance
+    remaining = table[is_beyond_chance]
+    return remaining.reset_index(drop=True)
 
 
 def embeddings(
@@ -155,22 +181,28 @@ def embeddings(
 
 
 def _stability(
-    vectors: Float[np.ndarray, "n k"],
+    vectors: AxisVectors,
     X: Embedding,
     fold_embeddings: Sequence[Embedding],
-) -> Float[np.ndarray, " k"]:
+) -> AxisShares:
     """The smallest correlation of each axis with the most similar axis of a fold."""
-    n_compared = vectors.shape[1] + _SPARE_AXES
+    n_axes = vectors.shape[1]
+    n_compared = n_axes + _SPARE_AXES
     largest_of_folds = []
-    for Z in fold_embeddings:
-        fold_axes = _changed_axes(Z, X, n_growing=n_compared, n_shrinking=n_compared)
+    for fold in fold_embeddings:
+        Z = _centred(fold)
+        fold_axes = _most_changed_axes(Z, X, n_growing=n_compared, n_shrinking=n_compared)
         # axes are centred and of length 1, so that their dot products are correlations
-        correlations = np.abs(vectors.T @ fold_axes)
-        largest_of_folds.append(correlations.max(axis=1, initial=0.0))
+        products = vectors.T @ fold_axes
+        correlations = np.abs(products)
+        largest = correlations.max(axis=1, initial=0.0)
+        largest_of_folds.append(largest)
     return np.min(largest_of_folds, axis=0)
 
 
-def chance_level(Z: Embedding, folds: Sequence[Embedding], fractions: Sequence[float]) -> float:
+def chance_level(
+    embedding: Embedding, folds: Sequence[Embedding], fractions: Sequence[float]
+) -> float:
     """The change of a share that the sampling of answers explains.
 
         max over folds f of |largest eigenvalue of K - K_f| / √(1/φ_f - 1)
@@ -181,32 +213,39 @@ def chance_level(Z: Embedding, folds: Sequence[Embedding], fractions: Sequence[f
     K. (Fits to shuffled answers do not: their scale goes to 0, and the map is then mostly
     rounding.)
     """
-    Z = _centred(Z)
+    Z = _centred(embedding)
     levels = [0.0]
-    for fold, fraction in zip(folds, fractions, strict=True):
-        _, K = _change(Z, _centred(fold))
+    pairs = zip(folds, fractions, strict=True)
+    for fold, fraction in pairs:
+        centred_fold = _centred(fold)
+        _, K = _change(Z, centred_fold)
         eigenvalues = np.linalg.eigvalsh(K)
-        largest = float(np.abs(eigenvalues).max())
+        changes = np.abs(eigenvalues)
+        largest = float(changes.max())
         extra_variance = 1 / fraction - 1
-        levels.append(largest / extra_variance**0.5)
+        extra_error = extra_variance**0.5
+        level = largest / extra_error
+        levels.append(level)
     return max(levels)
 
 
 def _fraction(fold: FoldTransform, transform: LinearTransform) -> float:
     """The fraction of the answers that a fold was fitted to, or 0.5 if that is not recorded."""
     fit = transform.record.fit
-    if fit is None or not 0 < fold.n_answers < fit.n_answers:
+    if fit is None:
         return 0.5
-    return fold.n_answers / fit.n_answers
+    is_part = 0 < fold.n_answers < fit.n_answers
+    return fold.n_answers / fit.n_answers if is_part else 0.5
 
 
 def _recorded_chance(transform: LinearTransform) -> float | None:
     """The chance level in the record, times the strength of the transform; None without one."""
     fit = transform.record.fit
     heldout = None if fit is None else fit.heldout
-    if heldout is None or heldout.axes_chance is None:
+    chance = None if heldout is None else heldout.axes_chance
+    if chance is None:
         return None
-    return heldout.axes_chance * transform.record.strength
+    return chance * transform.record.strength
 
 
 def _centred(rows: Embedding) -> Embedding:
@@ -215,48 +254,62 @@ def _centred(rows: Embedding) -> Embedding:
     rows_of_length_1 = unit_rows(exact_rows)
     if is_collapsed(rows_of_length_1):
         return np.zeros_like(rows_of_length_1)
-    centred = rows_of_length_1 - rows_of_length_1.mean(axis=0)
-    return centred / np.linalg.norm(centred)
+    mean = rows_of_length_1.mean(axis=0)
+    centred = rows_of_length_1 - mean
+    scale = np.linalg.norm(centred)
+    return centred / scale
 
 
-def _change(Z: Embedding, X: Embedding) -> tuple[Embedding, Float[np.ndarray, "r r"]]:
+def _change(Z: Embedding, X: Embedding) -> tuple[Embedding, Square]:
     """Q and K of ZZᵀ - XXᵀ = QKQᵀ, with Q an orthonormal basis of the columns of Z and X."""
     columns = np.hstack([Z, X])
     Q, R = np.linalg.qr(columns)
-    n_columns = [Z.shape[1], X.shape[1]]
-    signs = np.repeat([1.0, -1.0], n_columns)
-    K = R * signs @ R.T
+    n_after = Z.shape[1]
+    n_columns = R.shape[1]
+    signs = np.ones(n_columns)
+    signs[n_after:] = -1
+    signed = R * signs
+    K = signed @ R.T
     return Q, K
 
 
-def _changed_axes(
+def _most_changed_axes(
     Z: Embedding,
     X: Embedding,
     *,
     n_growing: int,
     n_shrinking: int,
-) -> Float[np.ndarray, "n k"]:
+) -> AxisVectors:
     """The eigenvectors of ZZᵀ - XXᵀ with the largest eigenvalues, then with the smallest.
 
     Eigenvalues that rounding explains are left out.
     """
     Q, K = _change(Z, X)
     eigenvalues, eigenvectors = np.linalg.eigh(K)
-    growing = np.flatnonzero(eigenvalues > _MIN_GAIN)[::-1]
-    shrinking = np.flatnonzero(eigenvalues < -_MIN_GAIN)
-    chosen = np.concatenate(
-        [
-            growing[:n_growing],
-            shrinking[:n_shrinking],
-        ]
-    )
-    vectors = Q @ eigenvectors[:, chosen]
-    skewness = (vectors**3).sum(axis=0)
-    longer_tail = np.where(skewness < 0, -1.0, 1.0)
-    return vectors * longer_tail
+    is_growing = eigenvalues > _MIN_GAIN
+    is_shrinking = eigenvalues < -_MIN_GAIN
+    ascending = np.flatnonzero(is_growing)
+    growing = ascending[::-1]
+    shrinking = np.flatnonzero(is_shrinking)
+    first_growing = growing[:n_growing]
+    first_shrinking = shrinking[:n_shrinking]
+    chosen = np.concatenate([first_growing, first_shrinking])
+    coordinates = eigenvectors[:, chosen]
+    vectors = Q @ coordinates
+    return _directed(vectors)
+
+
+def _directed(vectors: AxisVectors) -> AxisVectors:
+    """The axes with their longer tails at the high end."""
+    cubes = vectors**3
+    skewness = cubes.sum(axis=0)
+    is_reversed = skewness < 0
+    signs = np.where(is_reversed, -1.0, 1.0)
+    return vectors * signs
 
 
 def _first_names(names: Sequence[str], rows: Numbers) -> tuple[str, ...]:
     """The first distinct names of the rows."""
-    distinct_names = dict.fromkeys(names[row] for row in rows)
-    return tuple(distinct_names)[:_SHOWN_NAMES]
+    names_of_rows = [names[row] for row in rows]
+    distinct_names = tuple(dict.fromkeys(names_of_rows))
+    return distinct_names[:_SHOWN_NAMES]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import ItemValues
-from glocal.scores import Score
+from glocal.scores import KEPT, Score
 from glocal.similarity import (
     Embedding,
+    Numbers,
     Values,
     cosine_blocks,
     finite,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 Neighbours = Int[np.ndarray, "n k"]
 """The k nearest rows of every row, nearest first."""
+Cosines = Float[np.ndarray, "n _"]
+"""The cosines of a block of rows with all rows."""
 MAX_IMAGES = 20_000
 """Of more images a random sample of this size is compared."""
 MIN_IMAGES = 4
@@ -71,28 +74,44 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10) -> Result:
             f"same images, at least {MIN_IMAGES}."
         )
     if n_images > MAX_IMAGES:
-        warn(
-            f"{MAX_IMAGES:,} of {n_images:,} images are compared with each other, a random sample; "
-            "an image keeps more neighbours among fewer.",
-            DataWarning,
-        )
-        rows = np.sort(np.random.default_rng(0).choice(n_images, MAX_IMAGES, replace=False))
+        rows = _sample(n_images)
         X = X[rows]
         Z = Z[rows]
-    (X,) = zeros_if_collapsed(finite(X, "features before the transform"))
-    (Z,) = zeros_if_collapsed(finite(Z, "features after the transform"))
+    X = finite(X, "features before the transform")
+    (X,) = zeros_if_collapsed(X)
+    Z = finite(Z, "features after the transform")
+    (Z,) = zeros_if_collapsed(Z)
+    n = len(X)
     kept = kept_neighbours(X, Z, k)
-    other = Score("structure", "cka", cka(X, Z), n=len(X), settings={"k": k})
-    return Result.from_scores((*kept.scores, other), kept.units, n_images=n_images)
+    value = cka(X, Z)
+    settings = {"k": k}
+    score = Score("structure", "cka", value, n=n, settings=settings)
+    scores = [*kept.scores, score]
+    return Result.from_scores(scores, kept.units, n_images=n_images)
+
+
+def _sample(n_images: int) -> Numbers:
+    """The images of a random sample, which a DataWarning reports."""
+    warn(
+        f"{MAX_IMAGES:,} of {n_images:,} images are compared with each other, a random sample; "
+        "an image keeps more neighbours among fewer.",
+        DataWarning,
+    )
+    rng = np.random.default_rng(0)
+    images = rng.choice(n_images, MAX_IMAGES, replace=False)
+    return np.sort(images)
 
 
 def kept_neighbours(
     X: Embedding, Z: Embedding, k: int = 10, *, before: csr_array | None = None
 ) -> Result:
     """The first score of `structure` alone; `before` as in `kept_by_image`."""
-    units = ItemValues(values=kept_by_image(X, Z, k, before=before))
-    bounded = units.bounded()
-    score = Score("structure", "neighbours_kept", *bounded, n=len(X), settings={"k": k})
+    shares = kept_by_image(X, Z, k, before=before)
+    units = ItemValues(values=shares)
+    value, low, high = units.bounded()
+    n = len(X)
+    settings = {"k": k}
+    score = Score("structure", KEPT, value, low, high, n, settings=settings)
     return Result((score,), units)
 
 
@@ -101,7 +120,10 @@ def neighbours_kept(X: Embedding, Z: Embedding, k: int = 10) -> float:
 
     With cosines, it is also the mutual nearest-neighbour alignment of X and Z.
     """
-    return float(kept_by_image(finite(X), finite(Z), k).mean())
+    X = finite(X)
+    Z = finite(Z)
+    shares = kept_by_image(X, Z, k)
+    return float(shares.mean())
 
 
 def kept_by_image(
@@ -123,10 +145,14 @@ def kept_by_image(
     """
     if before is None:
         before = neighbourhoods(X, k)
-    kept: np.ndarray = before.minimum(neighbourhoods(Z, k)).sum(axis=1) / k
+    after = neighbourhoods(Z, k)
+    common = before.minimum(after)
+    n_common: Values = common.sum(axis=1)
     if is_collapsed(X) or is_collapsed(Z):
-        return np.full(len(X), k / (len(X) - 1))
-    return kept
+        n = len(X)
+        chance = k / (n - 1)
+        return np.full(n, chance)
+    return n_common / k
 
 
 def neighbourhoods(Z: Embedding, k: int = 10) -> csr_array:
@@ -141,28 +167,56 @@ def neighbourhoods(Z: Embedding, k: int = 10) -> csr_array:
     ParameterError
         If k is outside 1 … n - 1.
     """
-    from scipy.sparse import csr_array, vstack
+    from scipy.sparse import vstack
 
     n = len(Z)
     if not 1 <= k < n:
         raise ParameterError(f"`k` is {k} but {n} images allow 1 to {n - 1} neighbours.")
-    tolerance = tie_tolerance(Z.shape[1])
+    n_columns = Z.shape[1]
+    tolerance = tie_tolerance(n_columns)
     blocks = []
     for _, S in cosine_blocks(Z):
-        kth_largest = np.partition(S, -k, axis=1)[:, -k]
-        i, j = np.nonzero(kth_largest[:, None] - tolerance <= S)
-        is_nearer = S[i, j] > kth_largest[i] + tolerance
-        tied_share = (k - np.bincount(i, is_nearer)) / np.bincount(i, ~is_nearer)
-        P = np.where(is_nearer, 1.0, tied_share[i])
-        blocks.append(csr_array((P, (i, j)), shape=S.shape))
+        block = _neighbourhoods_of_block(S, k, tolerance)
+        blocks.append(block)
     return vstack(blocks, format="csr")
+
+
+def _neighbourhoods_of_block(S: Cosines, k: int, tolerance: float) -> csr_array:
+    """P_k(j | i) of the images i of a block."""
+    from scipy.sparse import csr_array
+
+    ascending = np.partition(S, -k, axis=1)
+    kth_largest = ascending[:, -k]
+    lowest = kth_largest - tolerance
+    is_near = lowest[:, None] <= S
+    i, j = np.nonzero(is_near)
+    cosines = S[i, j]
+    highest_tied = kth_largest + tolerance
+    is_nearer = cosines > highest_tied[i]
+    n_nearer = np.bincount(i, is_nearer)
+    n_tied = np.bincount(i, ~is_nearer)
+    n_places = k - n_nearer
+    tied_share = n_places / n_tied
+    P = np.where(is_nearer, 1.0, tied_share[i])
+    places = (i, j)
+    return csr_array((P, places), shape=S.shape)
 
 
 def neighbours(Z: Embedding, k: int) -> Neighbours:
     """The k nearest rows of every row, nearest first, for display."""
-    # a copy, since a slice would keep all n places of every row in memory
-    nearest = [np.argsort(-S, axis=1, kind="stable")[:, :k].copy() for _, S in cosine_blocks(Z)]
-    return np.concatenate(nearest)
+    blocks = []
+    for _, S in cosine_blocks(Z):
+        block = _nearest_of_block(S, k)
+        blocks.append(block)
+    return np.concatenate(blocks)
+
+
+def _nearest_of_block(S: Cosines, k: int) -> Neighbours:
+    """The k nearest rows of each row of a block, nearest first."""
+    distances = -S
+    order = np.argsort(distances, axis=1, kind="stable")
+    nearest = order[:, :k]
+    return nearest.copy()  # the slice would keep all n places of every row in memory
 
 
 def cka(X: Embedding, Z: Embedding) -> float:
@@ -185,10 +239,17 @@ def cka(X: Embedding, Z: Embedding) -> float:
     """
     X = finite(X)
     Z = finite(Z)
-    X = X - X.mean(axis=0)
-    Z = Z - Z.mean(axis=0)
-    scale = _hsic(X, X) * _hsic(Z, Z)
-    return _hsic(X, Z) / scale**0.5 if scale > 0 else 0.0
+    x_mean = X.mean(axis=0)
+    z_mean = Z.mean(axis=0)
+    X = X - x_mean
+    Z = Z - z_mean
+    hsic_x = _hsic(X, X)
+    hsic_z = _hsic(Z, Z)
+    product = hsic_x * hsic_z
+    if product <= 0:
+        return 0.0
+    scale = product**0.5
+    return _hsic(X, Z) / scale
 
 
 def _hsic(X: Embedding, Z: Embedding) -> float:
@@ -196,7 +257,24 @@ def _hsic(X: Embedding, Z: Embedding) -> float:
     n = len(X)
     a = np.square(X).sum(axis=1)
     b = np.square(Z).sum(axis=1)
-    K = X @ X.sum(axis=0) - a  # (n,): row sums
-    L = Z @ Z.sum(axis=0) - b
-    products = np.square(X.T @ Z).sum() - a @ b
-    return float(products + K.sum() * L.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (K @ L))
+    K = _row_sums(X, a)
+    L = _row_sums(Z, b)
+    # the p × q products have no name, which would keep them in memory
+    products = np.square(X.T @ Z).sum()
+    diagonal = a @ b
+    K_sum = K.sum()
+    L_sum = L.sum()
+    n_pairs = (n - 1) * (n - 2)
+    totals = K_sum * L_sum / n_pairs
+    weight = 2 / (n - 2)
+    row_products = K @ L
+    row_sums = weight * row_products
+    hsic = products - diagonal + totals - row_sums
+    return float(hsic)
+
+
+def _row_sums(X: Embedding, squared_lengths: Values) -> Values:
+    """The row sums of the Gram matrix of X, without its diagonal."""
+    column_sums = X.sum(axis=0)
+    row_sums = X @ column_sums
+    return row_sums - squared_lengths
