@@ -35,6 +35,7 @@ _SHAPES = (
     "triangle-left",
 )
 _TITLES = {
+    "": "score",
     "agreement": "agreement with people",
     "neighbours_kept": "neighbours kept",
 }
@@ -74,9 +75,10 @@ def _network_chart(run: Run, network: str) -> Chart | None:
     points = front_points(run)
     is_of_network = points["network"] == network
     front = points[is_of_network]
+    is_shown = len(front) >= _MIN_SHOWN
     agreement_tasks = run.agreement_tasks(network)
     has_one_task = len(agreement_tasks) == 1
-    if has_one_task and len(front) >= _MIN_SHOWN:
+    if has_one_task and is_shown:
         title = f"front-{network}".rstrip("-")
         drawing = front_chart(front)
         return Chart(title, chart=drawing, network=network, is_front=True)
@@ -86,7 +88,8 @@ def _network_chart(run: Run, network: str) -> Chart | None:
         tasks = [task]
     scores = _network_scores(run.scores, network, tasks)
     arms = {score.transform for score in scores}
-    if len(arms) < 2:
+    has_two_arms = len(arms) >= 2
+    if not has_two_arms:
         return None
     title = f"scores-{network}".rstrip("-")
     ends: list[float] = []
@@ -96,12 +99,17 @@ def _network_chart(run: Run, network: str) -> Chart | None:
     return Chart(title, chart=drawing, network=network, ends=ends)
 
 
-def _network_scores(scores: Scores, network: str, tasks: Sequence[str]) -> list[Score]:
+def _network_scores(
+    scores: Scores,
+    network: str,
+    tasks: Sequence[str],
+) -> list[Score]:
     """The scores of the arms of a network, task by task."""
-    arms = [arm for name, arm in scores.arms if name == network]
     network_scores: list[Score] = []
-    cells = itertools.product(tasks, arms)
-    for task, arm in cells:
+    cells = itertools.product(tasks, scores.arms)
+    for task, (network_of_arm, arm) in cells:
+        if network_of_arm != network:
+            continue
         score = scores.score(network, task, arm)
         if score is not None:
             network_scores.append(score)
@@ -121,22 +129,28 @@ def differences_chart(gains: Sequence[Score]) -> alt.LayerChart:
     """Draw differences between networks as dots with 95 % intervals, beside a line at 0."""
     alt = import_optional("altair", "a report")
     rows = _named_differences(gains)
-    value = metric_axis(alt.X, "value", "difference")
-    low = metric_axis(alt.X, "low", "difference")
     axis = alt.Axis(labelLimit=0)
     y = alt.Y("name:N", sort=None, title=None, axis=axis)
-    tooltip = ["name:N", *tooltips(*_NUMBERS)]
-    data = inline_data(rows)
-    base = alt.Chart(data).encode(y, tooltip=tooltip)
-    rules = base.mark_rule(strokeWidth=2)
+    labels = ["name:N"]
+    chart = chart_of_rows(rows, labels, _NUMBERS)
+    base = chart.encode(y)
+    value = metric_axis(alt.X, "value", "difference")
     dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1, color=INK)
-    layered = alt.layer(
-        rules.encode(low, x2="high:Q"),
-        dots.encode(value),
-        ceiling_rules([0.0], value),
-    )
+    differences = dots.encode(value)
+    intervals = _intervals(base, "difference")
+    zero = ceiling_rules([0.0], value)
+    layered = alt.layer(intervals, differences, zero)
     height = 2 * _LINE_HEIGHT * len(rows)
     return layered.properties(height=height, description="Differences between networks")
+
+
+def _intervals(chart: alt.Chart, metric: str) -> alt.Chart:
+    """A line over the interval of each row of a chart."""
+    import altair as alt
+
+    low = metric_axis(alt.X, "low", metric)
+    rules = chart.mark_rule(strokeWidth=2)
+    return rules.encode(low, x2="high:Q")
 
 
 def _named_differences(gains: Sequence[Score]) -> pd.DataFrame:
@@ -159,62 +173,66 @@ def scores_chart(scores: Sequence[Score], ends: Sequence[float]) -> alt.LayerCha
 
     A single task has an axis of its metric, with a line at each of the `ends`.
     """
+    import pandas as pd
+
     alt = import_optional("altair", "a report")
-    arms = [*dict.fromkeys(score.transform for score in scores)]
-    tasks = [*dict.fromkeys(score.task for score in scores)]
-    is_single = len(tasks) == 1
-    metric = scores[0].metric if is_single else ""
-    scales = arm_scales("transform", arms)
+    records = map(vars, scores)
+    rows = pd.DataFrame(records)
+    tasks = rows["task"].unique()
+    arms = rows["transform"].unique()
+    scales = arm_scales("transform", arms.tolist())
+    base = _arms_by_task(rows, scales.colour)
+    metric = ""
+    if len(tasks) == 1:
+        metric = scores[0].metric
     value = metric_axis(alt.X, "value", metric)
-    low = metric_axis(alt.X, "low", metric)
-    base = _scores_in_rows(scores).encode(
-        alt.Y("task:N", sort=tasks, title=None, axis=None if is_single else alt.Axis()),
-        alt.YOffset("transform:N", sort=arms),
-        scales.colour,
-    )
-    rules = base.mark_rule(strokeWidth=2)
+    intervals = _intervals(base, metric)
     dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1)
     layers = [
-        rules.encode(low, scales.dashes, x2="high:Q"),
+        intervals.encode(scales.dashes),
         dots.encode(value, scales.shape),
     ]
     if ends:
         people = ceiling_rules(ends, value)
         layers.append(people)
     height_of_task = _LINE_HEIGHT * len(arms) + _TASK_GAP
-    return alt.layer(*layers).properties(
+    layered = alt.layer(*layers)
+    return layered.properties(
         height=height_of_task * len(tasks),
         description="Scores with intervals",
     )
 
 
-def _scores_in_rows(scores: Sequence[Score]) -> alt.Chart:
-    """A chart with a row of data for each score, which a tooltip shows."""
+def _arms_by_task(rows: pd.DataFrame, colour: alt.Color) -> alt.Chart:
+    """A chart of scores, an arm a line, grouped by task; a single task is not named."""
     import altair as alt
-    import pandas as pd
 
-    records = map(vars, scores)
-    rows = pd.DataFrame(records)
+    tasks = rows["task"].unique()
+    arms = rows["transform"].unique()
+    is_single = len(tasks) == 1
+    axis = None if is_single else alt.Axis()
+    task_order = tasks.tolist()
+    arm_order = arms.tolist()
+    y = alt.Y("task:N", sort=task_order, title=None, axis=axis)
+    offset = alt.YOffset("transform:N", sort=arm_order)
     columns = ["task", "transform", *_NUMBERS]
-    data = inline_data(rows[columns])
-    chart = alt.Chart(data)
-    numbers = tooltips(*_NUMBERS)
-    tooltip: list[str | alt.Tooltip] = ["task:N", "transform:N", *numbers]
-    return chart.encode(tooltip=tooltip)
+    shown = rows[columns]
+    labels = ["task:N", "transform:N"]
+    chart = chart_of_rows(shown, labels, _NUMBERS)
+    return chart.encode(y, offset, colour)
 
 
 def ceiling_rules(ends: Sequence[float], axis: Any) -> alt.Chart:
     """Draw a dashed line at each end of the ceiling, across an axis of values."""
-    import altair as alt
     import pandas as pd
 
     rows = pd.DataFrame({"value": ends})
-    data = inline_data(rows)
-    tooltip = tooltips("value")
-    chart = alt.Chart(data)
-    people = chart.encode(axis, tooltip=tooltip)
+    numbers = ["value"]
+    chart = chart_of_rows(rows, [], numbers)
+    people = chart.encode(axis)
+    colour = CONTROL.colour
     dashes = list(CONTROL.dashes)
-    return people.mark_rule(color=CONTROL.colour, strokeDash=dashes)
+    return people.mark_rule(color=colour, strokeDash=dashes)
 
 
 def front_points(run: Run) -> pd.DataFrame:
@@ -271,49 +289,73 @@ def front_chart(points: pd.DataFrame) -> alt.LayerChart:
     The chart shows every setting, the front of each arm as a line, and the choice in a ring.
     """
     alt = import_optional("altair", "a report")
-    x = metric_axis(alt.X, "neighbours_kept", "neighbours_kept", nice=False)
-    y = metric_axis(alt.Y, "agreement", "agreement", nice=False)
-    methods = points["method"].unique()
-    scales = arm_scales("method", methods.tolist())
-    numbers = tooltips("agreement", "neighbours_kept")
-    tooltip = ["method:N", "setting:N", *numbers]
-    data = inline_data(points)
-    base = alt.Chart(data).encode(x, y, tooltip=tooltip)
-    strong = base.transform_filter("datum.strong")
-    strong = strong.encode(scales.colour)
-    rule = strong.mark_rule(opacity=0.5)
+    methods = points["method"].unique().tolist()
+    scales = arm_scales("method", methods)
+    x = _front_axis(alt.X, "neighbours_kept")
+    y = _front_axis(alt.Y, "agreement")
+    labels = ["method:N", "setting:N"]
+    numbers = ["agreement", "neighbours_kept"]
+    chart = chart_of_rows(points, labels, numbers)
+    base = chart.encode(x, y)
     dots = base.mark_point(filled=True, size=_DOT_SIZE, opacity=1)
     chosen = base.transform_filter("datum.chosen")
-    line = strong.mark_line()
-    chart = alt.layer(
+    ring = chosen.mark_point(size=_RING_SIZE, color=INK, strokeWidth=2)
+    fronts = _front_layers(base, scales.colour)
+    points_of_arms = dots.encode(scales.colour, scales.shape)
+    layered = alt.layer(*fronts, points_of_arms, ring)
+    return layered.properties(
+        height=_FRONT_HEIGHT,
+        description="Agreement with people against neighbours kept",
+    )
+
+
+def _front_layers(base: alt.Chart, colour: alt.Color) -> list[alt.Chart]:
+    """The front of each arm as a line, and the intervals of its points."""
+    is_strong = base.transform_filter("datum.strong")
+    front = is_strong.encode(colour)
+    line = front.mark_line()
+    intervals = front.mark_rule(opacity=0.5)
+    return [
         line.encode(order="neighbours_kept:Q"),
-        rule.encode(x="neighbours_kept_low:Q", x2="neighbours_kept_high:Q"),
-        rule.encode(y="agreement_low:Q", y2="agreement_high:Q"),
-        dots.encode(scales.colour, scales.shape),
-        chosen.mark_point(size=_RING_SIZE, color=INK, strokeWidth=2),
-    )
-    return chart.properties(
-        height=_FRONT_HEIGHT, description="Agreement with people against neighbours kept"
-    )
+        intervals.encode(x="neighbours_kept_low:Q", x2="neighbours_kept_high:Q"),
+        intervals.encode(y="agreement_low:Q", y2="agreement_high:Q"),
+    ]
 
 
-def metric_axis(channel: type[Any], field: str, metric: str, *, nice: bool = True) -> Any:
+def _front_axis(channel: type[Any], metric: str) -> Any:
+    """The axis of a metric of points, which ends near the outermost of them."""
+    axis = metric_axis(channel, metric, metric)
+    axis["scale"]["nice"] = False
+    return axis
+
+
+def chart_of_rows(
+    rows: pd.DataFrame,
+    labels: Sequence[str],
+    numbers: Sequence[str],
+) -> alt.Chart:
+    """A chart of rows, with a tooltip of its labels and of numbers with three decimal places."""
+    import altair as alt
+
+    data = inline_data(rows)
+    chart = alt.Chart(data)
+    tooltip: list[str | alt.Tooltip] = list(labels)
+    for name in numbers:
+        field = f"{name}:Q"
+        number = alt.Tooltip(field, format=".3f")
+        tooltip.append(number)
+    return chart.encode(tooltip=tooltip)
+
+
+def metric_axis(channel: type[Any], field: str, metric: str) -> Any:
     """A channel of shares in per cent, with the title of a metric and four ticks."""
     import altair as alt
 
-    title = _TITLES.get(metric, metric or "score")
+    title = _TITLES.get(metric, metric)
     scale = alt.Scale(zero=False, padding=12)
-    if not nice:
-        scale = alt.Scale(zero=False, padding=12, nice=False)
     axis = alt.Axis(tickCount=4, format="%")
-    return channel(f"{field}:Q", title=title, scale=scale, axis=axis)
-
-
-def tooltips(*names: str) -> list[alt.Tooltip]:
-    """Tooltips of numbers with three decimal places."""
-    import altair as alt
-
-    return [alt.Tooltip(f"{name}:Q", format=".3f") for name in names]
+    field_of_numbers = f"{field}:Q"
+    return channel(field_of_numbers, title=title, scale=scale, axis=axis)
 
 
 class ArmScales(NamedTuple):

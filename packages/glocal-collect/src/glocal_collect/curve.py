@@ -10,7 +10,7 @@ import pandas as pd
 from glocal.aligner.curve import curve_record
 from glocal.errors import import_optional
 from glocal.report import Block
-from glocal.report.charts import ceiling_rules, inline_data, metric_axis, tooltips
+from glocal.report.charts import ceiling_rules, chart_of_rows, metric_axis
 from glocal.report.looks import COLOURS
 from glocal.scores import Score
 
@@ -50,17 +50,13 @@ def curve_chart(points: pd.DataFrame, ends: Sequence[float]) -> alt.LayerChart:
     """Draw agreement with held-out answers against the number of fitted ones, and the ceiling."""
     alt = import_optional("altair", "a report")
     sizes = points["answers"].tolist()
-    x = alt.X(
-        "answers:Q",
-        title="fitted answers",
-        scale=alt.Scale(type="log", base=2, nice=False, padding=16),
-        axis=alt.Axis(values=sizes, format=",d"),
-    )
+    scale = alt.Scale(type="log", base=2, nice=False, padding=16)
+    axis = alt.Axis(values=sizes, format=",d")
+    x = alt.X("answers:Q", title="fitted answers", scale=scale, axis=axis)
     value = metric_axis(alt.Y, "value", "agreement")
     low = metric_axis(alt.Y, "low", "agreement")
-    tooltip = ["answers:Q", *tooltips("value", "low", "high")]
-    chart = alt.Chart(inline_data(points))
-    base = chart.encode(x, tooltip=tooltip)
+    chart = chart_of_rows(points, ["answers:Q"], ["value", "low", "high"])
+    base = chart.encode(x)
     colour = COLOURS["global"]
     lines = base.mark_line(color=colour)
     rules = base.mark_rule(color=colour, strokeWidth=2)
