@@ -290,10 +290,12 @@ class Sketch(Record):
     questions: _Base64
 
 
-def method_in_words(settings: Mapping[str, Any]) -> str:
+def method_in_words(settings: Mapping[str, object]) -> str:
     """A method with the parameters alpha, lmbda, tau and mix that it has."""
     names = {name: name for name in ("alpha", "lmbda", "tau", "mix")}
-    return " ".join([settings["method"], *parameters_in_words(settings, names)])
+    words = [str(settings["method"])]
+    words += parameters_in_words(settings, names)
+    return " ".join(words)
 
 
 def parameters_in_words(values: Mapping[Any, Any], signs: Mapping[str, str]) -> Iterator[str]:
@@ -323,7 +325,7 @@ def to_json(value: Any) -> str:
     return json.dumps(jsonable, allow_nan=False)
 
 
-def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
+def flattened(record: Mapping[str, object]) -> dict[str, object]:
     """Flatten a nested record to one level, with keys such as ``fit.method``.
 
     >>> flattened({"fit": {"method": "global"}, "seed": 1})

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 from pydantic import ValidationError
 from pydantic.dataclasses import dataclass as checked
@@ -74,9 +73,10 @@ class SituationRow:
     version: str | None = None
     sha256: str | None = None
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         """The row of a file, without empty fields."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
+        fields = asdict(self)
+        return {name: value for name, value in fields.items() if value not in (None, "")}
 
 
 def neighbours_sentence(shares: Mapping[str, float]) -> str:
