@@ -223,7 +223,7 @@ def test_a_small_study_is_scored_on_many_of_its_answers(small_study, split, fitt
     rows = [score for score in result.scores if score.metric == "agreement"]
     assert {score.split for score in rows} == {name}
     assert all(n[0] <= score.n <= n[1] for score in rows)
-    assert ("on new objects expect less" in result.summary()) == bool(fitted)
+    assert ("expect lower agreement" in result.summary()) == bool(fitted)
 
 
 def test_few_heldout_answers_are_warned_of(small_study):

@@ -668,7 +668,7 @@ def test_the_command_prints_what_to_use_and_how(files):
     assert run(*"try . --out scores.jsonl --labels".split(), coarse).code == 0
     assert run("report scores.jsonl --out page.html").code == 0
     page = Path("page.html").read_text("utf-8")
-    assert "No record states" not in page
+    assert "do not record where" not in page
     assert f"by glocal {__version__}; each row has the SHA-256" in page
     assert len({score.split for score in read_scores("scores.jsonl")}) == 2
     assert run("evaluate structure --features . --out scores.jsonl").code == 0

@@ -78,7 +78,10 @@ class SuiteResult(Printable):
                 continue
             yield f"Arms are fitted without {fold}, and scored on it."
             if not fold.endswith("objects"):
-                yield "These answers are about fitted objects; on new objects expect less."
+                yield (
+                    "These answers are about objects that the arms were fitted to; for new "
+                    "objects, expect lower agreement."
+                )
         if self.scores.network_gains:
             yield "Networks are compared on the same data; p after correction within a task."
         yield (
