@@ -18,7 +18,7 @@ from glocal.transform.checks import row_differences, table_rows
 from glocal.transform.linear import RECENTRING_WEIGHT
 from glocal.transform.record import Recentring
 from glocal.verdict.examples import WITHOUT_MAP
-from glocal.verdict.images import Arms, Selection
+from glocal.verdict.images import Arms, Rows, Selection
 
 CENTRED = "centred"
 RECENTRED = ", recentred"
@@ -41,11 +41,11 @@ def fitting_transforms(
 
     Raises a ParameterError if one of the caller's has the name of another arm.
     """
-    packaged = {
-        name: transform
-        for name, transform in _packaged().items()
-        if not row_differences(transform, features)
-    }
+    packaged: dict[str, LinearTransform] = {}
+    for name, transform in _packaged().items():
+        differences = row_differences(transform, features)
+        if not differences:
+            packaged[name] = transform
     names_of_other_arms = {"", CENTRED, *WITHOUT_MAP, *packaged}
     for name in transforms:
         is_recentred = name.endswith(RECENTRED)
@@ -59,7 +59,10 @@ def fitting_transforms(
 
 def _packaged() -> dict[str, LinearTransform]:
     """The transforms that come with the package."""
-    return {name: LinearTransform.load(file) for name, file in bundled().items()}
+    transforms: dict[str, LinearTransform] = {}
+    for name, file in bundled().items():
+        transforms[name] = LinearTransform.load(file)
+    return transforms
 
 
 def transformed_arms(
@@ -74,14 +77,22 @@ def transformed_arms(
     `means` are the rows whose column means are subtracted, and on which the transforms of the
     package are recentred.
     """
-    tables = [table_rows(transforms, side.features, force=force) for side in sides]
+    tables = []
+    for side in sides:
+        table = table_rows(transforms, side.features, force=force)
+        tables.append(table)
     first_table = tables[0]
     centring = LinearTransform.centring(means, normalize=first_table.is_unit)
     arms = {CENTRED: centring}
     for name, transform in _with_recentred(transforms, means):
         arms[name] = transform
-    matrices = [table.matrix.astype(np.float64) for table in tables]
-    originals = [first_table.scaling(matrix, "float64") for matrix in matrices]
+    matrices = []
+    originals = []
+    for table in tables:
+        matrix = table.matrix.astype(np.float64)
+        original = first_table.scaling(matrix, "float64")
+        matrices.append(matrix)
+        originals.append(original)
     rows = {ORIGINAL: originals}
     for name, transform in arms.items():
         rows[name] = [transform.map_rows(matrix) for matrix in matrices]
@@ -108,8 +119,9 @@ def has_mean_as_origin(arm: str) -> bool:
 
 def fixed_arms_first(arms: TransformedArms) -> TransformedArms:
     """The same arms; first come the arms that need no mean of a collection."""
-    names = sorted(arms.rows, key=has_mean_as_origin)
-    rows = {name: arms.rows[name] for name in names}
+    rows: dict[str, Rows] = {}
+    for name in sorted(arms.rows, key=has_mean_as_origin):
+        rows[name] = arms.rows[name]
     return replace(arms, rows=rows)
 
 
@@ -126,20 +138,26 @@ def with_rare_others(arms: TransformedArms, is_normal: Mask) -> TransformedArms:
     for name in filter(has_mean_as_origin, arms.rows):
         base = name.removesuffix(RECENTRED)
         base_rows = arms.rows[base]
+        base_transform = arms.transforms[base]
         weight = 0.0 if name == base else RECENTRING_WEIGHT
-        mean = _mean_with_rare_others(base_rows[0], is_normal)
-        shift = n / (n + weight) * mean
+        first_rows = base_rows[0]
+        mean = _mean_with_rare_others(first_rows, is_normal)
+        share = n / (n + weight)
+        shift = share * mean
         origin = Recentring(n=n, weight=weight)
         rows[name] = [Z - shift for Z in base_rows]
-        transforms[name] = _moved(arms.transforms[base], shift, origin)
+        transforms[name] = _moved(base_transform, shift, origin)
     return TransformedArms(rows, transforms)
 
 
 def _mean_with_rare_others(Z: np.ndarray, is_normal: Mask) -> np.ndarray:
     """The mean of a collection in which `SHARE_OF_OTHERS` of the images is not normal."""
-    normal_mean = Z[is_normal].mean(axis=0)
-    mean_of_others = Z[~is_normal].mean(axis=0)
-    return normal_mean + SHARE_OF_OTHERS * (mean_of_others - normal_mean)
+    normal = Z[is_normal]
+    others = Z[~is_normal]
+    normal_mean = normal.mean(axis=0)
+    mean_of_others = others.mean(axis=0)
+    difference = mean_of_others - normal_mean
+    return normal_mean + SHARE_OF_OTHERS * difference
 
 
 def _moved(transform: LinearTransform, shift: np.ndarray, origin: Recentring) -> LinearTransform:
@@ -147,19 +165,18 @@ def _moved(transform: LinearTransform, shift: np.ndarray, origin: Recentring) ->
     bias = transform.bias
     if bias is None:
         bias = np.zeros_like(shift)
-    moved_bias = bias - shift
-    record = transform.record.model_copy(update={"recentred": origin})
-    return replace(
-        transform,
-        bias=moved_bias.astype(np.float32),
-        record=record,
-    )
+    exact_bias = bias - shift
+    moved_bias = exact_bias.astype(np.float32)
+    changes = {"recentred": origin}
+    record = transform.record.model_copy(update=changes)
+    return replace(transform, bias=moved_bias, record=record)
 
 
 def warn_of_seen(transforms: Mapping[str, LinearTransform], features: Features) -> None:
     """Warn of transforms that were fitted to many of the images that are scored."""
     for name, transform in transforms.items():
-        share = seen_rows(transform.record.fitted, features) or 0.0
+        fitted = transform.record.fitted
+        share = seen_rows(fitted, features) or 0.0
         if share > MAX_SHARE_SEEN:
             warn(
                 f"{name} was fitted to answers about {share:.0%} of these images; its gains on "

@@ -103,20 +103,25 @@ class Verdict(Printable):
         """What to use in each situation, and what it keeps."""
         lines: list[str] = []
         for situation in self.situations:
-            n_left_out = len(self.left_out[situation.name])
+            left_out = self.left_out[situation.name]
+            n_left_out = len(left_out)
             lines += situation_lines(situation, n_left_out, width)
         return lines + self._kept_lines(width)
 
     def score_lines(self, width: int = COLUMNS) -> list[str]:
         """The scores of all arms by situation, with gains over the first, below a blank line."""
         widest = min(width, COLUMNS)
-        with_names = Scores(score for score in self.scores if has_baseline_names(score.task))
-        others = Scores(score for score in self.scores if not has_baseline_names(score.task))
+        scores: dict[str, list[Score]] = {ORIGINAL: [], NAMES_ALONE: []}
+        for score in self.scores:
+            has_names = has_baseline_names(score.task)
+            baseline = NAMES_ALONE if has_names else ORIGINAL
+            scores[baseline].append(score)
         lines: list[str] = []
-        if others:
-            lines += ["", *score_lines(others, ORIGINAL, widest)]
-        if with_names:
-            lines += ["", *score_lines(with_names, NAMES_ALONE, widest)]
+        for baseline, scores_over_it in scores.items():
+            if scores_over_it:
+                table = Scores(scores_over_it)
+                lines.append("")
+                lines += score_lines(table, baseline, widest)
         return lines
 
     def _kept_lines(self, width: int) -> list[str]:
@@ -132,7 +137,8 @@ class Verdict(Printable):
         sentence = neighbours_sentence(shares)
         if not sentence:
             return []
-        return ["", *wrapped(sentence, width)]
+        lines = wrapped(sentence, width)
+        return ["", *lines]
 
 
 def verdict(
@@ -216,32 +222,26 @@ def verdict(
     first_side = select_rows(X, labels)
     sides = [first_side]
     if test is not None:
-        sides.append(select_rows(test, test_labels))
+        test_side = select_rows(test, test_labels)
+        sides.append(test_side)
     rows = [np.asarray(side.features.matrix) for side in sides]
     warn_of_equal_rows(rows)
-    candidates = fitting_transforms(first_side.features, transforms or {})
-    warn_of_seen(candidates, sides[-1].features)
-    arms_of_means = partial(
-        transformed_arms,
-        sides,
-        candidates,
-        force=force,
-    )
+    own_transforms = transforms or {}
+    candidates = fitting_transforms(first_side.features, own_transforms)
+    last_side = sides[-1]
+    warn_of_seen(candidates, last_side.features)
+    arms_of_means = partial(transformed_arms, sides, candidates, force=force)
     arms = arms_of_means(first_side.whole)
     labels_of_sides = [side.labels for side in sides]
     images = LabelledImages.from_rows(rows, labels_of_sides, first_side.all_labels)
     images.warn_of_unknown_classes()
     if len(images.sizes) < 2:
         raise DataError("all labels name one class, so that there is nothing to decide.")
-    situations = tasks(
-        images,
-        superclasses=superclasses,
-        normal=normal,
-        texts=class_texts,
-    )
+    situations = tasks(images, superclasses=superclasses, normal=normal, texts=class_texts)
     collection = None
     if means is not None:
-        collection = arms_of_means(_collection(means))
+        rows_of_collection = _collection(means)
+        collection = arms_of_means(rows_of_collection)
     return _decided([*situations], arms, collection, progress)
 
 
@@ -290,7 +290,8 @@ def _decided(
             scores += decision.scores
         progress(len(situations), n_steps, KEPT)
         scores += _neighbours(arms.rows)
-    scores.sort(key=lambda score: NAMES in score.task)  # a page begins with what has a baseline
+    # a page begins with what has a baseline
+    scores.sort(key=lambda score: NAMES in score.task)
     return Verdict(
         situations=_with_losses(decisions),
         scores=Scores(scores),
@@ -301,11 +302,13 @@ def _decided(
 
 def _with_losses(decisions: Sequence[Decision]) -> tuple[Situation, ...]:
     """The situations, each with the arms that are recommended elsewhere and lose there."""
-    recommended = dict.fromkeys(str(decision.situation.arm) for decision in decisions)
+    arms = [str(decision.situation.arm) for decision in decisions]
+    recommended = dict.fromkeys(arms)
     situations: list[Situation] = []
     for decision in decisions:
         losses = _losses(decision, recommended)
-        situations.append(replace(decision.situation, losses=losses))
+        situation = replace(decision.situation, losses=losses)
+        situations.append(situation)
     return tuple(situations)
 
 
@@ -319,19 +322,23 @@ def _neighbours(arms: Arms) -> list[Score]:
     for arm, (Z, *_) in arms.items():
         result = kept_neighbours(X, Z, k=_K, before=before)
         score = result.scores[0]
-        scores.append(replace(score, transform=arm, task=KEPT))
+        score_of_arm = replace(score, transform=arm, task=KEPT)
+        scores.append(score_of_arm)
     return scores
 
 
 def _losses(decision: Decision, recommended: Iterable[str]) -> tuple[str, ...]:
     """The recommended arms that are certainly worse here than the original features."""
-    if decision.situation.reason:
+    situation = decision.situation
+    if situation.reason:
         return ()
     sentences: list[str] = []
     for arm in recommended:
         gain = decision.gains.get((arm, ORIGINAL))
-        if gain is None or arm == decision.situation.arm:
+        if gain is None or arm == situation.arm:
             continue
-        if gain.high is not None and gain.high < 0:
-            sentences.append(loss_sentence(arm, gain))
+        is_loss = gain.high is not None and gain.high < 0
+        if is_loss:
+            sentence = loss_sentence(arm, gain)
+            sentences.append(sentence)
     return tuple(sentences)

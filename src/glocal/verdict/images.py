@@ -43,7 +43,8 @@ def select_rows(X: Any, labels: Labels | None) -> Selection:
     features = X if isinstance(X, Features) else Features(X)
     rows, labels = row_labels(labels, len(features))
     if len(rows) < len(features):
-        features = replace(features, matrix=features.matrix[rows], names=None)
+        labelled = features.matrix[rows]
+        features = replace(features, matrix=labelled, names=None)
     features.check_finite()
     whole = replace(features, names=None)
     if len(labels) <= MAX_ROWS:
@@ -59,8 +60,9 @@ def select_rows(X: Any, labels: Labels | None) -> Selection:
         "means are those of all rows.",
         DataWarning,
     )
+    matrix = whole.matrix[sample]
     return Selection(
-        features=replace(whole, matrix=whole.matrix[sample]),
+        features=replace(whole, matrix=matrix),
         labels=labels[sample],
         whole=whole,
         all_labels=labels,
@@ -77,16 +79,16 @@ def sample_rows(labels: Labels, size: int) -> Int[np.ndarray, " k"]:
         return np.arange(n)
     rng = np.random.default_rng(0)
     order = rng.permutation(n)
-    _, codes, sizes = np.unique(
-        labels[order],
-        return_inverse=True,
-        return_counts=True,
-    )
-    rows_by_class = order[np.argsort(codes, kind="stable")]
+    shuffled = labels[order]
+    _, codes, sizes = np.unique(shuffled, return_inverse=True, return_counts=True)
+    by_class = np.argsort(codes, kind="stable")
     starts = np.cumsum(sizes) - sizes
-    places_in_class = np.arange(n) - np.repeat(starts, sizes)
+    starts_of_rows = np.repeat(starts, sizes)
+    places_in_class = np.arange(n) - starts_of_rows
     quotas = np.maximum(size * sizes // n, MIN_IMAGES)
-    is_drawn = places_in_class < np.repeat(quotas, sizes)
+    quotas_of_rows = np.repeat(quotas, sizes)
+    is_drawn = places_in_class < quotas_of_rows
+    rows_by_class = order[by_class]
     return np.sort(rows_by_class[is_drawn])
 
 
@@ -114,18 +116,19 @@ class LabelledImages:
         counts: list[Counter[Any]] = []
         for X, y in zip(rows, labels, strict=True):
             is_repeated = repeated_rows(X, y)
-            counts.append(Counter(y[~is_repeated].tolist()))
+            distinct = y[~is_repeated].tolist()
+            count = Counter(distinct)
+            counts.append(count)
         first_labels = labels[0]
-        classes = np.unique(first_labels).tolist()
-        sizes = {label: min(count[label] for count in counts) for label in classes}
+        classes = np.unique(first_labels)
+        sizes: dict[Any, int] = {}
+        for label in classes.tolist():
+            sizes[label] = min(count[label] for count in counts)
         if all_labels is None:
             all_labels = first_labels
-        return cls(
-            labels=labels,
-            counts=counts,
-            sizes=sizes,
-            totals=Counter(all_labels.tolist()),
-        )
+        names = all_labels.tolist()
+        totals = Counter(names)
+        return cls(labels, counts, sizes, totals)
 
     def classes_of(self, least: int) -> list[Any]:
         """The classes with at least so many different images."""
