@@ -13,7 +13,7 @@ from workbench import real_data
 
 from glocal import LinearTransform
 from glocal.evaluation.anomaly import anomaly_of_class
-from glocal.transform.linear import RECENTRING_WEIGHT
+from glocal.transform.origin import RECENTRING_WEIGHT
 
 SHARES = (0.0, 0.05, 0.2, 0.5, 0.7)
 TRANSFORM = "clip-vit-b-32-centred"

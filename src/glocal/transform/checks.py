@@ -1,10 +1,11 @@
-"""The check of rows against those that a transform was fitted on.
+"""The checks of rows: their shape, and whether they are like the rows of the fit.
 
 `LinearTransform` calls `check_rows` when it is applied; commands call it before they read all rows.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
@@ -12,7 +13,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from glocal.data.features import Features
+from glocal.data.features import Features, as_matrix, rows_hint
 from glocal.data.rows import Difference, difference, spaced_rows
 from glocal.data.standardization import Standardization
 from glocal.errors import DataError, DataWarning, warn
@@ -42,6 +43,38 @@ class RowMap(Protocol):
 _SAMPLE_ROWS = 2000
 _SAMPLE_ROWS_OF_A_CALL = 256
 _warned: WeakSet[RowMap] = WeakSet()  # transforms for which a warning was issued
+
+
+def real_rows(features: Any, p: int) -> Any:
+    """Return an array or a tensor; raise a DataError unless it is (n, p) real numbers."""
+    torch = sys.modules.get("torch")  # imported already if the features are a tensor
+    if torch is not None and isinstance(features, torch.Tensor):
+        X = features
+        is_dense = X.layout == torch.strided
+        is_real = is_dense and not X.is_complex()
+    else:
+        X = as_matrix(features)
+        is_real = X.dtype.kind in "fiub"
+    hint = rows_hint(features, X)
+    shape = tuple(X.shape)
+    check_shape(shape, p, hint)
+    if not is_real:
+        raise DataError(
+            f"features hold {X.dtype} values; they must be real numbers in a dense array or "
+            f"tensor.{hint}"
+        )
+    return X
+
+
+def check_shape(shape: tuple[int, ...], p: int, hint: str = "") -> None:
+    """Raise a DataError, which ends with a hint, if `shape` is not (n, p)."""
+    if shape == (p,):
+        raise DataError(f"this is one row of shape ({p},); pass a matrix of rows, such as X[None].")
+    if len(shape) != 2 or shape[1] != p:
+        raise DataError(
+            f"features have shape {shape} but the transform maps {p} dimensions. It needs (n, "
+            f"{p}): one row per image, of the model and layer that it was fitted on.{hint}"
+        )
 
 
 def check_rows(transform: RowMap, X: Any, *, force: bool = True) -> None:

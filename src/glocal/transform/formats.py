@@ -166,7 +166,8 @@ def read_transform(path: PathLike) -> StoredTransform:
 def _check_publication(path: PathLike, weights: Weights) -> None:
     """Warn if the weights are those that the authors published under a second, wrong name."""
     location = str(Path(path).absolute())
-    is_wrong = array_sha256(weights) == WRONG
+    digest = array_sha256(weights)
+    is_wrong = digest == WRONG
     if is_wrong and _DINO not in location:
         warn(
             f"transform file {path} is that of {_DINO}, which its authors also published as "

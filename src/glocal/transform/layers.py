@@ -15,7 +15,8 @@ class UnitLength(torch.nn.Module):
         """Scale along the last axis; any number of leading axes is allowed."""
         magnitudes = rows.abs()
         largest = magnitudes.amax(dim=-1, keepdim=True)  # dividing by it avoids overflow
-        divisors = torch.where(largest > 0, largest, 1)
+        is_nonzero = largest > 0
+        divisors = torch.where(is_nonzero, largest, 1)
         scaled = rows / divisors
         return torch.nn.functional.normalize(scaled, dim=-1)
 
@@ -35,4 +36,5 @@ def _constant(values: np.ndarray) -> torch.nn.Parameter:
     """A frozen float32 parameter."""
     contiguous = np.ascontiguousarray(values)
     tensor = torch.from_numpy(contiguous)
-    return torch.nn.Parameter(tensor.float(), requires_grad=False)
+    values_in_single = tensor.float()
+    return torch.nn.Parameter(values_in_single, requires_grad=False)

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.data.features import Features, as_matrix, check_finite, rows_hint
+from glocal.data.features import Features, as_matrix, check_finite
 from glocal.data.rows import row_statistics
 from glocal.data.standardization import Standardization
-from glocal.errors import DataError, DataWarning, ParameterError, import_optional, warn
+from glocal.errors import DataError, ParameterError, import_optional
 from glocal.files import PathLike
 from glocal.similarity import Embedding, Values, Weights
 from glocal.transform.catalogue import locate
-from glocal.transform.checks import check_rows
+from glocal.transform.checks import check_rows, check_shape, real_rows
 from glocal.transform.formats import StoredTransform, read_transform, write_transform
-from glocal.transform.mapping import (
-    identity,
-    is_identity,
-    map_array,
-    map_tensor,
-    times_weights,
+from glocal.transform.mapping import check_map, identity, map_array, map_tensor
+from glocal.transform.origin import (
+    RECENTRING_WEIGHT,
+    centring_bias,
+    image_features,
+    recentred_bias,
 )
 from glocal.transform.record import Centring, Recentring, TransformRecord
 
 if TYPE_CHECKING:
     import torch
-
-MIN_RECENTRING_ROWS = 10
-"""Number of images below which `LinearTransform.recentred` warns that their mean is unreliable."""
-RECENTRING_WEIGHT = 30.0
-"""The weight of the present origin beside the mean of images, as a number of images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,25 +68,11 @@ class LinearTransform:
     record: TransformRecord = field(default_factory=TransformRecord)
 
     def __post_init__(self) -> None:
-        W = self.weights
-        out_shape = W.shape[1:]
-        b = np.zeros(out_shape) if self.bias is None else self.bias
-        is_matrix = W.ndim == 2
-        if not is_matrix or len(W) < W.shape[1] or b.shape != out_shape:
-            raise DataError(
-                f"transform weights have shape {W.shape} and bias {b.shape}; they must be (p, r) "
-                "with r at most p, and (r,)."
-            )
-        is_finite = is_identity(W) or np.isfinite(W).all()
-        offsets = np.append(b, self.mean)
-        if not (is_finite and np.isfinite(offsets).all()):
-            raise DataError("transform weights, bias or mean hold NaN or infinity. Fit it again.")
-        if not 0 < self.std < np.inf:
-            raise DataError(f"transform std is {self.std}; it must be finite and above 0.")
+        check_map(self.weights, self.bias, self.mean, self.std)
 
     def __repr__(self) -> str:
         parts = []
-        method = self._method_in_words()
+        method = self.record.method_in_words
         if method:
             parts.append(method)
         strength = self.record.strength
@@ -101,22 +81,14 @@ class LinearTransform:
         fewer = ""
         if self.out_dimensions != self.dimensions:
             fewer = f" to {self.out_dimensions}"
-        parts.append(f"{self.dimensions}{fewer} dimensions")
+        dimensions = f"{self.dimensions}{fewer} dimensions"
+        parts.append(dimensions)
         if self.bias is not None:
             parts.append("bias")
         parts.append(f"mean {self.mean:.6g}")
         parts.append(f"std {self.std:.6g}")
-        return f"LinearTransform({', '.join(parts)})"
-
-    def _method_in_words(self) -> str:
-        """The method of the fit, or the share of neighbours that it was to keep."""
-        fit = self.record.fit
-        if fit is None:
-            return ""
-        share = None if fit.keep is None else fit.keep.keep
-        if share is None:
-            return fit.method or ""
-        return f"keep {share}"
+        content = ", ".join(parts)
+        return f"LinearTransform({content})"
 
     @property
     def dimensions(self) -> int:
@@ -179,50 +151,29 @@ class LinearTransform:
 
     def map_rows(self, X: Any, *, source: str = "features", first: int = 0) -> Any:
         """Apply without `check_rows`; errors name `source` and count rows from `first`."""
-        self.check_shape(tuple(X.shape))
-        map_rows = map_array if isinstance(X, np.ndarray) else map_tensor
+        shape = tuple(X.shape)
+        self.check_shape(shape)
+        is_array = isinstance(X, np.ndarray)
+        map_rows = map_array if is_array else map_tensor
         with np.errstate(over="ignore", invalid="ignore"):  # check_finite names the row below
             Z = map_rows(X, self.standardization, self.weights, self.bias)
             total = Z.sum().item()
         if not np.isfinite(total):
             last = first + len(X)
             numbers = range(first, last)
-            check_finite(as_matrix(X), source, numbers)
-            check_finite(as_matrix(Z), source, numbers, verb="is mapped to")
+            inputs = as_matrix(X)
+            check_finite(inputs, source, numbers)
+            outputs = as_matrix(Z)
+            check_finite(outputs, source, numbers, verb="is mapped to")
         return Z
 
     def as_rows(self, features: Any) -> Any:
         """Return an array or a tensor; raise a DataError unless it is (n, p) real numbers."""
-        torch = sys.modules.get("torch")  # imported already if the features are a tensor
-        if torch is not None and isinstance(features, torch.Tensor):
-            X = features
-            is_dense = X.layout == torch.strided
-            is_real = is_dense and not X.is_complex()
-        else:
-            X = as_matrix(features)
-            is_real = X.dtype.kind in "fiub"
-        hint = rows_hint(features, X)
-        shape = tuple(X.shape)
-        self.check_shape(shape, hint)
-        if not is_real:
-            raise DataError(
-                f"features hold {X.dtype} values; they must be real numbers in a dense array or "
-                f"tensor.{hint}"
-            )
-        return X
+        return real_rows(features, self.dimensions)
 
     def check_shape(self, shape: tuple[int, ...], hint: str = "") -> None:
         """Raise a DataError, which ends with a hint, if `shape` is not (n, p)."""
-        p = self.dimensions
-        if shape == (p,):
-            raise DataError(
-                f"this is one row of shape ({p},); pass a matrix of rows, such as X[None]."
-            )
-        if len(shape) != 2 or shape[1] != p:
-            raise DataError(
-                f"features have shape {shape} but the transform maps {p} dimensions. It needs (n, "
-                f"{p}): one row per image, of the model and layer that it was fitted on.{hint}"
-            )
+        check_shape(shape, self.dimensions, hint)
 
     def folded(self) -> tuple[Weights, Values]:
         """A and c of z = x A + c for raw x, float64: A = W / std, c = b - mean/std · Σ_rows W."""
@@ -263,7 +214,8 @@ class LinearTransform:
         p = len(W)
         c = np.trace(W) / p
         rest = (1 - strength) * c
-        blended = strength * W + rest * np.eye(p)
+        original = rest * np.eye(p)
+        blended = strength * W + original
         bias = self.bias
         if bias is not None:
             scaled_bias = strength * bias
@@ -304,14 +256,13 @@ class LinearTransform:
             features = Features(features)
         features = features.unit(always=normalize)
         scalars = features.standardization
-        offsets = features.column_means - scalars.mean
-        deviations = offsets / scalars.std
-        bias = -deviations.astype(np.float32)
+        W = identity(features.dimensions)
+        bias = centring_bias(features, scalars, W)
         record = TransformRecord(
             centring=Centring(n=len(features)),
             rows=row_statistics(features),
         )
-        W = identity(features.dimensions)
+        bias = bias.astype(np.float32)
         return cls(W, bias, scalars.mean, scalars.std, record)
 
     def recentred(self, images: Any, weight: float = RECENTRING_WEIGHT) -> LinearTransform:
@@ -343,33 +294,18 @@ class LinearTransform:
         """
         if not _is_nonnegative_number(weight):
             raise ParameterError(f"`weight` is {weight!r}; it must be a number of at least 0.")
-        if not isinstance(images, Features):
-            rows = self.as_rows(as_matrix(images))
-            if not len(rows):
-                raise DataError("there are no images whose mean could become the origin. Give ten.")
-            is_numeric = rows.dtype.kind in "fiu"
-            images = Features(rows if is_numeric else rows.astype(np.float32))
-        check_rows(self, images)
-        images.check_finite()
-        n = len(images)
-        if n < MIN_RECENTRING_ROWS:
-            warn(
-                f"the mean of {n} images is only a rough estimate of the mean of a collection; "
-                f"give at least {MIN_RECENTRING_ROWS}.",
-                DataWarning,
-            )
-        b = np.zeros(self.out_dimensions)
-        if self.bias is not None:
-            b = self.bias.astype(np.float64)
-        scaled_images = images.unit(always=self.normalize)
-        offsets = scaled_images.column_means - self.mean
-        deviations = offsets / self.std
-        b_images = -times_weights(deviations, self.weights)
-        total = n * b_images + weight * b
-        bias = total / (n + weight)
-        recentred = Recentring(n=n, weight=float(weight))
+        collection = image_features(images, self.dimensions)
+        check_rows(self, collection)
+        bias = recentred_bias(
+            collection,
+            weight,
+            self.standardization,
+            self.weights,
+            self.bias,
+        )
+        recentred = Recentring(n=len(collection), weight=float(weight))
         record = self.record.model_copy(update={"recentred": recentred})
-        return replace(self, bias=bias.astype(np.float32), record=record)
+        return replace(self, bias=bias, record=record)
 
     def to_linear(self) -> torch.nn.Linear | torch.nn.Sequential:
         """Make the ``torch.nn.Linear`` that transforms raw features, z = x A + c: p → r.
@@ -428,7 +364,8 @@ class LinearTransform:
             The file is known to have been published under the name of another network.
         """
         try:
-            return cls(*read_transform(path))
+            stored = read_transform(path)
+            return cls(*stored)
         except DataError as error:
             message = f"transform file {path}: {error}"
             raise DataError(message) from error
@@ -442,7 +379,8 @@ class LinearTransform:
         as ``"clip_ViT-L/14/visual"``; or ``"hf://OWNER/NAME"`` on the Hugging Face hub. Only the
         last one uses the network. See `glocal.transform.catalogue.locate`.
         """
-        return cls.load(locate(name))
+        path = locate(name)
+        return cls.load(path)
 
 
 def _is_nonnegative_number(value: object) -> bool:

@@ -7,10 +7,34 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glocal.data.standardization import Standardization, row_blocks
+from glocal.errors import DataError
 from glocal.similarity import Values, Weights
 
 if TYPE_CHECKING:
     import torch
+
+
+def check_map(W: Weights, bias: Values | None, mean: float, std: float) -> None:
+    """Raise a DataError unless the shapes match, all numbers are finite, and std is above 0."""
+    out_shape = W.shape[1:]
+    b = bias
+    if b is None:
+        b = np.zeros(out_shape)
+    is_matrix = W.ndim == 2
+    is_map = is_matrix and len(W) >= W.shape[1]
+    is_bias = b.shape == out_shape
+    if not is_map or not is_bias:
+        raise DataError(
+            f"transform weights have shape {W.shape} and bias {b.shape}; they must be (p, r) "
+            "with r at most p, and (r,)."
+        )
+    has_finite_weights = is_identity(W) or np.isfinite(W).all()
+    offsets = np.append(b, mean)
+    has_finite_offsets = np.isfinite(offsets).all()
+    if not (has_finite_weights and has_finite_offsets):
+        raise DataError("transform weights, bias or mean hold NaN or infinity. Fit it again.")
+    if not 0 < std < np.inf:
+        raise DataError(f"transform std is {std}; it must be finite and above 0.")
 
 
 def map_array(
@@ -19,7 +43,8 @@ def map_array(
     """Map the rows of an array block by block, in its float dtype."""
     is_float = X.dtype.kind == "f"
     is_double = is_float and X.dtype.itemsize >= 8
-    dtype = np.dtype(np.float64 if is_double else np.float32)
+    single_or_double = np.float64 if is_double else np.float32
+    dtype = np.dtype(single_or_double)
     out_dtype = X.dtype if is_float else dtype
     out_shape = (len(X), W.shape[1])
     Z = np.empty(out_shape, dtype=out_dtype)
@@ -37,7 +62,8 @@ def times_weights(rows: np.ndarray, W: Weights) -> np.ndarray:
     """Rows W, in the dtype of the rows."""
     if is_identity(W):
         return rows
-    return rows @ W.astype(rows.dtype, copy=False)
+    weights = W.astype(rows.dtype, copy=False)
+    return rows @ weights
 
 
 def map_tensor(
@@ -56,7 +82,8 @@ def map_tensor(
 
         rows = UnitLength()(rows)
     # NOTE the mean is subtracted in two parts, since not every device computes in float64
-    rounded = float(np.float32(standardization.mean))
+    single = np.float32(standardization.mean)
+    rounded = float(single)
     remainder = standardization.mean - rounded
     deviations = (rows - rounded) - remainder
     standardized = deviations / standardization.std
@@ -87,4 +114,5 @@ def is_identity(W: Weights) -> bool:
     if n_rows != n_columns or row_stride != -column_stride:
         return False
     corner = W[:1, :1]
-    return bool((corner == 1).all())
+    is_one = corner == 1
+    return bool(is_one.all())

@@ -132,6 +132,18 @@ class TransformRecord(Record):
         provenance = None if self.fit is None else self.fit.provenance
         return {} if provenance is None else provenance.data
 
+    @property
+    def method_in_words(self) -> str:
+        """The method of the fit, or the share of neighbours that it was to keep."""
+        if self.fit is None:
+            return ""
+        share = None
+        if self.fit.keep is not None:
+            share = self.fit.keep.keep
+        if share is None:
+            return self.fit.method or ""
+        return f"keep {share}"
+
 
 def folded_name(name: str) -> str:
     """The name of a network in lower case, with a dash for each slash and underscore."""

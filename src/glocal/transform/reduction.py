@@ -87,7 +87,8 @@ def reduced(
     LinearTransform(2 to 1 dimensions, mean 1, std 2)
     """
     q = transform.out_dimensions
-    if not isinstance(dimensions, Integral) or not 1 <= dimensions <= q:
+    is_integer = isinstance(dimensions, Integral)
+    if not is_integer or not 1 <= dimensions <= q:
         raise ParameterError(
             f"`dimensions` is {dimensions!r}; the transform has {q}, so it must be an "
             f"integer from 1 to {q}."
@@ -95,37 +96,51 @@ def reduced(
     if not isinstance(features, Features):
         features = Features(features)
     moments = _second_moments(transform, features)
-    eigenvalues, eigenvectors = np.linalg.eigh(moments)
-    values = np.maximum(eigenvalues[::-1], 0)  # the largest first
-    if not values[0] > 0:
-        raise DataError("the transform maps all rows to 0, so that they have no directions.")
-    leading = eigenvectors[:, ::-1]
-    U_r = _with_fixed_signs(leading[:, :dimensions])
+    values, U_r = _leading_axes(moments, dimensions)
+    squared_values = values**2
     reduction = Reduction(
         dimensions=int(dimensions),
         of=q,
         rows=len(features),
-        energy=_leading_share(values**2, dimensions),
+        energy=_leading_share(squared_values, dimensions),
         length=_leading_share(values, dimensions),
     )
     bias = transform.bias
     if bias is not None:
         bias = _times(bias, U_r)
     record = transform.record.model_copy(update={"reduced": reduction})
+    weights = _times(transform.weights, U_r)
     return replace(
         transform,
-        weights=_times(transform.weights, U_r),
+        weights=weights,
         bias=bias,
         record=record,
     )
 
 
+def _leading_axes(
+    moments: Float[np.ndarray, "q q"], r: int
+) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, "q r"]]:
+    """All eigenvalues, the largest first, and the r leading eigenvectors as columns."""
+    eigenvalues, eigenvectors = np.linalg.eigh(moments)
+    descending = eigenvalues[::-1]
+    values = np.maximum(descending, 0)
+    if not values[0] > 0:
+        raise DataError("the transform maps all rows to 0, so that they have no directions.")
+    vectors = eigenvectors[:, ::-1]
+    leading = vectors[:, :r]
+    return values, _with_fixed_signs(leading)
+
+
 def _with_fixed_signs(U: Float[np.ndarray, "q r"]) -> Float[np.ndarray, "q r"]:
     """Make the largest entry of each column positive; eigh leaves the signs to the library."""
-    rows = np.abs(U).argmax(axis=0)
-    columns = np.arange(U.shape[1])
+    magnitudes = np.abs(U)
+    rows = magnitudes.argmax(axis=0)
+    _, r = U.shape
+    columns = np.arange(r)
     largest = U[rows, columns]
-    signs = np.where(largest < 0, -1, 1)
+    is_negative = largest < 0
+    signs = np.where(is_negative, -1, 1)
     return U * signs
 
 
@@ -138,17 +153,24 @@ def _leading_share(values: Float[np.ndarray, " q"], r: int) -> float:
 
 def _times(rows: np.ndarray, U: Float[np.ndarray, "q r"]) -> np.ndarray:
     """The product in float64, in the dtype of the rows."""
-    product = rows.astype(np.float64) @ U
+    factors = rows.astype(np.float64)
+    product = factors @ U
     return product.astype(rows.dtype)
 
 
 def _second_moments(transform: LinearTransform, features: Features) -> Float[np.ndarray, "r r"]:
     """The second moments of the transformed rows."""
     r = transform.out_dimensions
-    squares = np.zeros((r, r))
-    for start, rows in features.chunks():
+    shape = (r, r)
+    squares = np.zeros(shape)
+    chunks = features.chunks()
+    for start, rows in chunks:
         X = rows.astype(np.float64)
-        Z = transform.map_rows(X, source=features.source, first=start)
+        Z = transform.map_rows(
+            X,
+            source=features.source,
+            first=start,
+        )
         with np.errstate(over="ignore", invalid="ignore"):  # raised below
             squares += Z.T @ Z
     is_finite = np.isfinite(squares)

@@ -15,7 +15,7 @@ from glocal.similarity import Mask
 from glocal.transform import LinearTransform
 from glocal.transform.catalogue import bundled
 from glocal.transform.checks import row_differences, table_rows
-from glocal.transform.linear import RECENTRING_WEIGHT
+from glocal.transform.origin import RECENTRING_WEIGHT
 from glocal.transform.record import Recentring
 from glocal.verdict.examples import WITHOUT_MAP
 from glocal.verdict.images import Arms, Rows, Selection
