@@ -8,10 +8,11 @@ from sklearn.neighbors import NearestNeighbors
 from world import normal
 
 from glocal import GLocalError, neighbours_kept, structure
+from glocal.aligner.fitting import at_chance
 from glocal.errors import CollapseWarning, DataWarning
 from glocal.evaluation.intervals import mean_estimate
 from glocal.evaluation.structure import cka, kept_by_image, neighbourhoods, neighbours
-from glocal.similarity import at_chance, is_collapsed
+from glocal.similarity import is_collapsed
 
 X = normal(60, 9, seed=2)
 Z = X @ normal(9, 5, seed=1)

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int, Real, Shaped
 from glocal.errors import CollapseWarning, DataError, ParameterError, warn
 
 SIMILARITIES = ("cosine", "dot")
-Pairs = tuple[tuple[int, int], ...]
+Pair = tuple[int, int]
+Pairs = tuple[Pair, ...]
 Embedding = Float[np.ndarray, "n _"]
 """Features before or after a transform, (n, p): one row per object or image."""
 Rows = Float[np.ndarray, "_ p"]
@@ -32,6 +33,8 @@ Choices = Float[np.ndarray, "n k"]
 """One number for each of k candidates of each of n answers or images."""
 Objects = Int[np.ndarray, "n m"]
 """The m objects of each of n answers, as indices from 0."""
+Block = tuple[slice, Float[np.ndarray, "b n"]]
+"""Some of the queries, and their similarities to each row of a gallery."""
 
 
 _MAX_GRAM_OBJECTS = 20_000  # with more objects the n × n matrix does not fit in memory
@@ -40,7 +43,6 @@ _CHUNK = 1 << 13  # answers per chunk
 _BLOCK_ENTRIES = 1 << 20  # cosines per block, so that results computed from it stay in the cache
 _MIN_BLOCK_ROWS = 64  # a matrix product of fewer rows is slow
 _MIN_SPREAD = 1e-12  # least variance of the rows, relative to their mean squared length
-_CHANCE_SLACK = 1e-6  # nats
 
 
 class Kind(NamedTuple):
@@ -57,13 +59,21 @@ class Kind(NamedTuple):
     @property
     def has_reference(self) -> bool:
         """Whether each candidate pair holds the object of column 0."""
-        return all(0 in pair for pair in self.pairs)
+        holds_reference = [0 in pair for pair in self.pairs]
+        return all(holds_reference)
 
 
-KINDS = {
-    "odd-one-out": Kind(("a", "b", "odd"), ((0, 1), (0, 2), (1, 2))),
-    "anchor": Kind(("reference", "closer", "farther"), ((0, 1), (0, 2))),
-    "nearest-of-n": Kind(("reference", "nearest", "other"), ((0, 1), (0, 2)), is_open=True),
+_PAIRS_WITH_REFERENCE = ((0, 1), (0, 2))
+_PAIRS_OF_THREE = ((0, 1), (0, 2), (1, 2))
+_ODD_ONE_OUT = Kind(columns=("a", "b", "odd"), pairs=_PAIRS_OF_THREE)
+_ANCHOR = Kind(columns=("reference", "closer", "farther"), pairs=_PAIRS_WITH_REFERENCE)
+_NEAREST_OF_N = Kind(
+    columns=("reference", "nearest", "other"), pairs=_PAIRS_WITH_REFERENCE, is_open=True
+)
+KINDS: dict[str, Kind] = {
+    "odd-one-out": _ODD_ONE_OUT,
+    "anchor": _ANCHOR,
+    "nearest-of-n": _NEAREST_OF_N,
 }
 """The kinds of answers; a kind that is added is read everywhere."""
 
@@ -79,9 +89,12 @@ def candidate_pairs(kind: str, m: int = 3) -> Pairs:
     ((0, 1), (0, 2), (0, 3))
     """
     columns, pairs, _ = KINDS[kind]
-    further = range(len(columns), m)
-    pairs_of_further = tuple((0, column) for column in further)
-    return pairs + pairs_of_further
+    first = len(columns)
+    further = range(first, m)
+    for column in further:
+        pair = (0, column)
+        pairs += (pair,)
+    return pairs
 
 
 def finite(Z: np.ndarray, what: str = "features") -> Embedding:
@@ -96,28 +109,38 @@ def finite(Z: np.ndarray, what: str = "features") -> Embedding:
         Z is not a matrix of real numbers, or holds NaN or infinity.
     """
     Z = np.asarray(Z)
-    if Z.ndim != 2 or Z.dtype.kind not in "fiub":
+    is_matrix = Z.ndim == 2
+    is_real = Z.dtype.kind in "fiub"
+    if not is_matrix or not is_real:
         raise DataError(
             f"{what} hold {Z.dtype} of shape {Z.shape}; they must be real numbers of shape (n, p)."
         )
-    rows = np.asarray(Z, dtype=np.float64)
-    is_finite = np.isfinite(rows).all(axis=1)
-    bad = np.flatnonzero(~is_finite)
+    rows = _float64(Z)
+    is_finite = np.isfinite(rows)
+    is_finite_row = is_finite.all(axis=1)
+    (bad,) = np.nonzero(~is_finite_row)
     if len(bad):
+        first = bad[0]
         raise DataError(
             f"{what} hold NaN or infinity in {len(bad)} of {len(rows)} rows, the first of them row "
-            f"{bad[0]}. Recompute these rows, or leave them out."
+            f"{first}. Recompute these rows, or leave them out."
         )
     return rows
 
 
-def row_hashes(rows: np.ndarray) -> Int[np.ndarray, " n"]:
+def _float64(Z: np.ndarray) -> Embedding:
+    """The rows in float64, so that ties do not come from rounding."""
+    return np.asarray(Z, dtype=np.float64)
+
+
+def row_hashes(rows: np.ndarray) -> Numbers:
     """A hash of each row; 0.0 and -0.0 are equal numbers, and rows that hold them are equal too."""
-    hashes = np.empty(len(rows), dtype=np.int64)
+    n = len(rows)
+    hashes = np.empty(n, dtype=np.int64)
     for number, row in enumerate(rows):
         without_negative_zero = row + 0.0
-        # of 64 bits: no two of a million rows collide
-        hashes[number] = hash(without_negative_zero.tobytes())
+        content = without_negative_zero.tobytes()
+        hashes[number] = hash(content)  # of 64 bits: no two of a million rows collide
     return hashes
 
 
@@ -126,14 +149,17 @@ def repeated_rows(rows: np.ndarray, classes: Labels | None = None) -> Mask:
     import pandas as pd
 
     hashes = row_hashes(rows)
-    table = pd.DataFrame({"row": hashes, "class": classes})
-    return table.duplicated().to_numpy()
+    columns = {"row": hashes, "class": classes}
+    table = pd.DataFrame(columns)
+    is_repeated = table.duplicated()
+    return is_repeated.to_numpy()
 
 
 def unit_rows(Z: Embedding) -> Embedding:
     """Scale rows to length 1; a row of zeros stays zero, so that all its similarities are 0."""
     norms = np.linalg.norm(Z, axis=1, keepdims=True)
-    norms[norms == 0] = 1
+    is_zero = norms == 0
+    norms[is_zero] = 1
     return Z / norms
 
 
@@ -141,65 +167,93 @@ def scaled_to_length_1(X: Real[np.ndarray, "n p"]) -> Embedding:
     """`unit_rows` in float64 of raw features, whose squares may overflow or underflow."""
     rows = X.astype(np.float64)
     largest = np.abs(rows).max(axis=1, keepdims=True)
-    largest[largest == 0] = 1
-    return unit_rows(rows / largest)
+    is_zero = largest == 0
+    largest[is_zero] = 1
+    scaled = rows / largest
+    return unit_rows(scaled)
 
 
 def row_slices(n: int, size: int) -> list[slice]:
     """Split rows 0..n-1 into slices of `size` rows; the last slice may be shorter."""
     slices = []
-    for start in range(0, n, max(size, 1)):
-        end = min(start + size, n)
-        slices.append(slice(start, end))
+    step = max(size, 1)
+    starts = range(0, n, step)
+    for start in starts:
+        next_start = start + size
+        end = min(next_start, n)
+        rows = slice(start, end)
+        slices.append(rows)
     return slices
 
 
-def cosine_blocks(
-    queries: Float[np.ndarray, "m p"], gallery: Float[np.ndarray, "n p"] | None = None
-) -> Iterator[tuple[slice, Float[np.ndarray, "b n"]]]:
+def cosine_blocks(queries: Rows, gallery: Rows | None = None) -> Iterator[Block]:
     """Yield a slice of the queries and their cosines with the gallery, one block at a time.
 
     Without a gallery the rows are compared with each other, and the cosine of a row with itself is
     -inf.
     """
     Q = unit_rows(finite(queries))
-    G = Q if gallery is None else unit_rows(finite(gallery))
-    rows_in_cache = _BLOCK_ENTRIES // max(1, len(G))
+    G = Q
+    if gallery is not None:
+        G = unit_rows(finite(gallery))
+    n = len(G) or 1
+    rows_in_cache = _BLOCK_ENTRIES // n
     block_rows = max(_MIN_BLOCK_ROWS, rows_in_cache)
-    for rows in row_slices(len(Q), block_rows):
-        S = Q[rows] @ G.T
+    blocks = row_slices(len(Q), block_rows)
+    for rows in blocks:
+        block = Q[rows]
+        S = block @ G.T
         if gallery is None:
-            square = S[:, rows.start :]
+            start = rows.start
+            square = S[:, start:]
             np.fill_diagonal(square, -np.inf)
         yield rows, S
 
 
 def of_pairs(Z: np.ndarray, objects: Objects, pairs: Pairs, similarity: str = "cosine") -> Choices:
-    """The similarities of the candidate pairs of each answer, in the order of `pairs`.
-
-    They are computed in float64, so that ties do not come from rounding.
-    """
+    """The similarities of the candidate pairs of each answer, in the order of `pairs`."""
     if similarity not in SIMILARITIES:
         allowed = " or ".join(SIMILARITIES)
         raise ParameterError(f"`similarity` is {similarity!r}; it must be {allowed}.")
-    rows = np.asarray(Z, dtype=np.float64)
+    rows = _float64(Z)
     if similarity == "cosine":
         rows = unit_rows(rows)
-    n = len(rows)
-    S = np.empty((len(pairs), len(objects)))
-    gram = None
-    if n <= _MAX_GRAM_OBJECTS and n * n <= _MAX_GRAM_ENTRIES_PER_PAIR * S.size:
-        gram = (rows @ rows.T).ravel()
-    for chunk in row_slices(len(objects), _CHUNK):  # the data of one chunk stay in the cache
-        columns = objects[chunk].T.astype(np.int64, order="C")
+    n_answers = len(objects)
+    shape = (len(pairs), n_answers)
+    S = np.empty(shape)
+    gram = _gram(rows, S.size)
+    for chunk in row_slices(n_answers, _CHUNK):  # the data of one chunk stay in the cache
+        answers = objects[chunk]
+        columns = answers.T.astype(np.int64, order="C")
         for number, (i, j) in enumerate(pairs):
             first = columns[i]
             second = columns[j]
-            if gram is None:
-                S[number, chunk] = np.einsum("ij,ij->i", rows[first], rows[second])
-            else:
-                S[number, chunk] = gram.take(first * n + second)
+            products = _products(rows, gram, first, second)
+            S[number, chunk] = products
     return S.T
+
+
+def _gram(rows: Rows, n_pairs: int) -> np.ndarray | None:
+    """The products of all rows in one vector; None if it is large, or most would not be read."""
+    n = len(rows)
+    n_entries = n * n
+    max_entries = _MAX_GRAM_ENTRIES_PER_PAIR * n_pairs
+    if n > _MAX_GRAM_OBJECTS:
+        return None
+    if n_entries > max_entries:
+        return None
+    products = rows @ rows.T
+    return products.ravel()
+
+
+def _products(rows: Rows, gram: np.ndarray | None, first: Numbers, second: Numbers) -> Values:
+    """The product of each first row with its second row, which `_gram` may hold."""
+    if gram is None:
+        first_rows = rows[first]
+        second_rows = rows[second]
+        return np.einsum("ij,ij->i", first_rows, second_rows)
+    positions = first * len(rows) + second
+    return gram.take(positions)
 
 
 def choice(S: Choices, tolerance: float | Float[np.ndarray, "n 1"]) -> Choices:
@@ -208,9 +262,10 @@ def choice(S: Choices, tolerance: float | Float[np.ndarray, "n 1"]) -> Choices:
     Pairs within the tolerance (`pair_tolerance`) of the highest similarity are tied with it.
     """
     highest = S.max(axis=1, keepdims=True)
-    is_highest = highest - tolerance <= S
-    number_of_highest = is_highest.sum(axis=1, keepdims=True)
-    return is_highest / number_of_highest
+    threshold = highest - tolerance
+    is_highest = threshold <= S
+    n_highest = is_highest.sum(axis=1, keepdims=True)
+    return is_highest / n_highest
 
 
 def credit(S: Choices, tolerance: float) -> tuple[Values, Mask]:
@@ -220,19 +275,28 @@ def credit(S: Choices, tolerance: float) -> tuple[Values, Mask]:
     therefore scores chance.
     """
     shares = choice(S, tolerance)
-    is_tie = shares.max(axis=1) < 1
-    return shares[:, 0], is_tie
+    largest = shares.max(axis=1)
+    is_tie = largest < 1
+    credits = shares[:, 0]
+    return credits, is_tie
 
 
 def choice_loss(S: Choices) -> Values:
     """-log softmax of the chosen pair's similarity, in nats, for each answer (log-sum-exp form)."""
-    losses = np.empty(len(S))
-    for chunk in row_slices(len(S), _CHUNK):
-        columns = S[chunk].T
+    n = len(S)
+    losses = np.empty(n)
+    chunks = row_slices(n, _CHUNK)
+    for chunk in chunks:
+        rows = S[chunk]
+        columns = rows.T
+        chosen = columns[0]
         highest = columns.max(axis=0)
-        exponentials = np.exp(columns - highest)
-        log_sums = np.log(exponentials.sum(axis=0))
-        losses[chunk] = highest - columns[0] + log_sums
+        differences = columns - highest
+        exponentials = np.exp(differences)
+        sums = exponentials.sum(axis=0)
+        log_sums = np.log(sums)
+        margins = highest - chosen
+        losses[chunk] = margins + log_sums
     return losses
 
 
@@ -241,13 +305,14 @@ def pair_tolerance(Z: np.ndarray, similarity: str = "cosine") -> float:
 
     It follows from `tie_tolerance`, since |S_ij| is at most the largest ‖z_i‖².
     """
-    p = Z.shape[1]
+    _, p = Z.shape
     if similarity == "cosine":
         return tie_tolerance(p)
-    rows = np.asarray(Z, dtype=np.float64)
+    rows = _float64(Z)
     squared_lengths = np.einsum("ij,ij->i", rows, rows)
-    largest = squared_lengths.max(initial=0.0)
-    return tie_tolerance(p, float(largest))
+    longest = squared_lengths.max(initial=0.0)
+    largest = float(longest)
+    return tie_tolerance(p, largest)
 
 
 def tie_tolerance(p: int, largest: float = 1.0) -> float:
@@ -258,8 +323,9 @@ def tie_tolerance(p: int, largest: float = 1.0) -> float:
     it. The rounding errors add up like a random walk of p steps. The tolerance is far above these
     errors, and far below any meaningful difference. `largest`, max |S|, is 1 for cosines.
     """
-    eps = np.finfo(np.float64).eps
-    tolerance = 8 * np.sqrt(p) * eps * largest
+    float64 = np.finfo(np.float64)
+    steps = 8 * np.sqrt(p)
+    tolerance = steps * float64.eps * largest
     return float(tolerance)
 
 
@@ -284,39 +350,39 @@ def snap_ties(values: Values, tolerance: float) -> Values:
     >>> snap_ties(np.array([2.0, 3.0, 2.0 - 1e-15]), 1e-12).tolist()
     [1.999999999999999, 3.0, 1.999999999999999]
     """
-    order = np.argsort(values, kind="stable")
+    order = values.argsort(kind="stable")
     ordered = values[order]
-    new = new_group(ordered, tolerance)
-    smallest_of_group = ordered[new]
-    group = np.cumsum(new) - 1
+    is_first = new_group(ordered, tolerance)
+    smallest_of_group = ordered[is_first]
+    groups_so_far = np.cumsum(is_first)
+    group = groups_so_far - 1
+    tied_values = smallest_of_group[group]
     equalized = np.empty_like(ordered)
-    equalized[order] = smallest_of_group[group]
+    equalized[order] = tied_values
     return equalized
 
 
 def one_point(rows: Embedding) -> bool:
     """Whether rows differ only by rounding: mean_i ‖z_i - z̄‖² ≤ 1e-12 · mean_i ‖z_i‖²."""
-    centred = rows - rows.mean(axis=0)
-    spread = float(np.vdot(centred, centred))
-    squared_length = float(np.vdot(rows, rows))
-    return spread <= _MIN_SPREAD * squared_length
+    mean = rows.mean(axis=0)
+    centred = rows - mean
+    spread = np.vdot(centred, centred)
+    squared_length = np.vdot(rows, rows)
+    least_spread = _MIN_SPREAD * squared_length
+    is_one_point = spread <= least_spread
+    return bool(is_one_point)
 
 
 def is_collapsed(Z: Embedding) -> bool:
     """Whether all rows are one point or one direction, so that cosines have nothing to compare."""
-    rows = np.asarray(Z, dtype=np.float64)
+    rows = _float64(Z)
     if one_point(rows):
         return True
     directions = unit_rows(rows)
     return one_point(directions)
 
 
-def at_chance(loss: float, chance: float) -> bool:
-    """Whether a loss on the fitted answers, in nats, is no lower than the loss of guessing."""
-    return loss >= chance - _CHANCE_SLACK
-
-
-def zeros_if_collapsed(*parts: Float[np.ndarray, "_ p"]) -> list[Float[np.ndarray, "_ p"]]:
+def zeros_if_collapsed(*parts: Rows) -> list[Rows]:
     """Return the rows of each part, or zeros if all parts together are collapsed.
 
     All cosines of zeros are tied, so that any ranking that shares credit among ties scores exactly
@@ -329,4 +395,5 @@ def zeros_if_collapsed(*parts: Float[np.ndarray, "_ p"]) -> list[Float[np.ndarra
         "collapse: all rows are one point or one direction; scores are at chance or below.",
         CollapseWarning,
     )
-    return [np.zeros_like(part) for part in parts]
+    zeros = map(np.zeros_like, parts)
+    return list(zeros)

@@ -26,7 +26,7 @@ from glocal.evaluation.axes import chance_level
 from glocal.results import UNCHANGED, FitRecord, HeldOutScores, Provenance, SolverReport
 from glocal.scores import MIN_MEASURED_ANSWERS
 from glocal.screen import Printable
-from glocal.similarity import at_chance, one_point
+from glocal.similarity import one_point
 from glocal.solver import Counter, OnStep
 from glocal.transform import LinearTransform
 from glocal.transform.record import Source
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 Solver = Exact | PaperLoop
 """The solvers of a fit."""
 DEFAULT_FOLDS = 3
+_CHANCE_SLACK = 1e-6  # nats
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,6 +65,12 @@ class Fit(Printable):
     def table(self) -> pd.DataFrame:
         """Return the record, one field a row."""
         return self.record.table()
+
+
+def at_chance(loss: float, chance: float) -> bool:
+    """Whether a loss on the fitted answers, in nats, is no lower than the loss of guessing."""
+    threshold = chance - _CHANCE_SLACK
+    return loss >= threshold
 
 
 def fit(
