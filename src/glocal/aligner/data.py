@@ -94,16 +94,19 @@ class FitData:
     n_dropped: int = 0
 
     def __post_init__(self) -> None:
-        if self.centre not in (0, 1, SCALAR, None):
+        centres = (0, 1, SCALAR, None)
+        if self.centre not in centres:
             raise ParameterError(
                 f"`centre` is {self.centre!r}; it must be 0 (the features as they are), 1 (without "
                 "their means) or scalar."
             )
-        features = _as_features(self.features, "features").unit(always=self.normalize)
+        features = _as_features(self.features, "features")
+        features = features.unit(always=self.normalize)
         local = self.local_features
         if local is not None:
             local = _as_features(local, "local_features")
-            local = local.unit() if features.is_unit else local
+            if features.is_unit:
+                local = local.unit()
         answers = self.answers
         if not isinstance(answers, Answers):
             answers = Answers.from_array(answers)
@@ -112,7 +115,10 @@ class FitData:
             answers = answers.select(is_counted)
         # numbers of Python, as the record needs them
         blocks = Blocks(block_size=self.block_size, seed=self.seed)
-        values = {"features": features, "local_features": local, "answers": answers, **dict(blocks)}
+        values: dict[str, object] = dict(blocks)
+        values["features"] = features
+        values["local_features"] = local
+        values["answers"] = answers
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -130,7 +136,8 @@ class FitData:
             return features.standardization
         if not centre:
             return features.scaling
-        return features.standardization.centred(features.column_means)
+        scalars = features.standardization
+        return scalars.centred(features.column_means)
 
     def transform(self, weights: Weights) -> LinearTransform:
         """Build the transform of raw features with these weights.
@@ -141,29 +148,38 @@ class FitData:
         scalars = self.scalars
         bias = None
         if scalars.shift is not None:
-            bias = -(scalars.shift / scalars.std) @ weights.astype(np.float64)
+            deviations = scalars.shift / scalars.std
+            bias = -deviations @ weights.astype(np.float64)
             bias = bias.astype(np.float32)
-        record = TransformRecord(rows=row_statistics(self.features))
+        rows = row_statistics(self.features)
+        record = TransformRecord(rows=rows)
         W = weights.astype(np.float32)
         return LinearTransform(W, bias, scalars.mean, scalars.std, record)
 
     @property
     def evaluation_images(self) -> Features:
         """The images whose neighbours are compared: the local images, or else the objects."""
-        return self.features if self.local_features is None else self.local_features
+        if self.local_features is None:
+            return self.features
+        return self.local_features
 
     def evaluation_rows(self, rows: Int[np.ndarray, " r"]) -> Rows:
         """Read these rows of the evaluation images, raw and in file order.
 
         Of more than 10,000 rows only the first are read, which are a random sample.
         """
-        numbers = np.sort(rows[:_MAX_EVALUATION_IMAGES])
-        return _finite_rows(self.evaluation_images, numbers).astype(np.float64)
+        sample = rows[:_MAX_EVALUATION_IMAGES]
+        numbers = np.sort(sample)
+        images = _finite_rows(self.evaluation_images, numbers)
+        return images.astype(np.float64)
 
     @property
     def used_images(self) -> Numbers:
         """The rows of the local features that are used."""
-        return np.arange(len(self.evaluation_images)) if self.images is None else self.images
+        if self.images is not None:
+            return self.images
+        n_images = len(self.evaluation_images)
+        return np.arange(n_images)
 
     def check(self, *, reads_local: bool) -> None:
         """Raise an error for data that cannot be fitted, and warn of data that look wrong.
@@ -181,8 +197,11 @@ class FitData:
         if not len(self.answers):
             raise DataError("there is no answer to fit.")
         scale = features.scaling.std  # an error for values that are not finite, or all equal
-        share = float(np.mean((features.column_means / scale) ** 2))
-        if self.centre in (0, None) and share > _MAX_SHARE_OF_MEANS:
+        scaled_means = features.column_means / scale
+        squares = scaled_means**2
+        share = float(np.mean(squares))
+        is_uncentred = self.centre in (0, None)
+        if is_uncentred and share > _MAX_SHARE_OF_MEANS:
             warn(
                 f"the column means are {share:.4f} of the second moments of the features, so that "
                 "all objects are almost alike. Subtract them: give `centre=1`.",
@@ -193,9 +212,12 @@ class FitData:
                 f"local features have {local.dimensions} columns but the object features have "
                 f"{features.dimensions}; both must come from the same model and layer."
             )
-        warn_of_findings(check_columns(features, self.answers))
+        findings = check_columns(features, self.answers)
+        warn_of_findings(findings)
         if reads_local and local is not None:
-            warn_of_findings(check_local(features, local, self.blocks[0]))
+            first_block = self.blocks[0]
+            findings = check_local(features, local, first_block)
+            warn_of_findings(findings)
 
     @cached_property
     def blocks(self) -> list[Numbers]:
@@ -204,7 +226,8 @@ class FitData:
             return []
         images = self.used_images
         blocks = local_blocks(len(images), self.block_size, self.seed)
-        return [images[rows] for rows in blocks[:MAX_BLOCKS]]
+        used_blocks = blocks[:MAX_BLOCKS]
+        return [images[rows] for rows in used_blocks]
 
     def local_rows(self, dtype: str) -> list[Rows]:
         """Read each block of local images, in the order of their file, with origin and scale."""
@@ -212,16 +235,21 @@ class FitData:
         for rows in self.blocks:
             numbers, order = np.unique(rows, return_inverse=True)
             raw = _finite_rows(self.evaluation_images, numbers)
-            blocks.append(self.scalars(raw, dtype)[order])
+            in_file_order = self.scalars(raw, dtype)
+            block = in_file_order[order]
+            blocks.append(block)
         return blocks
 
     def named_rows(self) -> tuple[np.ndarray, Answers]:
         """The raw rows of the objects that the answers name, and the answers as rows of these."""
         objects = self.answers.named_objects()
-        rows = np.asarray(self.features.matrix[objects])
-        new_index = np.full(len(self.features), -1, dtype=np.int32)
+        selected = self.features.matrix[objects]
+        rows = np.asarray(selected)
+        n = len(self.features)
+        new_index = np.full(n, -1, dtype=np.int32)
         new_index[objects] = np.arange(len(objects), dtype=np.int32)
-        return rows, self.answers.relabel(new_index)
+        answers = self.answers.relabel(new_index)
+        return rows, answers
 
     def objects_and_answers(self, dtype: str) -> tuple[Embedding, Answers]:
         """The objects that the answers name, with origin and scale, and the answers about them."""
@@ -237,18 +265,23 @@ class FitData:
         if self.answers.weights is not None:
             hashes["weights"] = array_sha256(self.answers.weights)
         if local and self.local_features is not None:
-            rows = np.sort(np.concatenate(self.blocks))
-            hashes["local_features"] = array_sha256(np.asarray(self.local_features.matrix[rows]))
+            numbers = np.concatenate(self.blocks)
+            selected = self.local_features.matrix[np.sort(numbers)]
+            rows = np.asarray(selected)
+            hashes["local_features"] = array_sha256(rows)
         return hashes
 
 
 def _as_features(rows: Any, source: str) -> Features:
     """Features of any rows; `source` names them in messages."""
-    return rows if isinstance(rows, Features) else Features(rows, None, source)
+    if isinstance(rows, Features):
+        return rows
+    return Features(rows, None, source)
 
 
 def _finite_rows(features: Features, numbers: Numbers) -> Rows:
     """Read some rows; a DataError names a value that is not finite."""
-    rows = np.asarray(features.matrix[numbers])
+    selected = features.matrix[numbers]
+    rows = np.asarray(selected)
     check_finite(rows, features.source, numbers)
     return rows

@@ -32,7 +32,9 @@ class _Transforming(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Apply the transform; tensors keep their type and dtype."""
         check_is_fitted(self)
         features = _features(self, X, reset=False)
-        return self.transform_.apply(X if hasattr(X, "detach") else features.matrix, force=True)
+        is_tensor = hasattr(X, "detach")
+        rows = X if is_tensor else features.matrix
+        return self.transform_.apply(rows, force=True)
 
     @property
     def _n_features_out(self) -> int:
@@ -160,7 +162,10 @@ class Aligner(_Transforming):
         local = local_features
         if local is not None:
             local = _features(self, local, "local_features", reset=False)
-        joined = join(features, _answers(y if answers is None else answers, sample_weight))
+        if answers is None:
+            answers = y
+        weighted = _answers(answers, sample_weight)
+        joined = join(features, weighted)
         data = FitData(
             features,
             joined.answers,
@@ -171,12 +176,17 @@ class Aligner(_Transforming):
             centre=self.centre,
             normalize=self.normalize,
         )
-        options = {name: getattr(self, name) for name in ("method", "alpha", "lmbda", "tau")}
-        settings = ObjectiveSettings(
-            **{name: value for name, value in options.items() if value is not None}
-        )
-        what = settings_or_keep(Keep(keep=self.keep), settings, local=local is not None)
-        fitted = fit_and_score(fit_plan(data, what, self.solver))
+        options = {}
+        for name in ("method", "alpha", "lmbda", "tau"):
+            value = getattr(self, name)
+            if value is not None:
+                options[name] = value
+        settings = ObjectiveSettings(**options)
+        keep = Keep(keep=self.keep)
+        has_local = local is not None
+        what = settings_or_keep(keep, settings, local=has_local)
+        plan = fit_plan(data, what, self.solver)
+        fitted = fit_and_score(plan)
         self.transform_ = fitted.transform
         self.record_ = fitted.record
         return self
@@ -186,8 +196,11 @@ class Aligner(_Transforming):
 
         The agreement is a fraction, in which tied pairs share the credit of an answer.
         """
-        Z = np.asarray(as_matrix(self.transform(X)))
-        return odd_one_out(Z, _answers(y, sample_weight), interval=False).agreement
+        transformed = self.transform(X)
+        matrix = as_matrix(transformed)
+        answers = _answers(y, sample_weight)
+        scores = odd_one_out(np.asarray(matrix), answers, interval=False)
+        return scores.agreement
 
 
 class TransformStep(_Transforming):
@@ -229,10 +242,13 @@ class TransformStep(_Transforming):
         self.strength = strength
         self.recentre = recentre
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
+    def get_params(self, deep: bool = True) -> dict[str, object]:
         """Return the parameters; there are none within them, whatever `deep` is."""
-        parameters = {"strength": self.strength, "recentre": self.recentre}
-        return {"transform": self._transform, **parameters}
+        return {
+            "transform": self._transform,
+            "strength": self.strength,
+            "recentre": self.recentre,
+        }
 
     def set_params(self, **parameters: Any) -> TransformStep:
         """Set parameters, and return the step itself."""
@@ -262,8 +278,9 @@ class TransformStep(_Transforming):
         transform.check_shape(rows.shape)
         if self.recentre is not None:
             transform = transform.recentred(rows, weight=self.recentre)
-        is_whole = self.strength == 1.0
-        self.transform_ = transform if is_whole else transform.at_strength(self.strength)
+        if self.strength != 1.0:
+            transform = transform.at_strength(self.strength)
+        self.transform_ = transform
         return self
 
 
@@ -274,14 +291,17 @@ def _features(estimator: BaseEstimator, X: Any, source: str = "X", **options: An
     """
     if isinstance(X, str | os.PathLike):
         X = Features.load(X)
-    features = X if isinstance(X, Features) else None
-    if features is not None:
+    features = None
+    if isinstance(X, Features):
+        features = X
         X = features.matrix
     elif hasattr(X, "detach"):
         X = as_matrix(X)
     floats = [np.float32, np.float64, np.float16]  # any other type becomes the first
     rows = validate_data(estimator, X, dtype=floats, **options)
-    return Features(rows, None, source) if features is None else replace(features, matrix=rows)
+    if features is None:
+        return Features(rows, None, source)
+    return replace(features, matrix=rows)
 
 
 def _answers(y: Any, weights: Any = None) -> Answers:
@@ -294,7 +314,10 @@ def _answers(y: Any, weights: Any = None) -> Answers:
     if isinstance(y, str | os.PathLike):
         y = Answers.load(y)
     if isinstance(y, Answers):
-        return y if weights is None else replace(y, weights=np.asarray(weights, dtype=np.float64))
+        if weights is None:
+            return y
+        float_weights = np.asarray(weights, dtype=np.float64)
+        return replace(y, weights=float_weights)
     if np.ndim(y) == 1:
         raise DataError(
             f"the answers hold {len(y)} values, as class labels do; an Aligner learns from "
@@ -305,7 +328,8 @@ def _answers(y: Any, weights: Any = None) -> Answers:
     titles = {name: kind.columns for name, kind in KINDS.items() if not kind.is_open}
     for kind, names in titles.items():
         if set(names) <= set(columns):
-            return Answers.from_array(np.asarray(y[list(names)]), weights=weights, kind=kind)
+            objects = y[list(names)]
+            return Answers.from_array(np.asarray(objects), weights=weights, kind=kind)
     if len(columns) > 3:
         allowed = " or ".join(", ".join(names) for names in titles.values())
         raise DataError(

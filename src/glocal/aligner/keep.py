@@ -128,13 +128,7 @@ def keep_curve(
 def curve_at(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
     """The curve of checked data; None chooses by the loss, whatever local features there are."""
     before = counter.evaluations
-    n_answers = data.answers.effective_size
-    if n_answers < MIN_ANSWERS:
-        raise DataError(
-            f"there are {n_answers:.0f} answers; at least "
-            f"{MIN_ANSWERS} are needed to choose lmbda on a part of them. Collect "
-            "more, or give `method` and `lmbda`."
-        )
+    _check_number_of_answers(data)
     has_keep = keep is not None
     unit: Unit | None = None if has_keep else "questions"
     folds = fit_folds(data, FOLDS, unit)
@@ -148,12 +142,12 @@ def curve_at(data: FitData, solver: Exact, keep: float | None, counter: Counter)
         penalty = search.largest_tie(losses)
         heldout = search.heldout
         original = search.scores(heldout.rows, heldout.image_rows)
-        lambdas = sorted(losses, reverse=True)
-        if local:
-            lambdas = _penalty_and_one_above(search.penalties, penalty)
-        if not has_keep:
-            lambdas = []
-        paths = [search.path(lmbda) for lmbda in lambdas]
+        paths = []
+        if has_keep:
+            lambdas = sorted(losses, reverse=True)
+            if local:
+                lambdas = _penalty_and_one_above(search.penalties, penalty)
+            paths = [search.path(lmbda) for lmbda in lambdas]
         means = {lmbda: heldout.mean(loss) for lmbda, loss in losses.items()}
         return KeepCurve(
             data=data,
@@ -165,6 +159,17 @@ def curve_at(data: FitData, solver: Exact, keep: float | None, counter: Counter)
             losses=means,
             penalty=penalty,
             evaluations=counter.evaluations - before,
+        )
+
+
+def _check_number_of_answers(data: FitData) -> None:
+    """Raise a DataError if the answers are too few to choose on a part of them."""
+    n_answers = data.answers.effective_size
+    if n_answers < MIN_ANSWERS:
+        raise DataError(
+            f"there are {n_answers:.0f} answers; at least "
+            f"{MIN_ANSWERS} are needed to choose lmbda on a part of them. Collect "
+            "more, or give `method` and `lmbda`."
         )
 
 
