@@ -126,7 +126,8 @@ class Grid(Options):
             )
         if not isinstance(self.lmbda, dict):
             return
-        has_same_methods = {*self.lmbda} == {*self.methods}
+        methods_of_grid = {*self.methods}
+        has_same_methods = {*self.lmbda} == methods_of_grid
         if not has_same_methods:
             methods_with_lmbda = ", ".join(self.lmbda)
             methods = ", ".join(self.methods)
@@ -160,9 +161,10 @@ def default_grid(smallest: float) -> Grid:
     """`global` and `glocal` with λ from `smallest` up to its hundredfold."""
     factors = (1.0, 3.0, 10.0, 30.0, 100.0)
     lmbdas = [float(f"{factor * smallest:.2g}") for factor in factors]
+    all_but_last = lmbdas[:-1]
     by_method: dict[Method, list[float]] = {
         "global": lmbdas,
-        "glocal": lmbdas[:-1],
+        "glocal": all_but_last,
     }
     return Grid(
         lmbda=by_method,

@@ -28,7 +28,8 @@ class SweepPlan(NamedTuple):
     @property
     def n_settings(self) -> int:
         """The number of settings, in which each eta counts."""
-        return len(self.settings) * len(self.solvers)
+        n_etas = len(self.solvers)
+        return len(self.settings) * n_etas
 
     @property
     def n_points(self) -> int:
@@ -49,21 +50,24 @@ def sweep_plan(data: FitData, grid: GridSource, n_folds: int, solver: Solver) ->
     """Read the grid, and check what can be checked before any fit."""
     is_loop = isinstance(solver, PaperLoop)
     has_local = data.local_features is not None
+    smallest_lambda = _smallest_lambda(data)
     lists = read_grid(
         grid,
         local=has_local,
         eta=is_loop,
-        smallest=_smallest_lambda(data),
+        smallest=smallest_lambda,
     )
     settings = lists.settings()
     reads_local = any(setting.local for setting in settings)
     data.check(reads_local=reads_local)
+    folds = fit_folds(data, n_folds)
+    setting_paths = paths(settings, warm=not is_loop)
     solvers = _point_solvers(solver, lists.eta)
     return SweepPlan(
         data=data,
-        folds=fit_folds(data, n_folds),
+        folds=folds,
         settings=settings,
-        paths=paths(settings, warm=not is_loop),
+        paths=setting_paths,
         solvers=solvers,
     )
 
@@ -77,17 +81,23 @@ def number_of_fits(data: FitData, grid: GridSource, *, folds: int = 3, solver: S
 
 def _smallest_lambda(data: FitData) -> float:
     """The smallest λ of the default grid; for few answers the columns per answer."""
-    n_answers = len(data.answers)
-    if n_answers and fold_unit(data) == "questions":
-        return data.features.dimensions / data.answers.effective_size
-    return 0.1
+    if not len(data.answers):
+        return 0.1
+    if fold_unit(data) != "questions":
+        return 0.1
+    n_columns = data.features.dimensions
+    return n_columns / data.answers.effective_size
 
 
 def _point_solvers(solver: Solver, etas: Sequence[float] | None) -> dict[float | None, Solver]:
     """The solver of the points for each eta, or for None if the grid lists none."""
     if isinstance(solver, Exact):
         tolerance = solver.tol or POINT_TOLERANCE
-        return {None: solver.replace(tol=tolerance)}
-    if etas:
-        return {eta: solver.replace(eta=eta) for eta in etas}
-    return {None: solver}
+        point_solver = solver.replace(tol=tolerance)
+        return {None: point_solver}
+    if not etas:
+        return {None: solver}
+    solvers: dict[float | None, Solver] = {}
+    for eta in etas:
+        solvers[eta] = solver.replace(eta=eta)
+    return solvers
