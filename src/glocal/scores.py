@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from pydantic import BeforeValidator, ValidationError
 from pydantic.dataclasses import dataclass as checked
@@ -23,6 +23,7 @@ from glocal.files import (
 from glocal.jsonlines import append_rows, read_rows
 from glocal.results import STRICT, Count, to_json
 from glocal.screen import Cell
+from glocal.titles import titles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,11 +45,6 @@ MIN_MEASURED_ANSWERS = 30
 MIN_ANSWERS_FOR_OBJECT_FOLDS = 5_000
 """With fewer answers folds are of questions, since folds of objects would hold out too few."""
 SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt", ".csv")
-
-_OF_NETWORK = ("normalize",)
-"""Settings that may differ between networks in one table."""
-_OF_COMPARISON = ("baseline", "level", "rough")
-"""Settings that say how certain a value is, or with what it is compared, and not what it is."""
 
 # a file states an undefined value as null
 _NAN_IF_NULL = BeforeValidator(lambda value: math.nan if value is None else value)
@@ -105,7 +101,7 @@ class Score:
     n: Count = 0
     split: str = "all"
     transform: str = ORIGINAL
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     network: str | None = None
     p: float | None = None
     p_corrected: float | None = None
@@ -132,7 +128,8 @@ class Score:
         """The arm from which a difference is taken; None for a score."""
         if not self.metric.endswith(DIFFERENCE):
             return None
-        return str(self.settings.get("baseline", ORIGINAL))
+        baseline = self.settings.get("baseline", ORIGINAL)
+        return str(baseline)
 
     def cell(self, star: str = "") -> Cell:
         """The value and its interval as a cell of a table; a difference has its sign."""
@@ -140,24 +137,29 @@ class Score:
         value = f"{self.value:{sign}.3f}"
         if self.low is None or self.high is None:
             return Cell(value + star)
-        return Cell(value, f"[{self.low:{sign}.3f}, {self.high:{sign}.3f}]{star}")
+        interval = f"[{self.low:{sign}.3f}, {self.high:{sign}.3f}]{star}"
+        return Cell(value, interval)
 
     @property
     def note(self) -> str:
         """What is to be said of the interval; empty if there is nothing."""
-        return " (rough)" if self.low is not None and self.settings.get("rough") else ""
+        has_interval = self.low is not None
+        if has_interval and self.settings.get("rough"):
+            return " (rough)"
+        return ""
 
     def text(self) -> str:
         """Format ``0.469 [0.451, 0.487]``, or the value alone if there is no interval."""
         return f"{self.cell()}{self.note}"
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         """The row of a file, without empty fields other than `low` and `high`."""
-        return {
-            key: value
-            for key, value in asdict(self).items()
-            if value not in (None, {}) or key in ("low", "high")
-        }
+        row = {}
+        for key, value in asdict(self).items():
+            is_empty = value in (None, {})
+            if not is_empty or key in ("low", "high"):
+                row[key] = value
+        return row
 
 
 class _Place(NamedTuple):
@@ -204,13 +206,18 @@ class Scores(tuple[Score, ...]):
     @property
     def networks(self) -> list[str]:
         """The networks; an empty text stands for none."""
-        return [*dict.fromkeys(place.network for place in self._by_place)]
+        networks = [place.network for place in self._by_place]
+        return [*dict.fromkeys(networks)]
 
     @property
     def arms(self) -> list[tuple[str, str]]:
         """Each network with each of its arms."""
-        pairs = dict.fromkeys((place.network, place.arm) for place in self._by_place)
-        return [(network, arm) for network, arm in pairs if arm != PEOPLE]
+        pairs = []
+        for place in self._by_place:
+            if place.arm != PEOPLE:
+                pair = (place.network, place.arm)
+                pairs.append(pair)
+        return [*dict.fromkeys(pairs)]
 
     @property
     def tasks(self) -> list[str]:
@@ -220,8 +227,12 @@ class Scores(tuple[Score, ...]):
     def score(self, network: str, task: str, arm: str, metric: str = "") -> Score | None:
         """The score of an arm, by default in the first metric of the task; None if it has none."""
         metric = metric or self._first_metrics.get(task, "")
-        score = self._by_place.get(_Place(network, task, metric, arm))
-        return None if score is None or math.isnan(score.value) else score
+        place = _Place(network, task, metric, arm)
+        score = self._by_place.get(place)
+        if score is None:
+            return None
+        is_undefined = math.isnan(score.value)
+        return None if is_undefined else score
 
     def gain(
         self,
@@ -236,7 +247,15 @@ class Scores(tuple[Score, ...]):
         The baseline is an arm of `baseline_network`, or of the same network if this is None.
         """
         metric = self._first_metrics.get(task, "")
-        return self._by_place.get(_Place(network, task, metric, arm, baseline, baseline_network))
+        place = _Place(
+            network,
+            task,
+            metric,
+            arm,
+            baseline,
+            baseline_network,
+        )
+        return self._by_place.get(place)
 
     def of_people(self, network: str, task: str = "") -> list[Score]:
         """The scores of people beside a network, on one task or on all."""
@@ -254,50 +273,22 @@ class Scores(tuple[Score, ...]):
 
     def task_of(self, *metrics: str) -> str:
         """The first task that shows one of these metrics; empty if there is none."""
-        return next(iter(self.tasks_of(*metrics)), "")
+        tasks = self.tasks_of(*metrics)
+        return tasks[0] if tasks else ""
 
     @cached_property
     def _titled(self) -> list[Score]:
         """The scores; the split, file and settings are in the task where these differ."""
-        splits: dict[tuple[str | None, str], set[str]] = {}
-        files: dict[tuple[str | None, str, str], set[str | None]] = {}
-        for score in self:
-            if score.transform != PEOPLE:
-                place = (score.network, score.task)
-                splits.setdefault(place, set()).add(score.split)
-                files.setdefault((*place, score.split), set()).add(score.features)
-        split_tasks = {task for (_, task), names in splits.items() if len(names) > 1}
-        file_tasks = {task for (_, task, _), names in files.items() if len(names) > 1}
-        names = self._varying_settings
         titled = []
-        for score in self:
-            parts = []
-            if score.task in split_tasks:
-                parts.append(score.split)
-            if score.task in file_tasks:
-                parts.append(score.features or "no file")
-            parts += _settings_in_words(score.settings, names.get(score.task, ()))
-            title = f"{score.task} ({', '.join(parts)})" if parts else score.task
-            titled.append(replace(score, task=title))
+        for score, title in zip(self, titles(self, self._of_arms), strict=True):
+            titled_score = replace(score, task=title)
+            titled.append(titled_score)
         return titled
 
-    @property
-    def _varying_settings(self) -> dict[str, list[str]]:
-        """The names of the settings that differ between scores of one metric, by task."""
-        scores = [score for score in self if score.transform != PEOPLE]
-        names = dict.fromkeys(name for score in scores for name in score.settings)
-        for name in _OF_COMPARISON:
-            names.pop(name, None)
-        varying: dict[str, list[str]] = {}
-        for name in names:
-            values: dict[tuple[str | None, str, str], set[str]] = {}
-            for score in scores:
-                network = score.network if name in _OF_NETWORK else None
-                place = (network, score.task, score.quantity)
-                values.setdefault(place, set()).add(to_json(score.settings.get(name)))
-            for task in {task for (_, task, _), texts in values.items() if len(texts) > 1}:
-                varying.setdefault(task, []).append(name)
-        return varying
+    @cached_property
+    def _of_arms(self) -> list[Score]:
+        """The scores of arms, without the scores of people."""
+        return [score for score in self if score.transform != PEOPLE]
 
     @cached_property
     def _first_metrics(self) -> dict[str, str]:
@@ -310,15 +301,8 @@ class Scores(tuple[Score, ...]):
     @cached_property
     def _by_place(self) -> dict[_Place, Score]:
         """The last score at each place."""
-        return {_Place.from_score(score): score for score in self._titled}
-
-
-def _settings_in_words(settings: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
-    """Yield the settings that a score has: ``shots 5``, or ``normalize`` if the value is True."""
-    for name in names:
-        value = settings.get(name)
-        if value is not None:
-            yield name if value is True else f"{name} {value}"
+        places = map(_Place.from_score, self._titled)
+        return dict(zip(places, self._titled, strict=True))
 
 
 def check_scores_target(path: PathLike) -> None:
@@ -343,15 +327,25 @@ def save_scores(path: PathLike, scores: Sequence[Score], hashes: Mapping[str, st
 
     Each row gets the date, the version, and the hash of its feature file.
     """
-    date = datetime.now(UTC).isoformat(timespec="seconds")
-    scores = [
-        replace(score, date=date, version=__version__, sha256=hashes.get(score.features or ""))
-        for score in scores
-    ]
+    now = datetime.now(UTC)
+    date = now.isoformat(timespec="seconds")
+    dated = []
+    for score in scores:
+        file = score.features or ""
+        dated_score = replace(
+            score,
+            date=date,
+            version=__version__,
+            sha256=hashes.get(file),
+        )
+        dated.append(dated_score)
     if ending(path) == ".csv":
-        write_text(path, score_frame(scores).to_csv(index=False, lineterminator="\n"))
+        table = score_frame(dated)
+        text = table.to_csv(index=False, lineterminator="\n")
+        write_text(path, text)
     else:
-        append_rows(path, [score.row() for score in scores])
+        rows = [score.row() for score in dated]
+        append_rows(path, rows)
 
 
 def score_frame(scores: Sequence[Score]) -> pd.DataFrame:
@@ -360,9 +354,11 @@ def score_frame(scores: Sequence[Score]) -> pd.DataFrame:
 
     rows = [{**vars(score), "baseline": score.baseline} for score in scores]
     names = [entry.name for entry in fields(Score)]
-    names.insert(names.index("baseline_network"), "baseline")
+    position = names.index("baseline_network")
+    names.insert(position, "baseline")
     frame = pd.DataFrame(rows, columns=names)
-    frame["settings"] = frame["settings"].map(to_json)
+    settings = frame["settings"]
+    frame["settings"] = settings.map(to_json)
     return frame
 
 
@@ -379,7 +375,8 @@ def read_scores(path: PathLike) -> Scores:
         )
     try:
         rows = read_rows(path, ("task",), what="score")
-        return Scores(Score(**row) for row in rows if "choice" not in row)
+        score_rows = [row for row in rows if "choice" not in row]
+        return Scores(Score(**row) for row in score_rows)
     except ValidationError as error:
         raise FileError(
             f"score file {path} is damaged ({one_line(error)[:160]}). Evaluate again."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Union, cast
 
 import numpy as np
 
@@ -61,7 +61,8 @@ class Result(Printable):
         fields["low"] = first.low
         fields["high"] = first.high
         fields["n"] = first.n
-        fields.update(first.settings)
+        settings = cast("Mapping[str, Value]", first.settings)
+        fields.update(settings)
         fields.update(values)
         return cls(tuple(scores), units, fields)
 

@@ -129,7 +129,9 @@ class Run:
         for fit in self.fits.values():
             recorded.append(fit.chance)
         for score in self.scores:
-            recorded.append(score.settings.get("chance"))
+            chance = score.settings.get("chance")
+            if isinstance(chance, float):
+                recorded.append(chance)
         for chance in recorded:
             if chance is not None:
                 return chance

@@ -175,7 +175,7 @@ def _on_the_images_of(result: Result, alone: Result, y: Labels) -> Result:
         credits = np.where(is_untested, np.nan, alone.by_image)
         units = replace(result.units, values=credits)
     else:
-        has_folds = first_score.settings["folds"] > 0
+        has_folds = first_score.settings["folds"] != 0
         inflation = TRAINING_VARIANCE if has_folds else 1.0
         values = balanced_values(alone.by_image, y, inflation)
         units = ItemValues(values=values)
