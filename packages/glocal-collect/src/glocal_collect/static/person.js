@@ -1,186 +1,73 @@
 // The page for participants: consent, instructions, trials, thanks. Nothing is kept in the browser.
+// The requests are in server.js, the response time in clock.js, and the texts that a screen reader
+// reads out in announcements.js.
+
+import { notice, say } from "./announcements.js";
+import * as clock from "./clock.js";
+import { ask, isSendingAnswer, sendAnswer } from "./server.js";
+
 const base = location.pathname.replace(/\/+$/, "");
 const get = (id) => document.getElementById(id);
 const main = get("main");
 const choices = [...document.querySelectorAll("button.choice")];
 const images = [...document.querySelectorAll("#images img")];
 
-let trial = null; // the trial on the screen
-let ready = false; // all its images are visible, and it can be answered
-let changing = false; // the trial on the screen is the last one answered, shown again
-let resting = false; // the page is paused
-let busy = false; // the last action has not ended
-let unsent = false; // an answer is being sent
-let turn = 0; // counts the trials shown: images of an earlier one change nothing
+const MAX_LOADS = 3; // of an image that the browser cannot show
+
+const state = {
+  trial: null, // the trial on the screen
+  ready: false, // all its images are visible, and it can be answered
+  changing: false, // the trial on the screen is the last one answered, shown again
+  resting: false, // the page is paused
+  busy: false, // the last action has not ended
+  turn: 0, // counts the trials shown: images of an earlier one change nothing
+};
 const ahead = new Map(); // images of the next trials, loaded before they are shown
 
-// ---- the server: a request is repeated until there is a reply; an answer that arrives twice is stored once
+// ---- the sections of the page
 
-async function ask(path, body) {
-  for (let tries = 0; ; tries += 1) {
-    let wait = Math.min(8, 0.5 * 2 ** tries);
-    try {
-      const reply = await fetch(path, {
-        ...(body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
-        cache: "no-store", signal: AbortSignal.timeout?.(15000),
-      });
-      const later = Number(reply.headers.get("Retry-After"));
-      if (reply.status < 500 && !(reply.status === 429 && later)) {
-        const data = reply.headers.get("Content-Type")?.includes("json") ? await reply.json() : null;
-        notice("");
-        return { ok: reply.ok, status: reply.status, data };
-      }
-      if (later) wait = later;
-      if (reply.status >= 500) notice(`The server cannot answer at the moment. ${kept()}`);
-      else if (later > 2) notice("One moment: please answer more slowly.");
-    } catch {
-      notice(`${navigator.onLine ? "The server cannot be reached" : "You are offline"}. ${kept()}`);
-    }
-    await soon(wait);
-  }
-}
-
-function kept() {
-  return unsent
-    ? "Your answer is kept and will be sent by itself: do not close this page."
-    : "This page continues by itself as soon as the connection is back.";
-}
-
-function soon(seconds) {
-  return new Promise((done) => {
-    const timer = setTimeout(end, 1000 * seconds);
-    function end() {
-      clearTimeout(timer);
-      removeEventListener("online", end);
-      done();
-    }
-    addEventListener("online", end);
-  });
-}
-
-// NOTE once, not at each try: screen readers read an alert whenever its text is set
-function notice(text) {
-  if (get("notice").textContent !== text) get("notice").textContent = text;
-}
-
-function say(text) {
-  get("status").textContent = text;
-}
-
-// ---- the response time: only while the images are visible
-
-const clock = {
-  sum: 0, since: null,
-  run() { this.since ??= performance.now(); },
-  hold() { if (this.since !== null) this.sum += performance.now() - this.since; this.since = null; },
-  reset() { this.sum = 0; this.since = null; },
-  seconds() { return (this.sum + (this.since === null ? 0 : performance.now() - this.since)) / 1000; },
-};
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) clock.hold();
-  else if (ready && seen("trial")) clock.run();
-});
-
-// ---- what is shown
-
-function seen(name) {
+function isShown(name) {
   return !get(name).hidden;
 }
 
-function view(name, focus = get(name)) {
+function showSection(name, focus = get(name)) {
   for (const section of main.children) section.hidden = section.id !== name;
   document.body.dataset.view = name;
   focus.focus({ preventScroll: true });
   scrollTo(0, 0);
 }
 
-function stop(sentence) {
+function showProblem(sentence) {
   get("problem").querySelector("p").textContent = sentence;
   get("progress").hidden = true;
-  view("problem");
+  showSection("problem");
 }
 
 // Show what a refusal means; return whether there is one.
 function refused({ ok, status, data }) {
   if (ok) return false;
-  if (status === 403) view("consent");
-  else {
+  if (status === 403) {
+    showSection("consent");
+  } else {
     const reason = data?.error ?? `The server refused the request (status ${status}).`;
-    stop(`${reason} If you think that this is an error, tell the person who sent you the link.`);
+    const advice = "If you think that this is an error, tell the person who sent you the link.";
+    showProblem(`${reason} ${advice}`);
   }
   return true;
 }
 
-function progress({ done, of }) {
+function showProgress({ done, of }) {
+  const bar = document.querySelector("progress");
+  bar.max = Math.max(1, of);
+  bar.value = done;
   get("progress").hidden = false;
-  Object.assign(document.querySelector("progress"), { max: Math.max(1, of), value: done });
   get("count").textContent = `${done} of ${of}`;
 }
 
-function label(item, number) {
-  const name = item.name.replace(/\.\w{1,5}$/, "");
-  return main.dataset.kind !== "anchor" ? `Image ${number + 1}: ${name}` : number ? `Image ${number}: ${name}` : `Reference: ${name}`;
-}
-
-async function show(next, words) {
-  [trial, ready] = [next, false];
-  const mine = (turn += 1);
-  progress(next);
-  clock.reset();
-  get("changing").hidden = !changing;
-  get("undo").firstElementChild.textContent = changing ? "Keep it" : "Undo";
-  get("undo").hidden = !changing && next.done === 0;
-  for (const button of choices) {
-    button.setAttribute("aria-disabled", "true");
-    button.classList.remove("chosen");
-    if (changing) button.setAttribute("aria-pressed", String(button.value === String(next.choice ?? "")));
-    else button.removeAttribute("aria-pressed");
-  }
-  get("images").setAttribute("aria-busy", "true");
-  const labels = next.items.map(label);
-  images.forEach((image, place) => (image.alt = labels[place]));
-  if (!resting && !seen("trial")) view("trial", get("question"));
-  const whole = await Promise.all(images.map((image, place) => load(image, next.items[place].url, mine)));
-  if (mine !== turn) return;
-  get("images").setAttribute("aria-busy", "false");
-  ready = true;
-  if (seen("trial") && !document.hidden) clock.run();
-  const broken = whole.includes(false);
-  notice(broken ? "An image of this question cannot be shown. Choose “can’t tell” to continue." : "");
-  for (const button of choices) if (!broken || button.value === "") button.removeAttribute("aria-disabled");
-  say(`${words ? `${words} ` : ""}${changing ? "Last answer" : `Question ${next.done + 1} of ${next.of}`}. ${labels.join("; ")}.`);
-  ahead.clear();
-  for (const url of next.next ?? []) ahead.set(url, Object.assign(new Image(), { src: url }));
-}
-
-// Whether the image is visible; false if it cannot be shown although the server replies.
-async function load(image, url, mine) {
-  for (let tries = 0; tries < 3; tries += 1) {
-    image.src = url;
-    try {
-      await image.decode();
-      return true;
-    } catch {
-      if (mine !== turn) return false;
-      await ask(url); // until the server can be reached
-      image.removeAttribute("src");
-    }
-  }
-  return false;
-}
-
-async function next(words) {
-  changing = false;
-  const reply = await ask(`${base}/trial`);
-  if (refused(reply)) return;
-  if (reply.data.trial !== null) await show(reply.data, words);
-  else thank(reply.data);
-}
-
-function thank(end) {
-  trial = null;
-  ready = false;
-  progress(end);
+function showThanks(end) {
+  state.trial = null;
+  state.ready = false;
+  showProgress(end);
   get("code").hidden = !end.code;
   get("code").querySelector("output").textContent = end.code ?? "";
   get("copy").hidden = !navigator.clipboard;
@@ -189,93 +76,216 @@ function thank(end) {
   get("close").hidden = back !== null;
   if (back !== null) get("return").firstElementChild.href = back;
   get("undo-end").hidden = end.done === 0;
-  view("thanks");
+  showSection("thanks");
+}
+
+// ---- a trial
+
+async function showNext(words) {
+  state.changing = false;
+  const reply = await ask(`${base}/trial`);
+  if (refused(reply)) return;
+  if (reply.data.trial === null) showThanks(reply.data);
+  else await showTrial(reply.data, words);
+}
+
+// Show a trial, first without its images; `words` are read out before it.
+async function showTrial(trial, words) {
+  state.trial = trial;
+  state.ready = false;
+  state.turn += 1;
+  const turn = state.turn;
+  clock.reset();
+  showProgress(trial);
+  showUndo(trial);
+  for (const button of choices) closeChoice(button, trial);
+  const labels = trial.items.map(label);
+  images.forEach((image, place) => (image.alt = labels[place]));
+  get("images").setAttribute("aria-busy", "true");
+  if (!state.resting && !isShown("trial")) showSection("trial", get("question"));
+
+  const loads = images.map((image, place) => load(image, trial.items[place].url, turn));
+  const visible = await Promise.all(loads);
+  if (turn !== state.turn) return;
+  get("images").setAttribute("aria-busy", "false");
+  openChoices(!visible.includes(false));
+  const title = state.changing ? "Last answer" : `Question ${trial.done + 1} of ${trial.of}`;
+  const announcement = `${title}. ${labels.join("; ")}.`;
+  say(words ? `${words} ${announcement}` : announcement);
+  loadAhead(trial.next ?? []);
+}
+
+function showUndo(trial) {
+  get("changing").hidden = !state.changing;
+  get("undo").firstElementChild.textContent = state.changing ? "Keep it" : "Undo";
+  get("undo").hidden = !state.changing && trial.done === 0;
+}
+
+// Let a button wait for the images of a trial; it is pressed if the last answer was its choice.
+function closeChoice(button, trial) {
+  button.setAttribute("aria-disabled", "true");
+  button.classList.remove("chosen");
+  if (state.changing) {
+    const isChoice = button.value === String(trial.choice ?? "");
+    button.setAttribute("aria-pressed", String(isChoice));
+  } else {
+    button.removeAttribute("aria-pressed");
+  }
+}
+
+// Let the trial be answered; “can’t tell” is the only choice if an image is not visible.
+function openChoices(isWhole) {
+  const defect = "An image of this question cannot be shown. Choose “can’t tell” to continue.";
+  state.ready = true;
+  if (isShown("trial") && !document.hidden) clock.run();
+  notice(isWhole ? "" : defect);
+  for (const button of choices) {
+    if (isWhole || button.value === "") button.removeAttribute("aria-disabled");
+  }
+}
+
+function label(item, place) {
+  const name = item.name.replace(/\.\w{1,5}$/, "");
+  if (main.dataset.kind !== "anchor") return `Image ${place + 1}: ${name}`;
+  if (place === 0) return `Reference: ${name}`;
+  return `Image ${place}: ${name}`;
+}
+
+// Whether the image is visible; false if it cannot be shown although the server replies.
+async function load(image, url, turn) {
+  for (let tries = 0; tries < MAX_LOADS; tries += 1) {
+    image.src = url;
+    try {
+      await image.decode();
+      return true;
+    } catch {
+      if (turn !== state.turn) return false;
+      await ask(url); // until the server can be reached
+      image.removeAttribute("src");
+    }
+  }
+  return false;
+}
+
+function loadAhead(urls) {
+  ahead.clear();
+  for (const url of urls) {
+    const image = new Image();
+    image.src = url;
+    ahead.set(url, image);
+  }
 }
 
 // ---- actions of a person
 
 // One action at a time: one that comes before the last has ended is taken for a slip.
 async function only(action) {
-  if (busy) return;
-  busy = true;
+  if (state.busy) return;
+  state.busy = true;
   try {
     await action();
   } finally {
-    busy = false;
+    state.busy = false;
   }
 }
 
+async function agree() {
+  const reply = await ask(`${base}/consent`, {});
+  if (!refused(reply)) showSection("rest");
+}
+
 async function choose(button) {
-  if (!ready || button.getAttribute("aria-disabled") === "true") return;
-  const seconds = Math.round(1000 * clock.seconds()) / 1000;
-  [ready, unsent] = [false, true];
+  if (!state.ready || button.getAttribute("aria-disabled") === "true") return;
+  state.ready = false;
   button.classList.add("chosen");
-  const body = { choice: button.value === "" ? null : Number(button.value), seconds, ...(changing && { undo: true }) };
-  const reply = await ask(`${base}/trial/${encodeURIComponent(trial.trial)}`, body);
-  unsent = false;
-  if (reply.status === 409) await next(reply.data?.error ?? ""); // it can no longer be answered
-  else if (!refused(reply)) await next(changing ? "Your answer is changed." : "");
+  const answer = {
+    choice: button.value === "" ? null : Number(button.value),
+    seconds: Math.round(1000 * clock.seconds()) / 1000,
+  };
+  if (state.changing) answer.undo = true;
+  const reply = await sendAnswer(`${base}/trial/${encodeURIComponent(state.trial.trial)}`, answer);
+  if (reply.status === 409) {
+    await showNext(reply.data?.error ?? ""); // it can no longer be answered
+  } else if (!refused(reply)) {
+    await showNext(state.changing ? "Your answer is changed." : "");
+  }
 }
 
 async function undo() {
-  if (changing) return next("Your answer is kept.");
+  if (state.changing) return showNext("Your answer is kept.");
   const reply = await ask(`${base}/last`);
   if (refused(reply)) return;
   if (reply.data.trial === null) return say("There is no answer to undo.");
-  changing = true;
-  await show(reply.data);
+  state.changing = true;
+  await showTrial(reply.data);
 }
 
 function pause() {
   clock.hold();
   get("paused").hidden = false;
-  resting = true;
+  state.resting = true;
   get("go").textContent = "Continue";
-  view("rest");
+  showSection("rest");
 }
 
 function go() {
-  resting = false;
-  if (trial === null) return only(next);
-  view("trial", get("question"));
-  if (ready) clock.run();
+  state.resting = false;
+  if (state.trial === null) return only(showNext);
+  showSection("trial", get("question"));
+  if (state.ready) clock.run();
 }
 
-// NOTE the second click of a double click would answer the next trial
-for (const button of choices) button.addEventListener("click", ({ detail }) => detail > 1 || only(() => choose(button)));
+async function copy() {
+  await navigator.clipboard.writeText(get("code").querySelector("output").textContent);
+  say("Copied.");
+  get("copy").textContent = "Copied";
+}
+
+function press(event) {
+  // NOTE a key that is held down is one answer
+  if (event.repeat && event.target.closest?.("button")) event.preventDefault();
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+  const key = event.key.toLowerCase();
+  if (isShown("rest") && key === "p" && state.trial !== null) return go();
+  if (!isShown("trial")) return;
+  const button = choices.find((choice) => choice.getAttribute("aria-keyshortcuts") === key);
+  if (button) only(() => choose(button));
+  else if (key === "u" || (key === "escape" && state.changing)) only(undo);
+  else if (key === "p") pause();
+}
+
+// ---- events
+
+for (const button of choices) {
+  button.addEventListener("click", (event) => {
+    // NOTE the second click of a double click would answer the next trial
+    if (event.detail <= 1) only(() => choose(button));
+  });
+}
+get("agree").addEventListener("click", () => only(agree));
 get("undo").addEventListener("click", () => only(undo));
 get("undo-end").addEventListener("click", () => only(undo));
 get("pause").addEventListener("click", pause);
 get("go").addEventListener("click", go);
-get("copy").addEventListener("click", async () => {
-  await navigator.clipboard.writeText(get("code").querySelector("output").textContent);
-  say("Copied.");
-  get("copy").textContent = "Copied";
-});
-get("agree").addEventListener("click", () => only(async () => {
-  if (!refused(await ask(`${base}/consent`, {}))) view("rest");
-}));
+get("copy").addEventListener("click", copy);
+addEventListener("keydown", press);
 addEventListener("beforeunload", (event) => {
-  if (unsent) event.preventDefault();
+  if (isSendingAnswer()) event.preventDefault();
 });
-addEventListener("keydown", (event) => {
-  if (event.repeat && event.target.closest?.("button")) event.preventDefault(); // a key that is held down is one answer
-  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-  const key = event.key.toLowerCase();
-  if (seen("rest") && key === "p" && trial !== null) return go();
-  if (!seen("trial")) return;
-  const button = choices.find((choice) => choice.getAttribute("aria-keyshortcuts") === key);
-  if (button) only(() => choose(button));
-  else if (key === "u" || (key === "escape" && changing)) only(undo);
-  else if (key === "p") pause();
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) clock.hold();
+  else if (state.ready && isShown("trial")) clock.run();
 });
 
-if (main.dataset.consented !== "yes") view("consent");
-else {
+// ---- the first view
+
+async function begin() {
+  if (main.dataset.consented !== "yes") return showSection("consent");
   const reply = await ask(`${base}/trial`);
-  if (!refused(reply)) {
-    if (reply.data.trial === null) thank(reply.data);
-    else if (reply.data.done === 0) view("rest");
-    else await show(reply.data);
-  }
+  if (refused(reply)) return;
+  if (reply.data.trial === null) showThanks(reply.data);
+  else if (reply.data.done === 0) showSection("rest");
+  else await showTrial(reply.data);
 }
+
+await begin();
