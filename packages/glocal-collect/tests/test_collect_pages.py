@@ -318,7 +318,7 @@ def test_axe_finds_nothing(serve, visit, kind, options):
         report = axe.run(tab)
         assert report.violations_count == 0, report.generate_report()
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert min(tab.eval_on_selector_all("button, a.main", HEIGHTS), default=44) >= 44
+        assert min(tab.eval_on_selector_all("button, a.primary", HEIGHTS), default=44) >= 44
 
     check("see #consent")
     check("click #agree, see #go")
