@@ -47,11 +47,15 @@ def looks(arms: Iterable[str]) -> dict[str, Look]:
     Look(colour='#53a36c', dashes=(2, 3))
     """
     methods = {arm: _method(arm) for arm in arms}
-    free = itertools.cycle([name for name in COLOURS if name not in methods.values()] or COLOURS)
+    free = [method for method in COLOURS if method not in methods.values()]
+    if not free:
+        free = list(COLOURS)
+    free_cycle = itertools.cycle(free)
     styles = {}
     for arm, method in methods.items():
-        share = arm.rpartition("keep")[2][1:]
-        styles[arm] = Look(COLOURS[method or next(free)], _DASHES.get(share, ()))
+        colour = COLOURS[method or next(free_cycle)]
+        dashes = _DASHES.get(_kept_share(arm), ())
+        styles[arm] = Look(colour, dashes)
     return styles
 
 
@@ -59,4 +63,15 @@ def _method(arm: str) -> str:
     """The method that the name of an arm names, or an empty string."""
     if arm == "centred":  # without a fit
         return "mean subtracted"
-    return next((method for method in ("centred", *COLOURS) if method in arm), "")
+    if "centred" in arm:  # also where "keep" follows
+        return "centred"
+    for method in COLOURS:
+        if method in arm:
+            return method
+    return ""
+
+
+def _kept_share(arm: str) -> str:
+    """The end of the name of an arm that follows "keep", as in keep 0.8 or centred-keep-0.6."""
+    _, _, ending = arm.rpartition("keep")
+    return ending[1:]  # without the blank or the hyphen
