@@ -31,7 +31,6 @@ from glocal.files import (
 from glocal.report.charts import Chart, charts_of
 from glocal.report.headline import (
     Headline,
-    Warned,
     headlines,
     methods_paragraph,
     warnings_of,
@@ -75,15 +74,15 @@ class PageData:
 class Section:
     """The values from which the template makes the section of a run.
 
-    `columns` are the title and the task of each column of scores, and `record` the name and the
-    text of each entry of the record.
+    `other_warnings` are the warnings that no headline has. `columns` are the title and the task of
+    each column of scores, and `record` the name and the text of each entry of the record.
     """
 
     run: Run
     neighbours_kept: str
     making: list[str]
     headlines: tuple[Headline, ...]
-    warnings: tuple[Warned, ...]
+    other_warnings: list[str]
     charts: list[Chart]
     objects: list[ShownObjects]
     columns: list[tuple[str, str]]
@@ -288,7 +287,7 @@ def _section(run: Run) -> Section:
         neighbours_kept=_neighbours_sentence(run.situations),
         making=making,
         headlines=of_networks,
-        warnings=warnings_of(run),
+        other_warnings=_other_warnings(run, of_networks),
         charts=[] if run.situations else charts_of(run),
         objects=list(objects),
         columns=list(_columns(run)),
@@ -298,6 +297,15 @@ def _section(run: Run) -> Section:
         rows_origin=_origin_of_rows(run.scores),
         record=list(_record_entries(run.record)),
     )
+
+
+def _other_warnings(run: Run, of_networks: Sequence[Headline]) -> list[str]:
+    """The warnings about a run and its arms that no headline has."""
+    headline_warnings: set[str] = set()
+    for headline in of_networks:
+        headline_warnings.update(headline.warnings)
+    sentences = [warned.sentence for warned in warnings_of(run)]
+    return [sentence for sentence in sentences if sentence not in headline_warnings]
 
 
 def _add_data(data: PageData, number: int, section: Section) -> None:
