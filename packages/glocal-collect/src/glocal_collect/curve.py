@@ -23,7 +23,7 @@ _NO_CEILING = (
     "twice or more."
 )
 _CURVE = (
-    "Each quarter of the questions is held out in turn, and fits to parts of the other answers are "
+    "Each third of the questions is held out in turn, and fits to parts of the other answers are "
     "scored on it. Agreement is a fraction; in brackets the 95 % interval."
 )
 
