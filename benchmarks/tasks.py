@@ -158,7 +158,7 @@ def tasks(network: str) -> dict[str, tuple[Any, Score]]:
         def score(parts: Parts, task: Any = task) -> Result:
             return task.score(sources, sources.embedding(parts["all"]))
 
-        scores[name] = ([task.model_dump(mode="json"), sources.hashes(*task.paths)], score)
+        scores[name] = ([task.model_dump(mode="json"), sources.files.hashes(*task.paths)], score)
     return scores
 
 

@@ -14,6 +14,7 @@ from glocal.data.labels import (
     superclass_rows,
 )
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
+from glocal.suite.network_files import NetworkFiles
 from glocal.suite.sources import Network, Shared, Sources
 
 
@@ -311,6 +312,8 @@ def test_files_of_a_suite_may_lie_on_another_drive(tmp_path):
     relative path from one drive to another.
     """
     file = folder(tmp_path, labels_csv="kind\na\n") / "labels.csv"
-    sources = Sources(Shared(), Network(features="x.npy"), root=folder(tmp_path / "suite"))
+    sources = Sources(
+        Shared(), Network(features="x.npy"), NetworkFiles(root=folder(tmp_path / "suite"))
+    )
     for name in (file.as_posix(), "../labels.csv"):
-        assert [*sources.hashes(name)] == [name]
+        assert [*sources.files.hashes(name)] == [name]

@@ -141,7 +141,7 @@ class _Networks:
         hashes = {}
         for sources in networks:
             path = sources.network.features
-            features = sources.features(path)
+            features = sources.files.features(path)
             hashes[str(path)] = array_sha256(features.matrix)
         return hashes
 
@@ -174,7 +174,7 @@ def _on_shared_objects(networks: list[Sources]) -> list[Sources]:
     for sources in networks:
         file = sources.network.features
         files.append(str(file))
-        features.append(sources.features(file))
+        features.append(sources.files.features(file))
     title = " or ".join(files)
     listed = features[0].names
     reduced = []
@@ -188,7 +188,7 @@ def _scored(task: Task, networks: _Networks, arms: list[str]) -> dict[str, _ArmS
     """The scores of each arm. Prints a warning about an arm that was fitted to these answers."""
     scores: dict[str, _ArmScores] = {}
     scored = networks.scored
-    pretrained = {name: scored.transform(name) for name in scored.pretrained}
+    pretrained = {name: scored.files.transform(name) for name in scored.pretrained}
     with progress_bar("scoring", len(arms), unit="arms") as progress:
         for name in arms:
             progress(len(scores), doing=name)
@@ -255,10 +255,10 @@ def _sentences(result: Result, rows: list[Score]) -> list[str]:
 
 def _row_differences(sources: Sources, file: Path) -> list[str]:
     """How the features differ from the rows that each transform was fitted to, as sentences."""
-    features = sources.features(file)
+    features = sources.files.features(file)
     sentences = []
     for name in sources.pretrained:
-        transform = sources.transform(name)
+        transform = sources.files.transform(name)
         differences = row_differences(transform, features)
         sentences += [f"{name}: {difference.sentence}" for difference in differences]
     return sentences

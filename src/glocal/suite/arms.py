@@ -104,7 +104,7 @@ class Arm(Options):
         if self.what is not None:
             return self._fitted(sources, file)
         if self.transform is not None:
-            return sources.transform(self.transform)
+            return sources.files.transform(self.transform)
         if self.baseline is not None:
             return sources.baseline(self.baseline)
         return None
@@ -115,7 +115,7 @@ class Arm(Options):
         network = sources.network
         local_file = self.local_file(network)
         options = self.model_dump(mode="json")
-        hashes = sources.hashes(
+        hashes = sources.files.hashes(
             network.features,
             local_file,
             shared.answers,
@@ -128,7 +128,7 @@ class Arm(Options):
                 return transform
         local_features = None
         if local_file is not None:
-            local_features = sources.features(local_file)
+            local_features = sources.files.features(local_file)
         data = replace(sources.fold.data, local_features=local_features)
         report = fit(data, self.what, self.solver)
         transform = report.transform

@@ -138,7 +138,7 @@ class SuiteCell:
             files.append(sources.shared.answers)
             files.append(sources.shared.object_ids)
         options = task.model_dump(mode="json")
-        file_hashes = sources.hashes(*files)
+        file_hashes = sources.files.hashes(*files)
         is_heldout = task.split is None and sources.has_fits
         return sources.key(
             options,
@@ -182,7 +182,7 @@ class SuiteCell:
         embed = sources.embedding(self.transform)
         result = self.task.score(sources, embed)
         file = self.task.split
-        split = sources.split_name if file is None else sources.text(file)
+        split = sources.split_name if file is None else sources.files.text(file)
         seen = self.seen
         rows = []
         for score in result.scores:

@@ -52,7 +52,7 @@ class LabelledTask(Task):
             features_file = options[features_option]
             labels_file = options[labels_option]
             if features_file is not None and labels_file is not None:
-                side = sources.labelled(features_file, labels_file)
+                side = sources.files.labelled(features_file, labels_file)
                 sides.append(side)
         return sides
 
@@ -102,7 +102,7 @@ class _Sides(LabelledTask):
         """The superclass of each class, if there are any."""
         if self.superclasses is None:
             return None
-        return load_superclasses(sources.path(self.superclasses))
+        return load_superclasses(sources.files.path(self.superclasses))
 
     def sides(self, sources: Sources) -> list[LabelledRows]:
         """The features and labels of each side, for BREEDS only of its classes."""
@@ -149,7 +149,7 @@ class FewShotTask(_Sides):
         if self.class_texts is not None:
             originals = [features.matrix for features, _ in self.sides(sources)]
             options |= zip(("originals", "originals_test"), originals, strict=False)
-            options["texts"] = sources.features(self.class_texts)
+            options["texts"] = sources.files.features(self.class_texts)
         options["superclasses"] = self.superclass_of(sources)
         arrays = self.embedded(sources, embed)
         result = few_shot(*arrays, seed=sources.shared.seed, **options)
@@ -188,9 +188,9 @@ class AnomalyTask(_Sides):
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `anomaly` or `anomaly_against`."""
         if self.anomalies is not None:
-            training = embed(sources.features(self.train))
-            normal = embed(sources.features(self.test))
-            anomalies = embed(sources.features(self.anomalies))
+            training = embed(sources.files.features(self.train))
+            normal = embed(sources.files.features(self.test))
+            anomalies = embed(sources.files.features(self.anomalies))
             return anomaly_against(training, normal, anomalies, k=self.k)
         arrays = self.embedded(sources, embed)
         superclasses = self.superclass_of(sources)

@@ -22,6 +22,7 @@ from glocal.files import PathLike, file_name, read_object
 from glocal.scores import PEOPLE
 from glocal.suite.arms import Arm
 from glocal.suite.labelled import AnomalyTask, FewShotTask, RetrievalTask
+from glocal.suite.network_files import NetworkFiles
 from glocal.suite.plugins import PluginTask
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import OddOneOutTask, RSATask, StructureTask, Task
@@ -101,8 +102,7 @@ class Plan(Shared):
         return Sources(
             shared=self,
             network=self.networks[network_name],
-            name=network_name,
-            root=self._root,
+            files=NetworkFiles(network_name, self._root),
             pretrained=pretrained,
             force=force,
             has_fits=self.has_fits,
@@ -157,7 +157,7 @@ class Plan(Shared):
             sources = self.sources(network_name)
             for user, file in self._files(network_name, network):
                 if file is not None:
-                    path, _ = split_column(sources.path(file))
+                    path, _ = split_column(sources.files.path(file))
                     yield user, path
 
     def _files(self, network_name: str, network: Network) -> Iterator[tuple[str, Path | None]]:

@@ -217,7 +217,7 @@ def _write_view(
     view_key = sources.key(
         {"network": sources.name, "arm": arm_name},
         plan.baseline,
-        sources.hashes(sources.network.features, plan.object_ids, plan.answers),
+        sources.files.hashes(sources.network.features, plan.object_ids, plan.answers),
         [transform_content(baseline), transform_content(transform)],
     )
     file = npz_path(folder, sources.name, arm_name)
@@ -250,7 +250,7 @@ def _write_folder(folder: Path, plan: Plan, networks: Sequence[Sources], scores:
     """Write the rows, the table and the record."""
     data_hashes: dict[str, str] = {}
     for sources in networks:
-        data_hashes |= sources.hashed
+        data_hashes |= sources.files.hashes_in_use
     settings = plan.model_dump(mode="json", exclude_none=True)
     provenance = Provenance(version=__version__, data=data_hashes, seed=plan.seed)
     record = {

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import date, datetime, time
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -18,15 +17,15 @@ from glocal._version import __version__
 from glocal.aligner.data import Centre, FitData
 from glocal.aligner.folds import Fold, Unit, fit_folds
 from glocal.data.answers import Answers
-from glocal.data.features import NAMES_FILE, Features
+from glocal.data.features import Features
 from glocal.data.join import Joined, join
-from glocal.data.labels import LabelledRows, load_labels, split_column
 from glocal.data.names import positions_of
 from glocal.data.standardization import Standardization
 from glocal.errors import DataError, DataWarning, warn
-from glocal.files import file_sha256, read_lines
+from glocal.files import read_lines
 from glocal.options import Model, Options
 from glocal.results import to_json
+from glocal.suite.network_files import NetworkFiles
 from glocal.transform import LinearTransform, check_rows
 from glocal.transform.checks import table_rows
 from glocal.transform.reduction import baseline
@@ -81,15 +80,12 @@ class Sources:
     features `means`, by default from the objects. `has_fits` says whether arms are fitted to the
     answers: only then a part of these is held out. `shared_objects` are the objects that other
     networks have too; only these are scored then. `listed` names the objects that RDMs, and answers
-    without names, index. `hashed` collects the hashes of the files in use. `features`, `labelled`
-    (the rows of a feature file that have a label), `joined_answers` and `transform` load a file
-    once.
+    without names, index.
     """
 
     shared: Shared
     network: Network
-    name: str = "{network}"
-    root: Path = Path()
+    files: NetworkFiles = field(default_factory=NetworkFiles)
     _: KW_ONLY
     pretrained: Sequence[str] = ()
     means: Path | None = None
@@ -97,65 +93,42 @@ class Sources:
     has_fits: bool = True
     shared_objects: Features | None = None
     listed: tuple[str, ...] | None = None
-    hashed: dict[str, str] = field(default_factory=dict)
+    _joined_answers: dict[Path, Joined] = field(default_factory=dict, init=False)
 
-    @cached_property
-    def features(self) -> Callable[[Path], Features]:
-        """Load the features of a file."""
-        return cache(lambda file: Features.load(self.path(file)))
+    @property
+    def name(self) -> str:
+        """The name of the network."""
+        return self.files.name
 
-    @cached_property
-    def labelled(self) -> Callable[[Path, Path], LabelledRows]:
-        """Load the rows of a feature file that have a label in a file of labels."""
-        return cache(lambda images, file: load_labels(self.path(file), self.features(images)))
-
-    @cached_property
-    def joined_answers(self) -> Callable[[Path], Joined]:
-        """Load the answers of a file as rows of the objects.
+    def joined_answers(self, file: Path) -> Joined:
+        """The answers of a file as rows of the objects.
 
         Answers about objects without features are left out; a DataWarning counts them.
         """
-        return cache(self._join_answers)
-
-    @cached_property
-    def transform(self) -> Callable[[str], LinearTransform]:
-        """Load the transform of a file, or of a name that `glocal.pretrained` takes."""
-        return cache(self._load_transform)
-
-    def text(self, file: Path | str) -> str:
-        """The path as the suite writes it, with the name of the network for ``{network}``."""
-        return str(file).replace("{network}", self.name)
-
-    def path(self, file: Path | str) -> Path:
-        """The path of a file, from the root of the suite."""
-        return self.root / self.text(file)
+        if file not in self._joined_answers:
+            self._joined_answers[file] = self._join_answers(file)
+        return self._joined_answers[file]
 
     def _join_answers(self, file: Path) -> Joined:
-        answers = Answers.load(self.path(file), names=self.object_ids)
+        path = self.files.path(file)
+        answers = Answers.load(path, names=self.object_ids)
         ids = self.object_ids
         if answers.names is None:
             ids = self.listed_objects
         joined = join(self.objects, answers, ids)
         if joined.n_dropped:
             warn(
-                f"{joined.n_dropped} of {len(answers)} answers of {self.text(file)} name an "
+                f"{joined.n_dropped} of {len(answers)} answers of {self.files.text(file)} name an "
                 f"object that {self.objects.source} lacks; they are left out.",
                 DataWarning,
             )
         return joined
 
-    def _load_transform(self, name: str) -> LinearTransform:
-        path = self.path(name)
-        self.hashes(name)
-        if os.path.exists(path):
-            return LinearTransform.from_pretrained(path)
-        return LinearTransform.from_pretrained(name)
-
     def baseline(self, name: str) -> LinearTransform:
         """A baseline of `glocal.transform.reduction`."""
         if self.means is None:
             return baseline(name, self.objects)
-        means = self.features(self.means)
+        means = self.files.features(self.means)
         if self.objects.is_unit:
             means = means.unit()
         return baseline(name, means)
@@ -176,8 +149,8 @@ class Sources:
     @cached_property
     def objects(self) -> Features:
         """The features of the objects that people judged, as all arms begin from them."""
-        transforms = {name: self.transform(name) for name in self.pretrained}
-        features = self.shared_objects or self.features(self.network.features)
+        transforms = {name: self.files.transform(name) for name in self.pretrained}
+        features = self.shared_objects or self.files.features(self.network.features)
         normalize = self.shared.normalize
         return table_rows(transforms, features, normalize=normalize, force=self.force)
 
@@ -198,7 +171,7 @@ class Sources:
         file = self.shared.object_ids
         if file is None:
             return None
-        return read_lines(self.path(file), what="object ids")
+        return read_lines(self.files.path(file), what="object ids")
 
     @property
     def listed_objects(self) -> tuple[str, ...] | None:
@@ -260,30 +233,6 @@ class Sources:
         common_parts = [__version__, shared.seed, folds, shared.centre, is_unit]
         text = to_json([*common_parts, *parts])
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def hashes(self, *files: Path | str | None) -> dict[str, str]:
-        """The SHA-256 of each file and of the names next to it, or of all files of a folder."""
-        hashes: dict[str, str] = {}
-        for file in files:
-            if file is None:
-                continue
-            path, _ = split_column(self.path(file))
-            for part in _hashed_files(path):
-                name = part.as_posix()
-                if part.is_relative_to(self.root):  # without a look at drives and links
-                    name = part.relative_to(self.root).as_posix()
-                if name not in self.hashed:
-                    self.hashed[name] = file_sha256(part)
-                hashes[name] = self.hashed[name]
-        return hashes
-
-
-def _hashed_files(path: Path) -> list[Path]:
-    """A file and the file of names next to it, or all files of a folder."""
-    paths = [path, path.with_name(NAMES_FILE)]
-    if path.is_dir():
-        paths = [*path.iterdir()]
-    return sorted(filter(Path.is_file, paths))
 
 
 def options_from_table(model: type[Model], table: Mapping[str, TomlValue]) -> Model:

@@ -135,17 +135,17 @@ class RSATask(Task):
         return [object_hash, rdm_hash]
 
     def _joined(self, sources: Sources) -> JoinedRDMs:
-        rdms, names = load_rdms(sources.path(self.rdm))
+        rdms, names = load_rdms(sources.files.path(self.rdm))
         if names is not None:
             if self.rdm_index is not None:
                 raise ParameterError("the RDM names its objects; leave `rdm_index` out.")
             return join_rdms(sources.objects, rdms, object_ids=names)
         object_ids = sources.listed_objects
         if self.object_ids is not None:
-            object_ids = read_lines(sources.path(self.object_ids), what="object ids")
+            object_ids = read_lines(sources.files.path(self.object_ids), what="object ids")
         index = None
         if self.rdm_index is not None:
-            index = read_list(sources.path(self.rdm_index), what="RDM index")
+            index = read_list(sources.files.path(self.rdm_index), what="RDM index")
             if object_ids is None and sources.objects.names is not None:
                 warn(
                     "the index of the RDM is read as rows of the features, although these have "
@@ -181,7 +181,7 @@ class StructureTask(Task):
 
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `structure`."""
-        features = sources.features(self.features)
+        features = sources.files.features(self.features)
         X = sources.embedding(None)(features)
         return structure(X, embed(features), k=self.k)
 
