@@ -12,7 +12,7 @@ from operator import attrgetter
 import numpy as np
 
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact, Solution, Unfitted, WarmStart
+from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.aligner.heldout import scaled_identity
 from glocal.aligner.mixtures import Mixture, best_on_path
 from glocal.aligner.search import PathSearch, path_settings
@@ -108,8 +108,15 @@ class KeepCurve:
 
     def _unchanged(self, chosen: Mixture, keep: float | None, counter: Counter) -> Solution:
         """W = I, with the scores of the original features."""
-        reason = "no transform agrees better by more than a standard error"
-        report = Unfitted(UNCHANGED, reason, evaluations=counter.evaluations)
+        report = SolverReport(
+            centre=self.data.fixed_centre,
+            status=UNCHANGED,
+            reason="no transform agrees better by more than a standard error",
+            certificate="none: nothing was fitted",
+            evaluations=counter.evaluations,
+            solver=self.solver.name,
+            dtype=self.solver.dtype,
+        )
         identity = np.eye(self.data.features.dimensions)
         transform = self.data.transform(identity)
         record = self.record(keep, [], None, 1.0)
@@ -132,18 +139,15 @@ class KeepCurve:
         W = chosen.weights(weights)
         transform = self.data.transform(length * W)
         reported = min(fits, key=attrgetter("converged"))  # one that did not comes first
-        assert isinstance(reported.report, SolverReport)
-        outcome = {
-            "certificate": "none: a mixture; keep.fits has the certificates of its fits",
-            "evaluations": counter.evaluations,
-        }
-        report = reported.report.model_copy(update=outcome)
+        reported = reported.with_report(
+            certificate="none: a mixture; keep.fits has the certificates of its fits",
+            evaluations=counter.evaluations,
+        )
         record = self.record(keep, fits, chosen.position.share, scale)
         heldout = self.heldout_scores(chosen)
         return replace(
             reported,
             transform=transform,
-            report=report,
             keep=record,
             heldout=heldout,
         )

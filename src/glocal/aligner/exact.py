@@ -60,11 +60,10 @@ class WarmStart:
 
 @dataclass(frozen=True)
 class Unfitted:
-    """Why there is no fit, and the evaluations that this took to find out.
+    """Why a fit on a path has no solution, and the evaluations and time that it took.
 
-    `status` is ``"unchanged"`` if the original features are the best, ``"trivial"`` if the optimum
-    is W = 0, which it is from `lambda_max` on, and ``"diverged"``. `seconds` is the time of a
-    fit on a path.
+    `status` is ``"trivial"`` if the optimum is W = 0, which it is from `lambda_max` on, or
+    ``"diverged"``.
     """
 
     status: str
@@ -79,13 +78,14 @@ class Solution:
     """What a solver or `Keep` returns: the transform of raw features, and how it was found.
 
     A fit with neighbouring settings can start from `warm`, which is None for the paper's loop.
-    `settings` is None if nothing was fitted. `keep` and `heldout` say how `Keep` chose, and how its
-    choice scored on the folds. `seconds` is the time of a fit on a path.
+    `settings` is None if nothing was fitted; the status of the report is then `UNCHANGED`. `keep`
+    and `heldout` say how `Keep` chose, and how its choice scored on the folds. `seconds` is the
+    time that the caller measured.
     """
 
     transform: LinearTransform
     settings: ObjectiveSettings | None
-    report: SolverReport | Unfitted
+    report: SolverReport
     threads: int | None
     warm: WarmStart | None = None
     keep: KeepRecord | None = None
@@ -100,9 +100,19 @@ class Solution:
         return Parameters(method=None, lmbda=None, mix=None, alpha=None, tau=None)
 
     @property
+    def is_unchanged(self) -> bool:
+        """Whether the original features were best, so that nothing was fitted."""
+        return self.report.status == UNCHANGED
+
+    @property
     def converged(self) -> bool:
         """Whether the gap is at most the tolerance, or nothing was fitted."""
-        return self.report.status in ("converged", UNCHANGED)
+        return self.is_unchanged or self.report.status == "converged"
+
+    def with_report(self, **fields: object) -> Solution:
+        """The solution with other values of some fields of its report."""
+        report = self.report.model_copy(update=fields)
+        return replace(self, report=report)
 
 
 class Exact(Options):

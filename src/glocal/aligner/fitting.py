@@ -12,8 +12,8 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.advice import Subject, advise
-from glocal.aligner.data import SCALAR, FitData
-from glocal.aligner.exact import Exact, Solution, Unfitted
+from glocal.aligner.data import SCALAR, Centre, FitData
+from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.folds import Fold, fit_folds, fold_unit
 from glocal.aligner.heldout import FoldScorer, scaled_identity
 from glocal.aligner.keep import Keep, curve_at
@@ -23,7 +23,7 @@ from glocal.aligner.settings import ObjectiveSettings
 from glocal.data.seen import sketch
 from glocal.errors import CollapseWarning, NotConvergedWarning, OverfitWarning, ParameterError, warn
 from glocal.evaluation.axes import chance_level
-from glocal.results import UNCHANGED, FitRecord, HeldOutScores, Provenance, SolverReport
+from glocal.results import FitRecord, HeldOutScores, Provenance, SolverReport
 from glocal.scores import MIN_MEASURED_ANSWERS
 from glocal.screen import Printable
 from glocal.similarity import one_point
@@ -51,16 +51,18 @@ class Fit(Printable):
 
     def summary(self) -> str:
         """Say what the transform does to held-out answers and images, and what was fitted."""
-        measured = (
-            f"{advise(Subject.from_fit(self.record)).sentence} " if self.record.heldout else ""
-        )
-        return measured + self.record.summary()
+        record = self.record
+        if record.heldout is None:
+            return record.summary()
+        advice = advise(Subject.from_fit(record))
+        return f"{advice.sentence} {record.summary()}"
 
     def with_heldout(self, scores: HeldOutScores | None) -> Fit:
         """The fit with the scores of fits without its folds in its record."""
         record = self.record.model_copy(update={"heldout": scores})
         whole = self.transform.record.model_copy(update={"fit": record})
-        return Fit(replace(self.transform, record=whole), record)
+        transform = replace(self.transform, record=whole)
+        return Fit(transform, record)
 
     def table(self) -> pd.DataFrame:
         """Return the record, one field a row."""
@@ -123,7 +125,8 @@ def fit(
     >>> fit(FitData(world.objects, world.answers), settings).record.status
     'converged'
     """
-    return _fit(fit_plan(data, what, solver), on_step)
+    plan = fit_plan(data, what, solver)
+    return _fit(plan, on_step)
 
 
 def cross_score(
@@ -162,7 +165,8 @@ def cross_score(
         Features that are only scaled have a lower held-out loss.
     """
     plan = fit_plan(data, what, solver)
-    return _cross_score(plan, fit_folds(data, int(folds)), transform, on_step)
+    parts = fit_folds(data, int(folds))
+    return _cross_score(plan, parts, transform, on_step)
 
 
 class FitPlan(NamedTuple):
@@ -180,13 +184,12 @@ class FitPlan(NamedTuple):
             return self.solver.solve(data, self.what, counter)
         curve = curve_at(data, Exact(), None, counter)
         if curve.penalty == NO_TRANSFORM:
-            return curve.solve(None, counter)
-        solution = self.solver.solve(data, self.what.replace(lmbda=curve.penalty), counter)
-        report = solution.report
-        reason = f"{report.reason}; lmbda was chosen on held-out questions"
-        if isinstance(report, Unfitted):
-            return replace(solution, report=replace(report, reason=reason))
-        return replace(solution, report=report.model_copy(update={"reason": reason}))
+            solution = curve.solve(None, counter)
+            return solution.with_report(solver=self.solver.name, dtype=self.solver.dtype)
+        settings = self.what.replace(lmbda=curve.penalty)
+        solution = self.solver.solve(data, settings, counter)
+        reason = f"{solution.report.reason}; lmbda was chosen on held-out questions"
+        return solution.with_report(reason=reason)
 
 
 def fit_plan(
@@ -213,13 +216,12 @@ def fit_plan(
     solver = solver or Exact()
     data = with_centre(data, solver)
     has_local = data.local_features is not None
+    if what is None and isinstance(solver, Exact):
+        what = Keep()
     if what is None:
-        what = (
-            Keep()
-            if isinstance(solver, Exact)
-            else ObjectiveSettings.from_values({}, local=has_local)
-        )
-    data.check(reads_local=what.local if isinstance(what, ObjectiveSettings) else has_local)
+        what = ObjectiveSettings.from_values({}, local=has_local)
+    reads_local = has_local if isinstance(what, Keep) else what.local
+    data.check(reads_local=reads_local)
     return FitPlan(data, what, solver)
 
 
@@ -227,7 +229,8 @@ def with_centre(data: FitData, solver: Solver) -> FitData:
     """The data with the centre that the solver takes if none is given."""
     if data.centre is not None:
         return data
-    return replace(data, centre=SCALAR if isinstance(solver, PaperLoop) else 0)
+    centre: Centre = SCALAR if isinstance(solver, PaperLoop) else 0
+    return replace(data, centre=centre)
 
 
 def fit_and_score(
@@ -238,20 +241,32 @@ def fit_and_score(
     0 leaves no scores in the record. None is 3 for settings that the exact solver fits to
     30 to 4,999 answers; for others it leaves those by which `Keep` chose, if any.
     """
-    is_quick = isinstance(plan.what, ObjectiveSettings) and isinstance(plan.solver, Exact)
-    is_enough = round(plan.data.answers.effective_size) >= MIN_MEASURED_ANSWERS
-    if holdout is None and is_quick and is_enough and fold_unit(plan.data) == "questions":
-        holdout = DEFAULT_FOLDS
+    if holdout is None:
+        holdout = _default_holdout(plan)
     if holdout is None:
         return _fit(plan, on_step)
     if holdout < 0 or holdout == 1:
         raise ParameterError(
             f"`holdout` is {holdout}; it must be 0, for no scores, or 2 folds or more."
         )
-    folds = fit_folds(plan.data, holdout) if holdout else []  # before the fit: it may raise errors
+    if holdout == 0:
+        return _fit(plan, on_step).with_heldout(None)
+    folds = fit_folds(plan.data, holdout)  # before the fit: it may raise errors
     fitted = _fit(plan, on_step)
-    scores = _cross_score(plan, folds, fitted.transform, on_step) if holdout else None
+    scores = _cross_score(plan, folds, fitted.transform, on_step)
     return fitted.with_heldout(scores)
+
+
+def _default_holdout(plan: FitPlan) -> int | None:
+    """The number of folds if nobody gives one: 3 if their fits are quick, else None."""
+    has_settings = isinstance(plan.what, ObjectiveSettings)
+    is_exact = isinstance(plan.solver, Exact)
+    n_answers = round(plan.data.answers.effective_size)
+    is_measurable = n_answers >= MIN_MEASURED_ANSWERS
+    if not (has_settings and is_exact and is_measurable):
+        return None
+    unit = fold_unit(plan.data)
+    return DEFAULT_FOLDS if unit == "questions" else None
 
 
 def settings_or_keep(
@@ -261,7 +276,8 @@ def settings_or_keep(
 
     Raises ParameterError if both are given.
     """
-    names = [name for name in ObjectiveSettings.model_fields if name in settings.model_fields_set]
+    options = settings.model_fields_set
+    names = [name for name in ObjectiveSettings.model_fields if name in options]
     if not names:
         return None if keep.keep is None else keep
     if keep.keep is not None:
@@ -269,7 +285,9 @@ def settings_or_keep(
             f"`keep={keep.keep}` chooses the method and its parameters, but `{names[0]}` is given "
             "too. Give one of them."
         )
-    return settings if local or "method" in names else settings.replace(method="global")
+    if local or "method" in names:
+        return settings
+    return settings.replace(method="global")
 
 
 def fit_each_fold(
@@ -287,17 +305,11 @@ def _cross_score(
     on_step: OnStep | None,
 ) -> HeldOutScores:
     """Fit without each fold, and score these fits; `transform` is the fit to all data."""
-    counter = Counter(on_step)
-    solutions = fit_each_fold(plan, folds, counter)
-    transforms = [
-        scaled_identity(fold.data, fold.data.fixed_centre)
-        if solution.report.status == UNCHANGED
-        else solution.transform
-        for fold, solution in zip(folds, solutions, strict=True)
-    ]
+    solutions = fit_each_fold(plan, folds, Counter(on_step))
+    transforms = [_scored_transform(*pair) for pair in zip(folds, solutions, strict=True)]
     is_converged = all(solution.converged for solution in solutions)
     scores = FoldScorer(folds).scores(transforms, converged=is_converged)
-    is_fitted = any(solution.report.status != UNCHANGED for solution in solutions)
+    is_fitted = not all(solution.is_unchanged for solution in solutions)
     if is_fitted and scores.loss > scores.original_loss:
         warn(
             f"overfitting: the held-out loss {scores.loss:.4f} is above "
@@ -308,66 +320,103 @@ def _cross_score(
         )
     if transform is None:
         return scores
-    n_answers = len(plan.data.answers)
+    level = _axes_chance(plan.data, folds, transforms, transform)
+    return scores.model_copy(update={"axes_chance": level})
+
+
+def _scored_transform(fold: Fold, solution: Solution) -> LinearTransform:
+    """The transform of a fold to score: the best scale of the features if nothing was fitted."""
+    if solution.is_unchanged:
+        return scaled_identity(fold.data, fold.data.fixed_centre)
+    return solution.transform
+
+
+def _axes_chance(
+    data: FitData,
+    folds: Sequence[Fold],
+    transforms: Sequence[LinearTransform],
+    transform: LinearTransform,
+) -> float:
+    """How much an axis of the fit to all data changes by the choice of the answers."""
+    n_answers = len(data.answers)
     fractions = [len(fold.data.answers) / n_answers for fold in folds]
-    X = np.asarray(plan.data.features.matrix, dtype=np.float64)
+    X = np.asarray(data.features.matrix, dtype=np.float64)
     embeddings = [each.map_rows(X) for each in transforms]
     Z = transform.map_rows(X)
-    level = chance_level(Z, embeddings, fractions)
-    return scores.model_copy(update={"axes_chance": level})
+    return chance_level(Z, embeddings, fractions)
 
 
 def _fit(plan: FitPlan, on_step: OnStep | None) -> Fit:
     """Solve, record the fit, and warn of problems that the record shows."""
-    data = plan.data
+    solution = _timed_solution(plan, on_step)
+    record = _record(plan.data, solution)
+    _LOG.info("fitted %s", record.summary())
+    _warn_of_fit(plan.data, solution.transform, record)
+    transform = _with_record(solution.transform, plan.data, record)
+    return Fit(transform, record)
+
+
+def _timed_solution(plan: FitPlan, on_step: OnStep | None) -> Solution:
+    """The solution for all data of a plan, with the seconds that it took."""
     start_time = time.perf_counter()
-    solution = plan.solve(data, Counter(on_step))
+    solution = plan.solve(plan.data, Counter(on_step))
     seconds = time.perf_counter() - start_time
-    is_chosen = solution.keep is not None
-    reads_local = is_chosen or (solution.settings is not None and solution.settings.local)
-    local = data.local_features is not None and reads_local
-    block_sizes = [len(block) for block in data.blocks] if local else []
+    return replace(solution, seconds=seconds)
+
+
+def _record(data: FitData, solution: Solution) -> FitRecord:
+    """The record of a solution: how its fit ended, and how many data it read."""
     report = solution.report
-    if isinstance(report, Unfitted):
-        unfitted = _unfitted_report(report, plan)
-        outcome = unfitted.model_dump(exclude_unset=True)
-    else:
-        outcome = dict(report)
-    record = FitRecord(
+    # files leave out what was never set: if nothing was fitted, what only a fit has
+    names = report.model_fields_set if solution.is_unchanged else set(SolverReport.model_fields)
+    outcome = {name: getattr(report, name) for name in names}
+    reads_local = _reads_local(data, solution)
+    blocks = data.blocks if reads_local else []
+    block_sizes = [len(block) for block in blocks]
+    provenance = Provenance(
+        version=__version__,
+        data=data.hashes(local=reads_local),
+        seed=data.seed,
+        threads=solution.threads,
+    )
+    return FitRecord(
         **outcome,
         keep=solution.keep,
         heldout=solution.heldout,
         **solution.parameters,
         converged=solution.converged,
-        seconds=seconds,
+        seconds=solution.seconds,
         n_answers=len(data.answers),
         n_dropped=data.n_dropped,
         n_objects=len(data.answers.named_objects()),
         n_local=sum(block_sizes),
-        n_local_blocks=len(block_sizes) if local else None,
-        block_size=data.block_size if local else None,
+        n_local_blocks=len(block_sizes) if reads_local else None,
+        block_size=data.block_size if reads_local else None,
         n_people=data.answers.n_people,
         chance=data.answers.chance,
-        provenance=Provenance(
-            version=__version__,
-            data=data.hashes(local=local),
-            seed=data.seed,
-            threads=solution.threads,
-        ),
+        provenance=provenance,
     )
-    _LOG.info("fitted %s", record.summary())
+
+
+def _reads_local(data: FitData, solution: Solution) -> bool:
+    """Whether there are local features, and `Keep` or a local term read them."""
+    if data.local_features is None:
+        return False
+    if solution.keep is not None:
+        return True
+    settings = solution.settings
+    return settings is not None and settings.local
+
+
+def _warn_of_fit(data: FitData, transform: LinearTransform, record: FitRecord) -> None:
+    """Warn if the fit did not converge, or if its transform tells no objects apart.
+
+    `Keep` chose by held-out scores, so that its mixtures need no look at their loss.
+    """
     if not record.converged:
         warn(f"not converged ({record.status}): {record.reason}.", NotConvergedWarning)
-    if not is_chosen and record.parts is not None:
-        _warn_if_collapsed(record.parts["global"], solution.transform, data)
-    whole = solution.transform.record.model_copy(
-        update={
-            "fit": record,
-            "fitted": sketch(data.features, data.answers),
-            "source": Source(**data.features.network),
-        }
-    )
-    return Fit(replace(solution.transform, record=whole), record)
+    if record.keep is None and record.parts is not None:
+        _warn_if_collapsed(record.parts["global"], transform, data)
 
 
 def _warn_if_collapsed(loss: float, transform: LinearTransform, data: FitData) -> None:
@@ -375,7 +424,9 @@ def _warn_if_collapsed(loss: float, transform: LinearTransform, data: FitData) -
     chance = data.answers.chance_loss
     rows = data.features.matrix[data.answers.named_objects()]
     X = np.asarray(rows, dtype=np.float64)
-    if at_chance(loss, chance) or one_point(transform.map_rows(X)):
+    Z = transform.map_rows(X)
+    is_collapsed = at_chance(loss, chance) or one_point(Z)
+    if is_collapsed:
         warn(
             f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all "
             "objects are mapped to one point. Lower `lmbda`, or check that the answers and the "
@@ -384,14 +435,11 @@ def _warn_if_collapsed(loss: float, transform: LinearTransform, data: FitData) -
         )
 
 
-def _unfitted_report(unfitted: Unfitted, plan: FitPlan) -> SolverReport:
-    """The report of the solver where nothing was fitted."""
-    return SolverReport(
-        status=unfitted.status,
-        reason=unfitted.reason,
-        evaluations=unfitted.evaluations,
-        centre=plan.data.fixed_centre,
-        certificate="none: nothing was fitted",
-        solver=plan.solver.name,
-        dtype=plan.solver.dtype,
+def _with_record(transform: LinearTransform, data: FitData, record: FitRecord) -> LinearTransform:
+    """The transform with the record of its fit, and of the data by which they are recognised."""
+    fitted = sketch(data.features, data.answers)
+    source = Source(**data.features.network)
+    whole = transform.record.model_copy(
+        update={"fit": record, "fitted": fitted, "source": source},
     )
+    return replace(transform, record=whole)

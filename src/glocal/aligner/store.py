@@ -88,7 +88,7 @@ class PathStore:
 class _SolutionRecord:
     """A solution without its arrays, as it is written."""
 
-    report: SolverReport | Unfitted
+    report: SolverReport
     threads: int | None
     seconds: float
 

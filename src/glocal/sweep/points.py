@@ -112,7 +112,6 @@ class Points:
                 point["lambda_max"] = outcome.lambda_max
         else:
             report = outcome.report
-            assert not isinstance(report, Unfitted)
             point["objective"] = report.objective
             point["status"] = report.status
             point["gap"] = report.gap
