@@ -56,25 +56,29 @@ class FoldScorer:
         self.images: list[Rows] = []
         self._answers: list[Answers] = []
         for fold in folds:
-            heldout = replace(fold.data, answers=fold.answers)
+            data = fold.data
+            heldout = replace(data, answers=fold.answers)
             rows, answers = heldout.named_rows()
             objects = rows.astype(np.float64)
-            images = fold.data.evaluation_rows(fold.rows)
+            images = data.evaluation_rows(fold.rows)
             self.objects.append(objects)
             self.images.append(images)
             self._answers.append(answers)
         answers_of_folds = [fold.answers for fold in folds]
         self.answers = pooled_answers(answers_of_folds)
-        images_of_folds = [len(fold.rows) for fold in folds]
+        rows_of_folds = [fold.rows for fold in folds]
+        images_of_folds = map(len, rows_of_folds)
         least_images = min(images_of_folds)
-        self.k = min(NEIGHBOURS, least_images - 1)
+        least_neighbours = least_images - 1
+        self.k = min(NEIGHBOURS, least_neighbours)
         self._neighbours: dict[bool, list[csr_array]] = {}
 
     @property
     def is_centred(self) -> bool:
         """Whether the fit of any fold moves the origin."""
         centres = [fold.data.fixed_centre for fold in self.folds]
-        return any(centre != 0 for centre in centres)
+        is_moved = [centre != 0 for centre in centres]
+        return any(is_moved)
 
     @cached_property
     def rows(self) -> list[Rows]:
@@ -90,7 +94,8 @@ class FoldScorer:
         standardized = []
         rows_of_folds = zip(self.folds, raw, strict=True)
         for fold, X in rows_of_folds:
-            rows = fold.data.scalars(X, "float64")
+            scalars = fold.data.scalars
+            rows = scalars(X, "float64")
             standardized.append(rows)
         return standardized
 
@@ -117,8 +122,9 @@ class FoldScorer:
         Z = _mapped(transforms, self.objects)
         similarities = self.similarities(Z)
         losses = choice_loss(similarities)
+        mean_loss = self.mean(losses)
         credit = self.credit(Z)
-        return credit, self.mean(losses)
+        return credit, mean_loss
 
     def kept(self, Z: RowsOfFolds, *, centred: bool = False) -> Values:
         """The share of its neighbours that each image keeps if embedded as Z.
@@ -129,13 +135,17 @@ class FoldScorer:
         is_moved = centred and self.is_centred
         images = self.image_rows if is_moved else self.images
         if is_moved not in self._neighbours:
-            neighbours = [neighbourhoods(X, self.k) for X in images]
-            self._neighbours[is_moved] = neighbours
+            self._neighbours[is_moved] = [neighbourhoods(X, self.k) for X in images]
         neighbours = self._neighbours[is_moved]
         parts = []
         folds = zip(images, Z, neighbours, strict=True)
         for X, embedded, before in folds:
-            shares = kept_by_image(X, embedded, self.k, before=before)
+            shares = kept_by_image(
+                X,
+                embedded,
+                self.k,
+                before=before,
+            )
             parts.append(shares)
         return np.concatenate(parts)
 
@@ -163,7 +173,8 @@ class FoldScorer:
         """
         weights = self.answers.all_weights
         mean_weight = weights.mean()
-        weighted = deficit * weights / mean_weight
+        weighted_deficit = deficit * weights
+        weighted = weighted_deficit / mean_weight
         estimate = mean_estimate(weighted, self._questions)
         error = estimate.error or 0.0
         largest = max(error, minimum)
@@ -180,14 +191,16 @@ class FoldScorer:
         loss at the scale that fits the other answers best.
         """
         first = self.folds[0]
+        has_local = first.data.local_features is not None
         Z = _mapped(transforms, self.images)
         shares = self.kept(Z)
-        kept = ItemValues(values=shares).bounded()
+        image_values = ItemValues(values=shares)
+        kept = image_values.bounded()
         kept_centred = None
         if self.is_centred:
             centred_shares = self.kept(Z, centred=True)
             kept_centred = float(centred_shares.mean())
-        images_of_folds = [len(X) for X in self.images]
+        images_of_folds = [*map(len, self.images)]
         n_images = np.mean(images_of_folds)
         identities = [scaled_identity(fold.data, 0) for fold in self.folds]
         credit, loss = self.credit_and_loss(transforms)
@@ -212,7 +225,7 @@ class FoldScorer:
             original_loss=original_loss,
             k=self.k,
             n_images=round(n_images),
-            among="objects" if first.data.local_features is None else "local images",
+            among="local images" if has_local else "objects",
             neighbours_kept=kept.value,
             neighbours_kept_low=kept.low,
             neighbours_kept_high=kept.high,
@@ -221,8 +234,9 @@ class FoldScorer:
 
     def _agreement(self, credit: Values, original_credit: Values) -> _Agreement:
         """The agreement of the transforms and of the original features, and the gain."""
-        after = credit_units(credit, self.answers)
-        before = credit_units(original_credit, self.answers)
+        answers = self.answers
+        after = credit_units(credit, answers)
+        before = credit_units(original_credit, answers)
         gain = after.minus(before)
         return _Agreement(
             after=after.bounded(),
@@ -263,8 +277,9 @@ def scaled_identity(data: FitData, centre: Centre) -> LinearTransform:
     S = _dot_products(X, answers)
     similarity_scale = best_similarity_scale(S, answers.weights)
     length = similarity_scale**0.5
-    identity = np.eye(X.shape[1])
-    return data.transform(length * identity)
+    _, p = X.shape
+    W = length * np.eye(p)
+    return data.transform(W)
 
 
 def best_similarity_scale(S: Choices, weights: Values | None) -> float:
@@ -279,14 +294,18 @@ def best_similarity_scale(S: Choices, weights: Values | None) -> float:
     squares = S**2
 
     def slopes(m: float) -> tuple[float, float]:
-        q = softmax(m * S, axis=1)
-        expected = (q * S).sum(axis=1)
-        expected_square = (q * squares).sum(axis=1)
+        scaled = m * S
+        q = softmax(scaled, axis=1)
+        products = q * S
+        expected = products.sum(axis=1)
+        square_products = q * squares
+        expected_square = square_products.sum(axis=1)
         variance = expected_square - expected**2
         excess = expected - chosen
         slope = np.average(excess, weights=weights)
         curvature = np.average(variance, weights=weights)
-        return float(slope), m * float(curvature)
+        curvature_of_log_scale = m * float(curvature)
+        return float(slope), curvature_of_log_scale
 
     start = -_log_spread(S)
     lowest = start - _MAX_LOG_SCALE
@@ -298,5 +317,8 @@ def _log_spread(S: Choices) -> float:
     """The logarithm of the standard deviation of the similarities of an answer; 0 if it is 0."""
     means = S.mean(axis=1, keepdims=True)
     deviations = S - means
-    spread = float(deviations.std())
-    return float(np.log(spread)) if spread else 0.0
+    spread = deviations.std()
+    if not spread:
+        return 0.0
+    log_spread = np.log(spread)
+    return float(log_spread)

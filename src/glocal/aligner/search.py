@@ -51,8 +51,9 @@ def path_settings(lmbda: float, alpha: float, method: Convex = "global") -> Obje
 
 def fold_problems(problem: Problem, folds: Sequence[Fold]) -> list[Problem]:
     """The problems without each fold, in the leading principal axes of the problem of all data."""
-    tolerance = max(problem.solver.tolerance, _TOLERANCE)
-    solver = problem.solver.replace(tol=tolerance)
+    exact = problem.solver
+    tolerance = max(exact.tolerance, _TOLERANCE)
+    solver = exact.replace(tol=tolerance)
     axes = problem.axes.leading(_LEADING_AXES)
     is_local = bool(problem.blocks)
     problems = []
@@ -96,9 +97,9 @@ class PathSearch:
     order: Order = "arms"
 
     def __post_init__(self) -> None:
-        self.alphas: Sequence[float] = PATH_ALPHAS
-        if not self.problem.blocks:
-            self.alphas = PATH_ALPHAS[-1:]
+        has_blocks = bool(self.problem.blocks)
+        alphas = PATH_ALPHAS if has_blocks else PATH_ALPHAS[-1:]
+        self.alphas: Sequence[float] = alphas
         self.problems = fold_problems(self.problem, self.folds)
         self.heldout = FoldScorer(self.folds)
         self.fits = FoldFits()
@@ -107,8 +108,14 @@ class PathSearch:
         """Fit without each fold, unless that is done, and return the W of each fold."""
         settings = path_settings(lmbda, alpha, self.method)
         path = [settings]
-        self.fits = crossfit(self.problems, [path], start=self.fits, order=self.order)
-        return self.fits.weights(settings)
+        fits = crossfit(
+            self.problems,
+            [path],
+            start=self.fits,
+            order=self.order,
+        )
+        self.fits = fits
+        return fits.weights(settings)
 
     def embeddings(self, lmbda: float) -> list[Rows]:
         """The held-out objects under `global`; an infinite λ leaves them as they are."""
@@ -123,7 +130,8 @@ class PathSearch:
         """The λ to search, the largest first; with folds of questions no transform comes first."""
         if self.method == "naive":
             return self._shares_of_lambda_max()
-        if self.folds[0].unit == "objects":
+        first = self.folds[0]
+        if first.unit == "objects":
             return list(LAMBDAS)
         return self._penalties_per_answer()
 
@@ -131,18 +139,22 @@ class PathSearch:
         """No transform, and shares of the smallest λ at which W is 0 in a fold."""
         limits = [lambda_max(problem.choices) for problem in self.problems]
         limit = min(limits)
-        penalties = [NO_TRANSFORM]
-        if limit:
-            penalties += [share * limit for share in SHARES_OF_LAMBDA_MAX]
-        return penalties
+        if not limit:
+            return [NO_TRANSFORM]
+        penalties = [share * limit for share in SHARES_OF_LAMBDA_MAX]
+        return [NO_TRANSFORM, *penalties]
 
     def _penalties_per_answer(self) -> list[float]:
         """No transform, and λ in columns per fitted answer."""
-        dimensions = self.problem.data.features.dimensions
-        fits_of_an_answer = max(1, len(self.folds) - 1)
+        features = self.problem.data.features
+        dimensions = features.dimensions
+        n_other_folds = len(self.folds) - 1
+        fits_of_an_answer = max(1, n_other_folds)
         answers = [fold.data.answers for fold in self.folds]
-        n_fitted = sum(fitted.effective_size for fitted in answers)
-        dimensions_per_answer = dimensions * fits_of_an_answer / n_fitted
+        sizes = [fitted.effective_size for fitted in answers]
+        n_fitted = sum(sizes)
+        fitted_dimensions = dimensions * fits_of_an_answer
+        dimensions_per_answer = fitted_dimensions / n_fitted
         penalties = [NO_TRANSFORM]
         for penalty in PENALTIES_PER_ANSWER:
             lmbda = penalty * dimensions_per_answer
@@ -165,10 +177,12 @@ class PathSearch:
             patience = 2
         start = lambdas.index(first)
         falling = lambdas[start:]
-        rising = lambdas[:start][::-1]
+        above = lambdas[:start]
+        rising = above[::-1]
         losses: dict[float, Values] = {}
         means: dict[float, float] = {}
-        for direction in (falling, rising):
+        directions = (falling, rising)
+        for direction in directions:
             rises = 0
             for lmbda in direction:
                 loss = self.heldout_losses(lmbda)
@@ -176,7 +190,8 @@ class PathSearch:
                 losses[lmbda] = loss
                 means[lmbda] = mean
                 lowest = min(means.values())
-                is_higher = mean > lowest + _MIN_LOSS_DIFFERENCE
+                threshold = lowest + _MIN_LOSS_DIFFERENCE
+                is_higher = mean > threshold
                 rises = rises + 1 if is_higher else 0
                 if rises == patience:
                     break
@@ -188,38 +203,49 @@ class PathSearch:
         """The loss of each held-out answer under `global`, at the best scale of similarities."""
         Z = self.embeddings(lmbda)
         S = self.heldout.similarities(Z)
-        scale = best_similarity_scale(S, self.heldout.answers.weights)
-        return choice_loss(scale * S)
+        weights = self.heldout.answers.weights
+        scale = best_similarity_scale(S, weights)
+        scaled = scale * S
+        return choice_loss(scaled)
 
     def largest_tie(self, losses: Mapping[float, Values]) -> float:
         """The largest λ whose loss is within one paired standard error of the lowest."""
-        best = min(losses.values(), key=self.heldout.mean)
+        candidates = losses.values()
+        best = min(candidates, key=self.heldout.mean)
         ties = []
         for lmbda, loss in losses.items():
             deficit = loss - best
-            if self.heldout.is_tie(deficit, _MIN_LOSS_DIFFERENCE):
+            is_tie = self.heldout.is_tie(deficit, _MIN_LOSS_DIFFERENCE)
+            if is_tie:
                 ties.append(lmbda)
         return max(ties)
 
     def first_tie(self, candidates: Sequence[Mixture]) -> int:
         """The number of the first candidate within one paired standard error of the best."""
         best = max(candidates, key=attrgetter("agreement"))
-        deficits = [best.credit - candidate.credit for candidate in candidates]
-        ties = [self.heldout.is_tie(deficit) for deficit in deficits]
+        ties = []
+        for candidate in candidates:
+            deficit = best.credit - candidate.credit
+            is_tie = self.heldout.is_tie(deficit)
+            ties.append(is_tie)
         return ties.index(True)
 
     def path_weights(self, lmbda: float) -> list[Matrices]:
         """The W of each fold at the original features and at each fit of the path of λ."""
         # the fits begin at `global`, and the paths end there
         from_global = []
-        for alpha in reversed(self.alphas):
+        rising_alphas = reversed(self.alphas)
+        for alpha in rising_alphas:
             fits = self.fit(lmbda, alpha)
             from_global.append(fits)
         to_global = from_global[::-1]
         paths = []
-        for fold_fits in zip(*to_global, strict=True):
-            original = scaled_identity_of(fold_fits[0])
-            paths.append([original, *fold_fits])
+        fits_of_folds = zip(*to_global, strict=True)
+        for fold_fits in fits_of_folds:
+            first_fit = fold_fits[0]
+            original = scaled_identity_of(first_fit)
+            path = [original, *fold_fits]
+            paths.append(path)
         return paths
 
     def path(self, lmbda: float) -> list[Mixture]:
@@ -228,8 +254,9 @@ class PathSearch:
         The original features come first.
         """
         weights = self.path_weights(lmbda)
-        objects = _products(self.heldout.rows, weights)
-        images = _products(self.heldout.image_rows, weights)
+        heldout = self.heldout
+        objects = _products(heldout.rows, weights)
+        images = _products(heldout.image_rows, weights)
         mixtures = []
         for position in self.positions:
             Z = [mix(path, position) for path in objects]
@@ -241,9 +268,11 @@ class PathSearch:
     @property
     def positions(self) -> list[PathPosition]:
         """The original features, and five positions from each fit of a path to the next."""
-        shares = [number / _MIXTURES for number in range(1, _MIXTURES + 1)]
+        numbers = range(1, _MIXTURES + 1)
+        shares = [number / _MIXTURES for number in numbers]
+        n_fits = len(self.alphas)
         positions = [ORIGIN]
-        for fit in range(1, len(self.alphas) + 1):
+        for fit in range(1, n_fits + 1):
             positions += [PathPosition(fit, share) for share in shares]
         return positions
 
@@ -260,13 +289,18 @@ class PathSearch:
         kept = np.empty(0)
         if images:
             kept = self.heldout.kept(images, centred=True)
-        return Mixture(lmbda, position, credit, agreement, kept)
+        return Mixture(
+            lmbda=lmbda,
+            position=position,
+            credit=credit,
+            agreement=agreement,
+            kept=kept,
+        )
 
     def global_scores(self, lmbda: float) -> Mixture:
         """Score `global`, or the original features if λ is infinite, without neighbours."""
-        position = ORIGIN
-        if not np.isinf(lmbda):
-            position = self.positions[-1]
+        is_fitted = np.isfinite(lmbda)
+        position = self.positions[-1] if is_fitted else ORIGIN
         Z = self.embeddings(lmbda)
         return self.scores(Z, lmbda=lmbda, position=position)
 
@@ -277,12 +311,15 @@ class PathSearch:
         long.
         """
         paths = self.path_weights(mixture.lmbda)
-        matrices = [mix(path, mixture.position) for path in paths]
+        position = mixture.position
+        matrices = [mix(path, position) for path in paths]
         Z = _embedded(self.heldout.rows, matrices)
         S = self.heldout.similarities(Z)
-        scale = best_similarity_scale(S, self.heldout.answers.weights)
+        weights = self.heldout.answers.weights
+        scale = best_similarity_scale(S, weights)
         length = scale**0.5
-        return scale, [length * W for W in matrices]
+        scaled = [length * W for W in matrices]
+        return scale, scaled
 
     def kept(self, mixture: Mixture) -> float:
         """The mean share of its neighbours in the raw rows that an image keeps under a mixture."""
@@ -300,7 +337,8 @@ class PathSearch:
 def _embedded(rows: RowsOfFolds, weights: Matrices) -> list[Rows]:
     """The rows of each fold under its W."""
     embedded = []
-    for X, W in zip(rows, weights, strict=True):
+    folds = zip(rows, weights, strict=True)
+    for X, W in folds:
         Z = X @ W
         embedded.append(Z)
     return embedded
@@ -309,7 +347,8 @@ def _embedded(rows: RowsOfFolds, weights: Matrices) -> list[Rows]:
 def _products(rows: RowsOfFolds, paths: Sequence[Matrices]) -> list[list[Rows]]:
     """The rows of each fold under every W of its path."""
     products = []
-    for X, path in zip(rows, paths, strict=True):
+    folds = zip(rows, paths, strict=True)
+    for X, path in folds:
         embedded = [X @ W for W in path]
         products.append(embedded)
     return products
