@@ -16,6 +16,10 @@ POINT_TOLERANCE = 3e-4
 """Relative tolerance of fits that are only scored: a tenth of it changes no score by over .002."""
 
 
+PointSolvers = dict[float | None, Solver]
+"""The solver of the points for each eta, or for None if the grid lists none."""
+
+
 class SweepPlan(NamedTuple):
     """The data, folds and paths of a sweep, and the solver of its points for each eta."""
 
@@ -23,7 +27,7 @@ class SweepPlan(NamedTuple):
     folds: list[Fold]
     settings: list[ObjectiveSettings]
     paths: list[list[ObjectiveSettings]]
-    solvers: dict[float | None, Solver]
+    solvers: PointSolvers
 
     @property
     def n_settings(self) -> int:
@@ -39,11 +43,16 @@ class SweepPlan(NamedTuple):
 
     def problems(self, solver: Solver) -> list[FoldProblem]:
         """The problem of each fold."""
-        fold_data = [fold.data for fold in self.folds]
-        if isinstance(solver, PaperLoop):
-            return [LoopProblem(data, solver) for data in fold_data]
-        reads_local = any(setting.local for setting in self.settings)
-        return [solver.problem(data, local=reads_local) for data in fold_data]
+        problems: list[FoldProblem] = []
+        reads_local = _reads_local(self.settings)
+        for fold in self.folds:
+            problem: FoldProblem
+            if isinstance(solver, PaperLoop):
+                problem = LoopProblem(fold.data, solver)
+            else:
+                problem = solver.problem(fold.data, local=reads_local)
+            problems.append(problem)
+        return problems
 
 
 def sweep_plan(data: FitData, grid: GridSource, n_folds: int, solver: Solver) -> SweepPlan:
@@ -58,7 +67,7 @@ def sweep_plan(data: FitData, grid: GridSource, n_folds: int, solver: Solver) ->
         smallest=smallest_lambda,
     )
     settings = lists.settings()
-    reads_local = any(setting.local for setting in settings)
+    reads_local = _reads_local(settings)
     data.check(reads_local=reads_local)
     folds = fit_folds(data, n_folds)
     setting_paths = paths(settings, warm=not is_loop)
@@ -70,6 +79,12 @@ def sweep_plan(data: FitData, grid: GridSource, n_folds: int, solver: Solver) ->
         paths=setting_paths,
         solvers=solvers,
     )
+
+
+def _reads_local(settings: Sequence[ObjectiveSettings]) -> bool:
+    """Whether some settings have a local term."""
+    has_local_term = [setting.local for setting in settings]
+    return any(has_local_term)
 
 
 def number_of_fits(data: FitData, grid: GridSource, *, folds: int = 3, solver: Solver) -> int:
@@ -89,7 +104,7 @@ def _smallest_lambda(data: FitData) -> float:
     return n_columns / data.answers.effective_size
 
 
-def _point_solvers(solver: Solver, etas: Sequence[float] | None) -> dict[float | None, Solver]:
+def _point_solvers(solver: Solver, etas: Sequence[float] | None) -> PointSolvers:
     """The solver of the points for each eta, or for None if the grid lists none."""
     if isinstance(solver, Exact):
         tolerance = solver.tol or POINT_TOLERANCE
@@ -97,7 +112,7 @@ def _point_solvers(solver: Solver, etas: Sequence[float] | None) -> dict[float |
         return {None: point_solver}
     if not etas:
         return {None: solver}
-    solvers: dict[float | None, Solver] = {}
+    solvers: PointSolvers = {}
     for eta in etas:
         solvers[eta] = solver.replace(eta=eta)
     return solvers

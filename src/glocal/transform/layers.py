@@ -24,8 +24,7 @@ class UnitLength(torch.nn.Module):
 def linear_layer(A: Weights, c: Values) -> torch.nn.Linear:
     """The frozen float32 layer x A + c."""
     # NOTE the meta device draws no initial values, so that the random state stays unchanged
-    p = len(A)
-    r = len(c)
+    p, r = A.shape
     layer = torch.nn.Linear(p, r, device="meta")
     layer.weight = _constant(A.T)
     layer.bias = _constant(c)

@@ -34,7 +34,8 @@ def baseline(name: str, features: Features) -> LinearTransform:
     if name == "centred":
         return centred
     n_rows, n_columns = features.matrix.shape
-    n_axes = min(_PCA_AXES, n_rows, n_columns)
+    rank = min(n_rows, n_columns)
+    n_axes = min(_PCA_AXES, rank)
     return reduced(centred, features, n_axes)
 
 
@@ -125,7 +126,8 @@ def _leading_axes(
     eigenvalues, eigenvectors = np.linalg.eigh(moments)
     descending = eigenvalues[::-1]
     values = np.maximum(descending, 0)
-    if not values[0] > 0:
+    largest = values[0]
+    if not largest > 0:
         raise DataError("the transform maps all rows to 0, so that they have no directions.")
     vectors = eigenvectors[:, ::-1]
     leading = vectors[:, :r]
@@ -146,9 +148,9 @@ def _with_fixed_signs(U: Float[np.ndarray, "q r"]) -> Float[np.ndarray, "q r"]:
 
 def _leading_share(values: Float[np.ndarray, " q"], r: int) -> float:
     """The share of the sum that the first r values have."""
-    leading = values[:r].sum()
-    total = values.sum()
-    return float(leading / total)
+    leading = values[:r]
+    share = leading.sum() / values.sum()
+    return float(share)
 
 
 def _times(rows: np.ndarray, U: Float[np.ndarray, "q r"]) -> np.ndarray:
@@ -163,14 +165,11 @@ def _second_moments(transform: LinearTransform, features: Features) -> Float[np.
     r = transform.out_dimensions
     shape = (r, r)
     squares = np.zeros(shape)
+    source = features.source
     chunks = features.chunks()
     for start, rows in chunks:
         X = rows.astype(np.float64)
-        Z = transform.map_rows(
-            X,
-            source=features.source,
-            first=start,
-        )
+        Z = transform.map_rows(X, source=source, first=start)
         with np.errstate(over="ignore", invalid="ignore"):  # raised below
             squares += Z.T @ Z
     is_finite = np.isfinite(squares)
