@@ -17,6 +17,7 @@ _PIPE = 10_000  # columns: wider than any table
 _MAX_LINES = 8  # of a table in the text of a result
 _MAX_REPR = 200  # characters
 _GAP = 2  # columns between cells
+_UNBROKEN_PER_CENT = "\N{NO-BREAK SPACE}%"
 
 
 class Cell(NamedTuple):
@@ -26,7 +27,8 @@ class Cell(NamedTuple):
     interval: str = ""
 
     def __str__(self) -> str:
-        return f"{self.value} {self.interval}".rstrip()
+        text = f"{self.value} {self.interval}"
+        return text.rstrip()
 
 
 class Printable(ABC):
@@ -45,35 +47,53 @@ class Printable(ABC):
         return []
 
     def __str__(self) -> str:
-        lines = self.text_lines()
-        rest = ["… .table() has all"] if len(lines) > _MAX_LINES else []
-        return "\n".join([*lines[:_MAX_LINES], *rest, *wrapped(self.summary(), COLUMNS)])
+        table_lines = self.text_lines()
+        lines = table_lines[:_MAX_LINES]
+        if len(table_lines) > _MAX_LINES:
+            lines.append("… .table() has all")
+        sentence = self.summary()
+        lines += wrapped(sentence, COLUMNS)
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
-        text = f"{type(self).__name__}: {self.summary()}"
-        return text if len(text) <= _MAX_REPR else f"{text[: _MAX_REPR - 1]}…"
+        name = type(self).__name__
+        text = f"{name}: {self.summary()}"
+        if len(text) <= _MAX_REPR:
+            return text
+        beginning = text[: _MAX_REPR - 1]
+        return f"{beginning}…"
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return f"<p>{html.escape(self.summary())}</p>{self.table().to_html(index=False)}"
+        summary = self.summary()
+        sentence = html.escape(summary)
+        frame = self.table()
+        table = frame.to_html(index=False)
+        return f"<p>{sentence}</p>{table}"
 
 
 def screen_width() -> int:
     """The columns of the terminal at standard output, or of the variable COLUMNS; else no limit."""
-    return shutil.get_terminal_size((_PIPE, 24)).columns
+    fallback = (_PIPE, 24)
+    size = shutil.get_terminal_size(fallback)
+    return size.columns
 
 
 def wrapped(sentence: str, width: int) -> list[str]:
     """Break a sentence into lines at its spaces; its indent stays, and words are never broken."""
-    indent = sentence[: len(sentence) - len(sentence.lstrip(" "))]
+    words = sentence.lstrip(" ")
+    n_spaces = len(sentence) - len(words)
+    unbroken = sentence.replace(" %", _UNBROKEN_PER_CENT)
     lines = textwrap.wrap(
-        sentence.replace(" %", "\N{NO-BREAK SPACE}%"),
+        unbroken,
         width,
-        subsequent_indent=indent,
+        subsequent_indent=" " * n_spaces,
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [line.replace("\N{NO-BREAK SPACE}%", " %") for line in lines] or [""]
+    if not lines:
+        return [""]
+    return [line.replace(_UNBROKEN_PER_CENT, " %") for line in lines]
 
 
 def plural(noun: str, number: int) -> str:
@@ -88,14 +108,22 @@ def text_table(rows: Iterable[Sequence[str]]) -> list[str]:
     ['arm       mAP', 'original  0.5']
     """
     rows = [[*row] for row in rows]
-    first_width, *widths = (max(map(_length, column)) for column in zip(*rows, strict=True))
+    widths = []
+    for column in zip(*rows, strict=True):
+        lengths = map(_length, column)
+        width = max(lengths)
+        widths.append(width)
+    first_width = widths[0]
+    other_widths = widths[1:]
     lines = []
     for first, *others in rows:
-        line = first + " " * (first_width - _length(first))
-        for text, width in zip(others, widths, strict=True):
+        padding = first_width - _length(first)
+        line = first + " " * padding
+        for text, width in zip(others, other_widths, strict=True):
             padding = _GAP + width - _length(text)
             line += " " * padding + text
-        lines.append(line.rstrip())
+        line = line.rstrip()
+        lines.append(line)
     return lines
 
 
@@ -110,25 +138,34 @@ def block(title: str, lines: Sequence[tuple[str, Sequence[Cell]]], width: int) -
     Where a line would be wider than the screen, intervals take lines of their own, and then names.
     """
     heading = wrapped(title, width)
-    in_one_line = text_table([name, *map(str, cells)] for name, cells in lines)
-    if fits(in_one_line, width - _GAP):
+    indented_width = width - _GAP
+    rows = [[name, *map(str, cells)] for name, cells in lines]
+    in_one_line = text_table(rows)
+    if fits(in_one_line, indented_width):
         return heading + _indented(in_one_line)
-    in_two_lines = text_table(row for name, cells in lines for row in _two_rows(name, cells))
-    if fits(in_two_lines, width - _GAP):
+    double_rows = []
+    nameless_rows = []
+    for name, cells in lines:
+        double_rows += _two_rows(name, cells)
+        nameless_rows += _two_rows("", cells)
+    in_two_lines = text_table(double_rows)
+    if fits(in_two_lines, indented_width):
         return heading + _indented(in_two_lines)
-    below_names = text_table(row for _, cells in lines for row in _two_rows("", cells))
+    below_names = text_table(nameless_rows)
     text = []
     for number, (name, _) in enumerate(lines):
-        text += textwrap.wrap(name, width - _GAP)  # breaks a name that is too long anywhere
-        text += below_names[2 * number : 2 * number + 2]
+        text += textwrap.wrap(name, indented_width)  # breaks a name that is too long anywhere
+        first = 2 * number
+        text += below_names[first : first + 2]
     return heading + _indented(text)
 
 
 def row_blocks(headers: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
     """Yield the rows of a table that is too wide, each as its first text and a line a column."""
+    other_headers = headers[1:]
     for first, *others in rows:
         yield first
-        for header, text in zip(headers[1:], others, strict=True):
+        for header, text in zip(other_headers, others, strict=True):
             if text:
                 yield from wrapped(f"  {header}: {text}", width)
 
@@ -137,11 +174,14 @@ def _two_rows(name: str, cells: Sequence[Cell]) -> list[list[str]]:
     """The values of a line, and below them their intervals."""
     values = [cell.value for cell in cells]
     intervals = [cell.interval for cell in cells]
-    return [[name, *values], ["", *intervals]]
+    row_of_values = [name, *values]
+    row_of_intervals = ["", *intervals]
+    return [row_of_values, row_of_intervals]
 
 
 def _indented(lines: Iterable[str]) -> list[str]:
-    return [" " * _GAP + line for line in lines if line]
+    indent = " " * _GAP
+    return [indent + line for line in lines if line]
 
 
 def _length(text: str) -> int:
