@@ -228,7 +228,8 @@ def read_npy(
             raise ValueError(
                 f"its header promises {promised} bytes, but it has {file.stat().st_size}"
             )
-        return _check_text(np.load(file, mmap_mode="r", allow_pickle=False))
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+        return _check_text(array)
 
 
 def read_npz(
@@ -254,11 +255,13 @@ def read_npz(
                 f"(it has {', '.join(sizes)}). {fix}"
             )
         names = [name for name in (*required, *optional) if name in sizes]
-        check_inflated(file, sum(sizes[name] for name in names))
+        sizes_of_names = [sizes[name] for name in names]
+        check_inflated(file, sum(sizes_of_names))
         arrays = {}
         for name in names:
             with archive.open(f"{name}.npy") as stream:
-                arrays[name] = _check_text(npy_format.read_array(stream, allow_pickle=False))
+                array = npy_format.read_array(stream, allow_pickle=False)
+                arrays[name] = _check_text(array)
                 if stream.read():  # the checksum is compared at the end of the stream
                     raise ValueError(f"{name} has bytes after its last value")
         return arrays
@@ -266,7 +269,9 @@ def read_npz(
 
 def check_inflated(path: Path, size: int) -> None:
     """Raise a ValueError for a file that would take far more memory than disk space."""
-    if size > max(_MAX_INFLATED_BYTES, 100 * path.stat().st_size):
+    stored_size = path.stat().st_size
+    limit = max(_MAX_INFLATED_BYTES, 100 * stored_size)
+    if size > limit:
         raise ValueError(f"it would expand to {size} bytes, more than 100 times its size")
 
 
@@ -301,9 +306,13 @@ def write_npy(path: PathLike, array: np.ndarray) -> None:
 def array_sha256(array: Any) -> str:
     """Hash the dtype, shape and values of an array, in memory or memory-mapped."""
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    step = max(1, (1 << 24) // max(1, array[:1].nbytes))
+    first_row = array[:1]
+    row_bytes = max(1, first_row.nbytes)
+    step = max(1, (1 << 24) // row_bytes)
     for start in range(0, array.shape[0], step):
-        digest.update(np.ascontiguousarray(array[start : start + step]).data)
+        rows = array[start : start + step]
+        contiguous = np.ascontiguousarray(rows)
+        digest.update(contiguous.data)
     return digest.hexdigest()
 
 

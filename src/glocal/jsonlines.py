@@ -14,11 +14,13 @@ from glocal.results import to_json
 
 def write_rows(path: PathLike, rows: Iterable[Any]) -> None:
     """Write rows to a JSON-lines file, whole or not at all."""
-    write_text(path, _lines(rows))
+    text = _lines(rows)
+    write_text(path, text)
 
 
 def _lines(rows: Iterable[Any]) -> str:
-    return "".join(to_json(row) + "\n" for row in rows)
+    lines = [to_json(row) + "\n" for row in rows]
+    return "".join(lines)
 
 
 def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
@@ -30,8 +32,10 @@ def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
     with writing(path), open(path, "a+b") as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
-            text = text if stream.read(1) == b"\n" else "\n" + text
-        stream.write(text.encode())
+            is_complete = stream.read(1) == b"\n"
+            text = text if is_complete else "\n" + text
+        content = text.encode()
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -49,18 +53,23 @@ def read_rows(
         The file is missing, or a line is neither such a row nor the beginning of one.
     """
     rows = []
-    for number, line in enumerate(read_lines(path, what=what), start=1):
+    needed_keys = set(needed)
+    lines = read_lines(path, what=what)
+    for number, line in enumerate(lines, start=1):
         if not line:
             continue
         try:
             row = json.loads(line)
             if not isinstance(row, dict):
                 raise ValueError("it is not an object")
-            if lacking := set(needed) - row.keys():
+            lacking = needed_keys - row.keys()
+            if lacking:
                 raise ValueError(f"it lacks {', '.join(lacking)}")
         except (ValueError, RecursionError) as error:
-            ends_early = getattr(error, "pos", 0) >= len(line) or "Unterminated" in str(error)
-            if not line.startswith("{") or (line.endswith("}") and not ends_early):
+            position = getattr(error, "pos", 0)
+            ends_early = position >= len(line) or "Unterminated" in str(error)
+            is_closed = line.endswith("}") and not ends_early
+            if is_closed or not line.startswith("{"):
                 raise FileError(
                     f"{what} file {path} line {number} is damaged ({error}). Remove that line."
                 ) from error
