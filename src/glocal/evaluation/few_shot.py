@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from glocal.data.features import Features
 from glocal.data.labels import Superclasses
 from glocal.errors import DataError, DataWarning, ParameterError, warn
 from glocal.evaluation.accuracy import score_all_labels, score_draws, score_names_alone
-from glocal.evaluation.class_names import checked_originals, name_scores
+from glocal.evaluation.class_names import NameScores, checked_originals, name_scores
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.probes import PROBES
 from glocal.evaluation.sides import Sides, labelled_sides
@@ -112,39 +114,93 @@ def few_shot(
     1.0
     """
     if probe is None:
-        probe = "logistic" if texts is None or shots is None else "ncm"
-    _check_learning(probe, shots)
-    if shots is None:
-        _check_all_labels(draws, superclasses)
-        _check_texts(texts, originals, originals_test)
-    sides = labelled_sides(X_train, y_train, X_test, y_test, superclasses)
-    if shots is not None:
-        sides = _learnable(sides, shots)
-    names = None
+        needs_means = texts is not None and shots is not None
+        probe = "ncm" if needs_means else "logistic"
+    _check_options(
+        probe,
+        shots,
+        draws,
+        superclasses,
+        texts,
+        originals=(originals, originals_test),
+    )
+    images = _Images(X_train, y_train, X_test, y_test, superclasses)
+    class_texts = None
     if texts is not None:
-        if shots is not None:
-            _check_names_beside(probe, superclasses)
-        originals, originals_test = checked_originals(
-            originals,
-            originals_test,
-            X_train,
-            X_test,
+        class_texts = _ClassTexts(texts, originals, originals_test)
+    if shots is None:
+        return _all_labels(images, class_texts, probe, seed)
+    if shots == 0 and class_texts is not None:
+        return _names_alone(images, class_texts)
+    if draws is None:
+        draws = _FAST_DRAWS if probe == "ncm" else _DRAWS
+    return _few_shots(
+        images,
+        class_texts,
+        probe,
+        shots,
+        draws,
+        seed,
+        strength,
+    )
+
+
+class _Images(NamedTuple):
+    """The images of a call, as `labelled_sides` takes them."""
+
+    X_train: np.ndarray
+    y_train: np.ndarray
+    X_test: np.ndarray | None
+    y_test: np.ndarray | None
+    superclasses: Superclasses | None
+
+    def sides(self) -> Sides:
+        """The training and the test images, checked and numbered."""
+        return labelled_sides(
+            self.X_train,
+            self.y_train,
+            self.X_test,
+            self.y_test,
+            self.superclasses,
         )
-        names = name_scores(
-            texts,
+
+
+class _ClassTexts(NamedTuple):
+    """The texts of the classes, and the rows of the images before any transform."""
+
+    texts: Features
+    originals: np.ndarray | None
+    originals_test: np.ndarray | None
+
+    def scores(self, images: _Images, sides: Sides, shots: int) -> NameScores:
+        """The scores of the tested images by the texts, to be added to so many shots."""
+        originals, originals_test = checked_originals(
+            self.originals,
+            self.originals_test,
+            images.X_train,
+            images.X_test,
+        )
+        return name_scores(
+            self.texts,
             sides.targets,
             originals=originals,
             tested=originals_test[sides.test.rows],
-            shots=shots or 0,
+            shots=shots,
         )
-    if shots is None:
-        return score_all_labels(sides, probe, seed, names)
-    if shots == 0 and names is not None:
-        return score_names_alone(names, sides)
-    _check_shots(shots)
-    _check_texts(texts, originals, originals_test)
-    if draws is None:
-        draws = _FAST_DRAWS if probe == "ncm" else _DRAWS
+
+
+def _few_shots(
+    images: _Images,
+    class_texts: _ClassTexts | None,
+    probe: str,
+    shots: int,
+    draws: int,
+    seed: int,
+    strength: float | None,
+) -> Result:
+    """Score a probe that learns from draws of so many shots of each class."""
+    sides = _learnable(images.sides(), shots)
+    names = None if class_texts is None else class_texts.scores(images, sides, shots)
     return score_draws(
         sides,
         probe,
@@ -156,16 +212,41 @@ def few_shot(
     )
 
 
-def _check_learning(probe: str, shots: int | None) -> None:
-    """Raise a ParameterError if there is no probe of this name, or shots are negative."""
+def _all_labels(images: _Images, class_texts: _ClassTexts | None, probe: str, seed: int) -> Result:
+    """Score a probe that learns from all labels; the class names, if any, count as much."""
+    sides = images.sides()
+    names = None if class_texts is None else class_texts.scores(images, sides, shots=0)
+    return score_all_labels(sides, probe, seed, names)
+
+
+def _names_alone(images: _Images, class_texts: _ClassTexts) -> Result:
+    """Score the names of the classes, which need no shots."""
+    sides = _learnable(images.sides(), shots=0)
+    names = class_texts.scores(images, sides, shots=0)
+    return score_names_alone(names, sides)
+
+
+def _check_options(
+    probe: str,
+    shots: int | None,
+    draws: int | None,
+    superclasses: Superclasses | None,
+    texts: Features | None,
+    originals: tuple[np.ndarray | None, np.ndarray | None],
+) -> None:
+    """Raise a ParameterError if an option is unknown, or is given without another it needs."""
     if probe not in PROBES:
         names = " or ".join(PROBES)
         raise ParameterError(f"`probe` is {probe!r}; it must be {names}.")
-    if shots is not None and shots < 0:
-        raise ParameterError(
-            f"`shots` is {shots}; give at least 1, or 0 with the texts of the classes, or None to "
-            "learn from all labels."
-        )
+    if shots is None:
+        _check_all_labels(draws, superclasses)
+    else:
+        _check_shots(shots, has_texts=texts is not None)
+        if texts is not None:
+            _check_names_beside(probe, superclasses)
+    has_originals = any(rows is not None for rows in originals)
+    if texts is None and has_originals:
+        raise ParameterError("`originals` are compared with `texts` alone; give texts too.")
 
 
 def _check_all_labels(draws: int | None, superclasses: Superclasses | None) -> None:
@@ -177,9 +258,14 @@ def _check_all_labels(draws: int | None, superclasses: Superclasses | None) -> N
         )
 
 
-def _check_shots(shots: int) -> None:
-    """Raise a ParameterError if a probe has no shots to learn from."""
-    if shots == 0:
+def _check_shots(shots: int, *, has_texts: bool) -> None:
+    """Raise a ParameterError if shots are negative, or there is nothing to learn from."""
+    if shots < 0:
+        raise ParameterError(
+            f"`shots` is {shots}; give at least 1, or 0 with the texts of the classes, or None to "
+            "learn from all labels."
+        )
+    if shots == 0 and not has_texts:
         raise ParameterError(
             f"`shots={shots}` needs the texts of the classes (--class-texts; texts in Python). "
             "Give them, or at least one shot."
@@ -193,13 +279,6 @@ def _check_names_beside(probe: str, superclasses: Superclasses | None) -> None:
             f"the texts of classes are added to nearest class means, and `probe` is {probe!r}; "
             "give `probe=ncm`, and no `superclasses`."
         )
-
-
-def _check_texts(texts: Features | None, *originals: np.ndarray | None) -> None:
-    """Raise a ParameterError if original rows are given without texts."""
-    has_originals = any(rows is not None for rows in originals)
-    if texts is None and has_originals:
-        raise ParameterError("`originals` are compared with `texts` alone; give texts too.")
 
 
 def few_shot_by_superclass(
