@@ -51,7 +51,7 @@ from workbench import LOCAL, data_of, kept, object_ids, real_data
 import glocal
 from glocal.aligner import cross_score
 from glocal.aligner.curve import curve_record, learning_curve
-from glocal.evaluation.agreement import ceiling
+from glocal.evaluation.ceiling import ceiling
 from glocal.evaluation.comparison import holm
 from glocal.files import make_folder, write_text
 from glocal.sweep import sweep

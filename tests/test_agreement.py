@@ -12,7 +12,7 @@ import world
 from glocal import Answers, GLocalError, odd_one_out, simulated_answers
 from glocal.data.people import different_rows
 from glocal.errors import DataWarning
-from glocal.evaluation.agreement import ceiling, ceiling_in_words
+from glocal.evaluation.ceiling import ceiling, ceiling_in_words
 from glocal.evaluation.intervals import ObjectValues
 
 RNG = np.random.default_rng(1)

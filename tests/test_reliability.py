@@ -11,7 +11,7 @@ from world import normal, run
 
 from glocal import Answers, people, reliability, simulated_answers
 from glocal.errors import DataError
-from glocal.evaluation.agreement import ceiling
+from glocal.evaluation.ceiling import ceiling
 
 MIND = normal(12, 3)
 

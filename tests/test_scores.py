@@ -22,8 +22,8 @@ from glocal import (
     structure,
 )
 from glocal.errors import DataError
-from glocal.evaluation.agreement import ceiling
 from glocal.evaluation.anomaly import anomaly_against
+from glocal.evaluation.ceiling import ceiling
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.intervals import ItemValues
 from glocal.evaluation.structure import cka, neighbours

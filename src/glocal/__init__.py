@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from glocal.data.splits import object_folds, split_answers
     from glocal.data.world import simulated_answers, simulated_world
     from glocal.errors import GLocalError
-    from glocal.evaluation.agreement import answer_credit, odd_one_out, reliability
+    from glocal.evaluation.agreement import answer_credit, odd_one_out
     from glocal.evaluation.alarms import anomaly_scores, find_anomalies
     from glocal.evaluation.anomaly import anomaly
     from glocal.evaluation.axes import axes
     from glocal.evaluation.few_shot import few_shot
+    from glocal.evaluation.reliability import reliability
     from glocal.evaluation.retrieval import retrieval
     from glocal.evaluation.rsa import model_rdm, rsa
     from glocal.evaluation.structure import neighbours_kept, structure
@@ -94,11 +95,12 @@ _MODULES = {
     "data.splits": "object_folds split_answers",
     "data.world": "simulated_answers simulated_world",
     "errors": "GLocalError",
-    "evaluation.agreement": "answer_credit odd_one_out reliability",
+    "evaluation.agreement": "answer_credit odd_one_out",
     "evaluation.alarms": "anomaly_scores find_anomalies",
     "evaluation.anomaly": "anomaly",
     "evaluation.axes": "axes",
     "evaluation.few_shot": "few_shot",
+    "evaluation.reliability": "reliability",
     "evaluation.retrieval": "retrieval",
     "evaluation.rsa": "model_rdm rsa",
     "evaluation.structure": "neighbours_kept structure",

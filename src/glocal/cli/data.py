@@ -42,8 +42,8 @@ from glocal.data.sources.registry import published, published_file
 from glocal.data.splits import split_joined
 from glocal.data.tables import read_list
 from glocal.errors import ParameterError
-from glocal.evaluation.agreement import reliability
 from glocal.evaluation.comparison import Result
+from glocal.evaluation.reliability import reliability
 from glocal.files import make_folder, writable_target, write_text
 from glocal.options import Options
 

@@ -16,7 +16,7 @@ from glocal.cli.options import FORCE, SCORES_OUT, FeaturesPath, ObjectFiles, fla
 from glocal.cli.output import metric_lines, print_message, print_result, progress_bar
 from glocal.data.seen import Seen, SeenFields
 from glocal.errors import ParameterError
-from glocal.evaluation.agreement import ceiling_in_words
+from glocal.evaluation.ceiling import ceiling_in_words
 from glocal.evaluation.comparison import Result, compared
 from glocal.files import array_sha256
 from glocal.options import Options

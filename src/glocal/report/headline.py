@@ -18,7 +18,7 @@ from glocal.advice import (
     network_sentence,
     sentence,
 )
-from glocal.evaluation.agreement import MIN_REPEATED_ANSWERS, ceiling_in_words
+from glocal.evaluation.ceiling import MIN_REPEATED_ANSWERS, ceiling_in_words
 from glocal.report.runs import Run, is_of_network
 from glocal.report.templates import render
 from glocal.results import FitRecord, method_in_words

@@ -14,8 +14,9 @@ from glocal.advice import recorded_scores
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.seen import Seen, seen
-from glocal.evaluation.agreement import agreement_scores, answer_credit, ceiling
+from glocal.evaluation.agreement import agreement_scores, answer_credit
 from glocal.evaluation.axes import FoldTransform, embeddings
+from glocal.evaluation.ceiling import ceiling
 from glocal.evaluation.structure import kept_neighbours
 from glocal.evaluation.view import Part, change_record, paired_views
 from glocal.files import array_sha256

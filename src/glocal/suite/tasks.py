@@ -16,7 +16,8 @@ from glocal.data.rdm import JoinedRDMs, join_rdms, load_rdms
 from glocal.data.seen import Seen, seen
 from glocal.data.tables import read_list
 from glocal.errors import DataWarning, ParameterError, warn
-from glocal.evaluation.agreement import ceiling, odd_one_out
+from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.ceiling import ceiling
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure

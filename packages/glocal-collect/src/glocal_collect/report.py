@@ -25,8 +25,8 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
 from glocal.errors import DataError
-from glocal.evaluation.agreement import ceiling
 from glocal.evaluation.axes import FoldTransform
+from glocal.evaluation.ceiling import ceiling
 from glocal.evaluation.comparison import Json
 from glocal.report import Block, Run, transform_run
 from glocal.scores import Score
