@@ -740,6 +740,16 @@ def test_the_command_appends_to_nothing_but_scores(files, here):
     assert (here / "groups.csv").read_bytes() == groups
 
 
+def test_situations_without_a_score_are_in_the_file_and_on_the_page(here):
+    """With too few images for any score, the file of `try` says so of each situation."""
+    np.save("few.npy", np.eye(8))
+    Path("few.txt").write_text("a\nb\n" * 4, "utf-8")
+    assert run("try few.npy --labels few.txt --out few.jsonl").code == 0
+    assert len(read_scores("few.jsonl")) == 0
+    assert {row.choice for row in read_situations("few.jsonl")} == {"undecided"}
+    assert "you have 0" in run("report few.jsonl --out page.html").out
+
+
 def test_no_transform_that_fits_is_said_with_the_commands_that_make_one(files):
     """For another network than those of the package, the last lines say how to get a transform."""
     printed = run("try . --labels labels.csv:kind").out

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 from typer import Argument, Option
 
@@ -34,6 +35,7 @@ from glocal.verdict.sentences import (
     sentences,
 )
 
+Loaded = TypeVar("Loaded")
 UNNAMED = "labels"
 """The key of labels that are no column of a table."""
 _ONE_COLUMN = (
@@ -95,140 +97,167 @@ def verdict(
     columns = dict(_columns(labels))
     if len(columns) > 1 and (superclasses or normal or class_texts or test):
         raise ParameterError(_ONE_COLUMN)
-    options = {
-        **_loaded_options(transform, superclasses, class_texts, normal, means),
-        **_tested(test, test_labels),
-        "force": force,
-    }
+    decide = _decision(transform, superclasses, class_texts, normal, means)
+    decide = _with_test_images(decide, test, test_labels)
     loaded = Features.load(features)
-    verdicts = {column: _verdict(loaded, path, options) for column, path in columns.items()}
-    to_apply = commands(_situations(verdicts.values()), str(features), means)
-    rows = {column: _rows(each, column, loaded, features) for column, each in verdicts.items()}
+    verdicts = [*_verdicts(loaded, features, columns, partial(decide, force=force))]
+    situations = [situation for each in verdicts for situation in each.result.situations]
+    apply_commands = commands(situations, str(features), means)
     if out is not None:
-        scores = [row for of_column in rows.values() for row in of_column]
-        _save(out, scores, _situation_rows(verdicts, to_apply, scores[0]), loaded)
-    record = {"columns": _records(verdicts, rows, to_apply)}
-    print_result(record, table=_lines(verdicts, to_apply, show_all))
+        hashes = {str(features): array_sha256(loaded.matrix)}
+        _save(out, verdicts, apply_commands, hashes)
+    records = {each.column or UNNAMED: each.record(apply_commands) for each in verdicts}
+    print_result({"columns": records}, table=_lines(verdicts, apply_commands, show_all))
 
 
-def _loaded_options(
+def _verdicts(
+    features: Features,
+    file: Path,
+    columns: Mapping[str | None, Path],
+    decide: Callable[..., Verdict],
+) -> Iterator[_ColumnVerdict]:
+    """Yield the verdict about each column of labels."""
+    network = network_of(features, file)
+    for column, path in columns.items():
+        with progress_bar("trying", unit="situations") as progress:
+            rows, classes = load_labels(path, features)
+            result = decide(rows, classes, progress=progress)
+        yield _ColumnVerdict(column, result, str(file), network)
+
+
+def _decision(
     transforms: list[str] | None,
     superclasses: Path | None,
     class_texts: Path | None,
     normal: str | None,
     means: Path | None,
-) -> dict[str, Any]:
-    """The arguments of a verdict that options name."""
-    return {
-        "transforms": {name: LinearTransform.from_pretrained(name) for name in transforms or ()},
-        "superclasses": None if superclasses is None else load_superclasses(superclasses),
-        "class_texts": None if class_texts is None else Features.load(class_texts),
-        "normal": [] if normal is None else class_names(next(csv.reader([normal]))),
-        "means": None if means is None else Features.load(means),
-    }
+) -> Callable[..., Verdict]:
+    """The function that finds a verdict, with what these options name."""
+    return partial(
+        find_verdict,
+        transforms={name: LinearTransform.from_pretrained(name) for name in transforms or ()},
+        superclasses=_loaded(superclasses, load_superclasses),
+        class_texts=_loaded(class_texts, Features.load),
+        normal=_classes(normal),
+        means=_loaded(means, Features.load),
+    )
 
 
-def _situations(verdicts: Iterable[Verdict]) -> list[Situation]:
-    """The situations of all verdicts."""
-    return [situation for result in verdicts for situation in result.situations]
+def _with_test_images(
+    decide: Callable[..., Verdict], test: Path | None, labels: Path | None
+) -> Callable[..., Verdict]:
+    """The function with the test images and their labels; it refuses one without the other."""
+    if test is None or labels is None:
+        return partial(decide, test=test, test_labels=labels)
+    side = load_labels(labels, Features.load(test))
+    return partial(decide, test=side.features, test_labels=side.labels)
 
 
-def _records(
-    verdicts: Mapping[str | None, Verdict],
-    rows: Mapping[str | None, list[Score]],
-    to_apply: Commands,
-) -> dict[str, Any]:
-    """The verdicts in JSON, by column."""
-    return {
-        column or UNNAMED: _record(result, rows[column], to_apply)
-        for column, result in verdicts.items()
-    }
+@dataclass(frozen=True)
+class _ColumnVerdict:
+    """The verdict about one column of labels, None if the labels are no column of a table."""
+
+    column: str | None
+    result: Verdict
+    features: str
+    network: str
+
+    @property
+    def split(self) -> str:
+        """The column, as scores record it."""
+        return self.column or "all"
+
+    def scores(self) -> list[Score]:
+        """The scores, about these features and this column."""
+        about = partial(replace, split=self.split, features=self.features, network=self.network)
+        return [about(score) for score in self.result.scores]
+
+    def record(self, apply_commands: Commands) -> dict[str, object]:
+        """The verdict in JSON, with the command of each recommended arm."""
+        situations = []
+        for situation in self.result.situations:
+            command = apply_commands.get(application(situation), "")
+            situations.append({**vars(situation), "command": command})
+        return {
+            "situations": situations,
+            "scores": [score.row() for score in self.scores()],
+            "left_out": self.result.left_out,
+        }
+
+    def situation_rows(self, apply_commands: Commands) -> list[SituationRow]:
+        """What is said of each situation, as rows of a file."""
+        return [self._row(situation, apply_commands) for situation in self.result.situations]
+
+    def _row(self, situation: Situation, apply_commands: Commands) -> SituationRow:
+        """What is said of a situation."""
+        n_left_out = len(self.result.left_out[situation.name])
+        return SituationRow(
+            situation.name,
+            situation.head.strip(),
+            situation.choice,
+            tuple(sentences(situation, n_left_out)),
+            arm=situation.arm,
+            command=apply_commands.get(application(situation), ""),
+            neighbours_kept=self._neighbours_kept(situation),
+            split=self.split,
+            features=self.features,
+            network=self.network,
+        )
+
+    def _neighbours_kept(self, situation: Situation) -> float | None:
+        """The share of neighbours that the recommended arm keeps; None without one."""
+        is_recommended = situation.choice == SituationChoice.RECOMMEND
+        if not is_recommended or has_own_origin(situation):
+            return None
+        kept = self.result.scores.score("", KEPT, str(situation.arm))
+        return None if kept is None else kept.value
 
 
-def _record(result: Verdict, rows: list[Score], to_apply: Commands) -> dict[str, Any]:
-    """A verdict in JSON, with the command of each recommended arm."""
-    return {
-        "situations": [
-            {**vars(each), "command": to_apply.get(application(each), "")}
-            for each in result.situations
-        ],
-        "scores": [row.row() for row in rows],
-        "left_out": result.left_out,
-    }
+def _loaded(path: Path | None, load: Callable[[Path], Loaded]) -> Loaded | None:
+    """What a file has, None without a file."""
+    return None if path is None else load(path)
 
 
-def _verdict(features: Features, labels: Path, options: Mapping[str, Any]) -> Verdict:
-    """The verdict about one column of labels."""
-    with progress_bar("trying", unit="situations") as progress:
-        rows, classes = load_labels(labels, features)
-        return find_verdict(rows, classes, progress=progress, **options)
-
-
-def _rows(result: Verdict, column: str | None, features: Features, file: Path) -> list[Score]:
-    """The rows of scores about a column, which is their split."""
-    network = network_of(features, file)
-    return [
-        replace(score, split=column or "all", features=str(file), network=network)
-        for score in result.scores
-    ]
+def _classes(names: str | None) -> list[str]:
+    """The classes of ``CLASS,CLASS``, quoted as in a table."""
+    return [] if names is None else class_names(next(csv.reader([names])))
 
 
 def _save(
-    path: Path, scores: list[Score], situations: Iterable[SituationRow], features: Features
+    path: Path,
+    verdicts: Sequence[_ColumnVerdict],
+    apply_commands: Commands,
+    hashes: Mapping[str, str],
 ) -> None:
-    """Append scores and, unless the file is a table, what is said of each situation."""
-    hashes = {str(scores[0].features): array_sha256(features.matrix)}
+    """Append the scores and, unless the file is a table, what is said of each situation."""
+    scores = []
+    situation_rows = []
+    for each in verdicts:
+        scores += each.scores()
+        situation_rows += each.situation_rows(apply_commands)
     save_scores(path, scores, hashes)
     if ending(path) != ".csv":
-        save_situations(path, [*situations], hashes)
-
-
-def _situation_rows(
-    verdicts: Mapping[str | None, Verdict], to_apply: Commands, score: Score
-) -> Iterator[SituationRow]:
-    """Yield what is said of each situation, about the features and the network of a score."""
-    for column, result in verdicts.items():
-        for situation in result.situations:
-            is_recommended = situation.choice == SituationChoice.RECOMMEND
-            kept = None
-            if is_recommended and not has_own_origin(situation):
-                kept = result.scores.score("", KEPT, str(situation.arm))
-            yield SituationRow(
-                situation.name,
-                situation.head.strip(),
-                situation.choice,
-                tuple(sentences(situation, len(result.left_out[situation.name]))),
-                arm=situation.arm,
-                command=to_apply.get(application(situation), ""),
-                neighbours_kept=None if kept is None else kept.value,
-                split=column or "all",
-                features=score.features,
-                network=score.network,
-            )
+        save_situations(path, situation_rows, hashes)
 
 
 def _lines(
-    verdicts: Mapping[str | None, Verdict], to_apply: Commands, show_all: bool
+    verdicts: Sequence[_ColumnVerdict], apply_commands: Commands, show_all: bool
 ) -> Iterator[str]:
     """Yield the lines of the verdict about each column of labels, with the commands."""
     width = min(screen_width(), COLUMNS)
-    for column, result in verdicts.items():
+    for each in verdicts:
+        result = each.result
         if len(verdicts) > 1:
-            yield f"{column}:"
+            yield f"{each.column}:"
         yield from result.text_lines(width)
-        yield from command_lines(result.situations, to_apply, width)
-        if not {*bundled()} & {score.transform for score in result.scores}:
-            yield from ("", *wrapped(NO_TRANSFORM, width), *MAKE)
+        yield from command_lines(result.situations, apply_commands, width)
+        arms = {score.transform for score in result.scores}
+        if arms.isdisjoint(bundled()):
+            yield ""
+            yield from wrapped(NO_TRANSFORM, width)
+            yield from MAKE
         if show_all:
             yield from result.score_lines(screen_width())
-
-
-def _tested(test: Path | None, labels: Path | None) -> dict[str, Any]:
-    """The test images and their labels as arguments of a verdict, which needs both or neither."""
-    if test is None or labels is None:
-        return {"test": test, "test_labels": labels}
-    side = load_labels(labels, Features.load(test))
-    return {"test": side.features, "test_labels": side.labels}
 
 
 def _columns(labels: Path) -> Iterator[tuple[str | None, Path]]:
