@@ -104,7 +104,7 @@ def test_a_bad_line_is_said(tmp_path, bad):
     path = tmp_path / "points.jsonl"
     path.write_text(f'{{"row": 1}}\n{bad}\n', "utf-8")
     with pytest.raises(FileError, match=r"points file .* line 2"):
-        read_rows(path, needed=("row",), what="points")
+        read_rows(path, required=("row",), what="points")
 
 
 def test_parallel_writers_never_mix_lines(tmp_path):

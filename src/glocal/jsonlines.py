@@ -41,9 +41,9 @@ def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
 
 
 def read_rows(
-    path: PathLike, needed: Iterable[str] = (), *, what: str = "results"
+    path: PathLike, required: Iterable[str] = (), *, what: str = "results"
 ) -> list[dict[str, Any]]:
-    """Read a JSON-lines file whose rows must have the `needed` keys.
+    """Read a JSON-lines file whose rows must have the `required` keys.
 
     Lines that a killed writer left incomplete are skipped.
 
@@ -53,7 +53,7 @@ def read_rows(
         The file is missing, or a line is neither such a row nor the beginning of one.
     """
     rows = []
-    needed_keys = set(needed)
+    required_keys = set(required)
     lines = read_lines(path, what=what)
     for number, line in enumerate(lines, start=1):
         if not line:
@@ -62,9 +62,9 @@ def read_rows(
             row = json.loads(line)
             if not isinstance(row, dict):
                 raise ValueError("it is not an object")
-            lacking = needed_keys - row.keys()
-            if lacking:
-                raise ValueError(f"it lacks {', '.join(lacking)}")
+            missing = sorted(required_keys - row.keys())
+            if missing:
+                raise ValueError(f"it lacks {', '.join(missing)}")
         except (ValueError, RecursionError) as error:
             position = getattr(error, "pos", 0)
             ends_early = position >= len(line) or "Unterminated" in str(error)

@@ -245,7 +245,7 @@ class AnswerModel:
             if len(fitted):
                 data = replace(self.data, answers=fitted)
                 heldout = answers.select(is_heldout)
-                folds.append(Fold(data, heldout, objects, "questions"))
+                folds.append(Fold(data, heldout, objects, "people"))
                 rows.append(known_rows[is_heldout])
         return folds, np.concatenate(rows)
 
