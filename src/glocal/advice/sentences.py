@@ -29,22 +29,23 @@ def sentence(subject: Subject) -> str:
     """What was measured about the arm, in words."""
     agreement = subject.agreement
     kept = "" if subject.kept is None else _keeping(subject, subject.kept)
+    it_keeps = f" It {kept}." if kept else ""
     if subject.is_collapsed:
         return (
             f"The transform maps all objects of {subject.name} to one point: they cannot be told "
-            "apart, and agreement with people is that of guessing."
+            "apart, and it agrees with people as often as guessing does."
         )
     if agreement is None and kept and not subject.gains:
         return f"The transform of {subject.name} {kept}."
     if agreement is None:
-        return _comparison(subject) + (kept and f" It {kept}.")
+        return f"{_comparison(subject)}{it_keeps}"
     if 0 < agreement.after.n < MIN_MEASURED_ANSWERS:
         return (
             f"{agreement.after.n} answers {scored_on(agreement.after)} are too few to measure "
             f"agreement; at least {MIN_MEASURED_ANSWERS} are needed."
         )
     guessing = f"Guessing gives {100 * subject.chance:.1f} %."
-    clauses = f"{_agreeing(subject, agreement)}.{kept and f' It {kept}.'} {guessing}"
+    clauses = f"{_agreeing(subject, agreement)}.{it_keeps} {guessing}"
     if agreement.change != "none":
         return f"With {subject.title}, {clauses}"
     n_answers = agreement.after.n if subject.fit is None else subject.fit.n_answers
