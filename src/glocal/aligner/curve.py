@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -86,24 +86,48 @@ def learning_curve(
     data = FitData(features, answers, seed=seed)
     problem = _SOLVER.problem(data, local=False)
     parts = fit_folds(data, folds, "questions")
-    credit_of = {}
-    nested_parts = _nested_parts(parts, seed)
-    for nested in nested_parts:
-        sizes = [len(part.data.answers) for part in nested]
-        size = np.mean(sizes)
-        arm = f"{size:.0f} answers"
-        credit_of[arm] = choose_global(problem, nested)
+    sizes = [_fitted_size(problem, nested) for nested in _nested_parts(parts, seed)]
     heldout_parts = [part.answers for part in parts]
     heldout = pooled_answers(heldout_parts)
-    scores = agreement_scores(credit_of, heldout, HELD_OUT_QUESTIONS)
-    n_sizes = len(SHARES)
-    agreement = scores[:n_sizes]
-    arms = list(credit_of)
-    last_arms = arms[-2:]
-    last_credits = {arm: credit_of[arm] for arm in last_arms}
-    last_scores = agreement_scores(last_credits, heldout, HELD_OUT_QUESTIONS)
+    agreement = _agreement(sizes, heldout)
+    last_sizes = sizes[-2:]
+    last_scores = _scores_and_gains(last_sizes, heldout)
     last_doubling = last_scores[-1]
     return [*agreement, last_doubling]
+
+
+@dataclass(frozen=True, eq=False)
+class _FittedSize:
+    """A size of the curve: the number of fitted answers, and the credit of each held-out answer."""
+
+    n_answers: int
+    credit: Values
+
+    @property
+    def arm(self) -> str:
+        """The name of the size among the scores."""
+        return f"{self.n_answers} answers"
+
+
+def _fitted_size(problem: Problem, nested: Sequence[Fold]) -> _FittedSize:
+    """Fit `global` to the answers of nested folds, whose mean number is the size."""
+    numbers = [len(part.data.answers) for part in nested]
+    mean_number = float(np.mean(numbers))
+    credit = choose_global(problem, nested)
+    return _FittedSize(n_answers=round(mean_number), credit=credit)
+
+
+def _agreement(sizes: Sequence[_FittedSize], heldout: Answers) -> list[Score]:
+    """The agreement with the held-out answers at each size."""
+    scores = _scores_and_gains(sizes, heldout)
+    n_sizes = len(sizes)
+    return scores[:n_sizes]
+
+
+def _scores_and_gains(sizes: Sequence[_FittedSize], heldout: Answers) -> list[Score]:
+    """The agreement at each size, and then the paired gain of each other size over the first."""
+    credit_of = {size.arm: size.credit for size in sizes}
+    return agreement_scores(credit_of, heldout, HELD_OUT_QUESTIONS)
 
 
 def _nested_parts(parts: Sequence[Fold], seed: int) -> Iterator[list[Fold]]:
