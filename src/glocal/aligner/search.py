@@ -170,32 +170,36 @@ class PathSearch:
         lowest.
         """
         lambdas = self.penalties
-        first = 1.0
-        patience = 1
-        if NO_TRANSFORM in lambdas:
-            first = NO_TRANSFORM
-            patience = 2
+        has_no_transform = NO_TRANSFORM in lambdas
+        first = NO_TRANSFORM if has_no_transform else 1.0
+        patience = 2 if has_no_transform else 1
         start = lambdas.index(first)
         falling = lambdas[start:]
+        losses = self._losses_until_rise(falling, patience)
+        means = {lmbda: self.heldout.mean(loss) for lmbda, loss in losses.items()}
+        lowest = min(means.values())
+        if means[first] > lowest:
+            return losses
         above = lambdas[:start]
         rising = above[::-1]
-        losses: dict[float, Values] = {}
-        means: dict[float, float] = {}
-        directions = (falling, rising)
-        for direction in directions:
-            rises = 0
-            for lmbda in direction:
-                loss = self.heldout_losses(lmbda)
-                mean = self.heldout.mean(loss)
-                losses[lmbda] = loss
-                means[lmbda] = mean
-                lowest = min(means.values())
-                threshold = lowest + _MIN_LOSS_DIFFERENCE
-                is_higher = mean > threshold
-                rises = rises + 1 if is_higher else 0
-                if rises == patience:
-                    break
-            if means[first] > lowest:
+        more_losses = self._losses_until_rise(rising, patience, lowest)
+        return losses | more_losses
+
+    def _losses_until_rise(
+        self, lambdas: Sequence[float], patience: int, lowest: float = np.inf
+    ) -> dict[float, Values]:
+        """The held-out losses at each λ, until `patience` in a row have a mean above the lowest."""
+        losses = {}
+        n_higher = 0
+        for lmbda in lambdas:
+            loss = self.heldout_losses(lmbda)
+            losses[lmbda] = loss
+            mean = self.heldout.mean(loss)
+            lowest = min(lowest, mean)
+            threshold = lowest + _MIN_LOSS_DIFFERENCE
+            is_higher = mean > threshold
+            n_higher = n_higher + 1 if is_higher else 0
+            if n_higher == patience:
                 break
         return losses
 
