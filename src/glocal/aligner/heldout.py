@@ -192,14 +192,7 @@ class FoldScorer:
         """
         first = self.folds[0]
         has_local = first.data.local_features is not None
-        Z = _mapped(transforms, self.images)
-        shares = self.kept(Z)
-        image_values = ItemValues(values=shares)
-        kept = image_values.bounded()
-        kept_centred = None
-        if self.is_centred:
-            centred_shares = self.kept(Z, centred=True)
-            kept_centred = float(centred_shares.mean())
+        neighbours = self._neighbours_kept(transforms)
         images_of_folds = [*map(len, self.images)]
         n_images = np.mean(images_of_folds)
         identities = [scaled_identity(fold.data, 0) for fold in self.folds]
@@ -226,11 +219,22 @@ class FoldScorer:
             k=self.k,
             n_images=round(n_images),
             among="local images" if has_local else "objects",
-            neighbours_kept=kept.value,
-            neighbours_kept_low=kept.low,
-            neighbours_kept_high=kept.high,
-            neighbours_kept_centred=kept_centred,
+            neighbours_kept=neighbours.kept.value,
+            neighbours_kept_low=neighbours.kept.low,
+            neighbours_kept_high=neighbours.kept.high,
+            neighbours_kept_centred=neighbours.kept_centred,
         )
+
+    def _neighbours_kept(self, transforms: TransformsOfFolds) -> _NeighboursKept:
+        """The mean share of its neighbours that an image keeps under the transform of its fold."""
+        Z = _mapped(transforms, self.images)
+        shares = self.kept(Z)
+        image_values = ItemValues(values=shares)
+        kept_centred = None
+        if self.is_centred:
+            centred_shares = self.kept(Z, centred=True)
+            kept_centred = float(centred_shares.mean())
+        return _NeighboursKept(kept=image_values.bounded(), kept_centred=kept_centred)
 
     def _agreement(self, credit: Values, original_credit: Values) -> _Agreement:
         """The agreement of the transforms and of the original features, and the gain."""
@@ -243,6 +247,13 @@ class FoldScorer:
             before=before.bounded(),
             gain=gain.bounded(CORRELATION),
         )
+
+
+class _NeighboursKept(NamedTuple):
+    """The mean share of neighbours kept, in the raw rows and about the origin of the fit."""
+
+    kept: Bounded
+    kept_centred: float | None
 
 
 class _Agreement(NamedTuple):
