@@ -6,7 +6,7 @@ Paths, mixtures and their promises are defined in `glocal.aligner.mixtures`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -15,11 +15,13 @@ from glocal.aligner.choice import KeepCurve
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.folds import Unit, fit_folds
+from glocal.aligner.mixtures import Mixture
 from glocal.aligner.paper import PaperLoop
 from glocal.aligner.search import FOLDS, NO_TRANSFORM, PathSearch
 from glocal.errors import DataError, ParameterError
 from glocal.objective import single_threaded_blas
 from glocal.options import Options
+from glocal.similarity import Values
 from glocal.solver import Counter
 
 DEFAULT_KEEP = 0.9
@@ -132,34 +134,52 @@ def curve_at(data: FitData, solver: Exact, keep: float | None, counter: Counter)
     has_keep = keep is not None
     unit: Unit | None = None if has_keep else "questions"
     folds = fit_folds(data, FOLDS, unit)
-    local = has_keep and data.local_features is not None
-    problem = solver.problem(data, local=local, counter=counter)
+    has_local = has_keep and data.local_features is not None
+    problem = solver.problem(data, local=has_local, counter=counter)
     with single_threaded_blas():
         search = PathSearch(problem, folds)
-        losses = search.search_penalty()
-        if has_keep:  # no transform is then the first mixture of each path
-            losses.pop(NO_TRANSFORM, None)
-        penalty = search.largest_tie(losses)
+        scored = _paths_to_global(search, has_local) if has_keep else _losses_of_global(search)
         heldout = search.heldout
         original = search.scores(heldout.rows, heldout.image_rows)
-        paths = []
-        if has_keep:
-            lambdas = sorted(losses, reverse=True)
-            if local:
-                lambdas = _penalty_and_one_above(search.penalties, penalty)
-            paths = [search.path(lmbda) for lmbda in lambdas]
-        means = {lmbda: heldout.mean(loss) for lmbda, loss in losses.items()}
-        return KeepCurve(
-            data=data,
-            keep=keep,
-            solver=solver,
-            search=search,
-            original=original,
-            paths=tuple(paths),
-            losses=means,
-            penalty=penalty,
-            evaluations=counter.evaluations - before,
-        )
+        means = {lmbda: heldout.mean(loss) for lmbda, loss in scored.losses.items()}
+    return KeepCurve(
+        data=data,
+        keep=keep,
+        solver=solver,
+        search=search,
+        original=original,
+        paths=tuple(scored.paths),
+        losses=means,
+        penalty=scored.penalty,
+        evaluations=counter.evaluations - before,
+    )
+
+
+class _Scored(NamedTuple):
+    """The held-out losses at each λ of the search, λ*, and the scored paths."""
+
+    losses: dict[float, Values]
+    penalty: float
+    paths: list[list[Mixture]]
+
+
+def _losses_of_global(search: PathSearch) -> _Scored:
+    """The search of λ by the loss alone, which may choose no transform and needs no paths."""
+    losses = search.search_penalty()
+    penalty = search.largest_tie(losses)
+    return _Scored(losses, penalty, [])
+
+
+def _paths_to_global(search: PathSearch, has_local: bool) -> _Scored:
+    """The search of λ, and the paths at λ* and a step above, or at each λ without local images."""
+    losses = search.search_penalty()
+    losses.pop(NO_TRANSFORM, None)  # no transform is the first mixture of each path
+    penalty = search.largest_tie(losses)
+    lambdas = sorted(losses, reverse=True)
+    if has_local:
+        lambdas = _penalty_and_one_above(search.penalties, penalty)
+    paths = [search.path(lmbda) for lmbda in lambdas]
+    return _Scored(losses, penalty, paths)
 
 
 def _check_number_of_answers(data: FitData) -> None:
